@@ -1,0 +1,36 @@
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+SETUP := $(VENV)/.ready
+DEMO := outputs/demo
+
+.PHONY: help setup test lint demo bench clean
+
+help:  ## Say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(SETUP)  ## Make .venv and install everything, pinned
+
+$(SETUP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -c constraints.txt -e ".[dev]" --config-settings editable_mode=compat
+	touch $@
+
+test: $(SETUP)  ## Run the tests
+	$(RUN) -m pytest
+
+lint: $(SETUP)  ## Check style and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+demo: $(SETUP)  ## Train a steering policy, compare it with random proposals, write a report
+	$(RUN) -m experiments.train folder=$(DEMO)/learned episodes=3200 overwrite=true
+	$(RUN) -m experiments.evaluate folder=$(DEMO)/table overwrite=true tasks=320 \
+	  'policies=[random-bucket,$(DEMO)/learned]'
+
+bench: $(SETUP)  ## Measure the environment's speed against a plain loop
+	$(RUN) -m experiments.bench
+
+clean:  ## Remove the environment and all outputs
+	rm -rf $(VENV) outputs

@@ -1,0 +1,1 @@
+"""How steering policies are learned."""

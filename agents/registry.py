@@ -1,0 +1,81 @@
+"""Policies by name: the built-in baselines, and folders that training left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agents.thompson import ThompsonSampling
+from agents.training import CHECKPOINT
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Section
+from steer_env.policies import (
+    POLICY_FILE,
+    Policy,
+    RandomBucketPolicy,
+    RandomScalePolicy,
+    TablePolicy,
+    load_policy,
+    published_policy,
+)
+from steer_env.registry import Registry
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no list of mixture scales such as 1.0,0.8,0.6,0.4") from error
+
+
+BUILT_IN: Registry[Callable[[str], Policy]] = Registry(
+    "policy",
+    {
+        "random-bucket": lambda _: RandomBucketPolicy(),
+        "random-session": lambda _: RandomScalePolicy(),
+        "constant": lambda text: TablePolicy.schedule(f"constant {text}", _numbers(text)),
+        "schedule": lambda text: TablePolicy.schedule(f"schedule {text.replace(',', ' ')}", _numbers(text)),
+        "published": lambda _: published_policy(),
+    },
+)
+"""Name → policy from what follows the colon."""
+
+
+def resolve_policies(specs: Sequence[str]) -> list[Policy]:
+    """Policies from names such as ``constant:0.9`` or from folders of training runs.
+
+    Raises:
+        ValueError: an unknown name, a folder without a policy, or the same policy twice.
+    """
+    policies = [_resolve(spec) for spec in specs]
+    seen = [(policy.name, getattr(policy, "training_seed", -1)) for policy in policies]
+    twice = [name for name, seed in seen if seen.count((name, seed)) > 1]
+    if twice:
+        raise ValueError(f"policy {twice[0]!r} is listed twice; give trained agents their own agent.name or seed")
+    return policies
+
+
+def _resolve(spec: str) -> Policy:
+    for folder in (Path(spec), Path(spec) / "policy"):
+        if (folder / POLICY_FILE).is_file():
+            return load_policy(folder)
+    name, _, rest = spec.partition(":")
+    if "/" in name:
+        raise ValueError(f"{spec} holds no policy: train one there first with experiments.train folder={spec}")
+    return BUILT_IN[name](rest)
+
+
+def learning_section(folder: Path) -> Section:
+    """How the policy of a training run was learned: its value function in each round (the paper's Figure 8)."""
+    checkpoint = json.loads((folder / CHECKPOINT).read_text())
+    identity = checkpoint["identity"]
+    agent = ThompsonSampling(identity["rounds"], identity["cells"], identity["prior_variance"])
+    agent.restore(checkpoint["agent"])
+    text = (
+        f"Thompson sampling, {checkpoint['episodes']} episodes on {identity['suite']}, cells {identity['cells']}, "
+        f"seed {identity['seed']}: empirical mean improvement of the episodes in which each scale was played, with "
+        "one standard deviation of the posterior of Eq. 9. A star marks the scale that the learned policy plays."
+    )
+    figure = plots.value_function(agent.means, agent.deviations, agent.counts)
+    return Section(f"What was learned (Figure 8): {folder.name}", text, figures=[figure])

@@ -1,0 +1,110 @@
+"""Thompson sampling over mixture scales (paper, C.2, Eq. 9), for N episodes at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from steer_env.policies import Observation, TablePolicy
+from steer_env.proposals import BUCKETS, bucket_scales
+from steer_env.registry import Registry
+from steer_env.traces import SteeringTrace
+
+CELLS = Registry(
+    "kind of cell", {"round": "Eq. 9 as printed", "round-stayed": "what the authors' released policy depends on"}
+)
+
+
+class ThompsonSampling:
+    """Independent normal posteriors of the episode's reward, one for each cell and bucket.
+
+    The posterior of a cell's bucket is N(mean, σ² / (n + 1)), with the empirical mean and count. Each episode
+    samples a mean for every bucket of every cell and plays the largest; its reward, the improvement of the whole
+    episode, is credited to each (cell, bucket) that it played.
+
+    Args:
+        rounds: R.
+        cells: ``round``, the paper's Eq. 9; or ``round-stayed``, whose cells also tell whether the user stayed.
+        prior_variance: σ² of Eq. 9.
+
+    Raises:
+        ValueError: an unknown kind of cell, or a variance that isn't positive.
+    """
+
+    def __init__(self, rounds: int = 4, cells: str = "round-stayed", prior_variance: float = 1.0) -> None:
+        CELLS[cells]
+        if not prior_variance > 0:
+            raise ValueError(f"prior_variance must be positive, got {prior_variance}")
+        self.cells, self.prior_variance = cells, prior_variance
+        self.counts = np.zeros((rounds, 2, BUCKETS), dtype=np.int64)
+        self.sums = np.zeros((rounds, 2, BUCKETS))
+
+    @property
+    def means(self) -> np.ndarray:
+        """Empirical mean reward, float (R, 2, 10); 0 where a bucket was never played."""
+        return self.sums / np.maximum(self.counts, 1)
+
+    @property
+    def deviations(self) -> np.ndarray:
+        """Standard deviation of each posterior, float (R, 2, 10)."""
+        return np.sqrt(self.prior_variance / (self.counts + 1))
+
+    def explore(self, episodes: int, rng: np.random.Generator) -> SampledPolicy:
+        """A policy that plays one posterior sample in each of N episodes."""
+        draws = rng.standard_normal((episodes, *self.counts.shape))
+        return SampledPolicy(bucket_scales(self._shared(self.means + self.deviations * draws).argmax(axis=3)))
+
+    def policy(self, name: str, training_seed: int = -1) -> TablePolicy:
+        """The policy that plays the bucket of largest empirical mean in every cell."""
+        tried = np.where(self.counts > 0, self.means, -np.inf)
+        return TablePolicy(name, bucket_scales(self._shared(tried).argmax(axis=2)), training_seed)
+
+    def _shared(self, values: np.ndarray) -> np.ndarray:
+        """Values (…, R, 2, 10), those of staying replaced where the cells don't tell."""
+        if self.cells == "round":
+            values = values.copy()
+            values[..., 1, :] = values[..., 0, :]
+        return values
+
+    def update(self, traces: Sequence[SteeringTrace]) -> None:
+        """Credit each episode's improvement to the buckets that it played."""
+        for trace in traces:
+            stayed = False
+            for place, (scale, choice) in enumerate(zip(trace.scales, trace.choices, strict=True)):
+                cell = (place, int(stayed and self.cells == "round-stayed"), round(scale * BUCKETS) - 1)
+                self.counts[cell] += 1
+                self.sums[cell] += trace.improvement
+                stayed = choice == 0
+
+    def state(self) -> dict[str, Any]:
+        """Everything learned, as JSON."""
+        return {"counts": self.counts.tolist(), "sums": self.sums.tolist()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state`.
+
+        Raises:
+            ValueError: a state of another number of rounds.
+        """
+        counts, sums = np.array(state["counts"], dtype=np.int64), np.array(state["sums"])
+        if counts.shape != self.counts.shape or sums.shape != self.sums.shape:
+            raise ValueError(f"the state is for cells {counts.shape}, this agent has {self.counts.shape}")
+        self.counts, self.sums = counts, sums
+
+
+class SampledPolicy:
+    """A table of scales for each episode, float (N, R, 2)."""
+
+    name = "exploring"
+
+    def __init__(self, scales: np.ndarray) -> None:
+        self._scales = scales
+
+    def start(self, episode_seeds: Sequence[int]) -> None:
+        """The tables were drawn already."""
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """See :class:`steer_env.policies.Policy`."""
+        return self._scales[np.arange(len(self._scales)), observation["round"], observation["stayed"]]

@@ -1,0 +1,67 @@
+"""Compare policies: ``python -m experiments.evaluate folder=outputs/table policies=[random-bucket,outputs/run]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+from rich.markdown import Markdown
+
+from agents.registry import learning_section, resolve_policies
+from agents.training import CHECKPOINT
+from conf import schema
+from experiments.runs import close_run, console, env_options, open_run
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import image_steering_report
+from steer_env.evaluation.rollout import evaluate, replay
+from steer_env.traces import SteeringTrace, read_traces, write_traces
+
+schema.register()
+
+
+@hydra.main(version_base=None, config_path="../conf", config_name="evaluate")
+def main(config: Any) -> None:
+    """Play every policy on the same tasks, write traces as they come, and leave a report."""
+    policies = resolve_policies(list(config.policies))
+    if config.baseline not in [policy.name for policy in policies]:
+        names = ", ".join(policy.name for policy in policies)
+        raise ValueError(f"the baseline {config.baseline!r} isn't among the policies evaluated: {names}")
+    folder = open_run(config)
+    options = env_options(config)
+    done = _tasks_done(folder)
+    seeds = [getattr(policy, "training_seed", -1) for policy in policies]
+    for part in evaluate(policies, config.tasks, config.tasks_per_batch, seeds, done, **options):
+        write_traces(part, folder / "traces" / f"{part[0].task_index:08d}.parquet")
+    traces = [trace for trace in read_traces(folder / "traces") if trace.task_index < config.tasks]
+    learning = [learning_section(Path(spec)) for spec in config.policies if (Path(spec) / CHECKPOINT).is_file()]
+    strips = [_strip(trace, options) for trace in _examples(traces, policies[-1].name, config.strips)]
+    report = image_steering_report(traces, config.baseline, config.threshold, learning, strips)
+    (folder / "report.html").write_text(report.html())
+    (folder / "report.md").write_text(report.markdown())
+    close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
+    console.print(Markdown(report.markdown()))
+    console.print(f"wrote {folder}/report.html and report.md")
+
+
+def _tasks_done(folder: Path) -> int:
+    parts = sorted((folder / "traces").glob("*.parquet"))
+    return 1 + max(trace.task_index for trace in read_traces(parts[-1])) if parts else 0
+
+
+def _examples(traces: list[SteeringTrace], policy: str, n: int) -> list[SteeringTrace]:
+    """Evenly spread over how much they improved, so that a reader sees the bad ones too."""
+    ranked = sorted((t for t in traces if t.policy == policy), key=lambda trace: -trace.improvement)
+    return [ranked[round(i * (len(ranked) - 1) / max(1, n - 1))] for i in range(min(n, len(ranked)))]
+
+
+def _strip(trace: SteeringTrace, options: dict[str, Any]) -> Any:
+    played = {k: v for k, v in options.items() if k not in ("suite", "rounds", "judges")}
+    similarity = f"{trace.similarities[0]:.2f} → {trace.similarities[-1]:.2f}"
+    title = f"task {trace.task_index}, {trace.policy}, similarity {similarity}"
+    title += f"\ngoal: {trace.goal_prompt}\nuser: {trace.prompt}"
+    return plots.strip(replay(trace, **played), title)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Run folders: what every experiment leaves behind, and when it may write there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from agents.training import RESULT, RunExistsError, write_json
+from steer_env.evaluation.rollout import VERSIONS
+
+CONFIG = "config.yaml"
+_ASIDE = ("folder", "overwrite", "threads", "episodes", "tasks", "strips", "threshold", "baseline")
+"""What may differ when a run goes on."""
+
+console = Console()
+
+
+def open_run(config: Any) -> Path:
+    """Make ready the folder of a run, and write its resolved configuration there.
+
+    Raises:
+        RunExistsError: the folder holds a finished run, or an unfinished one of another configuration.
+    """
+    folder = Path(config.folder)
+    if config.overwrite and (folder / CONFIG).is_file():
+        shutil.rmtree(folder)
+    if (folder / RESULT).exists():
+        raise RunExistsError(f"{folder} holds a finished run: choose another folder, or overwrite=true")
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    if (folder / CONFIG).is_file():
+        before: Any = OmegaConf.load(folder / CONFIG)
+        different = sorted(str(k) for k in resolved if k not in _ASIDE and before.get(k) != resolved[k])
+        if different:
+            raise RunExistsError(f"{folder} holds an unfinished run with other {', '.join(different)}: overwrite=true?")
+        console.print(f"going on with the unfinished run in {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / CONFIG, resolve=True)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    return folder
+
+
+def close_run(folder: Path, result: Mapping[str, Any]) -> None:
+    """Write the result, which marks the run as finished."""
+    write_json({**result, "versions": VERSIONS}, folder / RESULT)
+
+
+def env_options(config: Any) -> dict[str, Any]:
+    """The environment's part of a configuration as keyword arguments."""
+    options = OmegaConf.to_container(config.env, resolve=True)
+    assert isinstance(options, dict)
+    return {str(name): value for name, value in options.items()}
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of a finished run."""
+    return json.loads((folder / RESULT).read_text())

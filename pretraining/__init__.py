@@ -1,0 +1,1 @@
+"""How the embedded generator and the embedded metric were made."""

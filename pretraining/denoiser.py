@@ -1,0 +1,145 @@
+"""Stage 2: the teacher, a text-conditioned latent diffusion model sampled in many guided steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from rich.progress import track
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from pretraining.renderer import render
+from pretraining.text import CaptionWriter, build_text_encoder, build_tokenizer, tokenize
+from pretraining.training import Budget, fit
+from steer_env import tiles
+
+
+@dataclass
+class DenoiserConfig:
+    """Architecture, data and budget of the denoiser.
+
+    Args:
+        widths: channels at the two resolutions of the UNet; only the coarser one attends to the text.
+        text_width: width of the text encoder and of cross-attention.
+        images: number of rendered tilings to learn from; captions are written anew each time.
+        budget: how long to train.
+    """
+
+    widths: tuple[int, int] = (64, 128)
+    text_width: int = 128
+    images: int = 98_304
+    budget: Budget = field(default_factory=lambda: Budget(steps=4500, ema_decay=0.998))
+
+
+class Denoiser(nn.Module):
+    """Text encoder and UNet, trained together."""
+
+    def __init__(self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+        self.unet = unet
+
+    def forward(self, latents: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        """Predicted velocity, shaped as the latents."""
+        return self.unet(latents, timesteps, self.text_encoder(tokens)[0]).sample
+
+
+def build_denoiser(config: DenoiserConfig, latent_channels: int, latent_size: int) -> Denoiser:
+    """A denoiser with random weights."""
+    unet = UNet2DConditionModel(
+        sample_size=latent_size,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        layers_per_block=1,
+        block_out_channels=tuple(config.widths),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=config.text_width,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+    return Denoiser(build_text_encoder(config.text_width), unet)
+
+
+def build_scheduler() -> DDIMScheduler:
+    """Velocity prediction with zero terminal signal, so that the first latent is pure noise."""
+    return DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        steps_offset=1,
+    )
+
+
+@dataclass
+class TileLatents:
+    """Encoded tilings and what they show: latents float16 (N, C, H, W), factors int (N, 8)."""
+
+    latents: Tensor
+    factors: np.ndarray
+
+    @classmethod
+    def encode(cls, vae: AutoencoderTiny, n: int, image_size: int, rng: np.random.Generator) -> TileLatents:
+        """Render and encode n tilings."""
+        device = next(vae.parameters()).device
+        factors = tiles.sample_factors(n, rng)
+        parts = []
+        with torch.no_grad():
+            for start in track(range(0, n, 256), "encoding tilings"):
+                images = render(factors[start : start + 256], image_size, rng).to(device) * 2 - 1
+                parts.append(vae.encode(images).latents.half().cpu())
+        return cls(torch.cat(parts), factors)
+
+
+class NoisedBatches:
+    """Draws what denoisers learn from: noised latents, their velocity targets, times and tokenised captions."""
+
+    def __init__(
+        self, data: TileLatents, writer: CaptionWriter, batch_size: int, seed: int, device: torch.device
+    ) -> None:
+        self.data, self.writer, self.batch_size, self.device = data, writer, batch_size, device
+        self.rng = np.random.default_rng([seed, 3])
+        self.noise = torch.Generator().manual_seed(seed)
+        self.tokenizer = build_tokenizer()
+        self.alphas = build_scheduler().alphas_cumprod
+
+    def draw(self, timesteps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Noised latents at the given times (B,), their velocities, and tokens."""
+        rows = self.rng.integers(0, len(self.data.factors), self.batch_size)
+        latents = self.data.latents[torch.from_numpy(rows)].float()
+        captions = self.writer.write(self.data.factors[rows], self.rng)
+        noise = torch.randn(latents.shape, generator=self.noise)
+        signal = self.alphas[timesteps].sqrt()[:, None, None, None]
+        spread = (1 - self.alphas[timesteps]).sqrt()[:, None, None, None]
+        noised, velocity = signal * latents + spread * noise, signal * noise - spread * latents
+        tokens = tokenize(self.tokenizer, captions)
+        return noised.to(self.device), velocity.to(self.device), tokens.to(self.device)
+
+    def stratified_timesteps(self) -> Tensor:
+        """One time in each of B equal slices of [0, 1000), in random order: int64 (B,)."""
+        slices = self.rng.permutation(self.batch_size) + self.rng.random(self.batch_size)
+        return torch.from_numpy((slices / self.batch_size * len(self.alphas)).astype(np.int64))
+
+
+def train_denoiser(config: DenoiserConfig, data: TileLatents, seed: int, device: str = "cpu") -> Denoiser:
+    """Train text encoder and UNet together on the velocity objective."""
+    torch.manual_seed(seed)
+    _, channels, size, _ = data.latents.shape
+    model = build_denoiser(config, channels, size).to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batches = NoisedBatches(data, CaptionWriter(), config.budget.batch_size, seed, torch.device(device))
+
+    def loss(_: int) -> Tensor:
+        timesteps = batches.stratified_timesteps()
+        noised, velocity, tokens = batches.draw(timesteps)
+        return nn.functional.mse_loss(model(noised, timesteps.to(device), tokens).float(), velocity)
+
+    fit(model, loss, config.budget, "denoiser")
+    return model

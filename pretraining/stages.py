@@ -1,0 +1,162 @@
+"""The stages of pre-training, in order, each skipped where its result already lies in the work folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from pretraining import perceptual
+from pretraining.autoencoder import AutoencoderConfig, psnr, train_autoencoder
+from pretraining.denoiser import Denoiser, DenoiserConfig, TileLatents, build_scheduler, train_denoiser
+from pretraining.perceptual import PerceptualConfig, TrialSource, accuracy
+from pretraining.student import StudentConfig, distil
+from pretraining.text import build_tokenizer
+from steer_env import assets
+from steer_env.generators.stable_diffusion import StableDiffusionGenerator, quiet
+from steer_env.metrics.tile_perceptual import EncoderConfig, TileEncoder, TilePerceptualMetric
+from steer_env.proposals import draw_latents
+
+
+@dataclass
+class PretrainConfig:
+    """Everything that makes the embedded assets.
+
+    Args:
+        seed: of every random draw.
+        device: where to train.
+        work: folder for what the stages hand on; a finished stage isn't run again.
+        assets: folder that receives ``tiles-generator`` and ``tiles-metric``.
+        autoencoder, denoiser, student, perceptual: the stages.
+        encoder_widths: channels of the perceptual encoder.
+        held_out_trials: trials of each kind that the encoder and its rivals are asked.
+    """
+
+    seed: int = 0
+    device: str = "cpu"
+    work: str = "outputs/pretrain"
+    assets: str = "outputs/pretrain/assets"
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
+    encoder_widths: tuple[int, ...] = (32, 64, 96, 128)
+    held_out_trials: int = 3000
+
+
+def pretrain(config: PretrainConfig) -> dict[str, float]:
+    """Run all stages; returns the figures that the cards quote."""
+    work, target = Path(config.work), Path(config.assets)
+    work.mkdir(parents=True, exist_ok=True)
+    vae = _autoencoder(config, work / "vae")
+    student = _denoisers(config, vae, work)
+    generator_folder, metric_folder = target / "tiles-generator", target / "tiles-metric"
+    save_generator(student, vae, generator_folder)
+    figures = {"autoencoder_psnr_db": psnr(vae, config.autoencoder)}
+    figures |= _metric(config, generator_folder, metric_folder)
+    for folder in (generator_folder, metric_folder):
+        assets.write_manifest(folder)
+    (work / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
+def _autoencoder(config: PretrainConfig, folder: Path) -> AutoencoderTiny:
+    if not (folder / "config.json").is_file():
+        train_autoencoder(config.autoencoder, config.seed, config.device).save_pretrained(folder)
+    return AutoencoderTiny.from_pretrained(folder).to(config.device).eval()
+
+
+def _denoisers(config: PretrainConfig, vae: AutoencoderTiny, work: Path) -> Denoiser:
+    if (work / "student" / "unet").is_dir():
+        return load_denoiser(work / "student", config.device)
+    rng = np.random.default_rng([config.seed, 4])
+    data = TileLatents.encode(vae, config.denoiser.images, config.autoencoder.image_size, rng)
+    if not (work / "teacher" / "unet").is_dir():
+        save_denoiser(train_denoiser(config.denoiser, data, config.seed, config.device), work / "teacher")
+    teacher = load_denoiser(work / "teacher", config.device)
+    save_denoiser(distil(config.student, teacher, data, config.seed), work / "student")
+    return load_denoiser(work / "student", config.device)
+
+
+def save_denoiser(model: Denoiser, folder: Path) -> None:
+    """Write text encoder and UNet; the UNet last, since its folder says that the stage is finished."""
+    model.text_encoder.save_pretrained(folder / "text_encoder")
+    model.unet.save_pretrained(folder / "unet.partial")
+    (folder / "unet.partial").rename(folder / "unet")
+
+
+def load_denoiser(folder: Path, device: str) -> Denoiser:
+    """Read what :func:`save_denoiser` wrote."""
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    return Denoiser(text_encoder, UNet2DConditionModel.from_pretrained(folder / "unet")).to(device).eval()
+
+
+def save_generator(model: Denoiser, vae: AutoencoderTiny, folder: Path) -> None:
+    """Write the folder that ``StableDiffusionPipeline.from_pretrained`` reads, in float16."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    with quiet():
+        from diffusers import StableDiffusionPipeline
+
+        pipeline = StableDiffusionPipeline(
+            vae=vae,
+            text_encoder=model.text_encoder,
+            tokenizer=build_tokenizer(),
+            unet=model.unet,
+            scheduler=build_scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.to(torch.float16).save_pretrained(folder)
+        pipeline.to(torch.float32)
+    # diffusers writes a derived value into this file, and remarks on it at every load.
+    path = folder / "vae" / "config.json"
+    settings = json.loads(path.read_text())
+    settings.pop("block_out_channels", None)
+    path.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _metric(config: PretrainConfig, generator_folder: Path, folder: Path) -> dict[str, float]:
+    """Train the perceptual encoder, and ask it and its rivals the same held-out trials."""
+    generator = StableDiffusionGenerator(
+        str(generator_folder), config.student.halvings[-1], guidance_scale=1.0, device=config.device
+    )
+
+    def picture(captions: list[str], seeds: list[int]) -> Tensor:
+        latents = draw_latents(seeds, generator.latent_shape).to(generator.device)
+        return generator.generate(latents, generator.encode(captions)).cpu()
+
+    size, architecture = config.autoencoder.image_size, EncoderConfig(tuple(config.encoder_widths))
+    weights = Path(config.work) / "perceptual.safetensors"
+    if weights.is_file():
+        encoder = TileEncoder(architecture).to(config.device).eval()
+        encoder.load_state_dict(load_file(weights))
+    else:
+        source = TrialSource(config.perceptual, size, np.random.default_rng([config.seed, 5]), picture)
+        encoder = perceptual.train_encoder(config.perceptual, architecture, source, config.seed, config.device)
+        save_file(encoder.state_dict(), weights)
+    TilePerceptualMetric(encoder).save(folder)
+    asked = PerceptualConfig(generated_images=3 * config.held_out_trials)
+    held_out = TrialSource(asked, size, np.random.default_rng([config.seed, 6]), picture)
+    torch.manual_seed(config.seed + 1)
+    rivals = {
+        "encoder": perceptual.embedded_cosine(encoder),
+        "untrained": perceptual.embedded_cosine(TileEncoder(architecture).to(config.device).eval()),
+        "mse": perceptual.negative_mse,
+        "ssim": perceptual.ssim,
+    }
+    trials = {"rendered": held_out.rendered(config.held_out_trials), "generated": held_out.generated()}
+    return {
+        f"{name}_accuracy_{kind}": accuracy(rival, given)
+        for kind, given in trials.items()
+        for name, rival in rivals.items()
+    }

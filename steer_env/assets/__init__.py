@@ -1,0 +1,51 @@
+"""The weights that ship with the package, each file checked against its hash before it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+MANIFEST = "manifest.json"
+
+
+class AssetError(RuntimeError):
+    """A shipped file that is missing or isn't what was shipped."""
+
+
+def write_manifest(folder: Path) -> None:
+    """Record the SHA-256 of every file below an asset's folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    hashes = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    (folder / MANIFEST).write_text(json.dumps(hashes, indent=2) + "\n")
+
+
+@lru_cache
+def verified(folder: Path) -> Path:
+    """The folder itself, once all its files match its manifest.
+
+    Raises:
+        AssetError: naming the file that is missing or damaged.
+    """
+    advice = "reinstall steer_env, or make the assets again with `python -m experiments.pretrain`"
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise AssetError(f"{manifest} is missing; {advice}")
+    for name, expected in json.loads(manifest.read_text()).items():
+        path = folder / name
+        if not path.is_file():
+            raise AssetError(f"{path} is missing; {advice}")
+        if _sha256(path) != expected:
+            raise AssetError(f"{path} is damaged: its SHA-256 isn't the recorded one; {advice}")
+    return folder
+
+
+def version(folder: Path) -> str:
+    """Eight hexadecimal digits that change whenever a file of the asset does."""
+    return _sha256(verified(folder) / MANIFEST)[:8]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

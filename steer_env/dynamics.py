@@ -1,0 +1,261 @@
+"""The steering dynamics: N episodes at once, on the generator's device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from steer_env.proposals import Mixture, check_scales, draw_latents
+from steer_env.types import (
+    Conditioning,
+    Generator,
+    Human,
+    Metric,
+    RoundOutcome,
+    SteeringDistribution,
+    SteeringHistory,
+    Task,
+)
+
+_NOISE_STREAM = 0x51EE
+
+
+class SteeringDynamics:
+    """What happens when simulated users steer (paper, section 5 and C.2).
+
+    An episode's course depends on its task, its seed and the mixture scales alone: not on its neighbours in the
+    batch, on the size of the batch, or on how the generator splits it. Every image is generated once and embedded
+    once; at most ``generator.max_batch`` of them are in memory at a time.
+
+    Args:
+        generator: makes images from latents.
+        metric: judges similarity, for the human and for the reward.
+        human: chooses.
+        num_episodes: N.
+        rounds: R, rounds an episode.
+        proposals: K, proposals a round.
+        distribution: how proposals are drawn; the paper's mixture by default.
+        judges: further metrics under which the kept image is measured, by name; nothing is optimised for them.
+        keep_images: keep the images of the current round (uint8, in main memory) for drawing and for policies.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        metric: Metric,
+        human: Human,
+        num_episodes: int,
+        rounds: int = 4,
+        proposals: int = 2,
+        distribution: SteeringDistribution | None = None,
+        judges: Mapping[str, Metric] | None = None,
+        keep_images: bool = False,
+    ) -> None:
+        for name, value in (("num_episodes", num_episodes), ("rounds", rounds), ("proposals", proposals)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.generator, self.metric, self.human = generator, metric, human
+        self.num_episodes, self.num_rounds, self.num_proposals = num_episodes, rounds, proposals
+        self.distribution = distribution or Mixture()
+        self._metrics = {"": metric, **(judges or {})}
+        self._keep_images = keep_images
+        self.tasks: list[Task | None] = [None] * num_episodes
+        self.rounds = np.full(num_episodes, -1)
+        self.stayed = np.zeros(num_episodes, dtype=bool)
+        self.initial_similarity = np.zeros(num_episodes)
+        self.similarity = np.zeros(num_episodes)
+        self._noise = [torch.Generator() for _ in range(num_episodes)]
+        self._allocate()
+
+    def _allocate(self) -> None:
+        n, r, k, shape = self.num_episodes, self.num_rounds, self.num_proposals, self.generator.latent_shape
+        device = self.generator.device
+        self.latents = torch.zeros(n, *shape, device=device)
+        self._past_proposals = torch.zeros(n, r, k, *shape, device=device)
+        self._past_choices = torch.zeros(n, r, dtype=torch.int64, device=device)
+        self._conditioning: dict[str, Tensor] = {}
+        self._current = {
+            name: torch.zeros(n, metric.dimensions, device=device) for name, metric in self._metrics.items()
+        }
+        self._goals = {name: torch.zeros_like(embeddings) for name, embeddings in self._current.items()}
+        images = (n, *self.generator.image_shape) if self._keep_images else (0,)
+        self.images = np.zeros(images, dtype=np.uint8)
+        self.goal_images = np.zeros(images, dtype=np.uint8)
+
+    @property
+    def embeddings(self) -> Tensor:
+        """Unit vectors float (N, D) of the current images under the metric."""
+        return self._current[""]
+
+    def judged(self, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """By name of each judge, float64 (n,): similarity of the current images to their goals under it."""
+        rows = self._rows(rows)
+        where = torch.from_numpy(rows).to(self.latents.device)
+        return {
+            name: _similarity(self._current[name][where], self._goals[name][where]).cpu().double().numpy()
+            for name in self._metrics
+            if name
+        }
+
+    @torch.inference_mode()
+    def reset(self, tasks: Sequence[Task], seeds: Sequence[int], rows: np.ndarray | None = None) -> None:
+        """Start episodes: make goal and initial images, each distinct one once.
+
+        Args:
+            tasks: one a row.
+            seeds: of each episode's noise and of its user's draws.
+            rows: int64 (n,), which places of the batch to start; all by default.
+
+        Raises:
+            ValueError: as many tasks or seeds are needed as rows.
+        """
+        rows = self._rows(rows)
+        if not len(tasks) == len(seeds) == len(rows):
+            raise ValueError(f"{len(rows)} episodes need as many tasks and seeds, got {len(tasks)} and {len(seeds)}")
+        where = torch.from_numpy(rows).to(self.latents.device)
+        pictures = [(task.goal_prompt, task.goal_seed) for task in tasks]
+        pictures += [(task.prompt, task.initial_seed) for task in tasks]
+        place = {picture: i for i, picture in enumerate(dict.fromkeys(pictures))}
+        latents = draw_latents([seed for _, seed in place], self.generator.latent_shape).to(self.latents.device)
+        conditioning = self.generator.encode([prompt for prompt, _ in place])
+        embeddings, images = self._picture(latents, conditioning, f"resetting tasks {_names(tasks)}")
+        index = torch.tensor([place[picture] for picture in pictures]).to(self.latents.device)
+        goal, initial = index.chunk(2)
+        self.latents[where] = latents[initial]
+        for name, values in embeddings.items():
+            self._goals[name][where], self._current[name][where] = values[goal], values[initial]
+        for name, values in conditioning.items():
+            if name not in self._conditioning:
+                self._conditioning[name] = values.new_zeros(self.num_episodes, *values.shape[1:])
+            self._conditioning[name][where] = values[initial]
+        if images is not None:
+            self.goal_images[rows], self.images[rows] = images[goal.cpu()], images[initial.cpu()]
+        self._past_proposals[where], self._past_choices[where] = 0, 0
+        self._begin(rows, tasks, seeds, where)
+
+    def _begin(self, rows: np.ndarray, tasks: Sequence[Task], seeds: Sequence[int], where: Tensor) -> None:
+        similarity = _similarity(self._current[""][where], self._goals[""][where])
+        self.similarity[rows] = self.initial_similarity[rows] = similarity.cpu().double().numpy()
+        self.rounds[rows], self.stayed[rows] = 0, False
+        for row, task, seed in zip(rows, tasks, seeds, strict=True):
+            self.tasks[row] = task
+            # A stream of its own: the same integer may also have seeded the initial latent.
+            stream = np.random.SeedSequence([int(seed), _NOISE_STREAM]).generate_state(1, np.uint64)[0]
+            self._noise[row].manual_seed(int(stream >> np.uint64(1)))
+
+    @torch.inference_mode()
+    def step(self, scales: np.ndarray, rows: np.ndarray | None = None) -> RoundOutcome:
+        """Play one round: propose, let the user choose, go on from the choice.
+
+        Args:
+            scales: float (n,), mixture scales in [0, 1].
+            rows: int64 (n,), which places of the batch play; all by default.
+
+        Raises:
+            RuntimeError: an episode that has not started, or is over.
+            ValueError: a scale out of range, or a batch of the wrong size.
+            FloatingPointError: latents or embeddings that aren't finite, with the round and the tasks.
+        """
+        rows, scales = self._rows(rows), check_scales(scales)
+        self._check_playable(rows, scales)
+        where = torch.from_numpy(rows).to(self.latents.device)
+        proposals, draws = self._propose(rows, where, scales)
+        conditioning = {
+            name: values[where].repeat_interleave(self.num_proposals, dim=0)
+            for name, values in self._conditioning.items()
+        }
+        rounds = self.rounds[rows] + 1
+        place = f"round {rounds.min()} of tasks {_names([self.tasks[row] for row in rows])}"
+        offered, images = self._picture(proposals.flatten(0, 1), conditioning, place)
+        candidates = {
+            name: torch.cat([self._current[name][where][:, None], values.unflatten(0, (len(rows), -1))], dim=1)
+            for name, values in offered.items()
+        }
+        similarities = _similarity(candidates[""], self._goals[""][where][:, None])
+        choices = self.human.choose(similarities, draws)
+        self._move(where, rows, choices, candidates, proposals)
+        shown = self._show(rows, choices, images)
+        picked = choices.cpu().numpy()
+        found = similarities.cpu().double().numpy()
+        self.similarity[rows] = found[np.arange(len(rows)), picked]
+        self.stayed[rows], self.rounds[rows] = picked == 0, rounds
+        return RoundOutcome(rows, rounds, scales, found, picked, self.similarity[rows], self.judged(rows), shown)
+
+    def _rows(self, rows: np.ndarray | None) -> np.ndarray:
+        return np.arange(self.num_episodes) if rows is None else np.asarray(rows, dtype=np.int64)
+
+    def _check_playable(self, rows: np.ndarray, scales: np.ndarray) -> None:
+        if scales.shape != rows.shape:
+            raise ValueError(f"{len(rows)} episodes need {len(rows)} mixture scales, got an array of {scales.shape}")
+        if (self.rounds[rows] < 0).any():
+            raise RuntimeError("call reset before step: an episode has not started")
+        if (self.rounds[rows] >= self.num_rounds).any():
+            raise RuntimeError(f"an episode is over after {self.num_rounds} rounds: call reset before the next step")
+
+    def _propose(self, rows: np.ndarray, where: Tensor, scales: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Latents of the proposals (n, K, *latent_shape), and the user's uniform draws (n, 1 + K)."""
+        k = self.num_proposals
+        noise = torch.empty(len(rows), k, *self.generator.latent_shape)
+        draws = torch.empty(len(rows), 1 + k)
+        for i, row in enumerate(rows):
+            torch.randn(noise.shape[1:], generator=self._noise[row], out=noise[i])
+            torch.rand(1 + k, generator=self._noise[row], out=draws[i])
+        device = self.latents.device
+        history = SteeringHistory(self.rounds[rows], self._past_proposals[where], self._past_choices[where])
+        proposals = self.distribution.propose(
+            self.latents[where], torch.from_numpy(scales).to(device), noise.to(device), history
+        )
+        return proposals, draws.to(device)
+
+    def _picture(
+        self, latents: Tensor, conditioning: Conditioning, place: str
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Generate and embed, a part at a time: embeddings by metric (B, D), and images uint8 if they are kept."""
+        if not torch.isfinite(latents).all():
+            raise FloatingPointError(f"latents that are not finite in {place}")
+        embeddings: dict[str, list[Tensor]] = {name: [] for name in self._metrics}
+        images: list[Tensor] = []
+        for start in range(0, len(latents), self.generator.max_batch):
+            part = slice(start, start + self.generator.max_batch)
+            batch = self.generator.generate(latents[part], {k: v[part] for k, v in conditioning.items()})
+            for name, metric in self._metrics.items():
+                embeddings[name].append(metric.embed(batch))
+            if self._keep_images:
+                images.append((batch * 255).round().to(torch.uint8).cpu())
+        joined = {name: torch.cat(parts) for name, parts in embeddings.items()}
+        if not all(bool(torch.isfinite(values).all()) for values in joined.values()):
+            raise FloatingPointError(f"embeddings that are not finite in {place}")
+        return joined, torch.cat(images) if images else None
+
+    def _move(
+        self, where: Tensor, rows: np.ndarray, choices: Tensor, candidates: dict[str, Tensor], proposals: Tensor
+    ) -> None:
+        """Go on from the chosen image, and remember the round."""
+        n = torch.arange(len(rows), device=choices.device)
+        latents = torch.cat([self.latents[where][:, None], proposals], dim=1)
+        self.latents[where] = latents[n, choices]
+        for name, values in candidates.items():
+            self._current[name][where] = values[n, choices]
+        played = torch.from_numpy(self.rounds[rows]).to(where.device)
+        self._past_proposals[where, played], self._past_choices[where, played] = proposals, choices
+
+    def _show(self, rows: np.ndarray, choices: Tensor, images: Tensor | None) -> np.ndarray | None:
+        if images is None:
+            return None
+        offered = images.unflatten(0, (len(rows), -1)).numpy()
+        shown = np.concatenate([self.images[rows][:, None], offered], axis=1)
+        self.images[rows] = shown[np.arange(len(rows)), choices.cpu().numpy()]
+        return shown
+
+
+def _similarity(a: Tensor, b: Tensor) -> Tensor:
+    # A sum of products, not a matrix product: its result doesn't depend on the size of the batch.
+    return (a * b).sum(dim=-1).clamp(-1, 1)
+
+
+def _names(tasks: Sequence[Task | None]) -> str:
+    names = [f"{task.suite}[{task.index}]" for task in tasks if task]
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

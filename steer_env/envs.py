@@ -1,0 +1,387 @@
+"""Image steering as Gymnasium environments: thin shells around the batched dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from steer_env.dynamics import SteeringDynamics
+from steer_env.generators import load_generator
+from steer_env.humans import HUMANS
+from steer_env.metrics import load_metric
+from steer_env.proposals import BUCKETS, DISTRIBUTIONS, bucket_scales
+from steer_env.registry import Registry
+from steer_env.rendering import frame
+from steer_env.tasks import load_suite
+from steer_env.types import Generator, Human, Metric, RoundOutcome, SteeringDistribution, Task
+
+ACTIONS = Registry("kind of action", {"bucket": "one of 10 mixture scales", "scale": "a mixture scale in [0, 1]"})
+REWARDS = Registry("reward", {"final": "the improvement, at the last round", "increment": "its part in each round"})
+OBSERVABLE = Registry("observation", {"image": "uint8", "embedding": "unit vector", "latent": "standard normal"})
+
+
+class ImageSteeringVectorEnv(VectorEnv):
+    """N users steering at once.
+
+    The card of the environment is in :class:`ImageSteeringEnv`, whose arguments this class shares. All episodes of
+    a batch share one call of generator and metric a round.
+
+    Args:
+        num_envs: N.
+        autoreset_mode: an ``AutoresetMode`` or its value; NEXT_STEP by default, as elsewhere in Gymnasium.
+
+    ``reset(options=...)`` takes ``task_index`` and ``episode_seed``, each int (N,), to play given tasks with given
+    noise, and ``reset_mask``, bool (N,), to start only some of the episodes.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium's own convention)
+        "render_modes": ["rgb_array"],
+        "render_fps": 1,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        suite: str = "tiles-train-v1",
+        generator: str | Generator = "tiles",
+        metric: str | Metric = "tile-perceptual",
+        human: str | Human = "greedy",
+        distribution: str | SteeringDistribution = "mixture",
+        rounds: int = 4,
+        proposals: int = 2,
+        action: str = "bucket",
+        reward: str = "final",
+        observe: Sequence[str] = (),
+        judges: Sequence[str] = (),
+        generator_options: dict[str, Any] | None = None,
+        metric_options: dict[str, Any] | None = None,
+        render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    ) -> None:
+        for table, name in ((ACTIONS, action), (REWARDS, reward), *((OBSERVABLE, part) for part in observe)):
+            table[name]
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"unknown render_mode {render_mode!r}; there are: None, rgb_array")
+        self.suite = load_suite(suite)
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.num_envs, self.render_mode = num_envs, render_mode
+        self._action, self._reward, self._observe = action, reward, tuple(observe)
+        self.dynamics = SteeringDynamics(
+            load_generator(generator, **(generator_options or {})) if isinstance(generator, str) else generator,
+            load_metric(metric, **(metric_options or {})) if isinstance(metric, str) else metric,
+            HUMANS[human] if isinstance(human, str) else human,
+            num_envs,
+            rounds,
+            proposals,
+            DISTRIBUTIONS[distribution] if isinstance(distribution, str) else distribution,
+            {name: load_metric(name) for name in judges},
+            keep_images=render_mode is not None or "image" in observe,
+        )
+        self.single_action_space: spaces.Space = (
+            spaces.Discrete(BUCKETS) if action == "bucket" else spaces.Box(0, 1, (1,), np.float32)
+        )
+        self.single_observation_space = self._build_observation_space()
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.rngs: list[np.random.Generator] = [np.random.default_rng() for _ in range(num_envs)]
+        self._over = np.zeros(num_envs, dtype=bool)
+        self.last_outcome: RoundOutcome | None = None
+
+    def _build_observation_space(self) -> spaces.Dict:
+        dynamics = self.dynamics
+        parts: dict[str, spaces.Space] = {
+            "round": spaces.Discrete(dynamics.num_rounds + 1),
+            "stayed": spaces.Discrete(2),
+        }
+        optional: dict[str, spaces.Space] = {
+            "image": spaces.Box(0, 255, dynamics.generator.image_shape, np.uint8),
+            "embedding": spaces.Box(-1, 1, (dynamics.metric.dimensions,), np.float32),
+            "latent": spaces.Box(-np.inf, np.inf, dynamics.generator.latent_shape, np.float32),
+        }
+        return spaces.Dict(parts | {name: optional[name] for name in self._observe})
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Start episodes; see the class for the options.
+
+        Raises:
+            ValueError: a mask, list of seeds or of tasks of the wrong size, or an unknown option.
+        """
+        options = dict(options or {})
+        rows = self._masked(options.pop("reset_mask", None))
+        seeds: Sequence[int | None]
+        if seed is None or isinstance(seed, (int, np.integer)):
+            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = seed
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"{self.num_envs} environments need as many seeds, got {len(seeds)}")
+        for row in rows:
+            if seeds[row] is not None:
+                self.rngs[row], _ = seeding.np_random(seeds[row])
+        infos = self._start(rows, options)
+        return self.observe(), infos
+
+    def _masked(self, mask: Any) -> np.ndarray:
+        if mask is None:
+            return np.arange(self.num_envs)
+        mask = np.asarray(mask)
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+            raise ValueError(f"reset_mask must be bool ({self.num_envs},) with at least one True, got {mask!r}")
+        return np.flatnonzero(mask)
+
+    def _start(self, rows: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:
+        """Begin the given rows' episodes; returns their infos."""
+        given = {name: options.pop(name, None) for name in ("task_index", "episode_seed")}
+        if options:
+            raise ValueError(f"unknown reset options {sorted(options)}; there are: {', '.join(given)}, reset_mask")
+        tasks, seeds = [], []
+        for row in rows:
+            # Both are drawn even where one is given, so that what is given doesn't shift later draws.
+            index, seed = (int(self.rngs[row].integers(n)) for n in (len(self.suite), 2**31 - 1))
+            tasks.append(self.suite[_entry(given, "task_index", row, self.num_envs, index)])
+            seeds.append(_entry(given, "episode_seed", row, self.num_envs, seed))
+        self.dynamics.reset(tasks, seeds, rows)
+        self._over[rows] = False
+        self.last_outcome = None
+        return self._infos(rows, self._task_infos(rows, seeds))
+
+    def _task_infos(self, rows: np.ndarray, seeds: list[int]) -> dict[str, np.ndarray]:
+        tasks = [self.dynamics.tasks[row] for row in rows]
+        return {
+            "task_index": np.array([task.index for task in tasks if task]),
+            "episode_seed": np.array(seeds),
+            "similarity": self.dynamics.similarity[rows],
+            **{f"similarity/{name}": values for name, values in self.dynamics.judged(rows).items()},
+        }
+
+    def _infos(self, rows: np.ndarray, values: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Values of some rows (n, …) as Gymnasium's vector infos: arrays of N rows, and a mask for each."""
+        infos: dict[str, Any] = {}
+        present = np.zeros(self.num_envs, dtype=bool)
+        present[rows] = True
+        for name, part in values.items():
+            infos[name] = np.zeros((self.num_envs, *part.shape[1:]), dtype=part.dtype)
+            infos[name][rows] = part
+            infos[f"_{name}"] = present.copy()
+        return infos
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Play one round of every episode.
+
+        Raises:
+            ValueError: a wrong number of actions, or an action out of range.
+            RuntimeError: before the first reset, or an episode that is over while autoreset is disabled.
+        """
+        restarting = self._over & (self.autoreset_mode == AutoresetMode.NEXT_STEP)
+        playing, starting = np.flatnonzero(~restarting), np.flatnonzero(restarting)
+        rewards, terminated = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=bool)
+        infos: dict[str, Any] = {}
+        if len(playing):
+            before = self.dynamics.similarity[playing]
+            outcome = self.dynamics.step(self._decode(actions, playing), playing)
+            terminated[playing] = outcome.rounds == self.dynamics.num_rounds
+            rewards[playing] = self._rewards(outcome, before, terminated[playing])
+            infos = self._infos(playing, _round_infos(outcome, self.dynamics.initial_similarity[playing]))
+            self.last_outcome = outcome
+        if len(starting):
+            infos = _merge(infos, self._start(starting, {}), starting)
+        self._over = terminated.copy()
+        if terminated.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            infos = self._restart(np.flatnonzero(terminated), infos)
+        return self.observe(), rewards, terminated, np.zeros(self.num_envs, dtype=bool), infos
+
+    def _restart(self, rows: np.ndarray, infos: dict[str, Any]) -> dict[str, Any]:
+        """Autoreset in the same step: what ended goes into ``final_obs`` and ``final_info``."""
+        ended = self.observe()
+        final = np.full(self.num_envs, None, dtype=object)
+        for row in rows:
+            final[row] = {name: values[row] for name, values in ended.items()}
+        mask = np.zeros(self.num_envs, dtype=bool)
+        mask[rows] = True
+        final_info = {name: values * mask if name.startswith("_") else values for name, values in infos.items()}
+        going_on = {name: values * ~mask if name.startswith("_") else values for name, values in infos.items()}
+        infos = _merge(going_on, self._start(rows, {}), rows)
+        return infos | {"final_obs": final, "_final_obs": mask, "final_info": final_info, "_final_info": mask.copy()}
+
+    def _decode(self, actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Mixture scales float64 (n,) of the given rows' actions; the other rows' actions are ignored."""
+        actions = np.asarray(actions)
+        expected = self.action_space.shape
+        if actions.shape != expected:
+            raise ValueError(f"{self.num_envs} environments need actions of shape {expected}, got {actions.shape}")
+        chosen = actions[rows]
+        return bucket_scales(chosen) if self._action == "bucket" else chosen[:, 0].astype(np.float64)
+
+    def _rewards(self, outcome: RoundOutcome, before: np.ndarray, terminated: np.ndarray) -> np.ndarray:
+        if self._reward == "increment":
+            return outcome.similarity - before
+        return np.where(terminated, outcome.similarity - self.dynamics.initial_similarity[outcome.rows], 0.0)
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """The observation of every episode; nothing in it comes from the goal."""
+        dynamics = self.dynamics
+        observation = {"round": np.maximum(dynamics.rounds, 0), "stayed": dynamics.stayed.astype(np.int64)}
+        if "image" in self._observe:
+            observation["image"] = dynamics.images.copy()
+        if "embedding" in self._observe:
+            observation["embedding"] = dynamics.embeddings.clamp(-1, 1).cpu().numpy().copy()
+        if "latent" in self._observe:
+            observation["latent"] = dynamics.latents.cpu().numpy().copy()
+        return observation
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """One frame an episode, uint8 (H, W, 3): goal, current image and proposals; None without a render mode."""
+        if self.render_mode is None:
+            return None
+        dynamics, frames = self.dynamics, []
+        outcome = self.last_outcome
+        for row in range(self.num_envs):
+            shown, choice = None, -1
+            if outcome is not None and outcome.shown is not None and row in outcome.rows:
+                place = int(np.flatnonzero(outcome.rows == row)[0])
+                shown, choice = outcome.shown[place], int(outcome.choices[place])
+            frames.append(frame(dynamics.goal_images[row], shown, dynamics.images[row], choice, dynamics.num_proposals))
+        return tuple(frames)
+
+
+class ImageSteeringEnv(gym.Env):
+    """A user steers a generative model towards a goal image by choosing among proposals.
+
+    ### Description
+    The user has a goal image in mind that the model can make, and starts from the image of their own prompt. In
+    each round the system proposes K variations of the current image's latent; the user keeps the current image or
+    picks one. The agent chooses how large the variations are (paper, section 5 and appendix C.2).
+
+    ### Action space
+    ``Discrete(10)``: bucket b is the mixture scale (b + 1) / 10 of Eq. 8. With ``action="scale"``,
+    ``Box(0, 1, (1,))``: the mixture scale itself.
+
+    ### Observation space
+    ``Dict``: ``round``, rounds played so far, 0 to R; ``stayed``, whether the user kept the current image in the
+    last round. On request (``observe``), of the current image: ``image`` uint8 (3, H, W), ``embedding`` float32
+    (D,) a unit vector, ``latent`` float32. Nothing observed is computed from the goal.
+
+    ### Rewards
+    The improvement, similarity(final, goal) − similarity(initial, goal), at the last round and 0 before; with
+    ``reward="increment"``, each round's share of it.
+
+    ### Starting state
+    A task drawn from the suite, uniformly; ``reset(options={"task_index": i, "episode_seed": j})`` chooses it.
+
+    ### Episode end
+    Terminated after R rounds; never truncated.
+
+    ### Arguments
+    ``suite``, ``generator``, ``metric``, ``human``, ``distribution``: names of parts; all but the first may also be
+    parts of your own, made for the protocols of :mod:`steer_env.types`. ``rounds`` (4) and
+    ``proposals`` (2). ``action``, ``reward``, ``observe``: as above. ``judges``: names of further metrics, reported
+    in ``info`` as ``similarity/NAME``. ``generator_options``, ``metric_options``: passed to the part's loader.
+
+    ### Info
+    After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity``
+    of the image gone on with, ``similarities`` (1 + K) of what was offered, ``choice``, ``mixture_scale``,
+    ``improvement`` so far.
+
+    ### Vectorised form
+    ``gymnasium.make_vec("steer_env/ImageSteering-v0", num_envs=N)`` gives :class:`ImageSteeringVectorEnv`; this
+    environment is its batch of one.
+
+    ### Version history
+    * v0: first version.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None, **options: Any) -> None:
+        self._batch = ImageSteeringVectorEnv(
+            1, render_mode=render_mode, autoreset_mode=AutoresetMode.DISABLED, **options
+        )
+        self.render_mode = render_mode
+        self.action_space = self._batch.single_action_space
+        self.observation_space = self._batch.single_observation_space
+
+    @property
+    def dynamics(self) -> SteeringDynamics:
+        """The dynamics under this environment, a batch of one."""
+        return self._batch.dynamics
+
+    @property
+    def task(self) -> Task | None:
+        """The task of the current episode; None before the first reset."""
+        return self.dynamics.tasks[0]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Start an episode; ``options`` may hold an int ``task_index`` and an int ``episode_seed``."""
+        super().reset(seed=seed)
+        self._batch.rngs = [self.np_random]
+        _, infos = self._batch.reset(options={name: [value] for name, value in (options or {}).items()})
+        return self._observation(), _first(infos)
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Play one round; see :meth:`ImageSteeringVectorEnv.step` for the errors."""
+        _, rewards, terminated, truncated, infos = self._batch.step(np.asarray(action)[None])
+        return self._observation(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
+
+    def _observation(self) -> dict[str, Any]:
+        return {name: values[0] for name, values in self._batch.observe().items()}
+
+    def render(self) -> np.ndarray | None:
+        """The round as a picture, uint8 (H, W, 3); None without a render mode."""
+        frames = self._batch.render()
+        return None if frames is None else frames[0]
+
+
+def _entry(given: dict[str, Any], name: str, row: int, n: int, default: int) -> int:
+    values = given[name]
+    if values is None:
+        return default
+    if len(values) != n:
+        raise ValueError(f"{name} must have one entry for each of the {n} environments, got {len(values)}")
+    return int(values[row])
+
+
+def _round_infos(outcome: RoundOutcome, initial: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "similarity": outcome.similarity,
+        "similarities": outcome.similarities,
+        "choice": outcome.choices,
+        "mixture_scale": outcome.scales,
+        "improvement": outcome.similarity - initial,
+        **{f"similarity/{name}": values for name, values in outcome.judged.items()},
+    }
+
+
+def _merge(infos: dict[str, Any], fresh: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """Infos with the given rows' entries taken from ``fresh``."""
+    merged = dict(infos)
+    for name, values in fresh.items():
+        if name in infos:
+            merged[name] = infos[name].copy()
+            merged[name][rows] = values[rows]
+        else:
+            merged[name] = values
+    return merged
+
+
+def _first(infos: dict[str, Any]) -> dict[str, Any]:
+    """The only environment's info: Python numbers, or arrays."""
+    return {
+        name: values[0].item() if values[0].ndim == 0 else values[0]
+        for name, values in infos.items()
+        if not name.startswith("_")
+    }

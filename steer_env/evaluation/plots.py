@@ -1,0 +1,126 @@
+"""From tables to figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+matplotlib.use("Agg")
+_COLOURS = [matplotlib.colormaps["tab10"](i) for i in range(10)]
+
+
+def attempts_curve(attempts: pd.DataFrame) -> Figure:
+    """Figure 9: similarity to the goal at each attempt, with one standard error.
+
+    Args:
+        attempts: from :func:`steer_env.evaluation.statistics.attempts`.
+    """
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for i, (policy, rows) in enumerate(attempts.groupby("policy", sort=False)):
+        style = {"color": _COLOURS[i % 10], "capsize": 2, "marker": "o", "ms": 3}
+        axes.errorbar(rows["attempt"], rows["mean"], rows["error"], label=policy, **style)
+    axes.set_xlabel("attempt (0 is the image of the user's prompt)")
+    axes.set_ylabel("similarity to the goal image")
+    axes.set_xticks(sorted(attempts["attempt"].unique()))
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize="small")
+    return figure
+
+
+def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray) -> Figure:
+    """Figure 8: what each mixture scale is worth in each round, with its posterior.
+
+    Args:
+        means, deviations: float (R, 2, B), mean reward and its standard deviation, for stayed 0 and 1.
+        counts: int (R, 2, B), how often each was played; cells that never were are left out.
+    """
+    rounds, _, buckets = means.shape
+    figure = Figure(figsize=(3.1 * rounds, 3.2), layout="constrained")
+    panels = figure.subplots(1, rounds, sharey=True, squeeze=False)[0]
+    scales = (np.arange(buckets) + 1) / buckets
+    for place, axes in enumerate(panels):
+        for stayed, label in ((0, "moved" if counts[1:, 1].any() else "all"), (1, "stayed")):
+            played = counts[place, stayed] > 0
+            if not played.any():
+                continue
+            values, errors = means[place, stayed], deviations[place, stayed]
+            colour = _COLOURS[stayed]
+            axes.plot(scales[played], values[played], marker="o", ms=3, color=colour, label=label)
+            axes.fill_between(
+                scales[played], (values - errors)[played], (values + errors)[played], color=colour, alpha=0.2
+            )
+            best = int(np.argmax(np.where(played, values, -np.inf)))
+            axes.plot(scales[best], values[best], marker="*", ms=12, color=colour)
+        axes.set_title(f"round {place + 1}", fontsize="medium")
+        axes.set_xlabel("mixture scale")
+        axes.grid(alpha=0.25)
+    panels[0].set_ylabel("mean episode improvement")
+    panels[-1].legend(fontsize="small", title="last round")
+    return figure
+
+
+def scale_choices(frame: pd.DataFrame) -> Figure:
+    """Mixture scale of each round: mean over episodes, and the band from the 10th to the 90th percentile."""
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for i, (policy, rows) in enumerate(frame.groupby("policy", sort=False)):
+        scales = np.array(rows["scales"].tolist())
+        place = np.arange(scales.shape[1]) + 1
+        low, high = np.percentile(scales, [10, 90], axis=0)
+        axes.plot(place, scales.mean(axis=0), marker="o", ms=3, color=_COLOURS[i % 10], label=policy)
+        axes.fill_between(place, low, high, color=_COLOURS[i % 10], alpha=0.1)
+    axes.set_xticks(place)
+    axes.set_xlabel("round")
+    axes.set_ylabel("mixture scale")
+    axes.set_ylim(0, 1.05)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize="small", ncols=2)
+    return figure
+
+
+def training_curve(improvements: np.ndarray, window: int = 200) -> Figure:
+    """Improvement over training: mean of each window of episodes, with its 95 % interval.
+
+    Args:
+        improvements: float (episodes,), in the order played.
+        window: episodes a point.
+    """
+    window = max(2, min(window, len(improvements) // 5))
+    parts = improvements[: len(improvements) // window * window].reshape(-1, window)
+    means = parts.mean(axis=1)
+    half = stats.t.ppf(0.975, window - 1) * parts.std(axis=1, ddof=1) / window**0.5
+    episodes = (np.arange(len(parts)) + 0.5) * window
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(episodes, means, color=_COLOURS[0])
+    axes.fill_between(episodes, means - half, means + half, color=_COLOURS[0], alpha=0.2)
+    axes.set_xlabel("episodes")
+    axes.set_ylabel(f"improvement, mean of {window}")
+    axes.grid(alpha=0.25)
+    return figure
+
+
+def strip(frames: Sequence[np.ndarray], title: str) -> Figure:
+    """An episode, one row a round: goal (blue frame), image held, proposals; the choice has a green frame.
+
+    Args:
+        frames: R pictures, uint8 (H, W, 3), from :func:`steer_env.evaluation.rollout.replay`.
+        title: written above.
+    """
+    height, width = frames[0].shape[:2]
+    figure = Figure(figsize=(6.0, 6.0 * len(frames) * height / width + 0.4), layout="constrained", dpi=110)
+    figure.suptitle(title, fontsize="small", wrap=True)
+    panels = figure.subplots(len(frames), squeeze=False)[:, 0]
+    for place, (axes, picture) in enumerate(zip(panels, frames, strict=True)):
+        axes.imshow(picture, interpolation="nearest")
+        axes.set_ylabel(f"round {place + 1}", fontsize="small")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    return figure

@@ -1,0 +1,161 @@
+"""One evaluation as a page: the same tables in Markdown for the terminal and in a self-contained HTML file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from matplotlib.figure import Figure
+
+from steer_env.evaluation import plots, statistics
+from steer_env.evaluation.statistics import Estimate
+from steer_env.traces import SteeringTrace, traces_to_frame
+
+
+@dataclass
+class Section:
+    """A heading, a sentence that says how to read what follows, and tables or figures."""
+
+    title: str
+    text: str
+    tables: list[pd.DataFrame] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """Sections under a title."""
+
+    title: str
+    lead: str
+    sections: list[Section]
+
+    def markdown(self) -> str:
+        """Title, texts and tables; figures are left to the HTML page."""
+        parts = [f"# {self.title}", self.lead]
+        for section in self.sections:
+            if section.tables:
+                parts += [f"## {section.title}", section.text, *map(markdown_table, section.tables)]
+        return "\n\n".join(parts) + "\n"
+
+    def html(self) -> str:
+        """A page that needs no other file."""
+        environment = Environment(
+            loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(), trim_blocks=True
+        )
+        return environment.get_template("report.html").render(report=self, picture=_png)
+
+
+def image_steering_report(
+    traces: Sequence[SteeringTrace],
+    baseline: str,
+    threshold: float,
+    learning: Sequence[Section] = (),
+    strips: Sequence[Figure] = (),
+) -> Report:
+    """The paper's Table 1, Figure 9 and what belongs to them, for image steering.
+
+    Args:
+        traces: every policy on the same tasks.
+        baseline: the policy that the others are compared with.
+        threshold: similarity whose reaching is counted.
+        learning: sections about how a policy was learned.
+        strips: pictures of episodes.
+    """
+    frame = traces_to_frame(traces)
+    first, tasks = traces[0], frame["task_index"].nunique()
+    lead = (
+        f"{frame['policy'].nunique()} policies on {tasks} tasks of {first.suite}: {len(first.scales)} rounds, "
+        f"user {first.human}, generator {first.generator}, metric {first.metric}. "
+        "Every policy met the same goals, first images and noise. Standard errors in parentheses; their units are "
+        "tasks and, where a policy was trained several times, training seeds."
+    )
+    sections = [
+        Section(
+            "Image steering (Table 1)",
+            f"Change of similarity from first to last image, share of episodes that improved, and the same change "
+            f"under metrics that no policy was trained on. Rounds: until similarity {threshold} is reached, "
+            f"{len(first.scales) + 1} where it isn't.",
+            [_summary_table(frame, threshold)],
+        ),
+        Section(
+            f"Paired differences from “{baseline}”",
+            "On the same tasks with the same noise; 95 % intervals and two-sided p-values of Student's t, not "
+            "corrected for the number of rows.",
+            [_difference_table(frame, baseline)],
+        ),
+        Section(
+            "Similarity at each attempt (Figure 9)",
+            "Means with one standard error.",
+            figures=[plots.attempts_curve(statistics.attempts(frame))],
+        ),
+        Section("How often the user stays", "Share of rounds in which no proposal was picked.", [_stay_table(frame)]),
+        Section("Mixture scales played", "Mean, and 10th to 90th percentile.", figures=[plots.scale_choices(frame)]),
+        *learning,
+    ]
+    if strips:
+        text = "Goal in blue on the left; then the image held and the proposals. The choice is framed in green."
+        sections.append(Section("Episodes", text, figures=list(strips)))
+    return Report("Image steering", lead, sections)
+
+
+def _summary_table(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    summary = statistics.summary(frame, threshold)
+    result = pd.DataFrame({"policy": summary.index})
+    result["episodes"] = [found.episodes for found in summary["change"]]
+    result["avg. change"] = [_number(found) for found in summary["change"]]
+    result["% improved"] = [_share(found) for found in summary["improved"]]
+    result["% reached"] = [_share(found) for found in summary["reached"]]
+    result["rounds"] = [_number(found, 2) for found in summary["rounds"]]
+    for name in summary.columns:
+        if name.endswith(" change"):
+            result[name] = [_number(found) for found in summary[name]]
+    return result
+
+
+def _difference_table(frame: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    rows = []
+    for policy in statistics.summary(frame, 1.0).index:
+        if policy == baseline:
+            continue
+        found = statistics.paired_difference(frame, policy, baseline)
+        low, high = found.interval()
+        rows.append((policy, _number(found), f"[{low:+.4f}, {high:+.4f}]", f"{found.p_value:.2g}"))
+    return pd.DataFrame(rows, columns=["policy", "difference", "95 % interval", "p"])
+
+
+def _stay_table(frame: pd.DataFrame) -> pd.DataFrame:
+    return statistics.stay_rates(frame).map(lambda share: f"{share:.1%}").reset_index()
+
+
+def _number(found: Estimate, digits: int = 4) -> str:
+    return f"{found.mean:.{digits}f} ({found.error:.{digits}f})"
+
+
+def _share(found: Estimate) -> str:
+    return f"{found.mean:.1%} ({found.error:.1%})"
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """A pipe table; every cell as it prints.
+
+    >>> print(markdown_table(pd.DataFrame({"policy": ["a"], "n": [1]})))
+    | policy | n |
+    |---|---|
+    | a | 1 |
+    """
+    lines = [" | ".join(map(str, row)) for row in [tuple(table.columns), *table.itertuples(index=False)]]
+    lines.insert(1, "|".join(["---"] * len(table.columns)))
+    return "\n".join(f"|{line}|" if i == 1 else f"| {line} |" for i, line in enumerate(lines))
+
+
+def _png(figure: Figure) -> str:
+    """A figure as a data address."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

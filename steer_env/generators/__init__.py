@@ -1,0 +1,41 @@
+"""Generators by name. A loaded generator is shared by everything in the process that asks for the same one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from steer_env.registry import Registry
+from steer_env.types import Generator
+
+
+def _tiles(**options: Any) -> Generator:
+    """The embedded model: two unguided steps."""
+    from steer_env import assets
+    from steer_env.generators.stable_diffusion import StableDiffusionGenerator
+
+    folder = assets.verified(assets.ROOT / "tiles-generator")
+    options = {"steps": 2, "guidance_scale": 1.0, "id": f"tiles-{assets.version(folder)}", **options}
+    return StableDiffusionGenerator(str(folder), **options)
+
+
+def _stable_diffusion(**options: Any) -> Generator:
+    """Any checkpoint in Stable Diffusion format; ``path`` is a folder or a hub id."""
+    from steer_env.generators.stable_diffusion import StableDiffusionGenerator
+
+    return StableDiffusionGenerator(**options)
+
+
+GENERATORS = Registry("generator", {"tiles": _tiles, "stable-diffusion": _stable_diffusion})
+
+
+@lru_cache
+def load_generator(name: str = "tiles", **options: Any) -> Generator:
+    """The generator of that name; see the class it makes for its options.
+
+    Raises:
+        ValueError: an unknown name or option value.
+        FileNotFoundError: a checkpoint that isn't there.
+        steer_env.assets.AssetError: damaged embedded weights.
+    """
+    return GENERATORS[name](**options)

@@ -1,0 +1,154 @@
+"""One generator for every checkpoint in Stable Diffusion format, the embedded model included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.utils import logging as diffusers_logging
+from torch import Tensor
+from transformers.utils import logging as transformers_logging
+
+from steer_env.types import Conditioning
+
+_ENCODED_PROMPTS_KEPT = 65_536
+
+
+class StableDiffusionGenerator:
+    """f(z, prompt) through a checkpoint's own scheduler, deterministically (DDIM's η is 0).
+
+    Args:
+        path: a local folder in Stable Diffusion format, or a hub id.
+        steps: denoising steps an image.
+        guidance_scale: classifier-free guidance; at 1 or below there is no second pass.
+        max_batch: most images generated at a time; bounds the memory.
+        device: where it runs.
+        dtype: precision of its weights, a name of torch's.
+        id: what traces call it; path, steps and guidance by default.
+
+    Raises:
+        FileNotFoundError: the checkpoint isn't there.
+        ValueError: steps or max_batch below 1, or an unknown dtype.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        steps: int = 20,
+        guidance_scale: float = 7.5,
+        max_batch: int = 64,
+        device: str = "cpu",
+        dtype: str = "float32",
+        id: str | None = None,
+    ) -> None:
+        if steps < 1 or max_batch < 1:
+            raise ValueError(f"steps and max_batch must be at least 1, got {steps} and {max_batch}")
+        if dtype not in ("float32", "float16", "bfloat16"):
+            raise ValueError(f"unknown dtype {dtype!r}; there are: float32, float16, bfloat16")
+        self._pipeline = _load_pipeline(path, getattr(torch, dtype)).to(device)
+        self._scheduler, self._unet, self._vae = (
+            self._pipeline.scheduler,
+            self._pipeline.unet,
+            self._pipeline.vae,
+        )
+        self.id = id or f"{path}@{steps}x{guidance_scale}"
+        self.steps, self.guidance_scale, self.max_batch = steps, guidance_scale, max_batch
+        self.device = torch.device(device)
+        size = self._unet.config.sample_size
+        self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, size, size)
+        pixels = size * self._pipeline.vae_scale_factor
+        self.image_shape = (3, pixels, pixels)
+        self._encoded: dict[str, Tensor] = {}
+
+    @property
+    def _guided(self) -> bool:
+        return self.guidance_scale > 1
+
+    @torch.inference_mode()
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """Prompts (B) → ``prompt_embeds`` (B, length, width), and ``negative_embeds`` where guidance needs them."""
+        self._encode_new(list(dict.fromkeys(prompts)))
+        conditioning = {"prompt_embeds": torch.stack([self._encoded[prompt] for prompt in prompts])}
+        if self._guided:
+            self._encode_new([""])
+            conditioning["negative_embeds"] = self._encoded[""].expand_as(conditioning["prompt_embeds"])
+        return conditioning
+
+    def _encode_new(self, prompts: list[str]) -> None:
+        new = [prompt for prompt in prompts if prompt not in self._encoded]
+        if len(self._encoded) + len(new) > _ENCODED_PROMPTS_KEPT:
+            self._encoded.clear()
+            new = prompts
+        for start in range(0, len(new), self.max_batch):
+            part = new[start : start + self.max_batch]
+            embeds, _ = self._pipeline.encode_prompt(part, self.device, 1, do_classifier_free_guidance=False)
+            self._encoded.update(zip(part, embeds, strict=True))
+
+    @torch.inference_mode()
+    def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        """Standard normal latents (B, *latent_shape) → images float32 (B, 3, H, W) in [0, 1].
+
+        Raises:
+            ValueError: latents of another shape, or conditioning with another number of rows.
+        """
+        rows = len(conditioning["prompt_embeds"])
+        if tuple(latents.shape[1:]) != self.latent_shape or rows != len(latents):
+            expected = f"({rows}, {', '.join(map(str, self.latent_shape))})"
+            raise ValueError(f"latents for {rows} prompts must have shape {expected}, got {tuple(latents.shape)}")
+        parts = [slice(start, start + self.max_batch) for start in range(0, len(latents), self.max_batch)]
+        return torch.cat([self._sample(latents[p], {k: v[p] for k, v in conditioning.items()}) for p in parts])
+
+    def _sample(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        embeds = conditioning["prompt_embeds"]
+        if self._guided:
+            embeds = torch.cat([conditioning["negative_embeds"], embeds])
+        self._scheduler.set_timesteps(self.steps, device=self.device)
+        sample = latents.to(self._unet.dtype) * self._scheduler.init_noise_sigma
+        for time in self._scheduler.timesteps:
+            inputs = torch.cat([sample] * 2) if self._guided else sample
+            inputs = self._scheduler.scale_model_input(inputs, time)
+            output = self._unet(inputs, time, encoder_hidden_states=embeds, return_dict=False)[0]
+            if self._guided:
+                unguided, named = output.chunk(2)
+                output = unguided + self.guidance_scale * (named - unguided)
+            sample = self._scheduler.step(output, time, sample, return_dict=False)[0]
+        decoded = self._vae.decode(sample / self._vae.config.scaling_factor, return_dict=False)[0]
+        return (decoded.float() / 2 + 0.5).clamp(0, 1)
+
+
+def _load_pipeline(path: str, dtype: torch.dtype) -> Any:
+    local = Path(path).expanduser()
+    looks_local = local.is_absolute() or path.startswith((".", "~"))
+    if looks_local and not (local / "model_index.json").is_file():
+        raise FileNotFoundError(f"{local} is no Stable Diffusion checkpoint: it holds no model_index.json")
+    with quiet():
+        # Imported here because the import itself remarks on optional packages.
+        from diffusers import StableDiffusionPipeline
+
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            str(local) if local.is_dir() else path,
+            dtype=dtype,
+            safety_checker=None,
+            requires_safety_checker=False,
+            use_safetensors=True,
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no remarks on what a checkpoint's configuration holds besides; errors still raise."""
+    verbosity = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
+    for library, _ in verbosity:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, level in verbosity:
+            library.set_verbosity(level)
+            library.enable_progress_bar()

@@ -1,0 +1,37 @@
+"""Perceptual metrics by name. A loaded metric is shared by everything in the process that asks for the same one."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from steer_env.registry import Registry
+from steer_env.types import Metric
+
+
+def _tile_perceptual(**options: Any) -> Metric:
+    from steer_env import assets
+    from steer_env.metrics.tile_perceptual import TilePerceptualMetric
+
+    folder = assets.verified(assets.ROOT / "tiles-metric")
+    return TilePerceptualMetric.load(folder, id=f"tile-perceptual-{assets.version(folder)}", **options)
+
+
+def _pixel_correlation(**options: Any) -> Metric:
+    from steer_env.metrics.pixels import PixelCorrelation
+
+    return PixelCorrelation(**options)
+
+
+METRICS = Registry("metric", {"tile-perceptual": _tile_perceptual, "pixel-correlation": _pixel_correlation})
+
+
+@lru_cache
+def load_metric(name: str = "tile-perceptual", **options: Any) -> Metric:
+    """The metric of that name.
+
+    Raises:
+        ValueError: an unknown name.
+        steer_env.assets.AssetError: damaged embedded weights.
+    """
+    return METRICS[name](**options)

@@ -1,0 +1,27 @@
+"""A metric without any learning, to hold against those that policies were trained on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class PixelCorrelation:
+    """Correlation of two pictures' pixels after blurring: cosine of the centred, pooled pictures.
+
+    Args:
+        grid: the picture is averaged down to grid × grid cells, for each channel.
+    """
+
+    id = "pixel-correlation"
+
+    def __init__(self, grid: int = 24) -> None:
+        self.grid = grid
+        self.dimensions = 3 * grid * grid
+
+    @torch.inference_mode()
+    def embed(self, images: Tensor) -> Tensor:
+        """See :class:`steer_env.types.Metric`. A uniformly grey picture has similarity 0 to every other."""
+        pooled = nn.functional.adaptive_avg_pool2d(images.float(), self.grid).flatten(1)
+        centred = pooled - pooled.mean(dim=1, keepdim=True)
+        return nn.functional.normalize(centred, dim=1)

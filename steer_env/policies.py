@@ -1,0 +1,132 @@
+"""Steering policies: what decides the mixture scale of a round, from what a policy may see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from steer_env.proposals import BUCKETS, bucket_scales, check_scales
+
+Observation = Mapping[str, np.ndarray]
+POLICY_FILE = "policy.json"
+
+
+class PolicyError(ValueError):
+    """A policy folder that isn't one, or holds values that no policy can have."""
+
+
+class Policy(Protocol):
+    """Chooses mixture scales for N episodes at a time."""
+
+    name: str
+
+    def start(self, episode_seeds: Sequence[int]) -> None:
+        """Begin N episodes; whatever the policy draws at random comes from these seeds."""
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """Observation with ``round`` and ``stayed``, int (N,) → mixture scales float64 (N,) in [0, 1]."""
+
+
+class TablePolicy:
+    """A scale for each (round, stayed): every constant, schedule and learned bandit policy is one.
+
+    Args:
+        name: what tables call it.
+        scales: float (R, 2), for round r + 1 and stayed 0 or 1. Rounds past the last use the last.
+        training_seed: seed of the training that made it; −1 if none did.
+
+    Raises:
+        PolicyError: another shape, or a scale outside [0, 1].
+    """
+
+    def __init__(self, name: str, scales: np.ndarray, training_seed: int = -1) -> None:
+        scales = np.asarray(scales, dtype=np.float64)
+        if scales.ndim != 2 or scales.shape[1] != 2 or len(scales) == 0:
+            raise PolicyError(f"policy {name!r}: scales must have shape (rounds, 2), got {scales.shape}")
+        try:
+            self.scales = check_scales(scales)
+        except ValueError as error:
+            raise PolicyError(f"policy {name!r}: {error}") from error
+        self.name, self.training_seed = name, training_seed
+
+    @classmethod
+    def schedule(cls, name: str, scales: Sequence[float]) -> TablePolicy:
+        """A scale for each round, whether the user stayed or not."""
+        return cls(name, np.repeat(np.asarray(scales, dtype=np.float64)[:, None], 2, axis=1))
+
+    def start(self, episode_seeds: Sequence[int]) -> None:
+        """Nothing in it is random."""
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """See :class:`Policy`."""
+        return self.scales[np.minimum(observation["round"], len(self.scales) - 1), observation["stayed"]]
+
+    def save(self, folder: Path) -> None:
+        """Write ``policy.json``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {
+            "kind": "table",
+            "name": self.name,
+            "training_seed": self.training_seed,
+            "scales": self.scales.tolist(),
+        }
+        (folder / POLICY_FILE).write_text(json.dumps(record, indent=2) + "\n")
+
+
+class RandomBucketPolicy:
+    """A bucket drawn anew in every round."""
+
+    name = "random bucket"
+
+    def start(self, episode_seeds: Sequence[int]) -> None:
+        """Seed one generator an episode."""
+        self._rngs = [np.random.default_rng([seed, 1]) for seed in episode_seeds]
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """See :class:`Policy`."""
+        return bucket_scales(np.array([rng.integers(BUCKETS) for rng in self._rngs]))
+
+
+class RandomScalePolicy:
+    """One scale from U(0, 1) for a whole session: the random condition of the paper's study."""
+
+    name = "random scale per session"
+
+    def start(self, episode_seeds: Sequence[int]) -> None:
+        """Draw every episode's scale."""
+        self._scales = np.array([np.random.default_rng([seed, 2]).random() for seed in episode_seeds])
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """See :class:`Policy`."""
+        return self._scales
+
+
+def published_policy() -> TablePolicy:
+    """The schedule that the paper's participants saw, which depends on whether they had just stayed.
+
+    It is the argmax of the authors' released value table over mixture scales.
+    """
+    return TablePolicy("published", np.array([[0.8, 0.8], [0.8, 0.6], [0.5, 1.0], [0.3, 0.4]]))
+
+
+def load_policy(folder: Path) -> TablePolicy:
+    """Read a policy's folder; nothing in it is run.
+
+    Raises:
+        PolicyError: no policy there, damaged JSON, another kind, a wrong shape, or a scale outside [0, 1].
+    """
+    path = folder / POLICY_FILE
+    try:
+        record = json.loads(path.read_text())
+        if record["kind"] != "table":
+            raise PolicyError(f"{path}: unknown kind of policy {record['kind']!r}; there is: table")
+        scales = np.array(record["scales"], dtype=np.float64)
+        return TablePolicy(str(record["name"]), scales, int(record["training_seed"]))
+    except FileNotFoundError as error:
+        raise PolicyError(f"{folder} holds no {POLICY_FILE}") from error
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise PolicyError(f"{path} is no policy: {error!r}") from error

@@ -1,0 +1,83 @@
+"""How proposals are drawn: mixture scales, their buckets, and Eq. 8."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from steer_env.registry import Registry
+from steer_env.types import SteeringDistribution, SteeringHistory
+
+BUCKETS = 10
+"""Number of equally spaced mixture scales, 0.1 to 1.0 (paper, C.2)."""
+
+
+def bucket_scales(buckets: np.ndarray, n: int = BUCKETS) -> np.ndarray:
+    """Mixture scale of each bucket, (b + 1) / n: integers in [0, n) → float64 in (0, 1], same shape.
+
+    Raises:
+        ValueError: a bucket out of range, or not an integer.
+
+    >>> bucket_scales(np.array([0, 9]))
+    array([0.1, 1. ])
+    """
+    buckets = np.asarray(buckets)
+    if not np.issubdtype(buckets.dtype, np.integer):
+        raise ValueError(f"buckets are integers from 0 to {n - 1}, got {buckets.dtype} {buckets!r}")
+    wrong = (buckets < 0) | (buckets >= n)
+    if wrong.any():
+        raise ValueError(f"bucket {buckets[wrong].flat[0]} is out of range: allowed are 0 to {n - 1}")
+    return (buckets + 1) / n
+
+
+def check_scales(scales: np.ndarray) -> np.ndarray:
+    """Mixture scales as float64.
+
+    Raises:
+        ValueError: a scale outside [0, 1] or not finite.
+    """
+    scales = np.asarray(scales, dtype=np.float64)
+    wrong = ~((scales >= 0) & (scales <= 1))
+    if wrong.any():
+        raise ValueError(f"mixture scale {scales[wrong].flat[0]} is out of range: allowed is [0, 1]")
+    return scales
+
+
+def mix(latents: Tensor, noise: Tensor, scales: Tensor) -> Tensor:
+    """Eq. 8: ((1 − s) z + s ε) / sqrt(s² + (1 − s)²), which keeps the variance of standard normal latents.
+
+    Args:
+        latents: float (N, *latent_shape).
+        noise: standard normal (N, K, *latent_shape).
+        scales: float (N,) in [0, 1].
+
+    Returns:
+        float (N, K, *latent_shape), of the latents' dtype.
+    """
+    s = scales.to(latents).reshape(-1, 1, *[1] * (latents.ndim - 1))
+    return ((1 - s) * latents[:, None] + s * noise) / (s.square() + (1 - s).square()).sqrt()
+
+
+class Mixture:
+    """The paper's steering distribution: K independent mixtures of the current latent with fresh noise."""
+
+    id = "mixture"
+
+    def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
+        """See :class:`steer_env.types.SteeringDistribution`; the history isn't used."""
+        return mix(latents, noise, scales)
+
+
+DISTRIBUTIONS: Registry[SteeringDistribution] = Registry("steering distribution", {"mixture": Mixture()})
+
+
+def draw_latents(seeds: list[int], shape: tuple[int, ...]) -> Tensor:
+    """Standard normal latents float32 (B, *shape), each from its own seed.
+
+    They are those of a diffusers pipeline called with ``generator=torch.Generator().manual_seed(seed)``.
+    """
+    latents = torch.empty(len(seeds), *shape)
+    for row, seed in zip(latents, seeds, strict=True):
+        torch.randn(shape, generator=torch.Generator().manual_seed(seed), out=row)
+    return latents

@@ -1,0 +1,127 @@
+"""The one record of an episode, from which every metric, table and plot is computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+TRACE_VERSION = 1
+_VERSION_KEY = b"steer_env.trace_version"
+
+
+class TraceVersionError(RuntimeError):
+    """A trace file written by an incompatible version, or by something else."""
+
+
+@dataclass(frozen=True)
+class SteeringTrace:
+    """What happened in one episode, whether a simulated or a real user steered.
+
+    Args:
+        suite, task_index, goal_prompt, goal_seed, prompt, initial_seed: the task.
+        episode_seed: of the noise behind the proposals.
+        mechanism: steering distribution, or ``text``.
+        policy: name of the policy.
+        training_seed: seed of the policy's training; −1 for a policy that wasn't trained.
+        human, generator, metric: ids of the parts.
+        scales: (R,), mixture scale of each round; empty for text steering.
+        choices: (R,), 0 if the user stayed, k for proposal k.
+        similarities: (1 + R,), similarity to the goal of the image held at each attempt, the initial one first.
+        judged: by name of a further metric, (1 + R,), the same under it.
+        versions: of the packages that made it.
+    """
+
+    suite: str
+    task_index: int
+    goal_prompt: str
+    goal_seed: int
+    prompt: str
+    initial_seed: int
+    episode_seed: int
+    mechanism: str
+    policy: str
+    training_seed: int
+    human: str
+    generator: str
+    metric: str
+    scales: Sequence[float]
+    choices: Sequence[int]
+    similarities: Sequence[float]
+    judged: dict[str, Sequence[float]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def improvement(self) -> float:
+        """similarity(final, goal) − similarity(initial, goal): the episode's reward (paper, C.2)."""
+        return self.similarities[-1] - self.similarities[0]
+
+
+_INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "training_seed"}
+_LISTS = {"scales": pa.float64(), "choices": pa.int64(), "similarities": pa.float64()}
+
+
+def _column(name: str) -> pa.DataType:
+    if name in _LISTS:
+        return pa.list_(_LISTS[name])
+    if name == "judged":
+        return pa.map_(pa.string(), pa.list_(pa.float64()))
+    if name == "versions":
+        return pa.map_(pa.string(), pa.string())
+    return pa.int64() if name in _INTEGERS else pa.string()
+
+
+SCHEMA = pa.schema(
+    [(f.name, _column(f.name)) for f in fields(SteeringTrace)],
+    metadata={_VERSION_KEY: json.dumps(TRACE_VERSION).encode()},
+)
+
+
+def write_traces(traces: Iterable[SteeringTrace], path: Path) -> None:
+    """Write a Parquet file, all or nothing: a reader never sees half of it."""
+    table = pa.Table.from_pylist([asdict(trace) for trace in traces], schema=SCHEMA)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    pq.write_table(table, partial)
+    partial.replace(path)
+
+
+def read_traces(*paths: Path) -> list[SteeringTrace]:
+    """Read and join Parquet files, or all those in a folder, in the order of their names.
+
+    Raises:
+        FileNotFoundError: no such file, or a folder without any.
+        TraceVersionError: a file of another version, or one that holds no traces.
+    """
+    return [SteeringTrace(**row) for path in _files(paths) for row in _read(path).to_pylist(maps_as_pydicts="strict")]
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    found = [file for path in paths for file in (sorted(path.glob("*.parquet")) if path.is_dir() else [path])]
+    missing = [str(file) for file in found if not file.is_file()]
+    if missing or not found:
+        raise FileNotFoundError(f"no trace file at {', '.join(missing or map(str, paths))}")
+    return found
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise TraceVersionError(f"{path} is no readable trace file: {error}") from error
+    version = json.loads((table.schema.metadata or {}).get(_VERSION_KEY, b"null"))
+    if version != TRACE_VERSION:
+        raise TraceVersionError(f"{path} has trace version {version}, this is version {TRACE_VERSION}: convert it")
+    return table
+
+
+def traces_to_frame(traces: Sequence[SteeringTrace]) -> pd.DataFrame:
+    """One row a trace, with columns as :class:`SteeringTrace` has fields, and ``improvement``."""
+    frame = pd.DataFrame([asdict(trace) for trace in traces], columns=[f.name for f in fields(SteeringTrace)])
+    frame["improvement"] = [trace.improvement for trace in traces]
+    return frame

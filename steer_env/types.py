@@ -1,0 +1,138 @@
+"""What crosses the boundaries between the parts: frozen records, and the protocols that the parts fulfil."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Conditioning = Mapping[str, "Tensor"]
+"""What a generator makes of prompts: named tensors, each with one row a prompt."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that defines an episode's problem (paper, section 3).
+
+    Args:
+        suite: name of the suite it belongs to.
+        index: its place there.
+        goal_prompt: prompt of the goal image, never shown to the user or the policy.
+        goal_seed: seed of the goal image's latent.
+        prompt: the user's prompt.
+        initial_seed: seed of the first image's latent.
+    """
+
+    suite: str
+    index: int
+    goal_prompt: str
+    goal_seed: int
+    prompt: str
+    initial_seed: int
+
+
+class Generator(Protocol):
+    """f(z, prompt) → image, deterministic in z (paper, C.2)."""
+
+    id: str
+    latent_shape: tuple[int, ...]
+    image_shape: tuple[int, int, int]
+    max_batch: int
+    device: Any
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """Prompts (B) → conditioning with B rows; each distinct prompt is encoded once."""
+
+    def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        """Standard normal latents (B, *latent_shape) → images float (B, 3, H, W) in [0, 1] on the device."""
+
+
+class Metric(Protocol):
+    """A perceptual similarity, as the cosine of embeddings (paper, B.1)."""
+
+    id: str
+    dimensions: int
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images float (B, 3, H, W) in [0, 1] → unit vectors float32 (B, dimensions) on the same device."""
+
+
+class Human(Protocol):
+    """A simulated user."""
+
+    id: str
+
+    def choose(self, similarities: Tensor, draws: Tensor) -> Tensor:
+        """Pick the image to go on with.
+
+        Args:
+            similarities: float (N, 1 + K), similarity to the goal of the current image and of each proposal.
+            draws: float (N, 1 + K), uniform in (0, 1), from each episode's own generator.
+
+        Returns:
+            int64 (N,), 0 to keep the current image, k to take proposal k.
+        """
+
+
+@dataclass(frozen=True)
+class SteeringHistory:
+    """What was offered and chosen before, for mechanisms that learn within an episode.
+
+    Args:
+        rounds: int64 (N,), rounds played so far.
+        proposals: float (N, R, K, *latent_shape); rounds not played yet are zero.
+        choices: int64 (N, R); rounds not played yet are zero.
+    """
+
+    rounds: np.ndarray
+    proposals: Tensor
+    choices: Tensor
+
+
+class SteeringDistribution(Protocol):
+    """q(x' | x, t, s): how proposals are drawn (paper, C.2)."""
+
+    id: str
+
+    def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
+        """Latents of the proposals.
+
+        Args:
+            latents: float (N, *latent_shape), of the current images.
+            scales: float (N,), mixture scales in [0, 1].
+            noise: standard normal (N, K, *latent_shape).
+            history: the same episodes' earlier rounds.
+
+        Returns:
+            float (N, K, *latent_shape), standard normal in distribution if the latents are.
+        """
+
+
+@dataclass(frozen=True)
+class RoundOutcome:
+    """What happened in one round to the n episodes that played it.
+
+    Args:
+        rows: int64 (n,), the episodes' places in the batch.
+        rounds: int64 (n,), the round just played, from 1.
+        scales: float64 (n,), mixture scales.
+        similarities: float64 (n, 1 + K), to the goal: the current image before the choice, then the proposals.
+        choices: int64 (n,), 0 if the user stayed, k for proposal k.
+        similarity: float64 (n,), of the image that the user goes on with.
+        judged: by name of each further metric, float64 (n,): that image's similarity under it.
+        shown: uint8 (n, 1 + K, 3, H, W), the images in the order of ``similarities``; None unless images are kept.
+    """
+
+    rows: np.ndarray
+    rounds: np.ndarray
+    scales: np.ndarray
+    similarities: np.ndarray
+    choices: np.ndarray
+    similarity: np.ndarray
+    judged: Mapping[str, np.ndarray] = field(default_factory=dict)
+    shown: np.ndarray | None = None
