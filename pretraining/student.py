@@ -57,8 +57,8 @@ def _halve(teacher: Denoiser, steps: int, guidance: float, budget: Budget, data:
         return unnamed + guidance * (named - unnamed)
 
     def loss(_: int) -> Tensor:
-        node = torch.from_numpy(2 * batches.rng.integers(0, steps, budget.batch_size)).to(device)
-        noised, _, tokens = batches.draw(path.timesteps[node].cpu())
+        node: Tensor = torch.from_numpy(2 * batches.rng.integers(0, steps, budget.batch_size)).to(device)
+        noised, _velocity, tokens = batches.draw(path.timesteps[node].cpu())
         with torch.no_grad():
             middle = path.step(noised, velocity(noised, path.timesteps[node], tokens), node, node + 1)
             end = path.step(middle, velocity(middle, path.timesteps[node + 1], tokens), node + 1, node + 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -23,7 +24,7 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     for i, (policy, rows) in enumerate(attempts.groupby("policy", sort=False)):
-        style = {"color": _COLOURS[i % 10], "capsize": 2, "marker": "o", "ms": 3}
+        style: dict[str, Any] = {"color": _COLOURS[i % 10], "capsize": 2, "marker": "o", "ms": 3}
         axes.errorbar(rows["attempt"], rows["mean"], rows["error"], label=policy, **style)
     axes.set_xlabel("attempt (0 is the image of the user's prompt)")
     axes.set_ylabel("similarity to the goal image")

@@ -1,11 +1,10 @@
-"""Image steering as Gymnasium environments: thin shells around the batched dynamics."""
+"""Many users steering at once: a Gymnasium vector environment, a thin shell around the batched dynamics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.utils import seeding
@@ -13,6 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from steer_env.dynamics import SteeringDynamics
+from steer_env.envs import infos
 from steer_env.generators import load_generator
 from steer_env.humans import HUMANS
 from steer_env.metrics import load_metric
@@ -20,11 +20,13 @@ from steer_env.proposals import BUCKETS, DISTRIBUTIONS, bucket_scales
 from steer_env.registry import Registry
 from steer_env.rendering import frame
 from steer_env.tasks import load_suite
-from steer_env.types import Generator, Human, Metric, RoundOutcome, SteeringDistribution, Task
+from steer_env.types import Generator, Human, Metric, RoundOutcome, SteeringDistribution
 
 ACTIONS = Registry("kind of action", {"bucket": "one of 10 mixture scales", "scale": "a mixture scale in [0, 1]"})
 REWARDS = Registry("reward", {"final": "the improvement, at the last round", "increment": "its part in each round"})
 OBSERVABLE = Registry("observation", {"image": "uint8", "embedding": "unit vector", "latent": "standard normal"})
+LATENT_BOUND = 10.0
+"""Observed latents are clipped here; a standard normal value lies beyond once in 10²² draws."""
 
 
 class ImageSteeringVectorEnv(VectorEnv):
@@ -105,7 +107,7 @@ class ImageSteeringVectorEnv(VectorEnv):
         optional: dict[str, spaces.Space] = {
             "image": spaces.Box(0, 255, dynamics.generator.image_shape, np.uint8),
             "embedding": spaces.Box(-1, 1, (dynamics.metric.dimensions,), np.float32),
-            "latent": spaces.Box(-np.inf, np.inf, dynamics.generator.latent_shape, np.float32),
+            "latent": spaces.Box(-LATENT_BOUND, LATENT_BOUND, dynamics.generator.latent_shape, np.float32),
         }
         return spaces.Dict(parts | {name: optional[name] for name in self._observe})
 
@@ -129,8 +131,8 @@ class ImageSteeringVectorEnv(VectorEnv):
         for row in rows:
             if seeds[row] is not None:
                 self.rngs[row], _ = seeding.np_random(seeds[row])
-        infos = self._start(rows, options)
-        return self.observe(), infos
+        told = self._start(rows, options)
+        return self.observe(), told
 
     def _masked(self, mask: Any) -> np.ndarray:
         if mask is None:
@@ -154,7 +156,7 @@ class ImageSteeringVectorEnv(VectorEnv):
         self.dynamics.reset(tasks, seeds, rows)
         self._over[rows] = False
         self.last_outcome = None
-        return self._infos(rows, self._task_infos(rows, seeds))
+        return infos.spread(rows, self._task_infos(rows, seeds), self.num_envs)
 
     def _task_infos(self, rows: np.ndarray, seeds: list[int]) -> dict[str, np.ndarray]:
         tasks = [self.dynamics.tasks[row] for row in rows]
@@ -164,17 +166,6 @@ class ImageSteeringVectorEnv(VectorEnv):
             "similarity": self.dynamics.similarity[rows],
             **{f"similarity/{name}": values for name, values in self.dynamics.judged(rows).items()},
         }
-
-    def _infos(self, rows: np.ndarray, values: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Values of some rows (n, …) as Gymnasium's vector infos: arrays of N rows, and a mask for each."""
-        infos: dict[str, Any] = {}
-        present = np.zeros(self.num_envs, dtype=bool)
-        present[rows] = True
-        for name, part in values.items():
-            infos[name] = np.zeros((self.num_envs, *part.shape[1:]), dtype=part.dtype)
-            infos[name][rows] = part
-            infos[f"_{name}"] = present.copy()
-        return infos
 
     def step(
         self, actions: np.ndarray
@@ -188,22 +179,23 @@ class ImageSteeringVectorEnv(VectorEnv):
         restarting = self._over & (self.autoreset_mode == AutoresetMode.NEXT_STEP)
         playing, starting = np.flatnonzero(~restarting), np.flatnonzero(restarting)
         rewards, terminated = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=bool)
-        infos: dict[str, Any] = {}
+        told: dict[str, Any] = {}
         if len(playing):
             before = self.dynamics.similarity[playing]
             outcome = self.dynamics.step(self._decode(actions, playing), playing)
             terminated[playing] = outcome.rounds == self.dynamics.num_rounds
             rewards[playing] = self._rewards(outcome, before, terminated[playing])
-            infos = self._infos(playing, _round_infos(outcome, self.dynamics.initial_similarity[playing]))
+            found = infos.of_round(outcome, self.dynamics.initial_similarity[playing])
+            told = infos.spread(playing, found, self.num_envs)
             self.last_outcome = outcome
         if len(starting):
-            infos = _merge(infos, self._start(starting, {}), starting)
+            told = infos.merge(told, self._start(starting, {}), starting)
         self._over = terminated.copy()
         if terminated.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            infos = self._restart(np.flatnonzero(terminated), infos)
-        return self.observe(), rewards, terminated, np.zeros(self.num_envs, dtype=bool), infos
+            told = self._restart(np.flatnonzero(terminated), told)
+        return self.observe(), rewards, terminated, np.zeros(self.num_envs, dtype=bool), told
 
-    def _restart(self, rows: np.ndarray, infos: dict[str, Any]) -> dict[str, Any]:
+    def _restart(self, rows: np.ndarray, told: dict[str, Any]) -> dict[str, Any]:
         """Autoreset in the same step: what ended goes into ``final_obs`` and ``final_info``."""
         ended = self.observe()
         final = np.full(self.num_envs, None, dtype=object)
@@ -211,10 +203,9 @@ class ImageSteeringVectorEnv(VectorEnv):
             final[row] = {name: values[row] for name, values in ended.items()}
         mask = np.zeros(self.num_envs, dtype=bool)
         mask[rows] = True
-        final_info = {name: values * mask if name.startswith("_") else values for name, values in infos.items()}
-        going_on = {name: values * ~mask if name.startswith("_") else values for name, values in infos.items()}
-        infos = _merge(going_on, self._start(rows, {}), rows)
-        return infos | {"final_obs": final, "_final_obs": mask, "final_info": final_info, "_final_info": mask.copy()}
+        final_info, going_on = infos.of_rows(told, mask), infos.of_rows(told, ~mask)
+        told = infos.merge(going_on, self._start(rows, {}), rows)
+        return told | {"final_obs": final, "_final_obs": mask, "final_info": final_info, "_final_info": mask.copy()}
 
     def _decode(self, actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Mixture scales float64 (n,) of the given rows' actions; the other rows' actions are ignored."""
@@ -237,9 +228,9 @@ class ImageSteeringVectorEnv(VectorEnv):
         if "image" in self._observe:
             observation["image"] = dynamics.images.copy()
         if "embedding" in self._observe:
-            observation["embedding"] = dynamics.embeddings.clamp(-1, 1).cpu().numpy().copy()
+            observation["embedding"] = dynamics.embeddings.clamp(-1, 1).cpu().numpy()
         if "latent" in self._observe:
-            observation["latent"] = dynamics.latents.cpu().numpy().copy()
+            observation["latent"] = dynamics.latents.clamp(-LATENT_BOUND, LATENT_BOUND).cpu().numpy()
         return observation
 
     def render(self) -> tuple[np.ndarray, ...] | None:
@@ -257,95 +248,6 @@ class ImageSteeringVectorEnv(VectorEnv):
         return tuple(frames)
 
 
-class ImageSteeringEnv(gym.Env):
-    """A user steers a generative model towards a goal image by choosing among proposals.
-
-    ### Description
-    The user has a goal image in mind that the model can make, and starts from the image of their own prompt. In
-    each round the system proposes K variations of the current image's latent; the user keeps the current image or
-    picks one. The agent chooses how large the variations are (paper, section 5 and appendix C.2).
-
-    ### Action space
-    ``Discrete(10)``: bucket b is the mixture scale (b + 1) / 10 of Eq. 8. With ``action="scale"``,
-    ``Box(0, 1, (1,))``: the mixture scale itself.
-
-    ### Observation space
-    ``Dict``: ``round``, rounds played so far, 0 to R; ``stayed``, whether the user kept the current image in the
-    last round. On request (``observe``), of the current image: ``image`` uint8 (3, H, W), ``embedding`` float32
-    (D,) a unit vector, ``latent`` float32. Nothing observed is computed from the goal.
-
-    ### Rewards
-    The improvement, similarity(final, goal) − similarity(initial, goal), at the last round and 0 before; with
-    ``reward="increment"``, each round's share of it.
-
-    ### Starting state
-    A task drawn from the suite, uniformly; ``reset(options={"task_index": i, "episode_seed": j})`` chooses it.
-
-    ### Episode end
-    Terminated after R rounds; never truncated.
-
-    ### Arguments
-    ``suite``, ``generator``, ``metric``, ``human``, ``distribution``: names of parts; all but the first may also be
-    parts of your own, made for the protocols of :mod:`steer_env.types`. ``rounds`` (4) and
-    ``proposals`` (2). ``action``, ``reward``, ``observe``: as above. ``judges``: names of further metrics, reported
-    in ``info`` as ``similarity/NAME``. ``generator_options``, ``metric_options``: passed to the part's loader.
-
-    ### Info
-    After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity``
-    of the image gone on with, ``similarities`` (1 + K) of what was offered, ``choice``, ``mixture_scale``,
-    ``improvement`` so far.
-
-    ### Vectorised form
-    ``gymnasium.make_vec("steer_env/ImageSteering-v0", num_envs=N)`` gives :class:`ImageSteeringVectorEnv`; this
-    environment is its batch of one.
-
-    ### Version history
-    * v0: first version.
-    """
-
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
-
-    def __init__(self, render_mode: str | None = None, **options: Any) -> None:
-        self._batch = ImageSteeringVectorEnv(
-            1, render_mode=render_mode, autoreset_mode=AutoresetMode.DISABLED, **options
-        )
-        self.render_mode = render_mode
-        self.action_space = self._batch.single_action_space
-        self.observation_space = self._batch.single_observation_space
-
-    @property
-    def dynamics(self) -> SteeringDynamics:
-        """The dynamics under this environment, a batch of one."""
-        return self._batch.dynamics
-
-    @property
-    def task(self) -> Task | None:
-        """The task of the current episode; None before the first reset."""
-        return self.dynamics.tasks[0]
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Start an episode; ``options`` may hold an int ``task_index`` and an int ``episode_seed``."""
-        super().reset(seed=seed)
-        self._batch.rngs = [self.np_random]
-        _, infos = self._batch.reset(options={name: [value] for name, value in (options or {}).items()})
-        return self._observation(), _first(infos)
-
-    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Play one round; see :meth:`ImageSteeringVectorEnv.step` for the errors."""
-        _, rewards, terminated, truncated, infos = self._batch.step(np.asarray(action)[None])
-        return self._observation(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
-
-    def _observation(self) -> dict[str, Any]:
-        return {name: values[0] for name, values in self._batch.observe().items()}
-
-    def render(self) -> np.ndarray | None:
-        """The round as a picture, uint8 (H, W, 3); None without a render mode."""
-        frames = self._batch.render()
-        return None if frames is None else frames[0]
-
-
 def _entry(given: dict[str, Any], name: str, row: int, n: int, default: int) -> int:
     values = given[name]
     if values is None:
@@ -353,35 +255,3 @@ def _entry(given: dict[str, Any], name: str, row: int, n: int, default: int) -> 
     if len(values) != n:
         raise ValueError(f"{name} must have one entry for each of the {n} environments, got {len(values)}")
     return int(values[row])
-
-
-def _round_infos(outcome: RoundOutcome, initial: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        "similarity": outcome.similarity,
-        "similarities": outcome.similarities,
-        "choice": outcome.choices,
-        "mixture_scale": outcome.scales,
-        "improvement": outcome.similarity - initial,
-        **{f"similarity/{name}": values for name, values in outcome.judged.items()},
-    }
-
-
-def _merge(infos: dict[str, Any], fresh: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
-    """Infos with the given rows' entries taken from ``fresh``."""
-    merged = dict(infos)
-    for name, values in fresh.items():
-        if name in infos:
-            merged[name] = infos[name].copy()
-            merged[name][rows] = values[rows]
-        else:
-            merged[name] = values
-    return merged
-
-
-def _first(infos: dict[str, Any]) -> dict[str, Any]:
-    """The only environment's info: Python numbers, or arrays."""
-    return {
-        name: values[0].item() if values[0].ndim == 0 else values[0]
-        for name, values in infos.items()
-        if not name.startswith("_")
-    }

@@ -1,0 +1,60 @@
+"""Gymnasium's vector infos: a dict of arrays with N rows, each with a mask ``_key`` of the rows that have it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from steer_env.types import RoundOutcome
+
+
+def spread(rows: np.ndarray, values: dict[str, np.ndarray], n: int) -> dict[str, Any]:
+    """Values of some rows, (len(rows), …), as vector infos of n rows."""
+    infos: dict[str, Any] = {}
+    present = np.zeros(n, dtype=bool)
+    present[rows] = True
+    for name, part in values.items():
+        infos[name] = np.zeros((n, *part.shape[1:]), dtype=part.dtype)
+        infos[name][rows] = part
+        infos[f"_{name}"] = present.copy()
+    return infos
+
+
+def of_round(outcome: RoundOutcome, initial: np.ndarray) -> dict[str, np.ndarray]:
+    """What a round's info tells, each (n, …); ``initial`` is the similarity float (n,) of the first images."""
+    return {
+        "similarity": outcome.similarity,
+        "similarities": outcome.similarities,
+        "choice": outcome.choices,
+        "mixture_scale": outcome.scales,
+        "improvement": outcome.similarity - initial,
+        **{f"similarity/{name}": values for name, values in outcome.judged.items()},
+    }
+
+
+def merge(infos: dict[str, Any], fresh: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """Infos with the given rows' entries taken from ``fresh``."""
+    merged = dict(infos)
+    for name, values in fresh.items():
+        if name in infos:
+            merged[name] = infos[name].copy()
+            merged[name][rows] = values[rows]
+        else:
+            merged[name] = values
+    return merged
+
+
+def of_rows(infos: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """Infos with their masks narrowed to some rows, bool (N,); what no row has left is left out."""
+    present = {name for name in infos if not name.startswith("_") and (infos[f"_{name}"] & rows).any()}
+    return {name: infos[name] for name in present} | {f"_{name}": infos[f"_{name}"] & rows for name in present}
+
+
+def first(infos: dict[str, Any]) -> dict[str, Any]:
+    """The only environment's info: Python numbers, or arrays."""
+    return {
+        name: values[0].item() if values[0].ndim == 0 else values[0]
+        for name, values in infos.items()
+        if not name.startswith("_")
+    }

@@ -1,0 +1,103 @@
+"""One user steering: a Gymnasium environment, the batch of one of the vector environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from steer_env.dynamics import SteeringDynamics
+from steer_env.envs import infos
+from steer_env.envs.vector import ImageSteeringVectorEnv
+from steer_env.types import Task
+
+
+class ImageSteeringEnv(gym.Env):
+    """A user steers a generative model towards a goal image by choosing among proposals.
+
+    ### Description
+    The user has a goal image in mind that the model can make, and starts from the image of their own prompt. In
+    each round the system proposes K variations of the current image's latent; the user keeps the current image or
+    picks one. The agent chooses how large the variations are (paper, section 5 and appendix C.2).
+
+    ### Action space
+    ``Discrete(10)``: bucket b is the mixture scale (b + 1) / 10 of Eq. 8. With ``action="scale"``,
+    ``Box(0, 1, (1,))``: the mixture scale itself.
+
+    ### Observation space
+    ``Dict``: ``round``, rounds played so far, 0 to R; ``stayed``, whether the user kept the current image in the
+    last round. On request (``observe``), of the current image: ``image`` uint8 (3, H, W), ``embedding`` float32
+    (D,) a unit vector, ``latent`` float32 in [−10, 10]. Nothing observed is computed from the goal.
+
+    ### Rewards
+    The improvement, similarity(final, goal) − similarity(initial, goal), at the last round and 0 before; with
+    ``reward="increment"``, each round's share of it.
+
+    ### Starting state
+    A task drawn from the suite, uniformly; ``reset(options={"task_index": i, "episode_seed": j})`` chooses it.
+
+    ### Episode end
+    Terminated after R rounds; never truncated.
+
+    ### Arguments
+    ``suite``, ``generator``, ``metric``, ``human``, ``distribution``: names of parts; all but the first may also be
+    parts of your own, made for the protocols of :mod:`steer_env.types`. ``rounds`` (4) and
+    ``proposals`` (2). ``action``, ``reward``, ``observe``: as above. ``judges``: names of further metrics, reported
+    in ``info`` as ``similarity/NAME``. ``generator_options``, ``metric_options``: passed to the part's loader.
+
+    ### Info
+    After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity``
+    of the image gone on with, ``similarities`` (1 + K) of what was offered, ``choice``, ``mixture_scale``,
+    ``improvement`` so far.
+
+    ### Vectorised form
+    ``gymnasium.make_vec("steer_env/ImageSteering-v0", num_envs=N)`` gives :class:`ImageSteeringVectorEnv`; this
+    environment is its batch of one.
+
+    ### Version history
+    * v0: first version.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None, **options: Any) -> None:
+        self._batch = ImageSteeringVectorEnv(
+            1, render_mode=render_mode, autoreset_mode=AutoresetMode.DISABLED, **options
+        )
+        self.render_mode = render_mode
+        self.action_space = self._batch.single_action_space
+        self.observation_space = self._batch.single_observation_space
+
+    @property
+    def dynamics(self) -> SteeringDynamics:
+        """The dynamics under this environment, a batch of one."""
+        return self._batch.dynamics
+
+    @property
+    def task(self) -> Task | None:
+        """The task of the current episode; None before the first reset."""
+        return self.dynamics.tasks[0]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Start an episode; ``options`` may hold an int ``task_index`` and an int ``episode_seed``."""
+        super().reset(seed=seed)
+        self._batch.rngs = [self.np_random]
+        _, told = self._batch.reset(options={name: [value] for name, value in (options or {}).items()})
+        return self._observation(), infos.first(told)
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Play one round; see :meth:`ImageSteeringVectorEnv.step` for the errors."""
+        _, rewards, terminated, truncated, told = self._batch.step(np.asarray(action)[None])
+        return self._observation(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), infos.first(told)
+
+    def _observation(self) -> dict[str, Any]:
+        return {name: values[0] for name, values in self._batch.observe().items()}
+
+    def render(self) -> np.ndarray | None:
+        """The round as a picture, uint8 (H, W, 3); None without a render mode."""
+        frames = self._batch.render()
+        return None if frames is None else frames[0]

@@ -1,0 +1,73 @@
+"""What the tests share: the embedded parts, and a generator that counts what it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from steer_env.generators import load_generator
+from steer_env.metrics import load_metric
+from steer_env.types import Conditioning, Generator, Metric
+
+
+@pytest.fixture(scope="session")
+def generator() -> Generator:
+    return load_generator("tiles")
+
+
+@pytest.fixture(scope="session")
+def metric() -> Metric:
+    return load_metric("tile-perceptual")
+
+
+class CountingGenerator:
+    """The embedded generator, remembering every latent it was given and the size of every call."""
+
+    def __init__(self, inner: Generator, max_batch: int | None = None) -> None:
+        self._inner = inner
+        self.id, self.device = inner.id, inner.device
+        self.latent_shape, self.image_shape = inner.latent_shape, inner.image_shape
+        self.max_batch = max_batch or inner.max_batch
+        self.latents: list[Tensor] = []
+        self.sizes: list[int] = []
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        return self._inner.encode(prompts)
+
+    def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        self.latents.extend(latents)
+        self.sizes.append(len(latents))
+        return self._inner.generate(latents, conditioning)
+
+
+class CountingMetric:
+    """The embedded metric, counting the images it embeds."""
+
+    def __init__(self, inner: Metric) -> None:
+        self._inner, self.images = inner, 0
+        self.id, self.dimensions = inner.id, inner.dimensions
+
+    def embed(self, images: Tensor) -> Tensor:
+        self.images += len(images)
+        return self._inner.embed(images)
+
+
+@pytest.fixture
+def counting_generator(generator: Generator) -> CountingGenerator:
+    return CountingGenerator(generator)
+
+
+@pytest.fixture
+def counting_metric(metric: Metric) -> CountingMetric:
+    return CountingMetric(metric)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    """Experiments may set the number of threads of the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)

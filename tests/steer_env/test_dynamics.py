@@ -1,0 +1,225 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from steer_env.dynamics import SteeringDynamics
+from steer_env.humans import GreedyHuman
+from steer_env.tasks import load_suite
+from steer_env.types import Conditioning, Generator, Metric
+from tests.conftest import CountingGenerator, CountingMetric
+
+TASKS = load_suite("tiles-val-v1")[:5]
+SCALES = np.array([[0.1, 0.5, 0.9, 1.0, 0.3], [0.8, 0.2, 0.4, 0.0, 1.0], [0.5] * 5, [0.7, 0.6, 0.1, 0.2, 0.3]])
+
+
+def dynamics(generator: Generator, metric: Metric, n: int, **options: object) -> SteeringDynamics:
+    return SteeringDynamics(generator, metric, GreedyHuman(), n, **options)  # type: ignore[arg-type]
+
+
+def courses(generator: Generator, metric: Metric, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Choices int (4, 5) and similarities float (4, 5, 3) of five episodes, played n at a time."""
+    choices, similarities = np.zeros((4, 5), dtype=int), np.zeros((4, 5, 3))
+    for start in range(0, 5, n):
+        part = slice(start, min(start + n, 5))
+        played = dynamics(generator, metric, len(TASKS[part]))
+        played.reset(TASKS[part], list(range(part.start, part.stop)))
+        for place, scales in enumerate(SCALES):
+            outcome = played.step(scales[part])
+            choices[place, part], similarities[place, part] = outcome.choices, outcome.similarities
+    return choices, similarities
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize("max_batch", [1, 3, 64])
+def test_an_episode_does_not_depend_on_its_batch(generator: Generator, metric: Metric, n: int, max_batch: int) -> None:
+    choices, similarities = courses(generator, metric, 1)
+    batched = courses(CountingGenerator(generator, max_batch), metric, n)
+    assert np.array_equal(choices, batched[0])
+    np.testing.assert_allclose(similarities, batched[1], atol=2e-5)
+
+
+def test_no_image_is_generated_or_embedded_twice(
+    counting_generator: CountingGenerator, counting_metric: CountingMetric
+) -> None:
+    played = dynamics(counting_generator, counting_metric, 5)
+    played.reset(TASKS, range(5))
+    for scales in SCALES:
+        played.step(np.maximum(scales, 0.1))
+    assert len(counting_generator.latents) == 5 * (2 + 4 * 2)
+    assert counting_metric.images == len(counting_generator.latents)
+    assert len(torch.stack(counting_generator.latents).unique(dim=0)) == len(counting_generator.latents)
+
+
+def test_goal_and_first_image_are_made_once_for_all_episodes_of_a_task(
+    counting_generator: CountingGenerator, metric: Metric
+) -> None:
+    played = dynamics(counting_generator, metric, 6)
+    played.reset([TASKS[0], TASKS[1]] * 3, [1, 2] * 3)
+    assert len(counting_generator.latents) == 4
+    assert np.array_equal(played.similarity[:2], played.similarity[4:])
+
+
+def test_memory_is_bounded_by_max_batch(generator: Generator, metric: Metric) -> None:
+    counting = CountingGenerator(generator, max_batch=4)
+    played = dynamics(counting, metric, 5)
+    played.reset(TASKS, range(5))
+    played.step(SCALES[0])
+    assert max(counting.sizes) == 4
+
+
+def test_the_greedy_human_goes_on_with_the_most_similar_image(generator: Generator, metric: Metric) -> None:
+    played = dynamics(generator, metric, 5, keep_images=True)
+    played.reset(TASKS, range(5))
+    goals = metric.embed(torch.from_numpy(played.goal_images).float() / 255)
+    for scales in SCALES:
+        before = played.latents.clone()
+        outcome = played.step(scales)
+        assert np.array_equal(outcome.choices, outcome.similarities.argmax(axis=1))
+        assert np.array_equal(outcome.similarity, outcome.similarities.max(axis=1))
+        assert np.array_equal(played.stayed, outcome.choices == 0)
+        kept = played.stayed
+        assert torch.equal(played.latents[kept], before[kept])
+        assert outcome.shown is not None
+        assert np.array_equal(played.images, outcome.shown[np.arange(5), outcome.choices])
+        # An independent measurement of the image that was kept, from its own pixels.
+        current = metric.embed(torch.from_numpy(played.images).float() / 255)
+        np.testing.assert_allclose((current * goals).sum(1).numpy(), outcome.similarity, atol=0.02)
+
+
+def test_scale_zero_offers_the_current_image_again(generator: Generator, metric: Metric) -> None:
+    played = dynamics(generator, metric, 2)
+    played.reset(TASKS[:2], [0, 1])
+    outcome = played.step(np.zeros(2))
+    np.testing.assert_allclose(outcome.similarities, outcome.similarities[:, :1].repeat(3, 1), atol=1e-5)
+
+
+def test_episodes_of_one_batch_may_stand_at_different_rounds(generator: Generator, metric: Metric) -> None:
+    together, apart = dynamics(generator, metric, 2), dynamics(generator, metric, 1)
+    together.reset(TASKS[:2], [0, 1])
+    apart.reset(TASKS[1:2], [1])
+    together.step(np.array([0.5]), rows=np.array([0]))
+    together.step(np.array([0.7]), rows=np.array([0]))
+    expected = [apart.step(np.array([0.6])), apart.step(np.array([0.4]))]
+    found = [together.step(np.array([0.9, 0.6])), together.step(np.array([0.4]), rows=np.array([1]))]
+    assert found[0].rounds.tolist() == [3, 1]
+    assert found[0].choices[1] == expected[0].choices[0]
+    assert found[1].choices[0] == expected[1].choices[0]
+    np.testing.assert_allclose(found[1].similarities[0], expected[1].similarities[0], atol=2e-5)
+
+
+def test_mechanisms_receive_what_was_offered_and_chosen(generator: Generator, metric: Metric) -> None:
+    from steer_env.proposals import Mixture
+    from steer_env.types import SteeringHistory
+
+    seen: list[SteeringHistory] = []
+
+    class Remembering(Mixture):
+        def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
+            seen.append(history)
+            return super().propose(latents, scales, noise, history)
+
+    played = dynamics(generator, metric, 2, distribution=Remembering())
+    played.reset(TASKS[:2], [0, 1])
+    outcomes = [played.step(scales[:2]) for scales in SCALES[:3]]
+    last = seen[-1]
+    assert last.rounds.tolist() == [2, 2]
+    assert last.choices[:, :2].tolist() == np.stack([o.choices for o in outcomes[:2]], axis=1).tolist()
+    assert last.proposals.shape == (2, 4, 2, *generator.latent_shape)
+    assert last.proposals[:, :2].abs().sum() > 0
+    assert last.proposals[:, 2:].abs().sum() == 0
+
+
+@pytest.mark.parametrize(("rounds", "proposals"), [(1, 1), (6, 3)])
+def test_rounds_and_proposals_are_configurable(
+    counting_generator: CountingGenerator, metric: Metric, rounds: int, proposals: int
+) -> None:
+    played = dynamics(counting_generator, metric, 2, rounds=rounds, proposals=proposals)
+    played.reset(TASKS[:2], [0, 1])
+    for _ in range(rounds):
+        assert played.step(np.full(2, 0.5)).similarities.shape == (2, 1 + proposals)
+    assert len(counting_generator.latents) == 2 * (2 + rounds * proposals)
+    with pytest.raises(RuntimeError, match=f"over after {rounds} rounds"):
+        played.step(np.full(2, 0.5))
+
+
+class TestErrors:
+    def test_step_before_reset(self, generator: Generator, metric: Metric) -> None:
+        with pytest.raises(RuntimeError, match="call reset before step"):
+            dynamics(generator, metric, 1).step(np.array([0.5]))
+
+    def test_a_scale_out_of_range_costs_no_image(self, counting_generator: CountingGenerator, metric: Metric) -> None:
+        played = dynamics(counting_generator, metric, 2)
+        played.reset(TASKS[:2], [0, 1])
+        made = len(counting_generator.latents)
+        with pytest.raises(ValueError, match=r"mixture scale 1.5 is out of range"):
+            played.step(np.array([0.5, 1.5]))
+        assert len(counting_generator.latents) == made
+        assert played.rounds.tolist() == [0, 0], "nothing is lost"
+
+    def test_batches_of_the_wrong_size(self, generator: Generator, metric: Metric) -> None:
+        played = dynamics(generator, metric, 2)
+        with pytest.raises(ValueError, match="2 episodes need as many tasks and seeds, got 1 and 2"):
+            played.reset(TASKS[:1], [0, 1])
+        played.reset(TASKS[:2], [0, 1])
+        with pytest.raises(ValueError, match="2 episodes need 2 mixture scales"):
+            played.step(np.array([0.5]))
+
+    @pytest.mark.parametrize("name", ["num_episodes", "rounds", "proposals"])
+    def test_counts_below_one(self, generator: Generator, metric: Metric, name: str) -> None:
+        options = {"num_episodes": 1, "rounds": 4, "proposals": 2, name: 0}
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+            SteeringDynamics(generator, metric, GreedyHuman(), **options)
+
+    def test_embeddings_that_are_not_finite_are_reported_with_round_and_task(self, generator: Generator) -> None:
+        class Broken:
+            id, dimensions, calls = "broken", 2, 0
+
+            def embed(self, images: Tensor) -> Tensor:
+                self.calls += 1
+                return torch.full((len(images), 2), torch.nan if self.calls > 2 else 0.7)
+
+        played = dynamics(generator, Broken(), 1)
+        played.reset(TASKS[:1], [0])
+        played.step(np.array([0.5]))
+        with pytest.raises(FloatingPointError, match=r"embeddings that are not finite in round 2 .*tiles-val-v1\[0\]"):
+            played.step(np.array([0.5]))
+
+    def test_latents_that_are_not_finite_are_reported(self, generator: Generator, metric: Metric) -> None:
+        played = dynamics(generator, metric, 1)
+        played.reset(TASKS[:1], [0])
+        played.latents[:] = torch.nan
+        with pytest.raises(FloatingPointError, match=r"latents that are not finite in round 1"):
+            played.step(np.array([0.5]))
+
+
+def test_the_goal_changes_similarities_but_not_what_is_offered(generator: Generator, metric: Metric) -> None:
+    """Two goals, the same user prompt and seeds: the first proposals are the same images."""
+    other = replace(TASKS[0], goal_prompt=TASKS[1].goal_prompt, goal_seed=TASKS[1].goal_seed)
+    outcomes = []
+    for task in (TASKS[0], other):
+        played = dynamics(generator, metric, 1, keep_images=True)
+        played.reset([task], [0])
+        outcomes.append(played.step(np.array([0.5])))
+    assert outcomes[0].shown is not None
+    assert outcomes[1].shown is not None
+    assert np.array_equal(outcomes[0].shown, outcomes[1].shown)
+    assert not np.allclose(outcomes[0].similarities, outcomes[1].similarities)
+
+
+def test_conditioning_rows_follow_their_episodes(generator: Generator, metric: Metric) -> None:
+    """Each episode's proposals are made for its own prompt: a batch of one confirms each of three."""
+    prompts: list[Conditioning] = []
+
+    class Spy(CountingGenerator):
+        def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+            prompts.append(conditioning)
+            return super().generate(latents, conditioning)
+
+    played = dynamics(Spy(generator), metric, 3)
+    played.reset(TASKS[:3], [0, 1, 2])
+    played.step(np.full(3, 0.5))
+    expected = generator.encode([task.prompt for task in TASKS[:3] for _ in range(2)])["prompt_embeds"]
+    assert torch.equal(prompts[-1]["prompt_embeds"], expected)
