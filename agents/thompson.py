@@ -57,8 +57,19 @@ class ThompsonSampling:
         return SampledPolicy(bucket_scales(self._shared(self.means + self.deviations * draws).argmax(axis=3)))
 
     def policy(self, name: str, training_seed: int = -1) -> TablePolicy:
-        """The policy that plays the bucket of largest empirical mean in every cell."""
+        """The policy that plays the bucket of largest empirical mean in every cell.
+
+        A cell that was never visited, such as having stayed before the first round, plays what the round's other
+        cell plays.
+
+        Raises:
+            RuntimeError: no episode has been credited yet.
+        """
+        if not self.counts.any():
+            raise RuntimeError("nothing has been learned yet: train for at least one episode")
         tried = np.where(self.counts > 0, self.means, -np.inf)
+        unvisited = ~self.counts.any(axis=2, keepdims=True)
+        tried = np.where(unvisited, tried[:, ::-1], tried)
         return TablePolicy(name, bucket_scales(self._shared(tried).argmax(axis=2)), training_seed)
 
     def _shared(self, values: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import inspect
+from dataclasses import MISSING as NOT_GIVEN
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -11,11 +13,19 @@ from omegaconf import MISSING
 
 @dataclass
 class EnvConfig:
-    """The environment; see ``ImageSteeringEnv`` for what the names mean.
+    """The environment.
 
     Args:
+        suite: tasks to play: tiles-train-v1, tiles-val-v1 or tiles-test-v1.
+        generator: tiles, the embedded model; or stable-diffusion, with generator_options.path a folder or hub id.
+        metric: tile-perceptual, or pixel-correlation.
+        human: greedy, who always picks the image nearest to the goal.
+        distribution: how proposals are drawn: mixture, the paper's Eq. 8.
+        rounds: interactions an episode.
+        proposals: images offered in a round.
         judges: further metrics to report, which nothing is trained on.
-        generator_options: passed to the generator, such as ``max_batch`` (images at a time) or ``device``.
+        generator_options: passed to the generator, such as steps, guidance_scale, device, or max_batch (images made
+            at a time; bounds the memory).
     """
 
     suite: str = "tiles-train-v1"
@@ -66,7 +76,7 @@ class EvaluateConfig:
     """Play policies on the same tasks with the same noise, and report.
 
     Args:
-        folder: receives config.yaml, traces/, report.html and report.md.
+        folder: receives config.yaml, traces/, report.html, report.md and figures/.
         policies: built-in ones (random-bucket, random-session, constant:0.9, schedule:1.0,0.8,0.6,0.4, published)
             and folders of training runs.
         baseline: which of the policies' names the others are compared with.
@@ -108,12 +118,35 @@ class BenchConfig:
     env: EnvConfig = field(default_factory=EnvConfig)
 
 
+def store(name: str, node: type) -> None:
+    """Give Hydra a schema as ``NAME_schema``, and its documentation as the ``--help`` called ``hydra/help: NAME``."""
+    ConfigStore.instance().store(name=f"{name}_schema", node=node)
+    help_node = {"app_name": f"experiments.{name}", "header": "", "footer": "", "template": _help(node)}
+    ConfigStore.instance().store(group="hydra/help", name=name, node=help_node)
+
+
 def register() -> None:
-    """Make the schemas known to Hydra; pre-training registers its own, which needs heavier imports."""
-    store = ConfigStore.instance()
-    for name, node in (
-        ("train_schema", TrainConfig),
-        ("evaluate_schema", EvaluateConfig),
-        ("bench_schema", BenchConfig),
-    ):
-        store.store(name=name, node=node)
+    """Store the schemas; pre-training stores its own, which needs heavier imports."""
+    for name, node in (("train", TrainConfig), ("evaluate", EvaluateConfig), ("bench", BenchConfig)):
+        store(name, node)
+
+
+def _help(node: type) -> str:
+    """The documentation of a configuration and of those inside it, and Hydra's own listing of choices and values."""
+    places: dict[type, list[str]] = {}
+    _collect(node, "", places)
+    parts = [str(inspect.getdoc(node))]
+    for inner, names in places.items():
+        if names != [""]:
+            title = ", ".join(names)
+            parts.append(f"{title}\n{'-' * len(title)}\n{inspect.getdoc(inner)}")
+    choices = "== Choices (group=option) ==\n\n$APP_CONFIG_GROUPS"
+    return "\n\n".join([*parts, choices, "== Config ==\nOverride anything (foo.bar=value)\n\n$CONFIG"]) + "\n"
+
+
+def _collect(node: type, place: str, places: dict[type, list[str]]) -> None:
+    places.setdefault(node, []).append(place)
+    for part in fields(node):
+        inner = part.default_factory() if part.default_factory is not NOT_GIVEN else part.default
+        if is_dataclass(inner):
+            _collect(type(inner), f"{place}.{part.name}".lstrip("."), places)

@@ -37,11 +37,10 @@ def main(config: Any) -> None:
     learning = [learning_section(Path(spec)) for spec in config.policies if (Path(spec) / CHECKPOINT).is_file()]
     strips = [_strip(trace, options) for trace in _examples(traces, policies[-1].name, config.strips)]
     report = image_steering_report(traces, config.baseline, config.threshold, learning, strips)
-    (folder / "report.html").write_text(report.html())
-    (folder / "report.md").write_text(report.markdown())
+    report.save(folder)
     close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
     console.print(Markdown(report.markdown()))
-    console.print(f"wrote {folder}/report.html and report.md")
+    console.print(f"wrote {folder}/report.html, report.md and figures/")
 
 
 def _tasks_done(folder: Path) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import hydra
-from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from conf import schema
 from pretraining.cards import write_cards
 from pretraining.stages import PretrainConfig, pretrain
 
-ConfigStore.instance().store(name="pretrain_schema", node=PretrainConfig)
+schema.store("pretrain", PretrainConfig)
 
 
 @hydra.main(version_base=None, config_path="../conf", config_name="pretrain")

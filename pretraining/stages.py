@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +53,13 @@ class PretrainConfig:
 
 
 def pretrain(config: PretrainConfig) -> dict[str, float]:
-    """Run all stages; returns the figures that the cards quote."""
+    """Run all stages; returns the figures that the cards quote.
+
+    Raises:
+        FileExistsError: the work folder holds stages of another configuration.
+    """
     work, target = Path(config.work), Path(config.assets)
-    work.mkdir(parents=True, exist_ok=True)
+    _claim(work, config)
     vae = _autoencoder(config, work / "vae")
     student = _denoisers(config, vae, work)
     generator_folder, metric_folder = target / "tiles-generator", target / "tiles-metric"
@@ -66,6 +70,19 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
         assets.write_manifest(folder)
     (work / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     return figures
+
+
+def _claim(work: Path, config: PretrainConfig) -> None:
+    """Record what the stages in a work folder are made with, or check it."""
+    aside = ("work", "assets", "held_out_trials")
+    wanted = json.loads(json.dumps({name: value for name, value in asdict(config).items() if name not in aside}))
+    record = work / "config.json"
+    if record.is_file():
+        different = sorted(name for name, value in json.loads(record.read_text()).items() if wanted[name] != value)
+        if different:
+            raise FileExistsError(f"{work} holds stages made with other {', '.join(different)}: choose another work=")
+    work.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(wanted, indent=2) + "\n")
 
 
 def _autoencoder(config: PretrainConfig, folder: Path) -> AutoencoderTiny:

@@ -110,11 +110,13 @@ class SteeringDynamics:
             rows: int64 (n,), which places of the batch to start; all by default.
 
         Raises:
-            ValueError: as many tasks or seeds are needed as rows.
+            ValueError: as many tasks or seeds are needed as rows; a negative seed.
         """
         rows = self._rows(rows)
         if not len(tasks) == len(seeds) == len(rows):
             raise ValueError(f"{len(rows)} episodes need as many tasks and seeds, got {len(tasks)} and {len(seeds)}")
+        if min(seeds) < 0:
+            raise ValueError(f"seeds of episodes are non-negative integers, got {min(seeds)}")
         where = torch.from_numpy(rows).to(self.latents.device)
         pictures = [(task.goal_prompt, task.goal_seed) for task in tasks]
         pictures += [(task.prompt, task.initial_seed) for task in tasks]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,18 @@ class Report:
             loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(), trim_blocks=True
         )
         return environment.get_template("report.html").render(report=self, picture=_png)
+
+    def save(self, folder: Path) -> None:
+        """Write ``report.html``, ``report.md`` and every figure as ``figures/NAME.png``."""
+        pictures = folder / "figures"
+        pictures.mkdir(parents=True, exist_ok=True)
+        (folder / "report.html").write_text(self.html(), encoding="utf-8")
+        (folder / "report.md").write_text(self.markdown(), encoding="utf-8")
+        for section in self.sections:
+            name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
+            for i, figure in enumerate(section.figures):
+                number = f"-{i + 1}" if len(section.figures) > 1 else ""
+                figure.savefig(pictures / f"{name}{number}.png", dpi=110)
 
 
 def image_steering_report(

@@ -48,16 +48,16 @@ class TileEncoder(nn.Module):
 
 
 class TilePerceptualMetric:
-    """A trained :class:`TileEncoder` as a metric."""
+    """A trained :class:`TileEncoder` as a metric; it computes where the pictures are."""
 
-    def __init__(self, encoder: TileEncoder, id: str = "tile-perceptual", device: str = "cpu") -> None:
+    def __init__(self, encoder: TileEncoder, id: str = "tile-perceptual") -> None:
         self.id, self.dimensions = id, encoder.config.dimensions
-        self._encoder = encoder.eval().to(device)
+        self._encoder = encoder.eval()
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
         """See :class:`steer_env.types.Metric`."""
-        return self._encoder(images.float())
+        return self._encoder.to(images.device)(images.float())
 
     def save(self, folder: Path) -> None:
         """Write ``config.json`` and ``model.safetensors``, in float16."""
@@ -67,9 +67,9 @@ class TilePerceptualMetric:
         save_file(weights, folder / "model.safetensors")
 
     @classmethod
-    def load(cls, folder: Path, id: str = "tile-perceptual", device: str = "cpu") -> TilePerceptualMetric:
+    def load(cls, folder: Path, id: str = "tile-perceptual") -> TilePerceptualMetric:
         """Read what :meth:`save` wrote; computes in float32."""
         config = json.loads((folder / "config.json").read_text())
         encoder = TileEncoder(EncoderConfig(tuple(config["widths"]), config["dimensions"]))
         encoder.load_state_dict(load_file(folder / "model.safetensors"))
-        return cls(encoder, id, device)
+        return cls(encoder, id)

@@ -1,0 +1,111 @@
+"""Is this part a good one? Checks for generators, metrics, users, steering distributions and policies of one's own.
+
+Each function raises an AssertionError that says what is wrong, and returns nothing. The project's own parts are held
+to the same checks in its tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from steer_env.policies import Observation, Policy
+from steer_env.types import Generator, Human, Metric, SteeringDistribution, SteeringHistory
+
+
+def check_generator(generator: Generator, prompts: tuple[str, ...] = ("", "a", "b"), tolerance: float = 1e-4) -> None:
+    """Shapes, range, determinism, and that a batch equals its images made one at a time.
+
+    Args:
+        generator: to be checked.
+        prompts: a few that differ.
+        tolerance: largest difference of a pixel, in [0, 1], between a batch and single images.
+    """
+    latents = torch.randn(
+        len(prompts), *generator.latent_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32
+    ).to(generator.device)
+    images = generator.generate(latents, generator.encode(prompts))
+    assert tuple(images.shape) == (len(prompts), *generator.image_shape), f"images have shape {tuple(images.shape)}"
+    assert images.is_floating_point(), f"images must be floating point, not {images.dtype}"
+    assert float(images.min()) >= 0, f"a pixel is {float(images.min())}; the range is [0, 1]"
+    assert float(images.max()) <= 1, f"a pixel is {float(images.max())}; the range is [0, 1]"
+    again = generator.generate(latents, generator.encode(prompts))
+    assert torch.equal(images, again), "the same latents and prompts must give the same images"
+    for i, prompt in enumerate(prompts):
+        single = generator.generate(latents[i : i + 1], generator.encode([prompt]))[0]
+        gap = float((single - images[i]).abs().max())
+        assert gap <= tolerance, f"image {i} of a batch differs by {gap} from the same image made alone"
+
+
+def check_metric(metric: Metric, images: torch.Tensor, tolerance: float = 1e-4) -> None:
+    """Unit vectors, and that a batch equals its images embedded one at a time.
+
+    Args:
+        metric: to be checked.
+        images: float (B, 3, H, W) in [0, 1], all different.
+        tolerance: largest difference of a coordinate.
+    """
+    embeddings = metric.embed(images)
+    expected = (len(images), metric.dimensions)
+    assert tuple(embeddings.shape) == expected, f"embeddings have shape {tuple(embeddings.shape)}, not {expected}"
+    assert embeddings.device == images.device, f"embeddings are on {embeddings.device}, images on {images.device}"
+    norms = embeddings.norm(dim=1)
+    assert (norms - 1).abs().max() <= tolerance, f"embeddings must be unit vectors; norms are {norms.tolist()}"
+    singles = torch.cat([metric.embed(image[None]) for image in images])
+    gap = float((singles - embeddings).abs().max())
+    assert gap <= tolerance, f"embeddings of a batch differ by {gap} from those of single images"
+
+
+def check_human(human: Human, proposals: int = 2, episodes: int = 64) -> None:
+    """Choices are in range, and each depends on its own episode's similarities and draws alone."""
+    rng = torch.Generator().manual_seed(0)
+    similarities = torch.rand(episodes, 1 + proposals, generator=rng)
+    draws = torch.rand(episodes, 1 + proposals, generator=rng)
+    choices = human.choose(similarities, draws)
+    assert tuple(choices.shape) == (episodes,), f"choices have shape {tuple(choices.shape)}, not ({episodes},)"
+    assert choices.dtype == torch.int64, f"choices must be int64, not {choices.dtype}"
+    assert bool(((choices >= 0) & (choices <= proposals)).all()), f"choices must be 0 to {proposals}"
+    singles = torch.cat([human.choose(similarities[i : i + 1], draws[i : i + 1]) for i in range(episodes)])
+    assert torch.equal(choices, singles), "a choice must not depend on the other episodes of a batch"
+
+
+def check_distribution(distribution: SteeringDistribution, shape: tuple[int, ...] = (4, 8, 8)) -> None:
+    """Shapes, and that proposals keep the mean and the variance of standard normal latents at every scale."""
+    n, k, rounds = 512, 2, 4
+    rng = torch.Generator().manual_seed(0)
+    latents, noise = torch.randn(n, *shape, generator=rng), torch.randn(n, k, *shape, generator=rng)
+    history = SteeringHistory(
+        np.zeros(n, dtype=np.int64), torch.zeros(n, rounds, k, *shape), torch.zeros(n, rounds, dtype=torch.int64)
+    )
+    for scale in (0.1, 0.5, 1.0):
+        proposals = distribution.propose(latents, torch.full((n,), scale), noise, history)
+        assert proposals.shape == noise.shape, f"proposals have shape {tuple(proposals.shape)}, not {noise.shape}"
+        mean, deviation = float(proposals.mean()), float(proposals.std())
+        assert abs(mean) < 0.02, f"at scale {scale} the proposals' mean is {mean}, not 0"
+        assert abs(deviation - 1) < 0.02, f"at scale {scale} the proposals' standard deviation is {deviation}, not 1"
+
+
+def check_policy(make: Callable[[], Policy], rounds: int = 4, episodes: int = 16) -> None:
+    """Scales are in range, and an episode's scales depend on its own seed and observations alone.
+
+    Args:
+        make: gives a fresh policy of the same kind each time.
+        rounds: R.
+        episodes: how many.
+    """
+    rng = np.random.default_rng(0)
+    stayed = np.concatenate([np.zeros((1, episodes), int), rng.integers(0, 2, (rounds - 1, episodes))])
+
+    def scales(policy: Policy, part: slice) -> np.ndarray:
+        policy.start(range(part.start, part.stop))
+        n = part.stop - part.start
+        seen: list[Observation] = [{"round": np.full(n, i), "stayed": stayed[i, part]} for i in range(rounds)]
+        return np.stack([policy.act(observation) for observation in seen])
+
+    together = scales(make(), slice(0, episodes))
+    assert together.shape == (rounds, episodes), f"act must return one scale an episode, got {together.shape[1:]}"
+    assert bool(((together >= 0) & (together <= 1)).all()), "mixture scales must lie in [0, 1]"
+    apart = np.concatenate([scales(make(), slice(i, i + 1)) for i in range(episodes)], axis=1)
+    assert np.array_equal(together, apart), "an episode's scales must not depend on the other episodes of a batch"

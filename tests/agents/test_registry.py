@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.registry import BUILT_IN, resolve_policies
+from steer_env.policies import TablePolicy
+
+
+def test_built_in_policies_by_name() -> None:
+    specs = ["random-bucket", "random-session", "constant:0.9", "schedule:1.0,0.8,0.6,0.4", "published"]
+    policies = resolve_policies(specs)
+    assert [policy.name for policy in policies] == [
+        "random bucket",
+        "random scale per session",
+        "constant 0.9",
+        "schedule 1.0 0.8 0.6 0.4",
+        "published",
+    ]
+    constant, schedule = policies[2:4]
+    observation = {"round": np.arange(4), "stayed": np.array([0, 1, 0, 1])}
+    assert constant.act(observation).tolist() == [0.9] * 4
+    assert schedule.act(observation).tolist() == [1.0, 0.8, 0.6, 0.4]
+    assert {spec.partition(":")[0] for spec in specs} == set(BUILT_IN)
+
+
+def test_folders_of_training_runs(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        TablePolicy("learned", np.full((4, 2), 0.5), seed).save(tmp_path / str(seed) / "policy")
+    policies = resolve_policies([str(tmp_path / "0"), str(tmp_path / "1" / "policy")])
+    assert [(policy.name, policy.training_seed) for policy in policies] == [("learned", 0), ("learned", 1)]  # type: ignore[attr-defined]
+
+
+def test_errors(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown policy 'random'; did you mean"):
+        resolve_policies(["random"])
+    with pytest.raises(ValueError, match="'high' is no list of mixture scales such as"):
+        resolve_policies(["constant:high"])
+    with pytest.raises(ValueError, match="holds no policy: train one there first"):
+        resolve_policies([str(tmp_path / "none")])
+    with pytest.raises(ValueError, match="policy 'published' is listed twice"):
+        resolve_policies(["published", "published"])
+    with pytest.raises(ValueError, match=r"mixture scale 1\.5 is out of range"):
+        resolve_policies(["constant:1.5"])

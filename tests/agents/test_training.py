@@ -1,0 +1,130 @@
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents import training
+from agents.thompson import ThompsonSampling
+from agents.training import RunExistsError, Training, train
+from steer_env.evaluation.rollout import make_env
+from steer_env.traces import read_traces
+
+EPISODES = 22
+BATCH = 4
+
+
+def run(folder: Path, episodes: int = EPISODES, seed: int = 3, **options: Any) -> tuple[ThompsonSampling, bool]:
+    agent = ThompsonSampling(**options)
+    return agent, train(agent, make_env(BATCH), Training(episodes, seed, batches_per_checkpoint=2), folder)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    assert run(folder)[1]
+    return folder
+
+
+def equal(one: Path, other: Path) -> None:
+    checkpoints = [json.loads((folder / training.CHECKPOINT).read_text()) for folder in (one, other)]
+    assert checkpoints[0] == checkpoints[1]
+    assert read_traces(one / "traces") == read_traces(other / "traces")
+
+
+def test_every_episode_is_played_once(uninterrupted: Path) -> None:
+    traces = read_traces(uninterrupted / "traces")
+    assert len(traces) == EPISODES
+    assert len({trace.task_index for trace in traces}) == EPISODES
+    assert len({trace.episode_seed for trace in traces}) == EPISODES
+    checkpoint = json.loads((uninterrupted / training.CHECKPOINT).read_text())
+    assert np.sum(checkpoint["agent"]["counts"]) == 4 * EPISODES
+
+
+def test_the_checkpoint_is_what_the_traces_add_up_to(uninterrupted: Path) -> None:
+    agent = ThompsonSampling()
+    agent.update(read_traces(uninterrupted / "traces"))
+    checkpoint = json.loads((uninterrupted / training.CHECKPOINT).read_text())
+    assert checkpoint["agent"]["counts"] == agent.counts.tolist()
+    np.testing.assert_allclose(checkpoint["agent"]["sums"], agent.sums)
+
+
+def test_the_same_seed_gives_the_same_training(uninterrupted: Path, tmp_path: Path) -> None:
+    run(tmp_path)
+    equal(uninterrupted, tmp_path)
+
+
+def test_ctrl_c_stops_after_the_batch_and_the_resumed_run_equals_an_uninterrupted_one(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play, calls = training.play, []
+
+    def interrupted(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return play(*args)
+
+    monkeypatch.setattr(training, "play", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert not run(tmp_path)[1]
+    assert len(calls) == 3
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(read_traces(tmp_path / "traces")) == 3 * BATCH
+    assert run(tmp_path)[1]
+    equal(uninterrupted, tmp_path)
+
+
+@pytest.mark.parametrize("crash_at", [1, 2, 4])
+def test_a_crashed_run_goes_on_from_its_checkpoint_exactly(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash_at: int
+) -> None:
+    play, calls = training.play, []
+
+    def crashing(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == crash_at:
+            raise MemoryError("no more")
+        return play(*args)
+
+    monkeypatch.setattr(training, "play", crashing)
+    with pytest.raises(MemoryError):
+        run(tmp_path)
+    assert run(tmp_path)[1]
+    equal(uninterrupted, tmp_path)
+
+
+def test_a_crash_between_traces_and_checkpoint_counts_no_episode_twice(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = training.write_json
+
+    def crashing(*args: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(training, "write_json", crashing)
+    with pytest.raises(OSError, match="disk full"):
+        run(tmp_path)
+    assert list((tmp_path / "traces").iterdir())
+    monkeypatch.setattr(training, "write_json", write)
+    assert run(tmp_path)[1]
+    equal(uninterrupted, tmp_path)
+
+
+def test_a_longer_training_goes_on_from_a_finished_one(uninterrupted: Path, tmp_path: Path) -> None:
+    run(tmp_path, episodes=12)
+    run(tmp_path)
+    equal(uninterrupted, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [({"seed": 4}, "'seed': 3"), ({"prior_variance": 0.5}, "'prior_variance': 1.0")]
+)
+def test_a_folder_with_another_configuration_is_refused(
+    uninterrupted: Path, change: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(RunExistsError, match=f"holds a run with {{{named}}}, not .*choose another folder"):
+        run(uninterrupted, **change)

@@ -1,0 +1,95 @@
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib.figure
+import numpy as np
+import pytest
+
+from steer_env.evaluation import plots, statistics
+from steer_env.evaluation.reports import Section, image_steering_report
+from steer_env.traces import SteeringTrace, traces_to_frame
+from tests.steer_env.test_traces import TRACE
+
+
+@pytest.fixture(scope="module")
+def traces() -> list[SteeringTrace]:
+    rng = np.random.default_rng(0)
+    return [
+        replace(
+            TRACE,
+            policy=policy,
+            task_index=task,
+            similarities=np.sort(rng.random(5)).tolist(),
+            judged={"pixel-correlation": rng.random(5).tolist()},
+        )
+        for policy in ("random bucket", "learned <b>")
+        for task in range(12)
+    ]
+
+
+class _Page(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.sources: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        self.open.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("td", "th") and data.strip():
+            self.cells.append(data.strip())
+
+
+def test_the_page_needs_no_other_file_and_holds_the_tables_of_the_terminal(traces: list[SteeringTrace]) -> None:
+    figure = plots.training_curve(np.linspace(0, 1, 50))
+    learning = [Section("What was learned", "text", figures=[figure])]
+    report = image_steering_report(traces, "random bucket", 0.8, learning, strips=[figure])
+    page = _Page(report.html())
+    assert len(page.sources) >= 4
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    rows = [line for line in report.markdown().splitlines() if line.startswith("| ")]
+    cells = [cell.strip() for row in rows for cell in row.strip("|").split("|")]
+    assert cells == page.cells, "and names with markup in them are escaped"
+
+
+def test_saving_writes_page_tables_and_figures(traces: list[SteeringTrace], tmp_path: Path) -> None:
+    figure = plots.training_curve(np.linspace(0, 1, 50))
+    report = image_steering_report(traces, "random bucket", 0.8, strips=[figure, figure])
+    report.save(tmp_path / "new")
+    assert (tmp_path / "new" / "report.html").read_text() == report.html()
+    names = {path.name for path in (tmp_path / "new" / "figures").iterdir()}
+    assert {"similarity-at-each-attempt-figure-9.png", "episodes-1.png", "episodes-2.png"} <= names
+
+
+def test_figures_are_the_tables_own_numbers(traces: list[SteeringTrace]) -> None:
+    frame = traces_to_frame(traces)
+    report = image_steering_report(traces, "random bucket", 0.8)
+    change = statistics.summary(frame, 0.8).loc["learned <b>", "change"]
+    assert f"{change.mean:.4f} ({change.error:.4f})" in report.markdown()
+    difference = statistics.paired_difference(frame, "learned <b>", "random bucket")
+    assert re.search(rf"\| {re.escape(f'{difference.mean:.4f} ({difference.error:.4f})')} \|", report.markdown())
+    assert "12 tasks of tiles-val-v1" in report.markdown()
+
+
+@pytest.mark.parametrize("stayed", [False, True])
+def test_the_value_function_leaves_out_what_was_never_played(stayed: bool) -> None:
+    counts = np.zeros((2, 2, 10), dtype=int)
+    counts[:, 0, 2:] = 5
+    counts[1, 1, :] = 3 * stayed
+    figure = plots.value_function(np.ones((2, 2, 10)), np.ones((2, 2, 10)), counts)
+    assert isinstance(figure, matplotlib.figure.Figure)
+    curves = [len(np.asarray(line.get_xdata())) for line in figure.axes[1].lines if line.get_marker() == "o"]
+    assert curves == ([8, 10] if stayed else [8])
+
+
+def test_the_training_curve_averages_windows() -> None:
+    figure = plots.training_curve(np.repeat([0.0, 1.0], 500), window=100)
+    (line,) = figure.axes[0].lines
+    assert np.asarray(line.get_ydata()).tolist() == [0.0] * 5 + [1.0] * 5

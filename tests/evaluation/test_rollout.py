@@ -1,0 +1,83 @@
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from steer_env.evaluation.rollout import evaluate, make_env, play, replay
+from steer_env.policies import RandomBucketPolicy, RandomScalePolicy, TablePolicy
+from steer_env.traces import SteeringTrace
+from tests.conftest import CountingGenerator
+
+OPTIONS: dict[str, Any] = {"suite": "tiles-val-v1"}
+
+
+def constant(scale: float, name: str = "constant") -> TablePolicy:
+    return TablePolicy.schedule(name, [scale])
+
+
+def close(left: list[SteeringTrace], right: list[SteeringTrace]) -> None:
+    """Equal but for the last digits of similarities, which batches of another size round otherwise."""
+    for one, other in zip(left, right, strict=True):
+        a, b = asdict(one), asdict(other)
+        for name in ("similarities", "judged"):
+            np.testing.assert_allclose(*(np.hstack(list(_values(row.pop(name)))) for row in (a, b)), atol=5e-5)
+        assert a == b
+
+
+def _values(found: Any) -> Any:
+    return found.values() if isinstance(found, dict) and found else [found if not isinstance(found, dict) else []]
+
+
+def test_policies_meet_common_random_numbers() -> None:
+    """Two policies that play alike have the same episodes to the last proposal, and all start from one image."""
+    policies = [constant(0.7, "one"), constant(0.7, "two"), RandomBucketPolicy()]
+    (traces,) = evaluate(policies, 4, tasks_per_batch=4, **OPTIONS)
+    one, two, random = traces[:4], traces[4:8], traces[8:]
+    for a, b, c in zip(one, two, random, strict=True):
+        assert a.choices == b.choices
+        np.testing.assert_allclose(a.similarities, b.similarities, atol=5e-5)
+        assert a.similarities[0] == c.similarities[0]
+        assert (a.goal_seed, a.initial_seed, a.episode_seed) == (c.goal_seed, c.initial_seed, c.episode_seed)
+
+
+def test_an_evaluation_can_be_cut_anywhere() -> None:
+    policies = [RandomScalePolicy(), constant(0.5)]
+    (whole,) = evaluate(policies, 5, tasks_per_batch=5, judges=["pixel-correlation"], **OPTIONS)
+    for per_batch, first in ((2, 0), (3, 0), (2, 2)):
+        parts = evaluate(policies, 5, per_batch, first_task=first, judges=["pixel-correlation"], **OPTIONS)
+        found = [trace for part in parts for trace in part]
+        expected = [trace for trace in whole if trace.task_index >= first]
+        key = {"key": lambda trace: (trace.policy, trace.task_index)}
+        close(sorted(found, **key), sorted(expected, **key))
+
+
+def test_goal_and_first_image_are_made_once_for_all_policies(counting_generator: CountingGenerator) -> None:
+    env = make_env(6, generator=counting_generator, rounds=1, **OPTIONS)
+    play(env, [constant(0.3, "a"), constant(0.6, "b"), constant(0.9, "c")], [0, 1], [5, 6])
+    assert len(counting_generator.latents) == 2 * 2 + 6 * 2
+
+
+def test_a_trace_records_everything_and_replays() -> None:
+    (traces,) = evaluate([constant(0.6)], 2, tasks_per_batch=2, training_seeds=[4], **OPTIONS)
+    trace = traces[1]
+    assert (trace.suite, trace.task_index, trace.training_seed) == ("tiles-val-v1", 1, 4)
+    assert trace.scales == [0.6] * 4
+    assert len(trace.similarities) == 5
+    assert trace.versions["torch"]
+    assert trace.generator.startswith("tiles-")
+    frames = replay(trace)
+    assert len(frames) == 4
+    assert len({frame.shape for frame in frames}) == 1
+
+
+def test_a_trace_that_the_parts_no_longer_reproduce_is_refused() -> None:
+    (traces,) = evaluate([constant(0.6)], 1, tasks_per_batch=1, **OPTIONS)
+    forged = replace(traces[0], choices=[(choice + 1) % 3 for choice in traces[0].choices])
+    with pytest.raises(RuntimeError, match="replaying task 0 of tiles-val-v1: the user chose otherwise"):
+        replay(forged)
+
+
+def test_a_suite_with_fewer_tasks() -> None:
+    with pytest.raises(ValueError, match="'tiles-val-v1' has 2000 tasks, 2001 were asked for"):
+        next(evaluate([constant(0.6)], 2001, **OPTIONS))

@@ -1,0 +1,140 @@
+"""Each command, as a user runs it, on the embedded model at the smallest size."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from experiments import bench, evaluate, train
+from steer_env.policies import load_policy
+from steer_env.traces import read_traces
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs an experiment's main with a command line, in this process; errors come through."""
+
+    def run(main: Callable[[], None], *overrides: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["experiment", *overrides])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+        main()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "learned"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train", f"folder={folder}", "episodes=16", "batch=8"])
+        train.main()
+    return folder
+
+
+def test_training_leaves_policy_result_traces_and_plots(trained: Path) -> None:
+    assert load_policy(trained / "policy").name == "learned"
+    result = json.loads((trained / "result.json").read_text())
+    assert result["episodes"] == 16
+    assert result["scales"] == load_policy(trained / "policy").scales.tolist()
+    assert len(read_traces(trained / "traces")) == 16
+    for name in ("config.yaml", "checkpoint.json", "training.png", "values.png"):
+        assert (trained / name).stat().st_size > 0
+
+
+def test_a_finished_run_is_never_overwritten_without_being_told_to(trained: Path, command: Callable[..., None]) -> None:
+    before = (trained / "result.json").read_bytes()
+    with pytest.raises(FileExistsError, match="holds a finished run: choose another folder, or overwrite=true"):
+        command(train.main, f"folder={trained}", "episodes=16", "batch=8")
+    assert (trained / "result.json").read_bytes() == before
+
+
+def test_an_unfinished_run_of_another_configuration_is_refused(tmp_path: Path, command: Callable[..., None]) -> None:
+    command(train.main, f"folder={tmp_path}", "episodes=8", "batch=8")
+    (tmp_path / "result.json").unlink()
+    with pytest.raises(FileExistsError, match="unfinished run with other seed"):
+        command(train.main, f"folder={tmp_path}", "episodes=8", "batch=8", "seed=1")
+    command(train.main, f"folder={tmp_path}", "episodes=8", "batch=8", "seed=1", "overwrite=true")
+    assert load_policy(tmp_path / "policy").training_seed == 1
+
+
+def test_a_folder_that_is_no_run_is_never_deleted(tmp_path: Path, command: Callable[..., None]) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    command(train.main, f"folder={tmp_path}", "episodes=8", "batch=8", "overwrite=true")
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_evaluation_leaves_a_report_and_goes_on_where_it_stopped(
+    trained: Path, tmp_path: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [f"folder={tmp_path}", f"policies=[random-bucket,{trained}]", "tasks=6", "tasks_per_batch=2", "strips=1"]
+    command(evaluate.main, *options)
+    assert "random bucket" in capsys.readouterr().out
+    report = (tmp_path / "report.html").read_text()
+    assert report.count("data:image/png;base64,") == 4
+    markdown = (tmp_path / "report.md").read_text()
+    assert "| learned | 6 |" in markdown
+    first, *rest = sorted((tmp_path / "traces").iterdir())
+    untouched = first.stat().st_mtime_ns
+    for path in (*rest, tmp_path / "result.json"):
+        path.unlink()
+    command(evaluate.main, *options)
+    assert first.stat().st_mtime_ns == untouched
+    assert (tmp_path / "report.md").read_text() == markdown
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("env.suite=tiles-test-v9", "unknown suite 'tiles-test-v9'"),
+        ("policies=[random-bucket,no/such/run]", "holds no policy: train one there first"),
+        ("baseline=published", "the baseline 'published' isn't among the policies evaluated: random bucket"),
+        ("tasks=1", "needs at least 2 tasks"),
+    ],
+)
+def test_errors_come_before_any_work(tmp_path: Path, command: Callable[..., None], override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        command(evaluate.main, f"folder={tmp_path / 'new'}", override)
+    assert not (tmp_path / "new" / "traces").exists()
+
+
+def test_a_typo_is_an_error_that_lists_what_exists() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "experiments.train", "folder=x", "agent.prior_varianse=2"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert found.returncode != 0
+    assert "prior_varianse" in found.stderr
+    assert "prior_variance" in found.stderr
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "bench", "pretrain"])
+def test_help_explains_every_option(name: str) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", f"experiments.{name}", "--help"], capture_output=True, text=True, cwd=ROOT, check=True
+    ).stdout
+    options = re.findall(r"^(\w+):", found[found.index("== Config ==") :], flags=re.MULTILINE)
+    explained = found[: found.index("== Config ==")]
+    assert options
+    for option in options:
+        assert re.search(rf"\b{option}\b", explained), f"{option} isn't explained"
+
+
+def test_the_benchmark_prints_its_table(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    command(bench.main, "sizes=[1,4]", "episodes=4", "reference_episodes=1", "repeats=1")
+    printed = capsys.readouterr().out
+    rows = [line for line in printed.splitlines() if re.match(r"\| (1|4|reference)", line)]
+    assert len(rows) == 3
+    assert re.search(r"\| overhead \|", printed)
+
+
+def test_the_benchmark_refuses_what_its_reference_cannot_play(command: Callable[..., None]) -> None:
+    with pytest.raises(ValueError, match="the reference loop plays the embedded generator 'tiles', not 'mine'"):
+        command(bench.main, "env.generator=mine")

@@ -1,0 +1,115 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from steer_env import assets
+from steer_env.generators import load_generator
+from steer_env.generators.stable_diffusion import StableDiffusionGenerator
+from steer_env.proposals import draw_latents
+from steer_env.testing import check_generator
+from steer_env.types import Generator
+from tests.conftest import CountingGenerator
+
+FOLDER = str(assets.ROOT / "tiles-generator")
+PROMPTS = ["four red stars", "crimson disc, on a white background", ""]
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Any:
+    made = StableDiffusionPipeline.from_pretrained(FOLDER, safety_checker=None, requires_safety_checker=False)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+@pytest.mark.parametrize(("steps", "guidance"), [(1, 1.0), (2, 1.0), (5, 2.0)])
+def test_it_equals_the_diffusers_pipeline(pipeline: Any, steps: int, guidance: float) -> None:
+    ours = StableDiffusionGenerator(FOLDER, steps, guidance)
+    latents = draw_latents([1, 2, 3], ours.latent_shape)
+    found = ours.generate(latents, ours.encode(PROMPTS))
+    for i, prompt in enumerate(PROMPTS):
+        output = pipeline(
+            prompt, latents=latents[i : i + 1], num_inference_steps=steps, guidance_scale=guidance, output_type="pt"
+        )
+        torch.testing.assert_close(found[i], output.images[0].float(), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"guidance_scale": 2.0, "steps": 3, "max_batch": 2}])
+def test_conformance(options: dict[str, Any]) -> None:
+    check_generator(load_generator("tiles", **options), ("", "four red stars", "a blue ring"))
+
+
+def test_max_batch_bounds_what_the_unet_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = StableDiffusionGenerator(FOLDER, 1, 1.0, max_batch=2)
+    sizes: list[int] = []
+    sample = generator._sample
+
+    def watched(latents: torch.Tensor, conditioning: Any) -> torch.Tensor:
+        sizes.append(len(latents))
+        return sample(latents, conditioning)
+
+    monkeypatch.setattr(generator, "_sample", watched)
+    latents = draw_latents(list(range(5)), generator.latent_shape)
+    assert len(generator.generate(latents, generator.encode(["stars"] * 5))) == 5
+    assert sizes == [2, 2, 1]
+
+
+def test_each_distinct_prompt_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = StableDiffusionGenerator(FOLDER, 1, 1.0)
+    encoded: list[str] = []
+    encode = generator._pipeline.encode_prompt
+
+    def watched(prompts: list[str], *args: Any, **options: Any) -> Any:
+        encoded.extend(prompts)
+        return encode(prompts, *args, **options)
+
+    monkeypatch.setattr(generator._pipeline, "encode_prompt", watched)
+    generator.encode(["a star", "a ring", "a star"])
+    generator.encode(["a ring", "a cross"])
+    assert encoded == ["a star", "a ring", "a cross"]
+
+
+def test_the_noise_decides_what_the_prompt_leaves_open(generator: Generator) -> None:
+    latents = draw_latents(list(range(8)), generator.latent_shape)
+    images = generator.generate(latents, generator.encode(["tiles"] * 8))
+    gaps = (images[:, None] - images[None]).abs().mean(dim=(2, 3, 4))
+    assert gaps[~torch.eye(8, dtype=torch.bool)].min() > 0.01
+
+
+def test_loaded_generators_are_shared() -> None:
+    assert load_generator("tiles") is load_generator("tiles")
+
+
+class TestErrors:
+    def test_latents_of_another_shape(self, generator: Generator) -> None:
+        with pytest.raises(ValueError, match=r"latents for 1 prompts must have shape \(1, "):
+            generator.generate(torch.zeros(1, 3, 5, 5), generator.encode(["stars"]))
+        with pytest.raises(ValueError, match="latents for 2 prompts"):
+            generator.generate(torch.zeros(1, *generator.latent_shape), generator.encode(["stars", "rings"]))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"steps": 0}, "steps and max_batch must be at least 1, got 0 and 64"),
+            ({"max_batch": 0}, "got 2 and 0"),
+            ({"dtype": "int8"}, "unknown dtype 'int8'; there are: float32, float16, bfloat16"),
+        ],
+    )
+    def test_impossible_options(self, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            load_generator("tiles", **options)
+
+    def test_a_checkpoint_that_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match=r"is no Stable Diffusion checkpoint: it holds no model_index.json"):
+            load_generator("stable-diffusion", path=str(tmp_path))
+
+
+def test_the_check_finds_a_generator_that_is_not_deterministic(generator: Generator) -> None:
+    class Restless(CountingGenerator):
+        def generate(self, latents: torch.Tensor, conditioning: Any) -> torch.Tensor:
+            return super().generate(latents + 0.1 * torch.randn_like(latents), conditioning)
+
+    with pytest.raises(AssertionError, match="the same latents and prompts must give the same images"):
+        check_generator(Restless(generator))

@@ -1,0 +1,81 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from steer_env.traces import SCHEMA, SteeringTrace, TraceVersionError, read_traces, traces_to_frame, write_traces
+
+TRACE = SteeringTrace(
+    suite="tiles-val-v1",
+    task_index=3,
+    goal_prompt="four small red stars",
+    goal_seed=11,
+    prompt="stars",
+    initial_seed=12,
+    episode_seed=2**31 - 1,
+    mechanism="mixture",
+    policy="constant 0.9",
+    training_seed=-1,
+    human="greedy",
+    generator="tiles-0",
+    metric="m-0",
+    scales=[0.9, 0.9, 0.9, 0.9],
+    choices=[0, 2, 0, 1],
+    similarities=[0.5, 0.5, 0.6, 0.6, 0.75],
+    judged={"pixel-correlation": [0.1, 0.1, 0.3, 0.3, 0.2]},
+    versions={"torch": "2"},
+)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    traces = [TRACE, replace(TRACE, task_index=4, judged={}, choices=[1, 1, 1, 1])]
+    write_traces(traces, tmp_path / "deep" / "traces.parquet")
+    assert read_traces(tmp_path / "deep" / "traces.parquet") == traces
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_the_files_of_a_folder_are_joined_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for index in (2, 0, 1):
+        write_traces([replace(TRACE, task_index=index)], tmp_path / f"{index:08d}.parquet")
+    assert [trace.task_index for trace in read_traces(tmp_path)] == [0, 1, 2]
+
+
+def test_other_tools_read_the_file(tmp_path: Path) -> None:
+    write_traces([TRACE], tmp_path / "t.parquet")
+    frame = pd.read_parquet(tmp_path / "t.parquet")
+    assert frame["similarities"].iloc[0].tolist() == TRACE.similarities
+
+
+def test_improvement_is_last_minus_first(tmp_path: Path) -> None:
+    assert TRACE.improvement == pytest.approx(0.25)
+    assert traces_to_frame([TRACE])["improvement"].tolist() == [pytest.approx(0.25)]
+
+
+class TestErrors:
+    def test_an_incompatible_version_is_named(self, tmp_path: Path) -> None:
+        schema = SCHEMA.with_metadata({b"steer_env.trace_version": json.dumps(99).encode()})
+        pq.write_table(schema.empty_table(), tmp_path / "new.parquet")
+        with pytest.raises(TraceVersionError, match=r"new.parquet has trace version 99, this is version 1"):
+            read_traces(tmp_path / "new.parquet")
+
+    def test_a_table_of_something_else(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
+        with pytest.raises(TraceVersionError, match="has trace version None"):
+            read_traces(tmp_path / "other.parquet")
+
+    def test_a_damaged_file(self, tmp_path: Path) -> None:
+        write_traces([TRACE], tmp_path / "t.parquet")
+        whole = (tmp_path / "t.parquet").read_bytes()
+        (tmp_path / "t.parquet").write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(TraceVersionError, match=r"t.parquet is no readable trace file"):
+            read_traces(tmp_path / "t.parquet")
+
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="no trace file at"):
+            read_traces(tmp_path)
+        with pytest.raises(FileNotFoundError, match=r"missing\.parquet"):
+            read_traces(tmp_path / "missing.parquet")
