@@ -34,6 +34,7 @@ class SteeringTrace:
         choices: (R,), 0 if the user stayed, k for proposal k.
         similarities: (1 + R,), similarity to the goal of the image held at each attempt, the initial one first.
         judged: by name of a further metric, (1 + R,), the same under it.
+        prompts: (1 + R,), prompt of each attempt where the user rewrites it; empty for image steering.
         versions: of the packages that made it.
     """
 
@@ -54,6 +55,7 @@ class SteeringTrace:
     choices: Sequence[int]
     similarities: Sequence[float]
     judged: dict[str, Sequence[float]] = field(default_factory=dict)
+    prompts: Sequence[str] = ()
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -63,7 +65,7 @@ class SteeringTrace:
 
 
 _INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "training_seed"}
-_LISTS = {"scales": pa.float64(), "choices": pa.int64(), "similarities": pa.float64()}
+_LISTS = {"scales": pa.float64(), "choices": pa.int64(), "similarities": pa.float64(), "prompts": pa.string()}
 
 
 def _column(name: str) -> pa.DataType:

@@ -93,6 +93,7 @@ def _record(
             choices=[int(infos["choice"][row]) for infos in rounds[1:]],
             similarities=[float(infos["similarity"][row]) for infos in rounds],
             judged={name: [float(infos[f"similarity/{name}"][row]) for infos in rounds] for name in judges},
+            prompts=[],
             versions=VERSIONS,
         )
 

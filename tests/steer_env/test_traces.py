@@ -27,12 +27,13 @@ TRACE = SteeringTrace(
     choices=[0, 2, 0, 1],
     similarities=[0.5, 0.5, 0.6, 0.6, 0.75],
     judged={"pixel-correlation": [0.1, 0.1, 0.3, 0.3, 0.2]},
+    prompts=[],
     versions={"torch": "2"},
 )
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    traces = [TRACE, replace(TRACE, task_index=4, judged={}, choices=[1, 1, 1, 1])]
+    traces = [TRACE, replace(TRACE, task_index=4, judged={}, choices=[], scales=[], prompts=["a", "an a"])]
     write_traces(traces, tmp_path / "deep" / "traces.parquet")
     assert read_traces(tmp_path / "deep" / "traces.parquet") == traces
     assert not list(tmp_path.rglob("*.partial"))
