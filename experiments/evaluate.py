@@ -11,10 +11,10 @@ from rich.markdown import Markdown
 from agents.registry import learning_section, resolve_policies
 from agents.training import CHECKPOINT
 from conf import schema
-from experiments.runs import close_run, console, env_options, open_run
+from experiments.runs import check_run, close_run, console, env_options, open_run
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import image_steering_report
-from steer_env.evaluation.rollout import evaluate, replay
+from steer_env.evaluation.rollout import evaluate, make_env, replay
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 
 schema.register()
@@ -23,16 +23,23 @@ schema.register()
 @hydra.main(version_base=None, config_path="../conf", config_name="evaluate")
 def main(config: Any) -> None:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
-    policies = resolve_policies(list(config.policies))
+    check_run(config)
+    policies, options = resolve_policies(list(config.policies)), env_options(config)
     if config.baseline not in [policy.name for policy in policies]:
         names = ", ".join(policy.name for policy in policies)
         raise ValueError(f"the baseline {config.baseline!r} isn't among the policies evaluated: {names}")
+    available = len(make_env(1, **options).suite)
+    if not 2 <= config.tasks <= available:
+        raise ValueError(f"tasks must be 2 to {available}, the size of {options['suite']}, got {config.tasks}")
     folder = open_run(config)
-    options = env_options(config)
     done = _tasks_done(folder)
     seeds = [getattr(policy, "training_seed", -1) for policy in policies]
-    for part in evaluate(policies, config.tasks, config.tasks_per_batch, seeds, done, **options):
-        write_traces(part, folder / "traces" / f"{part[0].task_index:08d}.parquet")
+    try:
+        for part in evaluate(policies, config.tasks, config.tasks_per_batch, seeds, done, **options):
+            write_traces(part, folder / "traces" / f"{part[0].task_index:08d}.parquet")
+    except KeyboardInterrupt:
+        console.print(f"stopped; the same command goes on with the run in {folder}")
+        raise SystemExit(130) from None
     traces = [trace for trace in read_traces(folder / "traces") if trace.task_index < config.tasks]
     learning = [learning_section(Path(spec)) for spec in config.policies if (Path(spec) / CHECKPOINT).is_file()]
     strips = [_strip(trace, options) for trace in _examples(traces, policies[-1].name, config.strips)]

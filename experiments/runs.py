@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,25 +21,32 @@ _ASIDE = ("folder", "overwrite", "threads", "episodes", "tasks", "strips", "thre
 console = Console()
 
 
-def open_run(config: Any) -> Path:
-    """Make ready the folder of a run, and write its resolved configuration there.
+def check_run(config: Any) -> None:
+    """May this run write into its folder? Called before anything is loaded; touches nothing.
 
     Raises:
         RunExistsError: the folder holds a finished run, or an unfinished one of another configuration.
     """
     folder = Path(config.folder)
-    if config.overwrite and (folder / CONFIG).is_file():
-        shutil.rmtree(folder)
+    if config.overwrite:
+        return
     if (folder / RESULT).exists():
         raise RunExistsError(f"{folder} holds a finished run: choose another folder, or overwrite=true")
-    resolved = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(resolved, dict)
     if (folder / CONFIG).is_file():
+        now: Any = OmegaConf.to_container(config, resolve=True)
         before: Any = OmegaConf.load(folder / CONFIG)
-        different = sorted(str(k) for k in resolved if k not in _ASIDE and before.get(k) != resolved[k])
+        different = sorted(str(k) for k in now if k not in _ASIDE and before.get(k) != now[k])
         if different:
             raise RunExistsError(f"{folder} holds an unfinished run with other {', '.join(different)}: overwrite=true?")
         console.print(f"going on with the unfinished run in {folder}")
+
+
+def open_run(config: Any) -> Path:
+    """Claim the folder, once all parts of the run are known to be good, and write its resolved configuration there."""
+    folder = Path(config.folder)
+    # Only what a run left is deleted: a folder without its configuration may hold anything.
+    if config.overwrite and (folder / CONFIG).is_file():
+        shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / CONFIG, resolve=True)
     if config.threads:
@@ -58,8 +64,3 @@ def env_options(config: Any) -> dict[str, Any]:
     options = OmegaConf.to_container(config.env, resolve=True)
     assert isinstance(options, dict)
     return {str(name): value for name, value in options.items()}
-
-
-def read_result(folder: Path) -> dict[str, Any]:
-    """The result of a finished run."""
-    return json.loads((folder / RESULT).read_text())

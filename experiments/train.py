@@ -10,7 +10,7 @@ import numpy as np
 from agents.thompson import ThompsonSampling
 from agents.training import Training, train
 from conf import schema
-from experiments.runs import close_run, console, env_options, open_run
+from experiments.runs import check_run, close_run, console, env_options, open_run
 from steer_env.evaluation import plots
 from steer_env.evaluation.rollout import make_env
 from steer_env.traces import read_traces
@@ -21,9 +21,10 @@ schema.register()
 @hydra.main(version_base=None, config_path="../conf", config_name="train")
 def main(config: Any) -> None:
     """Train, or go on with an unfinished training; leave the policy, its value function and the training curve."""
-    folder = open_run(config)
+    check_run(config)
     env = make_env(config.batch, **env_options(config))
     agent = ThompsonSampling(config.env.rounds, config.agent.cells, config.agent.prior_variance)
+    folder = open_run(config)
     if not train(agent, env, Training(config.episodes, config.seed), folder):
         console.print(f"stopped; the same command goes on with the run in {folder}")
         raise SystemExit(130)

@@ -94,13 +94,14 @@ def test_evaluation_leaves_a_report_and_goes_on_where_it_stopped(
         ("env.suite=tiles-test-v9", "unknown suite 'tiles-test-v9'"),
         ("policies=[random-bucket,no/such/run]", "holds no policy: train one there first"),
         ("baseline=published", "the baseline 'published' isn't among the policies evaluated: random bucket"),
-        ("tasks=1", "needs at least 2 tasks"),
+        ("tasks=1", "tasks must be 2 to 2000, the size of tiles-test-v1, got 1"),
+        ("tasks=2001", "got 2001"),
     ],
 )
 def test_errors_come_before_any_work(tmp_path: Path, command: Callable[..., None], override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         command(evaluate.main, f"folder={tmp_path / 'new'}", override)
-    assert not (tmp_path / "new" / "traces").exists()
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_typo_is_an_error_that_lists_what_exists() -> None:
