@@ -57,7 +57,8 @@ class TrainConfig:
         episodes: in all; the paper's number is 60,000.
         batch: episodes played at a time with one posterior; 1 is the paper's sequential form.
         seed: of every random draw.
-        overwrite: delete what the folder holds. Without it an unfinished run is resumed, a finished one refused.
+        overwrite: delete what an earlier run left in the folder. Without it an unfinished run is resumed, and a
+            finished one refused.
         threads: of torch; 0 leaves its default.
     """
 

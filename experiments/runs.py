@@ -11,12 +11,13 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from agents.training import RESULT, RunExistsError, write_json
+from agents.training import CHECKPOINT, RESULT, RunExistsError, write_json
 from steer_env.evaluation.rollout import VERSIONS
 
 CONFIG = "config.yaml"
 _ASIDE = ("folder", "overwrite", "threads", "episodes", "tasks", "strips", "threshold", "baseline")
 """What may differ when a run goes on."""
+_LEFT_BEHIND = (CHECKPOINT, RESULT, "traces", "policy", "figures", "report.html", "report.md")
 
 console = Console()
 
@@ -44,14 +45,23 @@ def check_run(config: Any) -> None:
 def open_run(config: Any) -> Path:
     """Claim the folder, once all parts of the run are known to be good, and write its resolved configuration there."""
     folder = Path(config.folder)
-    # Only what a run left is deleted: a folder without its configuration may hold anything.
-    if config.overwrite and (folder / CONFIG).is_file():
-        shutil.rmtree(folder)
+    if config.overwrite:
+        _clear(folder)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / CONFIG, resolve=True)
     if config.threads:
         torch.set_num_threads(config.threads)
     return folder
+
+
+def _clear(folder: Path) -> None:
+    """Delete what a run leaves behind, and nothing else that the folder may hold."""
+    for name in _LEFT_BEHIND:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def close_run(folder: Path, result: Mapping[str, Any]) -> None:

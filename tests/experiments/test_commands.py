@@ -63,9 +63,11 @@ def test_an_unfinished_run_of_another_configuration_is_refused(tmp_path: Path, c
     assert load_policy(tmp_path / "policy").training_seed == 1
 
 
-def test_a_folder_that_is_no_run_is_never_deleted(tmp_path: Path, command: Callable[..., None]) -> None:
+def test_overwriting_deletes_a_runs_own_files_alone(tmp_path: Path, command: Callable[..., None]) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    command(train.main, f"folder={tmp_path}", "episodes=8", "batch=8", "overwrite=true")
+    for episodes in (16, 8):
+        command(train.main, f"folder={tmp_path}", f"episodes={episodes}", "batch=8", "overwrite=true")
+    assert len(read_traces(tmp_path / "traces")) == 8
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
