@@ -24,9 +24,9 @@ from steer_env.registry import Registry
 
 def _numbers(text: str) -> list[float]:
     try:
-        return [float(part) for part in text.split(",")]
+        return [float(part) for part in text.split("-")]
     except ValueError as error:
-        raise ValueError(f"{text!r} is no list of mixture scales such as 1.0,0.8,0.6,0.4") from error
+        raise ValueError(f"{text!r} isn't mixture scales such as 1.0-0.8-0.6-0.4") from error
 
 
 BUILT_IN: Registry[Callable[[str], Policy]] = Registry(
@@ -35,7 +35,7 @@ BUILT_IN: Registry[Callable[[str], Policy]] = Registry(
         "random-bucket": lambda _: RandomBucketPolicy(),
         "random-session": lambda _: RandomScalePolicy(),
         "constant": lambda text: TablePolicy.schedule(f"constant {text}", _numbers(text)),
-        "schedule": lambda text: TablePolicy.schedule(f"schedule {text.replace(',', ' ')}", _numbers(text)),
+        "schedule": lambda text: TablePolicy.schedule(f"schedule {text.replace('-', ' ')}", _numbers(text)),
         "published": lambda _: published_policy(),
     },
 )

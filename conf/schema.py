@@ -78,7 +78,7 @@ class EvaluateConfig:
 
     Args:
         folder: receives config.yaml, traces/, report.html, report.md and figures/.
-        policies: built-in ones (random-bucket, random-session, constant:0.9, schedule:1.0,0.8,0.6,0.4, published)
+        policies: built-in ones (random-bucket, random-session, constant:0.9, schedule:1.0-0.8-0.6-0.4, published)
             and folders of training runs.
         baseline: which of the policies' names the others are compared with.
         tasks: how many tasks of the suite, from its first.

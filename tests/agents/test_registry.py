@@ -8,7 +8,7 @@ from steer_env.policies import TablePolicy
 
 
 def test_built_in_policies_by_name() -> None:
-    specs = ["random-bucket", "random-session", "constant:0.9", "schedule:1.0,0.8,0.6,0.4", "published"]
+    specs = ["random-bucket", "random-session", "constant:0.9", "schedule:1.0-0.8-0.6-0.4", "published"]
     policies = resolve_policies(specs)
     assert [policy.name for policy in policies] == [
         "random bucket",
@@ -34,7 +34,7 @@ def test_folders_of_training_runs(tmp_path: Path) -> None:
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown policy 'random'; did you mean"):
         resolve_policies(["random"])
-    with pytest.raises(ValueError, match="'high' is no list of mixture scales such as"):
+    with pytest.raises(ValueError, match="'high' isn't mixture scales such as"):
         resolve_policies(["constant:high"])
     with pytest.raises(ValueError, match="holds no policy: train one there first"):
         resolve_policies([str(tmp_path / "none")])
