@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import MISSING as NOT_GIVEN
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
+
+from steer_env.registry import Registry
 
 
 @dataclass
@@ -107,6 +110,7 @@ class BenchConfig:
     Args:
         sizes: numbers of environments in the batch.
         episodes: least number of episodes timed for each size.
+        reference_episodes: episodes of the plain loop, one image and one comparison at a time.
         repeats: times each is measured; the median is reported.
         threads: of torch; 0 leaves its default.
     """
@@ -119,8 +123,13 @@ class BenchConfig:
     env: EnvConfig = field(default_factory=EnvConfig)
 
 
+SCHEMAS: dict[str, type] = {}
+"""Experiment → its schema, for what has been stored."""
+
+
 def store(name: str, node: type) -> None:
     """Give Hydra a schema as ``NAME_schema``, and its documentation as the ``--help`` called ``hydra/help: NAME``."""
+    SCHEMAS[name] = node
     ConfigStore.instance().store(name=f"{name}_schema", node=node)
     help_node = {"app_name": f"experiments.{name}", "header": "", "footer": "", "template": _help(node)}
     ConfigStore.instance().store(group="hydra/help", name=name, node=help_node)
@@ -130,6 +139,23 @@ def register() -> None:
     """Store the schemas; pre-training stores its own, which needs heavier imports."""
     for name, node in (("train", TrainConfig), ("evaluate", EvaluateConfig), ("bench", BenchConfig)):
         store(name, node)
+
+
+def check_overrides(name: str, overrides: Sequence[str]) -> None:
+    """Refuse an override of an option that doesn't exist; Hydra itself wouldn't say which ones do.
+
+    Raises:
+        ValueError: naming the option, the nearest one that exists, and all that exist in its place.
+    """
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if "=" not in override or override.startswith("-") or key.startswith(("hydra.", "hydra/")):
+            continue
+        place: Any = SCHEMAS[name]
+        for part in key.partition("@")[0].split("."):
+            if not is_dataclass(place):
+                break
+            place = Registry(f"option of {name}", {f.name: _default(f) for f in fields(place)})[part]
 
 
 def _help(node: type) -> str:
@@ -145,9 +171,13 @@ def _help(node: type) -> str:
     return "\n\n".join([*parts, choices, "== Config ==\nOverride anything (foo.bar=value)\n\n$CONFIG"]) + "\n"
 
 
+def _default(part: Field[Any]) -> Any:
+    return part.default_factory() if part.default_factory is not NOT_GIVEN else part.default
+
+
 def _collect(node: type, place: str, places: dict[type, list[str]]) -> None:
     places.setdefault(node, []).append(place)
     for part in fields(node):
-        inner = part.default_factory() if part.default_factory is not NOT_GIVEN else part.default
+        inner = _default(part)
         if is_dataclass(inner):
             _collect(type(inner), f"{place}.{part.name}".lstrip("."), places)

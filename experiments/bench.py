@@ -5,12 +5,11 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-import hydra
 import pandas as pd
 import torch
 
 from conf import schema
-from experiments.runs import console, env_options
+from experiments.runs import application, console, env_options
 from experiments.timing import Timing, time_environment, time_reference
 from steer_env.evaluation.reports import markdown_table
 from steer_env.metrics import load_metric
@@ -19,7 +18,7 @@ from steer_env.tasks import load_suite
 schema.register()
 
 
-@hydra.main(version_base=None, config_path="../conf", config_name="bench")
+@application("bench")
 def main(config: Any) -> None:
     """Measure each size and the reference in turn, several times over; print medians."""
     if config.env.generator != "tiles":

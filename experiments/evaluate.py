@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import hydra
 from rich.markdown import Markdown
 
 from agents.registry import learning_section, resolve_policies
 from agents.training import CHECKPOINT
 from conf import schema
-from experiments.runs import check_run, close_run, console, env_options, open_run
+from experiments.runs import application, check_run, close_run, console, env_options, open_run
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import image_steering_report
 from steer_env.evaluation.rollout import evaluate, make_env, replay
@@ -20,7 +19,7 @@ from steer_env.traces import SteeringTrace, read_traces, write_traces
 schema.register()
 
 
-@hydra.main(version_base=None, config_path="../conf", config_name="evaluate")
+@application("evaluate")
 def main(config: Any) -> None:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
     check_run(config)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import hydra
 from omegaconf import OmegaConf
 
 from conf import schema
+from experiments.runs import application
 from pretraining.cards import write_cards
 from pretraining.stages import PretrainConfig, pretrain
 
 schema.store("pretrain", PretrainConfig)
 
 
-@hydra.main(version_base=None, config_path="../conf", config_name="pretrain")
+@application("pretrain")
 def main(config: Any) -> None:
     """Run the stages that haven't been run in the work folder, and write the assets with their cards."""
     typed = OmegaConf.to_object(config)

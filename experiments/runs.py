@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import hydra
 import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from agents.training import CHECKPOINT, RESULT, RunExistsError, write_json
+from conf import schema
 from steer_env.evaluation.rollout import VERSIONS
 
 CONFIG = "config.yaml"
@@ -20,6 +24,25 @@ _ASIDE = ("folder", "overwrite", "threads", "episodes", "tasks", "strips", "thre
 _LEFT_BEHIND = (CHECKPOINT, RESULT, "traces", "policy", "figures", "report.html", "report.md")
 
 console = Console()
+
+
+def application(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+    """Make a function of a configuration a Hydra application with the configuration ``conf/NAME.yaml``."""
+
+    def decorate(body: Callable[[Any], None]) -> Callable[[], None]:
+        run = hydra.main(version_base=None, config_path="../conf", config_name=name)(body)
+
+        @wraps(body)
+        def main() -> None:
+            try:
+                schema.check_overrides(name, sys.argv[1:])
+            except ValueError as error:
+                raise SystemExit(f"error: {error}") from None
+            run()
+
+        return main
+
+    return decorate
 
 
 def check_run(config: Any) -> None:

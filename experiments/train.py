@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import hydra
 import numpy as np
 
 from agents.thompson import ThompsonSampling
 from agents.training import Training, train
 from conf import schema
-from experiments.runs import check_run, close_run, console, env_options, open_run
+from experiments.runs import application, check_run, close_run, console, env_options, open_run
 from steer_env.evaluation import plots
 from steer_env.evaluation.rollout import make_env
 from steer_env.traces import read_traces
@@ -18,7 +17,7 @@ from steer_env.traces import read_traces
 schema.register()
 
 
-@hydra.main(version_base=None, config_path="../conf", config_name="train")
+@application("train")
 def main(config: Any) -> None:
     """Train, or go on with an unfinished training; leave the policy, its value function and the training curve."""
     check_run(config)

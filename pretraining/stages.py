@@ -136,10 +136,16 @@ def save_generator(model: Denoiser, vae: AutoencoderTiny, folder: Path) -> None:
         pipeline.to(torch.float16).save_pretrained(folder)
         pipeline.to(torch.float32)
     # diffusers writes a derived value into this file, and remarks on it at every load.
-    path = folder / "vae" / "config.json"
-    settings = json.loads(path.read_text())
-    settings.pop("block_out_channels", None)
-    path.write_text(json.dumps(settings, indent=2) + "\n")
+    _amend(folder / "vae" / "config.json", block_out_channels=None)
+    # transformers would load float16 where diffusers loads float32, and the two parts wouldn't fit together.
+    _amend(folder / "text_encoder" / "config.json", dtype="float32")
+
+
+def _amend(path: Path, **changes: str | None) -> None:
+    """Change settings of a configuration file; None removes one."""
+    settings = json.loads(path.read_text()) | changes
+    kept = {name: value for name, value in settings.items() if name not in changes or value is not None}
+    path.write_text(json.dumps(kept, indent=2) + "\n")
 
 
 def _metric(config: PretrainConfig, generator_folder: Path, folder: Path) -> dict[str, float]:

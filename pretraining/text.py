@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
-from tokenizers.pre_tokenizers import CharDelimiterSplit, Punctuation, Sequence
+from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
@@ -26,7 +26,8 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     words = {word: i for i, word in enumerate((*_SPECIAL, *tiles.VOCABULARY))}
     tokenizer = Tokenizer(WordLevel(words, unk_token="<unknown>"))
     tokenizer.normalizer = Lowercase()
-    tokenizer.pre_tokenizer = Sequence([CharDelimiterSplit(" "), Punctuation(behavior="removed")])
+    # A hyphen belongs to its word; everything else between words only separates them.
+    tokenizer.pre_tokenizer = Split(Regex(r"[^\w-]+"), behavior="removed")
     tokenizer.post_processor = TemplateProcessing(
         single="<start> $A <end>", special_tokens=[("<start>", 0), ("<end>", 1)]
     )

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from torch import nn
 
-from pretraining.autoencoder import AutoencoderConfig, train_autoencoder
+from pretraining.autoencoder import AutoencoderConfig, _NormalisedAutoencoder, train_autoencoder
 from pretraining.cards import write_cards
 from pretraining.renderer import render
 from pretraining.stages import PretrainConfig, pretrain
@@ -89,18 +89,34 @@ def test_a_work_folder_of_another_configuration_is_refused(made: tuple[PretrainC
         pretrain(replace(made[0], seed=1))
 
 
-def test_the_autoencoder_learns_and_its_latents_come_out_normalised() -> None:
-    budget = Budget(steps=150, batch_size=32, learning_rate=4e-3, ema_decay=0.9)
+def test_the_autoencoder_learns() -> None:
+    budget = Budget(steps=250, batch_size=16, learning_rate=4e-3, ema_decay=0.9)
     config = AutoencoderConfig(24, 8, (1, 1, 1), (1, 1, 1), latent_channels=4, budget=budget)
     vae = train_autoencoder(config, seed=0)
     rng = np.random.default_rng(5)
     images = render(tiles.sample_factors(256, rng), 24, rng) * 2 - 1
     with torch.no_grad():
-        latents = vae.encode(images).latents
-        error = float((vae.decode(latents).sample - images).square().mean())
-    assert latents.mean(dim=(0, 2, 3)).abs().max() < 0.15
-    assert (latents.std(dim=(0, 2, 3)) - 1).abs().max() < 0.15
-    assert error < 0.5 * float((images - images.mean(dim=(2, 3), keepdim=True)).square().mean())
+        error = float((vae.decode(vae.encode(images).latents).sample - images).square().mean())
+    assert error < 0.7 * float((images - images.mean(dim=0)).square().mean()), "the mean picture is a poor guess"
+
+
+def test_folding_the_normalisation_into_the_encoder_changes_nothing() -> None:
+    torch.manual_seed(0)
+    vae = AutoencoderTiny(
+        latent_channels=4,
+        encoder_block_out_channels=(8, 8),
+        decoder_block_out_channels=(8, 8),
+        num_encoder_blocks=(1, 1),
+        num_decoder_blocks=(1, 1),
+    )
+    model = _NormalisedAutoencoder(vae, noise=0.1)
+    images = torch.rand(64, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        for _ in range(50):
+            model.norm(vae.encoder(images))
+        expected = model.eval().norm(vae.encoder(images))
+        found = model.folded().encode(images).latents
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training() -> None:
@@ -113,4 +129,4 @@ def test_the_averaged_weights_are_returned() -> None:
     layer = nn.Linear(1, 1, bias=False)
     nn.init.constant_(layer.weight, 5.0)
     fit(layer, lambda _: layer.weight.square().sum(), Budget(steps=300, learning_rate=0.1, ema_decay=0.9), "toy")
-    assert abs(float(layer.weight)) < 0.5
+    assert abs(float(layer.weight.detach())) < 0.5

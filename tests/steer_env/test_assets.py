@@ -2,10 +2,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from diffusers import AutoencoderTiny
 from safetensors import safe_open
 
-from steer_env import assets
+from pretraining.renderer import render
+from steer_env import assets, tiles
 from steer_env.assets import AssetError
 
 FOLDERS = ("tiles-generator", "tiles-metric")
@@ -46,6 +50,15 @@ def test_cards_say_how_the_weights_were_made(name: str) -> None:
     assert ("DreamSim" in card) == (name == "tiles-metric")
     if name == "tiles-metric":
         assert "isn't DreamSim" in card
+
+
+def test_latents_of_tilings_are_normalised_so_that_noise_of_unit_variance_covers_them() -> None:
+    vae = AutoencoderTiny.from_pretrained(assets.ROOT / "tiles-generator" / "vae")
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        latents = vae.encode(render(tiles.sample_factors(256, rng), 48, rng) * 2 - 1).latents
+    assert latents.mean(dim=(0, 2, 3)).abs().max() < 0.15
+    assert (latents.std(dim=(0, 2, 3)) - 1).abs().max() < 0.15
 
 
 def test_a_missing_file_is_named(copy: Path) -> None:
