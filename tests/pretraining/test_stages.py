@@ -90,8 +90,8 @@ def test_a_work_folder_of_another_configuration_is_refused(made: tuple[PretrainC
 
 
 def test_the_autoencoder_learns() -> None:
-    budget = Budget(steps=250, batch_size=16, learning_rate=4e-3, ema_decay=0.9)
-    config = AutoencoderConfig(24, 8, (1, 1, 1), (1, 1, 1), latent_channels=4, budget=budget)
+    budget = Budget(steps=300, batch_size=16, learning_rate=4e-3, ema_decay=0.9)
+    config = AutoencoderConfig(24, 16, (1, 1, 1), (1, 1, 1), latent_channels=8, budget=budget)
     vae = train_autoencoder(config, seed=0)
     rng = np.random.default_rng(5)
     images = render(tiles.sample_factors(256, rng), 24, rng) * 2 - 1
