@@ -22,13 +22,15 @@ class EnvConfig:
         suite: tasks to play: tiles-train-v1, tiles-val-v1 or tiles-test-v1.
         generator: tiles, the embedded model; or stable-diffusion, with generator_options.path a folder or hub id.
         metric: tile-perceptual, or pixel-correlation.
-        human: greedy, who always picks the image nearest to the goal.
+        human: greedy, who always picks the image nearest to the goal; softmax, with human_options.temperature; or
+            hesitant, with human_options.threshold.
         distribution: how proposals are drawn: mixture, the paper's Eq. 8.
         rounds: interactions an episode.
         proposals: images offered in a round.
         judges: further metrics to report, which nothing is trained on.
         generator_options: passed to the generator, such as steps, guidance_scale, device, or max_batch (images made
             at a time; bounds the memory).
+        metric_options, human_options: the same for metric and human.
     """
 
     suite: str = "tiles-train-v1"
@@ -40,6 +42,8 @@ class EnvConfig:
     proposals: int = 2
     judges: list[str] = field(default_factory=list)
     generator_options: dict[str, Any] = field(default_factory=dict)
+    metric_options: dict[str, Any] = field(default_factory=dict)
+    human_options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -27,7 +27,7 @@ def main(config: Any) -> None:
         torch.set_num_threads(config.threads)
     options = env_options(config)
     tasks = load_suite(config.env.suite)[: config.reference_episodes]
-    metric = load_metric(config.env.metric)
+    metric = load_metric(options["metric"], **options["metric_options"])
     timings: dict[int, list[Timing]] = {n: [] for n in config.sizes}
     rates: list[float] = []
     # Interleaved, so that a machine whose speed drifts doesn't favour one of them.

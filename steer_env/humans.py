@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from steer_env.registry import Registry
@@ -24,4 +28,61 @@ class GreedyHuman:
         return choice.masked_fill(similarities[:, 0] >= best, 0)
 
 
-HUMANS: Registry[Human] = Registry("human", {"greedy": GreedyHuman()})
+class SoftmaxHuman:
+    """Picks image i with probability ∝ exp(similarityᵢ / temperature): Bradley–Terry choice among 1 + K images.
+
+    Args:
+        temperature: in units of similarity. The default is that of the annotators of the paper's study, who preferred
+            the later of two images with log-odds 7.65 per unit of DreamSim similarity.
+
+    Raises:
+        ValueError: a temperature that isn't positive.
+    """
+
+    def __init__(self, temperature: float = 0.13) -> None:
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, got {temperature}; the limit of 0 is the greedy human")
+        self.temperature = temperature
+        self.id = f"softmax-{temperature:g}"
+
+    def choose(self, similarities: Tensor, draws: Tensor) -> Tensor:
+        """See :class:`steer_env.types.Human`; adds Gumbel noise made of the draws, and takes the largest."""
+        tiny = torch.finfo(draws.dtype).tiny
+        gumbel = -(-draws.clamp(min=tiny).log()).clamp(min=tiny).log()
+        return (similarities / self.temperature + gumbel).argmax(dim=1)
+
+
+class HesitantHuman:
+    """Moves to the most similar proposal only if it beats the current image by a just-noticeable difference.
+
+    Args:
+        threshold: that difference, in units of similarity.
+
+    Raises:
+        ValueError: a negative threshold.
+    """
+
+    def __init__(self, threshold: float = 0.02) -> None:
+        if not threshold >= 0:
+            raise ValueError(f"threshold must not be negative, got {threshold}")
+        self.threshold = threshold
+        self.id = f"hesitant-{threshold:g}"
+
+    def choose(self, similarities: Tensor, draws: Tensor) -> Tensor:
+        """See :class:`steer_env.types.Human`; the draws aren't used."""
+        best, choice = similarities[:, 1:].max(dim=1)
+        return (choice + 1).masked_fill(best - similarities[:, 0] <= self.threshold, 0)
+
+
+HUMANS: Registry[Callable[..., Human]] = Registry(
+    "human", {"greedy": GreedyHuman, "softmax": SoftmaxHuman, "hesitant": HesitantHuman}
+)
+
+
+def load_human(name: str = "greedy", **options: Any) -> Human:
+    """The simulated user of that name; see its class for the options.
+
+    Raises:
+        ValueError: an unknown name or option value.
+    """
+    return HUMANS[name](**options)

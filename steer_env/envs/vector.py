@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import infos
 from steer_env.generators import load_generator
-from steer_env.humans import HUMANS
+from steer_env.humans import load_human
 from steer_env.metrics import load_metric
 from steer_env.proposals import BUCKETS, DISTRIBUTIONS, bucket_scales
 from steer_env.registry import Registry
@@ -65,6 +65,7 @@ class ImageSteeringVectorEnv(VectorEnv):
         judges: Sequence[str] = (),
         generator_options: dict[str, Any] | None = None,
         metric_options: dict[str, Any] | None = None,
+        human_options: dict[str, Any] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -80,7 +81,7 @@ class ImageSteeringVectorEnv(VectorEnv):
         self.dynamics = SteeringDynamics(
             load_generator(generator, **(generator_options or {})) if isinstance(generator, str) else generator,
             load_metric(metric, **(metric_options or {})) if isinstance(metric, str) else metric,
-            HUMANS[human] if isinstance(human, str) else human,
+            load_human(human, **(human_options or {})) if isinstance(human, str) else human,
             num_envs,
             rounds,
             proposals,
