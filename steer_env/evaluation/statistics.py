@@ -1,7 +1,8 @@
 """From traces to numbers: DataFrame in, DataFrame or number out.
 
 The units of every interval are tasks and training seeds. A policy's episodes form a table of training seeds ×
-tasks; the variance of their mean is the two-way clustered one (Cameron, Gelbach & Miller, 2011).
+tasks; the variance of their mean is the two-way clustered one (Cameron, Gelbach & Miller, 2011), with Satterthwaite's
+degrees of freedom: a few training seeds count for little where they agree, and for all where they don't.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Estimate:
     mean: float
     error: float
     episodes: int
-    freedom: int
+    freedom: float
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Student's confidence interval."""
@@ -54,7 +55,8 @@ def estimate(values: np.ndarray) -> Estimate:
     by_seed = float(values.mean(axis=1).var(ddof=1)) / seeds
     single = float(values.var(ddof=1)) / values.size
     variance = max(by_task + by_seed - single, by_task, by_seed)
-    return Estimate(float(values.mean()), variance**0.5, values.size, min(seeds, tasks) - 1)
+    spread = by_task**2 / (tasks - 1) + by_seed**2 / (seeds - 1)
+    return Estimate(float(values.mean()), variance**0.5, values.size, variance**2 / spread if spread else tasks - 1)
 
 
 def table(frame: pd.DataFrame, policy: str, column: str = "improvement") -> np.ndarray:

@@ -52,13 +52,16 @@ def test_paired_differences_are_those_of_scipys_paired_test() -> None:
 
 
 @pytest.mark.parametrize(("by_seed", "by_task"), [(0.3, 1.0), (1.0, 0.1), (0.0, 0.0)])
-def test_intervals_cover_the_truth_when_seeds_and_tasks_both_vary(by_seed: float, by_task: float) -> None:
+@pytest.mark.parametrize(("seeds", "tasks"), [(8, 40), (3, 150)])
+def test_intervals_cover_the_truth_when_seeds_and_tasks_both_vary(
+    by_seed: float, by_task: float, seeds: int, tasks: int
+) -> None:
     """Two random effects and noise: the 95 % interval of the grand mean covers it in about 95 % of 600 studies."""
     rng = np.random.default_rng(2)
     covered = 0
     for _ in range(600):
-        values = by_seed * rng.standard_normal((8, 1)) + by_task * rng.standard_normal((1, 40))
-        low, high = estimate(values + 0.5 * rng.standard_normal((8, 40))).interval()
+        values = by_seed * rng.standard_normal((seeds, 1)) + by_task * rng.standard_normal((1, tasks))
+        low, high = estimate(values + 0.5 * rng.standard_normal((seeds, tasks))).interval()
         covered += low <= 0 <= high
     assert 0.92 <= covered / 600 <= 0.995
 
