@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from agents.checkpoints import CHECKPOINT
 from agents.thompson import ThompsonSampling
-from agents.training import CHECKPOINT
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Section
 from steer_env.policies import (
@@ -20,6 +22,7 @@ from steer_env.policies import (
     published_policy,
 )
 from steer_env.registry import Registry
+from steer_env.traces import read_traces
 
 
 def _numbers(text: str) -> list[float]:
@@ -67,15 +70,19 @@ def _resolve(spec: str) -> Policy:
 
 
 def learning_section(folder: Path) -> Section:
-    """How the policy of a training run was learned: its value function in each round (the paper's Figure 8)."""
+    """How the policy of a training run was learned: its curve, and a bandit's value function (the paper's Figure 8)."""
     checkpoint = json.loads((folder / CHECKPOINT).read_text())
     identity = checkpoint["identity"]
-    agent = ThompsonSampling(identity["rounds"], identity["cells"], identity["prior_variance"])
-    agent.restore(checkpoint["agent"])
-    text = (
-        f"Thompson sampling, {checkpoint['episodes']} episodes on {identity['suite']}, cells {identity['cells']}, "
-        f"seed {identity['seed']}: empirical mean improvement of the episodes in which each scale was played, with "
-        "one standard deviation of the posterior of Eq. 9. A star marks the scale that the learned policy plays."
-    )
-    figure = plots.value_function(agent.means, agent.deviations, agent.counts)
-    return Section(f"What was learned (Figure 8): {folder.name}", text, figures=[figure])
+    improvements = np.array([trace.improvement for trace in read_traces(folder / "traces")])
+    figures = [plots.training_curve(improvements)]
+    text = f"{len(improvements)} episodes on {identity['suite']}, seed {identity['seed']}. "
+    text += "Improvement over training, with 95 % intervals."
+    if "cells" in identity:
+        agent = ThompsonSampling(identity["rounds"], identity["cells"], identity["prior_variance"])
+        agent.restore(checkpoint["agent"])
+        figures.append(plots.value_function(agent.means, agent.deviations, agent.counts))
+        text += (
+            f" Thompson sampling, cells {identity['cells']}: empirical mean improvement of the episodes in which each "
+            "scale was played, with one standard deviation of the posterior of Eq. 9. A star marks the best scale."
+        )
+    return Section(f"What was learned (Figure 8): {folder.name}", text, figures=figures)

@@ -42,6 +42,11 @@ class ThompsonSampling:
         self.sums = np.zeros((rounds, 2, BUCKETS))
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What must be the same for a training to go on."""
+        return {"cells": self.cells, "prior_variance": self.prior_variance}
+
+    @property
     def means(self) -> np.ndarray:
         """Empirical mean reward, float (R, 2, 10); 0 where a bucket was never played."""
         return self.sums / np.maximum(self.counts, 1)

@@ -48,11 +48,41 @@ class EnvConfig:
 
 @dataclass
 class AgentConfig:
-    """Thompson sampling; ``cells`` is ``round`` (Eq. 9 as printed) or ``round-stayed`` (as the authors deployed)."""
+    """How the policy is learned; choose with agent=NAME.
 
-    name: str = "learned"
+    Args:
+        name: what tables call the policy.
+    """
+
+    name: str = MISSING
+
+
+@dataclass
+class ThompsonConfig(AgentConfig):
+    """Thompson sampling (agent=thompson, agent=thompson-eq9).
+
+    Args:
+        cells: ``round``, Eq. 9 as printed; or ``round-stayed``, as the authors deployed it.
+        prior_variance: σ² of Eq. 9.
+    """
+
     cells: str = "round-stayed"
     prior_variance: float = 1.0
+
+
+@dataclass
+class SB3Config(AgentConfig):
+    """A Stable-Baselines3 algorithm on (round, stayed) (agent=ppo, agent=a2c, agent=dqn).
+
+    Args:
+        algorithm: ppo, a2c or dqn.
+        reward: final, or increment for each round's share.
+        settings: hyper-parameters, arguments of the algorithm's class.
+    """
+
+    algorithm: str = MISSING
+    reward: str = "increment"
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -141,6 +171,9 @@ def store(name: str, node: type) -> None:
 
 def register() -> None:
     """Store the schemas; pre-training stores its own, which needs heavier imports."""
+    for kind in AgentConfig.__subclasses__():
+        schema_name = kind.__name__.removesuffix("Config").lower() + "_schema"
+        ConfigStore.instance().store(group="agent", name=schema_name, node=kind)
     for name, node in (("train", TrainConfig), ("evaluate", EvaluateConfig), ("bench", BenchConfig)):
         store(name, node)
 
@@ -159,7 +192,8 @@ def check_overrides(name: str, overrides: Sequence[str]) -> None:
         for part in key.partition("@")[0].split("."):
             if not is_dataclass(place):
                 break
-            place = Registry(f"option of {name}", {f.name: _default(f) for f in fields(place)})[part]
+            options = {f.name: _default(f) for kind in _kinds(place) for f in fields(kind)}
+            place = Registry(f"option of {name}", options)[part]
 
 
 def _help(node: type) -> str:
@@ -184,4 +218,11 @@ def _collect(node: type, place: str, places: dict[type, list[str]]) -> None:
     for part in fields(node):
         inner = _default(part)
         if is_dataclass(inner):
-            _collect(type(inner), f"{place}.{part.name}".lstrip("."), places)
+            for kind in _kinds(inner):
+                _collect(kind, f"{place}.{part.name}".lstrip("."), places)
+
+
+def _kinds(node: Any) -> list[type]:
+    """A schema, and those that may stand in its place."""
+    kind = node if isinstance(node, type) else type(node)
+    return [kind, *kind.__subclasses__()]

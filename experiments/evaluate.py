@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.markdown import Markdown
 
+from agents.checkpoints import CHECKPOINT
 from agents.registry import learning_section, resolve_policies
-from agents.training import CHECKPOINT
 from conf import schema
 from experiments.runs import application, check_run, close_run, console, env_options, open_run
 from steer_env.evaluation import plots

@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from agents.training import CHECKPOINT, RESULT, RunExistsError, write_json
+from agents.checkpoints import CHECKPOINT, RESULT, RunExistsError, write_json
 from conf import schema
 from steer_env.evaluation.rollout import VERSIONS
 

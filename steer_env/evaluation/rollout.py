@@ -63,13 +63,22 @@ def play(
     return [
         trace
         for policy, seed, part in zip(policies, seeds, parts, strict=True)
-        for trace in _record(env, rounds, policy.name, seed, part)
+        for trace in record(env, rounds, policy.name, seed, part)
     ]
 
 
-def _record(
+def record(
     env: ImageSteeringVectorEnv, rounds: list[dict[str, Any]], policy: str, training_seed: int, part: slice
 ) -> Iterator[SteeringTrace]:
+    """Traces of episodes that have just ended.
+
+    Args:
+        env: not yet restarted.
+        rounds: infos of the reset and of each round.
+        policy: name of the policy that played.
+        training_seed: of its training.
+        part: which places of the batch.
+    """
     dynamics = env.dynamics
     judges = [name.removeprefix("similarity/") for name in rounds[0] if name.startswith("similarity/")]
     for row in range(part.start, part.stop):

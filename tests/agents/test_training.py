@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import training
+from agents import checkpoints, training
+from agents.checkpoints import CHECKPOINT, RunExistsError
+from agents.episodes import Training
 from agents.thompson import ThompsonSampling
-from agents.training import RunExistsError, Training, train
+from agents.training import train
 from steer_env.evaluation.rollout import make_env
 from steer_env.traces import read_traces
 
@@ -30,7 +32,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def equal(one: Path, other: Path) -> None:
-    checkpoints = [json.loads((folder / training.CHECKPOINT).read_text()) for folder in (one, other)]
+    checkpoints = [json.loads((folder / CHECKPOINT).read_text()) for folder in (one, other)]
     assert checkpoints[0] == checkpoints[1]
     assert read_traces(one / "traces") == read_traces(other / "traces")
 
@@ -40,14 +42,14 @@ def test_every_episode_is_played_once(uninterrupted: Path) -> None:
     assert len(traces) == EPISODES
     assert len({trace.task_index for trace in traces}) == EPISODES
     assert len({trace.episode_seed for trace in traces}) == EPISODES
-    checkpoint = json.loads((uninterrupted / training.CHECKPOINT).read_text())
+    checkpoint = json.loads((uninterrupted / CHECKPOINT).read_text())
     assert np.sum(checkpoint["agent"]["counts"]) == 4 * EPISODES
 
 
 def test_the_checkpoint_is_what_the_traces_add_up_to(uninterrupted: Path) -> None:
     agent = ThompsonSampling()
     agent.update(read_traces(uninterrupted / "traces"))
-    checkpoint = json.loads((uninterrupted / training.CHECKPOINT).read_text())
+    checkpoint = json.loads((uninterrupted / CHECKPOINT).read_text())
     assert checkpoint["agent"]["counts"] == agent.counts.tolist()
     np.testing.assert_allclose(checkpoint["agent"]["sums"], agent.sums)
 
@@ -100,16 +102,16 @@ def test_a_crashed_run_goes_on_from_its_checkpoint_exactly(
 def test_a_crash_between_traces_and_checkpoint_counts_no_episode_twice(
     uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = training.write_json
+    write = checkpoints.write_json
 
     def crashing(*args: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(training, "write_json", crashing)
+    monkeypatch.setattr(checkpoints, "write_json", crashing)
     with pytest.raises(OSError, match="disk full"):
         run(tmp_path)
     assert list((tmp_path / "traces").iterdir())
-    monkeypatch.setattr(training, "write_json", write)
+    monkeypatch.setattr(checkpoints, "write_json", write)
     assert run(tmp_path)[1]
     equal(uninterrupted, tmp_path)
 

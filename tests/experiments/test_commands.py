@@ -45,6 +45,17 @@ def test_training_leaves_policy_result_traces_and_plots(trained: Path) -> None:
         assert (trained / name).stat().st_size > 0
 
 
+@pytest.mark.parametrize("agent", ["thompson-eq9", "ppo", "a2c", "dqn"])
+def test_every_agent_trains_and_its_learning_is_reported(
+    agent: str, tmp_path: Path, command: Callable[..., None]
+) -> None:
+    run, table = tmp_path / "run", tmp_path / "table"
+    command(train.main, f"agent={agent}", f"folder={run}", "episodes=32", "batch=8", "seed=2")
+    assert load_policy(run / "policy").training_seed == 2
+    command(evaluate.main, f"folder={table}", f"policies=[random-bucket,{run}]", "tasks=2", "strips=0")
+    assert list((table / "figures").glob("what-was-learned*.png"))
+
+
 def test_a_finished_run_is_never_overwritten_without_being_told_to(trained: Path, command: Callable[..., None]) -> None:
     before = (trained / "result.json").read_bytes()
     with pytest.raises(FileExistsError, match="holds a finished run: choose another folder, or overwrite=true"):
@@ -76,7 +87,7 @@ def test_evaluation_leaves_a_report_and_goes_on_where_it_stopped(
     command(evaluate.main, *options)
     assert "random bucket" in capsys.readouterr().out
     report = (tmp_path / "report.html").read_text()
-    assert report.count("data:image/png;base64,") == 4
+    assert report.count("data:image/png;base64,") == 5
     markdown = (tmp_path / "report.md").read_text()
     assert "| learned | 6 |" in markdown
     first, *rest = sorted((tmp_path / "traces").iterdir())

@@ -1,0 +1,77 @@
+"""What a training leaves in its folder while it runs: traces, and a checkpoint to go on from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.traces import SteeringTrace, write_traces
+
+CHECKPOINT = "checkpoint.json"
+RESULT = "result.json"
+
+
+class RunExistsError(FileExistsError):
+    """The run folder already holds a finished run, or an unfinished one of another configuration."""
+
+
+class Checkpoints:
+    """The checkpoint of one training.
+
+    Args:
+        folder: receives ``checkpoint.json`` and ``traces/``.
+        agent: settings of the agent, as JSON.
+        env: the environment that it trains in.
+        seed: of the training.
+    """
+
+    def __init__(self, folder: Path, agent: dict[str, Any], env: ImageSteeringVectorEnv, seed: int) -> None:
+        dynamics = env.dynamics
+        self._folder = folder
+        self._identity: dict[str, Any] = {
+            **agent,
+            "seed": seed,
+            "batch": env.num_envs,
+            "suite": env.suite.name,
+            "rounds": dynamics.num_rounds,
+            "proposals": dynamics.num_proposals,
+            "generator": dynamics.generator.id,
+            "metric": dynamics.metric.id,
+            "human": dynamics.human.id,
+            "distribution": dynamics.distribution.id,
+        }
+
+    def load(self) -> tuple[int, Any]:
+        """Episodes done and the agent's state; (0, None) where there is no checkpoint.
+
+        Raises:
+            RunExistsError: the checkpoint is of another configuration. The number of episodes may differ.
+        """
+        path = self._folder / CHECKPOINT
+        if not path.is_file():
+            return 0, None
+        checkpoint = json.loads(path.read_text())
+        before = {name: checkpoint["identity"].get(name) for name in self._identity}
+        different = [name for name, value in self._identity.items() if before[name] != value]
+        if different:
+            was, now = ({name: values[name] for name in different} for values in (before, self._identity))
+            raise RunExistsError(
+                f"{self._folder} holds a run with {was}, not {now}: choose another folder, or overwrite=true"
+            )
+        return int(checkpoint["episodes"]), checkpoint["agent"]
+
+    def save(self, done: int, traces: list[SteeringTrace], state: Any) -> None:
+        """Traces first: a crash in between leaves a file that the resumed run writes again, the same."""
+        if traces:
+            write_traces(traces, self._folder / "traces" / f"{done - len(traces):08d}.parquet")
+        write_json({"identity": self._identity, "episodes": done, "agent": state}, self._folder / CHECKPOINT)
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    partial.replace(path)

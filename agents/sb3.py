@@ -1,0 +1,115 @@
+"""Train a Stable-Baselines3 agent on (round, stayed), and keep of it the table that it comes down to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from agents.checkpoints import Checkpoints
+from agents.episodes import EpisodeStream, Training
+from agents.progress import interruptible, progress
+from agents.sb3_vecenv import SteeringVecEnv
+from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.policies import TablePolicy
+from steer_env.proposals import bucket_scales
+from steer_env.registry import Registry
+from steer_env.traces import SteeringTrace
+
+ALGORITHMS: Registry[type[BaseAlgorithm]] = Registry("algorithm", {"ppo": PPO, "a2c": A2C, "dqn": DQN})
+WEIGHTS = "checkpoint.pt"
+
+
+def train_sb3(
+    algorithm: str,
+    settings: dict[str, Any],
+    env: ImageSteeringVectorEnv,
+    training: Training,
+    folder: Path,
+    name: str,
+) -> TablePolicy | None:
+    """Train until the episodes are played, or until Ctrl-C.
+
+    A resumed run continues with the weights and the optimiser of its last checkpoint, and collects a fresh rollout or
+    replay buffer: unlike the bandits', it isn't equal to an uninterrupted run.
+
+    Args:
+        algorithm: a name of :data:`ALGORITHMS`.
+        settings: hyper-parameters, arguments of the algorithm's class.
+        env: buckets as actions, autoreset disabled.
+        training: how long; whole rollouts are played, so the episodes may be slightly more.
+        folder: receives ``checkpoint.json``, ``checkpoint.pt`` (weights, read without unpickling) and ``traces/``.
+        name: of the policy.
+
+    Returns:
+        The greedy policy, a table of scales for (round, stayed); None if training was stopped.
+
+    Raises:
+        RunExistsError: the folder's checkpoint is of another configuration.
+        ValueError: an unknown algorithm.
+    """
+    kind = ALGORITHMS[algorithm]
+    checkpoints = Checkpoints(folder, {"algorithm": algorithm, "settings": settings}, env, training.seed)
+    done, resumed = checkpoints.load()
+    stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
+    with interruptible() as interrupted, progress(training.episodes, done) as report:
+        watch = _Watch(done, checkpoints, training, interrupted, report, folder / WEIGHTS)
+        wrapped = SteeringVecEnv(
+            env, lambda: stream.options(watch.done, env.num_envs), watch.finished, name, training.seed
+        )
+        model = kind("MultiInputPolicy", wrapped, seed=training.seed, device="cpu", **settings)
+        if resumed is not None:
+            model.set_parameters(torch.load(folder / WEIGHTS, weights_only=True), device="cpu")
+            model.num_timesteps = done * rounds
+        if done < training.episodes:
+            left = (training.episodes - done) * rounds
+            model.learn(left, callback=watch, log_interval=None, reset_num_timesteps=resumed is None)
+            watch.save()
+    return None if watch.done < training.episodes else greedy_table(model, rounds, name, training.seed)
+
+
+class _Watch(BaseCallback):
+    """Counts episodes, saves checkpoints, reports progress and stops on Ctrl-C."""
+
+    def __init__(
+        self, done: int, checkpoints: Checkpoints, training: Training, interrupted: Any, report: Any, weights: Path
+    ) -> None:
+        super().__init__()
+        self.done = done
+        self._checkpoints, self._training, self._weights = checkpoints, training, weights
+        self._interrupted, self._report = interrupted, report
+        self._unsaved: list[SteeringTrace] = []
+
+    def finished(self, traces: list[SteeringTrace]) -> None:
+        """A batch of episodes has ended."""
+        self.done += len(traces)
+        self._unsaved += traces
+        self._report(self.done, float(np.mean([trace.improvement for trace in traces])))
+        if len(self._unsaved) >= self._training.batches_per_checkpoint * len(traces):
+            self.save()
+
+    def save(self) -> None:
+        """Weights before the checkpoint that counts them."""
+        if self._unsaved:
+            self._weights.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._weights.with_suffix(".partial")
+            torch.save(self.model.get_parameters(), partial)
+            partial.replace(self._weights)
+            self._checkpoints.save(self.done, self._unsaved, {})
+            self._unsaved = []
+
+    def _on_step(self) -> bool:
+        return not self._interrupted()
+
+
+def greedy_table(model: BaseAlgorithm, rounds: int, name: str, training_seed: int) -> TablePolicy:
+    """What a model that sees (round, stayed) alone does without exploring."""
+    place = np.repeat(np.arange(rounds), 2)
+    observation = {"round": place, "stayed": np.tile([0, 1], rounds)}
+    buckets, _ = model.predict(observation, deterministic=True)
+    return TablePolicy(name, bucket_scales(buckets).reshape(rounds, 2), training_seed)
