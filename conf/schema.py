@@ -24,13 +24,14 @@ class EnvConfig:
         metric: tile-perceptual, or pixel-correlation.
         human: greedy, who always picks the image nearest to the goal; softmax, with human_options.temperature; or
             hesitant, with human_options.threshold.
-        distribution: how proposals are drawn: mixture, the paper's Eq. 8.
+        distribution: how proposals are drawn: mixture, the paper's Eq. 8; antithetic, the same with opposite noises;
+            bayesian, which infers the goal from the choices, with distribution_options pool, temperature and metric.
         rounds: interactions an episode.
         proposals: images offered in a round.
         judges: further metrics to report, which nothing is trained on.
         generator_options: passed to the generator, such as steps, guidance_scale, device, or max_batch (images made
             at a time; bounds the memory).
-        metric_options, human_options: the same for metric and human.
+        metric_options, human_options, distribution_options: the same for the other parts.
     """
 
     suite: str = "tiles-train-v1"
@@ -44,6 +45,7 @@ class EnvConfig:
     generator_options: dict[str, Any] = field(default_factory=dict)
     metric_options: dict[str, Any] = field(default_factory=dict)
     human_options: dict[str, Any] = field(default_factory=dict)
+    distribution_options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -138,6 +140,27 @@ class EvaluateConfig:
 
 
 @dataclass
+class CompareConfig:
+    """Report on several evaluations together, such as those of different steering distributions or users.
+
+    Args:
+        folder: receives config.yaml, report.html, report.md and figures/.
+        evaluations: folders of experiments.evaluate, on the same suite with the same generator and metric.
+        baseline: which row the others are compared with: a policy's name, followed, where they vary, by mechanism and
+            user: "random bucket, mixture".
+        threshold: similarity whose reaching is counted.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    evaluations: list[str] = MISSING
+    baseline: str = "random bucket, mixture"
+    threshold: float = 0.8
+    overwrite: bool = False
+    threads: int = 0
+
+
+@dataclass
 class BenchConfig:
     """Measure the environment's speed, and compare it with a loop over public APIs.
 
@@ -174,7 +197,13 @@ def register() -> None:
     for kind in AgentConfig.__subclasses__():
         schema_name = kind.__name__.removesuffix("Config").lower() + "_schema"
         ConfigStore.instance().store(group="agent", name=schema_name, node=kind)
-    for name, node in (("train", TrainConfig), ("evaluate", EvaluateConfig), ("bench", BenchConfig)):
+    schemas: dict[str, type] = {
+        "train": TrainConfig,
+        "evaluate": EvaluateConfig,
+        "compare": CompareConfig,
+        "bench": BenchConfig,
+    }
+    for name, node in schemas.items():
         store(name, node)
 
 

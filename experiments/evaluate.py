@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.markdown import Markdown
-
 from agents.checkpoints import CHECKPOINT
 from agents.registry import learning_section, resolve_policies
 from conf import schema
-from experiments.runs import application, check_run, close_run, console, env_options, open_run
+from experiments.runs import application, check_run, close_run, console, env_options, open_run, publish
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import image_steering_report
 from steer_env.evaluation.rollout import evaluate, make_env, replay
@@ -43,10 +41,8 @@ def main(config: Any) -> None:
     learning = [learning_section(Path(spec)) for spec in config.policies if (Path(spec) / CHECKPOINT).is_file()]
     strips = [_strip(trace, options) for trace in _examples(traces, policies[-1].name, config.strips)]
     report = image_steering_report(traces, config.baseline, config.threshold, learning, strips)
-    report.save(folder)
+    publish(report, folder)
     close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
-    console.print(Markdown(report.markdown()))
-    console.print(f"wrote {folder}/report.html, report.md and figures/")
 
 
 def _tasks_done(folder: Path) -> int:

@@ -13,9 +13,11 @@ import hydra
 import torch
 from omegaconf import OmegaConf
 from rich.console import Console
+from rich.markdown import Markdown
 
 from agents.checkpoints import CHECKPOINT, RESULT, RunExistsError, write_json
 from conf import schema
+from steer_env.evaluation.reports import Report
 from steer_env.evaluation.rollout import VERSIONS
 
 CONFIG = "config.yaml"
@@ -90,6 +92,13 @@ def _clear(folder: Path) -> None:
 def close_run(folder: Path, result: Mapping[str, Any]) -> None:
     """Write the result, which marks the run as finished."""
     write_json({**result, "versions": VERSIONS}, folder / RESULT)
+
+
+def publish(report: Report, folder: Path) -> None:
+    """Write a report into the folder, and its tables to the terminal."""
+    report.save(folder)
+    console.print(Markdown(report.markdown()))
+    console.print(f"wrote {folder}/report.html, report.md and figures/")
 
 
 def env_options(config: Any) -> dict[str, Any]:

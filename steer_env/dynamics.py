@@ -67,6 +67,7 @@ class SteeringDynamics:
         self.stayed = np.zeros(num_episodes, dtype=bool)
         self.initial_similarity = np.zeros(num_episodes)
         self.similarity = np.zeros(num_episodes)
+        self.seeds = [0] * num_episodes
         self._noise = [torch.Generator() for _ in range(num_episodes)]
         self._allocate()
 
@@ -143,7 +144,7 @@ class SteeringDynamics:
         self.similarity[rows] = self.initial_similarity[rows] = similarity.cpu().double().numpy()
         self.rounds[rows], self.stayed[rows] = 0, False
         for row, task, seed in zip(rows, tasks, seeds, strict=True):
-            self.tasks[row] = task
+            self.tasks[row], self.seeds[row] = task, int(seed)
             # A stream of its own: the same integer may also have seeded the initial latent.
             stream = np.random.SeedSequence([int(seed), _NOISE_STREAM]).generate_state(1, np.uint64)[0]
             self._noise[row].manual_seed(int(stream >> np.uint64(1)))
@@ -164,11 +165,9 @@ class SteeringDynamics:
         rows, scales = self._rows(rows), check_scales(scales)
         self._check_playable(rows, scales)
         where = torch.from_numpy(rows).to(self.latents.device)
-        proposals, draws = self._propose(rows, where, scales)
-        conditioning = {
-            name: values[where].repeat_interleave(self.num_proposals, dim=0)
-            for name, values in self._conditioning.items()
-        }
+        given = {name: values[where] for name, values in self._conditioning.items()}
+        proposals, draws = self._propose(rows, where, scales, given)
+        conditioning = {name: values.repeat_interleave(self.num_proposals, dim=0) for name, values in given.items()}
         rounds = self.rounds[rows] + 1
         place = f"round {rounds.min()} of tasks {_names([self.tasks[row] for row in rows])}"
         offered, images = self._picture(proposals.flatten(0, 1), conditioning, place)
@@ -197,7 +196,9 @@ class SteeringDynamics:
         if (self.rounds[rows] >= self.num_rounds).any():
             raise RuntimeError(f"an episode is over after {self.num_rounds} rounds: call reset before the next step")
 
-    def _propose(self, rows: np.ndarray, where: Tensor, scales: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _propose(
+        self, rows: np.ndarray, where: Tensor, scales: np.ndarray, conditioning: Conditioning
+    ) -> tuple[Tensor, Tensor]:
         """Latents of the proposals (n, K, *latent_shape), and the user's uniform draws (n, 1 + K)."""
         k = self.num_proposals
         noise = torch.empty(len(rows), k, *self.generator.latent_shape)
@@ -206,7 +207,9 @@ class SteeringDynamics:
             torch.randn(noise.shape[1:], generator=self._noise[row], out=noise[i])
             torch.rand(1 + k, generator=self._noise[row], out=draws[i])
         device = self.latents.device
-        history = SteeringHistory(self.rounds[rows], self._past_proposals[where], self._past_choices[where])
+        seeds = [self.seeds[row] for row in rows]
+        past = self._past_proposals[where], self._past_choices[where]
+        history = SteeringHistory(rows, self.rounds[rows], seeds, conditioning, *past)
         proposals = self.distribution.propose(
             self.latents[where], torch.from_numpy(scales).to(device), noise.to(device), history
         )

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steer_env.registry import Registry
-from steer_env.types import SteeringDistribution, SteeringHistory
+from steer_env.types import SteeringHistory
 
 BUCKETS = 10
 """Number of equally spaced mixture scales, 0.1 to 1.0 (paper, C.2)."""
@@ -69,7 +68,16 @@ class Mixture:
         return mix(latents, noise, scales)
 
 
-DISTRIBUTIONS: Registry[SteeringDistribution] = Registry("steering distribution", {"mixture": Mixture()})
+class AntitheticMixture:
+    """Mixtures whose noise comes in opposite pairs, ε and −ε, so that the proposals of a pair differ as they can."""
+
+    id = "antithetic"
+
+    def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
+        """See :class:`steer_env.types.SteeringDistribution`; every second noise is the one before, negated."""
+        paired = noise.clone()
+        paired[:, 1::2] = -noise[:, : noise.shape[1] - noise.shape[1] % 2 : 2]
+        return mix(latents, paired, scales)
 
 
 def draw_latents(seeds: list[int], shape: tuple[int, ...]) -> Tensor:

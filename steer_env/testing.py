@@ -76,9 +76,9 @@ def check_distribution(distribution: SteeringDistribution, shape: tuple[int, ...
     n, k, rounds = 512, 2, 4
     rng = torch.Generator().manual_seed(0)
     latents, noise = torch.randn(n, *shape, generator=rng), torch.randn(n, k, *shape, generator=rng)
-    history = SteeringHistory(
-        np.zeros(n, dtype=np.int64), torch.zeros(n, rounds, k, *shape), torch.zeros(n, rounds, dtype=torch.int64)
-    )
+    start = np.zeros(n, dtype=np.int64)
+    past = torch.zeros(n, rounds, k, *shape), torch.zeros(n, rounds, dtype=torch.int64)
+    history = SteeringHistory(np.arange(n), start, range(n), {}, *past)
     for scale in (0.1, 0.5, 1.0):
         proposals = distribution.propose(latents, torch.full((n,), scale), noise, history)
         assert proposals.shape == noise.shape, f"proposals have shape {tuple(proposals.shape)}, not {noise.shape}"

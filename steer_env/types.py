@@ -84,12 +84,18 @@ class SteeringHistory:
     """What was offered and chosen before, for mechanisms that learn within an episode.
 
     Args:
+        rows: int64 (N,), the episodes' places in the batch, for mechanisms that keep something of each.
         rounds: int64 (N,), rounds played so far.
+        seeds: N, of the episodes' noise; a mechanism that draws more derives streams of its own from them.
+        conditioning: the users' prompts as the generator encoded them, N rows.
         proposals: float (N, R, K, *latent_shape); rounds not played yet are zero.
         choices: int64 (N, R); rounds not played yet are zero.
     """
 
+    rows: np.ndarray
     rounds: np.ndarray
+    seeds: Sequence[int]
+    conditioning: Conditioning
     proposals: Tensor
     choices: Tensor
 

@@ -45,8 +45,8 @@ class ImageSteeringEnv(gym.Env):
     ``suite``, ``generator``, ``metric``, ``human``, ``distribution``: names of parts; all but the first may also be
     parts of your own, made for the protocols of :mod:`steer_env.types`. ``rounds`` (4) and
     ``proposals`` (2). ``action``, ``reward``, ``observe``: as above. ``judges``: names of further metrics, reported
-    in ``info`` as ``similarity/NAME``. ``generator_options``, ``metric_options``, ``human_options``: passed to
-    the part's loader.
+    in ``info`` as ``similarity/NAME``. ``generator_options``, ``metric_options``, ``human_options``,
+    ``distribution_options``: passed to the part's loader.
 
     ### Info
     After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity``

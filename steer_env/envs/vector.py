@@ -11,12 +11,13 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from steer_env.distributions import load_distribution
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import infos
 from steer_env.generators import load_generator
 from steer_env.humans import load_human
 from steer_env.metrics import load_metric
-from steer_env.proposals import BUCKETS, DISTRIBUTIONS, bucket_scales
+from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import Registry
 from steer_env.rendering import frame
 from steer_env.tasks import load_suite
@@ -66,6 +67,7 @@ class ImageSteeringVectorEnv(VectorEnv):
         generator_options: dict[str, Any] | None = None,
         metric_options: dict[str, Any] | None = None,
         human_options: dict[str, Any] | None = None,
+        distribution_options: dict[str, Any] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -78,14 +80,24 @@ class ImageSteeringVectorEnv(VectorEnv):
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode = num_envs, render_mode
         self._action, self._reward, self._observe = action, reward, tuple(observe)
+        if isinstance(generator, str):
+            generator = load_generator(generator, **(generator_options or {}))
+        if isinstance(metric, str):
+            metric = load_metric(metric, **(metric_options or {}))
+        if isinstance(human, str):
+            human = load_human(human, **(human_options or {}))
+        if isinstance(distribution, str):
+            chosen = dict(distribution_options or {})
+            compares = load_metric(chosen.pop("metric")) if "metric" in chosen else metric
+            distribution = load_distribution(distribution, generator, compares, **chosen)
         self.dynamics = SteeringDynamics(
-            load_generator(generator, **(generator_options or {})) if isinstance(generator, str) else generator,
-            load_metric(metric, **(metric_options or {})) if isinstance(metric, str) else metric,
-            load_human(human, **(human_options or {})) if isinstance(human, str) else human,
+            generator,
+            metric,
+            human,
             num_envs,
             rounds,
             proposals,
-            DISTRIBUTIONS[distribution] if isinstance(distribution, str) else distribution,
+            distribution,
             {name: load_metric(name) for name in judges},
             keep_images=render_mode is not None or "image" in observe,
         )

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from experiments import bench, evaluate, pretrain, train
+from experiments import bench, compare, evaluate, pretrain, train
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces
 
@@ -99,6 +99,21 @@ def test_evaluation_leaves_a_report_and_goes_on_where_it_stopped(
     assert (tmp_path / "report.md").read_text() == markdown
 
 
+def test_evaluations_of_different_mechanisms_are_compared_task_by_task(
+    tmp_path: Path, command: Callable[..., None]
+) -> None:
+    options = ["policies=[constant:1.0]", "baseline=constant 1.0", "tasks=4", "strips=0"]
+    for name in ("mixture", "antithetic"):
+        command(evaluate.main, f"folder={tmp_path / name}", f"env.distribution={name}", *options)
+    both = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'antithetic'}]"
+    command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline='constant 1.0, mixture'")
+    assert "| constant 1.0, antithetic | 4 |" in (tmp_path / "both" / "report.md").read_text()
+    command(evaluate.main, f"folder={tmp_path / 'val'}", "env.suite=tiles-val-v1", *options)
+    other = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'val'}]"
+    with pytest.raises(ValueError, match="with different suite can't be compared: tiles-test-v1, tiles-val-v1"):
+        command(compare.main, f"folder={tmp_path / 'no'}", other)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -131,7 +146,7 @@ def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None],
         command(train.main, "folder=x", override)
 
 
-@pytest.mark.parametrize("experiment", [train, evaluate, bench, pretrain])
+@pytest.mark.parametrize("experiment", [train, evaluate, compare, bench, pretrain])
 def test_help_explains_every_option(
     experiment: ModuleType, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

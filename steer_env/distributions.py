@@ -1,0 +1,34 @@
+"""Steering distributions by name: how proposals are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from steer_env.bayesian import BayesianSteering
+from steer_env.proposals import AntitheticMixture, Mixture
+from steer_env.registry import Registry
+from steer_env.types import Generator, Metric, SteeringDistribution
+
+DISTRIBUTIONS: Registry[Callable[..., SteeringDistribution]] = Registry(
+    "steering distribution",
+    {
+        "mixture": lambda generator, metric: Mixture(),
+        "antithetic": lambda generator, metric: AntitheticMixture(),
+        "bayesian": BayesianSteering,
+    },
+)
+
+
+def load_distribution(name: str, generator: Generator, metric: Metric, **options: Any) -> SteeringDistribution:
+    """A new steering distribution of that name; see its class for the options.
+
+    Args:
+        name: of :data:`DISTRIBUTIONS`.
+        generator, metric: for mechanisms that make and compare images of their own.
+        **options: of the distribution.
+
+    Raises:
+        ValueError: an unknown name or option value.
+    """
+    return DISTRIBUTIONS[name](generator, metric, **options)

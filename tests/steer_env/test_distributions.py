@@ -1,0 +1,135 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import special
+from torch import Tensor
+
+from steer_env.bayesian import BayesianSteering
+from steer_env.distributions import DISTRIBUTIONS, load_distribution
+from steer_env.dynamics import SteeringDynamics
+from steer_env.humans import GreedyHuman
+from steer_env.proposals import AntitheticMixture, Mixture
+from steer_env.tasks import load_suite
+from steer_env.testing import check_distribution
+from steer_env.types import Conditioning, Generator, Metric, SteeringHistory
+from tests.conftest import CountingGenerator
+
+TASKS = load_suite("tiles-val-v1")[:5]
+
+
+class Points:
+    """Images are points on a circle, and so are embeddings: what the mechanism computes can be written down."""
+
+    id, latent_shape, image_shape, max_batch, device, dimensions = "points", (1,), (1, 1, 1), 5, torch.device("cpu"), 2
+
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        return {"shift": torch.tensor([[float(len(prompt))] for prompt in prompts])}
+
+    def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        return (latents + conditioning["shift"])[:, :, None, None]
+
+    def embed(self, images: Tensor) -> Tensor:
+        angle = images.flatten(1)[:, 0]
+        return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+
+@pytest.mark.parametrize("distribution", [Mixture(), AntitheticMixture()])
+def test_conformance(distribution: Any) -> None:
+    check_distribution(distribution)
+
+
+@pytest.mark.parametrize("proposals", [1, 2, 3, 4])
+def test_antithetic_pairs_mirror_each_other_about_the_current_latent(proposals: int) -> None:
+    latents, noise = torch.randn(2, 3), torch.randn(2, proposals, 3)
+    start = np.zeros(2, dtype=int)
+    history = SteeringHistory(np.arange(2), start, [0, 1], {}, torch.zeros(2, 4, proposals, 3), torch.zeros(2, 4))
+    offered = AntitheticMixture().propose(latents, torch.tensor([0.5, 0.5]), noise, history)
+    centre = 0.5 * latents / 0.5**0.5
+    for first in range(0, proposals - 1, 2):
+        torch.testing.assert_close(offered[:, first] + offered[:, first + 1], 2 * centre)
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator, metric: Metric) -> None:
+    options = {"pool": 6} if name == "bayesian" else {}
+
+    def choices(tasks: slice) -> np.ndarray:
+        distribution = load_distribution(name, generator, metric, **options)
+        played = SteeringDynamics(generator, metric, GreedyHuman(), tasks.stop - tasks.start, distribution=distribution)
+        played.reset(TASKS[tasks], list(range(tasks.start, tasks.stop)))
+        scales = np.full(tasks.stop - tasks.start, 0.5)
+        return np.stack([played.step(scales).choices for _ in range(4)], axis=1)
+
+    together = choices(slice(0, 5))
+    apart = np.concatenate([choices(slice(i, i + 1)) for i in range(5)])
+    assert np.array_equal(together, apart)
+
+
+class TestBayesian:
+    def test_beliefs_and_offers_are_those_of_bayes_rule(self) -> None:
+        """Against a plain loop over hypotheses and candidates, one episode, any choices."""
+        points = Points()
+        mechanism = BayesianSteering(points, points, pool=7, temperature=0.3)
+        conditioning, held = points.encode(["abc"]), torch.tensor([[0.4]])
+        past, choices = torch.zeros(1, 4, 2, 1), torch.zeros(1, 4, dtype=torch.int64)
+        shown_before: list[float] = []
+        weights = np.ones(7)
+        current = 0.4
+        for place, choice in enumerate([2, 0, 1]):
+            history = SteeringHistory(np.array([0]), np.array([place]), [11], conditioning, past, choices)
+            offered = mechanism.propose(held, torch.tensor([0.5]), torch.zeros(1, 2, 1), history)[0, :, 0].tolist()
+            pool = mechanism._latents[0, :, 0].tolist()
+            if shown_before:
+                likely = [special.softmax([np.cos(x - h) / 0.3 for x in shown_before]) for h in pool]
+                weights *= [found[choices[0, place - 1]] for found in likely]
+            belief = weights / weights.sum()
+            best = np.cos(current - np.array(pool))
+            for found in offered:
+                worth = [(belief * np.maximum(best, np.cos(c - np.array(pool)))).sum() for c in pool]
+                assert found == pytest.approx(pool[int(np.argmax(worth))])
+                best = np.maximum(best, np.cos(found - np.array(pool)))
+            shown_before = [current, *offered]
+            choices[0, place] = choice
+            current = shown_before[choice]
+
+    def test_it_costs_its_pool_and_the_first_image(self, generator: Generator, metric: Metric) -> None:
+        counting = CountingGenerator(generator)
+        played = SteeringDynamics(
+            counting, metric, GreedyHuman(), 2, distribution=BayesianSteering(counting, metric, pool=10)
+        )
+        played.reset(TASKS[:2], [0, 1])
+        for _ in range(4):
+            played.step(np.full(2, 0.5))
+        assert len(counting.latents) == 2 * (2 + 8 + 11)
+
+    def test_it_is_blind_to_the_goal(self, generator: Generator, metric: Metric) -> None:
+        """Whatever the goal, the first offer for a prompt is the same."""
+        offers = []
+        for goal in (0, 1):
+            task = type(TASKS[0])(**{**vars(TASKS[0]), "goal_prompt": TASKS[goal].goal_prompt, "goal_seed": goal})
+            mechanism = BayesianSteering(generator, metric, pool=10)
+            played = SteeringDynamics(generator, metric, GreedyHuman(), 1, distribution=mechanism, keep_images=True)
+            played.reset([task], [0])
+            offers.append(played.step(np.array([0.5])).shown)
+        assert np.array_equal(*offers)
+
+    def test_a_new_episode_forgets_the_last_one(self, generator: Generator, metric: Metric) -> None:
+        played = SteeringDynamics(
+            generator, metric, GreedyHuman(), 1, distribution=BayesianSteering(generator, metric, pool=6)
+        )
+        courses = []
+        for _ in range(2):
+            played.reset(TASKS[:1], [3])
+            courses.append(np.stack([played.step(np.array([0.5])).similarities for _ in range(4)]))
+        np.testing.assert_allclose(*courses, atol=1e-5)
+
+    def test_errors(self, generator: Generator, metric: Metric) -> None:
+        with pytest.raises(ValueError, match="pool must be at least 2, got 1"):
+            load_distribution("bayesian", generator, metric, pool=1)
+        with pytest.raises(ValueError, match="temperature must be positive, got 0"):
+            load_distribution("bayesian", generator, metric, temperature=0)
+        with pytest.raises(ValueError, match="unknown steering distribution 'bayes'; did you mean 'bayesian'"):
+            load_distribution("bayes", generator, metric)
