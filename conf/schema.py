@@ -127,6 +127,23 @@ class BenchConfig:
     env: EnvConfig = field(default_factory=EnvConfig)
 
 
+@dataclass
+class StudyConfig:
+    """Print the paper's tables for the real people of its authors' released study, beside what the paper prints.
+
+    Args:
+        path: a checkout of the authors' repository, https://github.com/SarahBentley/Steerability, or a folder with its
+            image_generation/data and LLMs/data. Nothing is downloaded.
+        folder: receives config.yaml, traces/, report.html and report.md.
+        overwrite, threads: as in training.
+    """
+
+    path: str = MISSING
+    folder: str = MISSING
+    overwrite: bool = False
+    threads: int = 0
+
+
 SCHEMAS: dict[str, type] = {}
 """Experiment → its schema, for what has been stored."""
 
@@ -141,7 +158,8 @@ def store(name: str, node: type) -> None:
 
 def register() -> None:
     """Store the schemas; pre-training stores its own, which needs heavier imports."""
-    for name, node in (("train", TrainConfig), ("evaluate", EvaluateConfig), ("bench", BenchConfig)):
+    nodes = {"train": TrainConfig, "evaluate": EvaluateConfig, "bench": BenchConfig, "study": StudyConfig}
+    for name, node in nodes.items():
         store(name, node)
 
 
