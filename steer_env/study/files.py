@@ -159,8 +159,10 @@ def _checked(path: Path, source: Source) -> pd.DataFrame:
         _refuse(path, name, frame[name], wrong, f"a number from {low:g} to {high:g}")
         frame[name] = numbers
     for name in source.flags:
-        _refuse(path, name, frame[name], ~frame[name].isin([True, False]), "True or False")
-        frame[name] = frame[name].astype(float)
+        # As text, since pandas reads a column of flags with a stray value in it as text.
+        flags = frame[name].astype(str).str.lower()
+        _refuse(path, name, frame[name], ~flags.isin(["true", "false"]), "True or False")
+        frame[name] = (flags == "true").astype(float)
     return frame
 
 
@@ -172,7 +174,7 @@ def _refuse(path: Path, column: str, values: pd.Series, wrong: pd.Series, allowe
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise StudyError(
-            f"{path}, row {row + 1}, column {column}: {values.iloc[row]!r} isn't {allowed}; "
+            f"{path}, row {row + 1}, column {column}: '{values.iloc[row]}' isn't {allowed}; "
             f"{int(wrong.sum())} such rows: download the file again"
         )
 

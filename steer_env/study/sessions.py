@@ -118,6 +118,7 @@ def image_traces(rounds: pd.DataFrame, suite: str, policy: str) -> list[Steering
             scales=session["scale"].tolist(),
             choices=session["choice"].tolist(),
             similarities=[nan] * (1 + len(session)),
+            prompts=[],
             **_UNKNOWN,
         )
         for index, (_, session) in enumerate(rounds.groupby("session"))
