@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from steer_env.study.files import Study, load_study
-from steer_env.study.reports import study_tables
+from steer_env.study.reports import study_report, study_tables
 from steer_env.study.sessions import rounds_by_file, study_traces
 
 FOLDER = os.environ.get("STEER_ENV_STUDY", "")
@@ -108,3 +108,9 @@ def test_every_session_is_a_trace(study: Study) -> None:
     assert [suites[f"study-text blind {k}"] for k in (4, 7, 10, 20)] == [100] * 4
     assert suites["study-image published"] + suites["study-image-tiles published"] == 298
     assert study.skipped.empty
+
+
+def test_the_documentation_holds_what_the_command_prints(study: Study) -> None:
+    documented = (Path(__file__).parents[2] / "docs/study.md").read_text(encoding="utf-8").splitlines()
+    printed = [line for line in study_report(study).markdown().splitlines() if "| yes |" in line or "shuffle" in line]
+    assert [line for line in printed if line.startswith("|") and line not in documented] == []
