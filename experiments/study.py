@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import hydra
-
 from conf import schema
-from experiments.runs import check_run, close_run, console, open_run
+from experiments.runs import application, check_run, close_run, console, open_run
 from steer_env.study.files import load_study
 from steer_env.study.reports import study_report
 from steer_env.study.sessions import study_traces
@@ -17,7 +15,7 @@ from steer_env.traces import write_traces
 schema.register()
 
 
-@hydra.main(version_base=None, config_path="../conf", config_name="study")
+@application("study")
 def main(config: Any) -> None:
     """Read and check the release, then leave its sessions as traces and the tables as a report."""
     check_run(config)

@@ -14,8 +14,8 @@ from steer_env.study.published import Printed
 COLUMNS = ("row", "measure", "ours", "error", "clustered", "rows", "published", "difference", "agrees", "note")
 """``error`` by the paper's convention, over rows; ``clustered`` with dependent rows; ``published`` as printed;
 ``agrees``: "yes" if value and error round to what is printed, or the value where no error is, "value" if the value
-alone does, "no", or empty where there is nothing to compare. Votes by threes that disagree may lie "within 2 s.d. of the
-shuffle" that the authors left unseeded."""
+alone does, "no", or empty where there is nothing to compare. Votes by threes that disagree may lie "within 2 s.d. of
+the shuffle" that the authors left unseeded."""
 
 
 def mean_row(
