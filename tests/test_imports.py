@@ -100,5 +100,5 @@ def test_importing_the_package_is_quick() -> None:
 
 def test_entry_points_are_short() -> None:
     for path in (ROOT / "experiments").glob("*.py"):
-        if "hydra.main" in path.read_text():
+        if "\n@application(" in path.read_text():
             assert len(path.read_text().splitlines()) <= 80, path.name
