@@ -25,11 +25,12 @@ TEXT_SUITES = {
     "choosing_seed": "study-text-choosing-seed",
 }
 IMAGE_SUITES = {
-    "img_steering": ("study-image", "random scale per session"),
+    "img_steering": ("study-image-random", "random scale per session"),
     "img_steering_rl": ("study-image", "published"),
     "img_steering_rl_tiles": ("study-image-tiles", "published"),
 }
-"""By file: suite and policy, the policies as :mod:`steer_env.policies` names them."""
+"""By file: suite and policy, the policies as :mod:`steer_env.policies` names them. People had goals of their own, so that
+no two files share tasks."""
 IMAGE_GENERATOR = "stable-diffusion-1.4"
 """Section 5; the files say "foundry", who lent the computers."""
 _UNKNOWN: dict[str, Any] = {"goal_seed": -1, "initial_seed": -1, "episode_seed": -1, "training_seed": -1}

@@ -109,3 +109,10 @@ def test_all_sessions_are_written_and_read_again(release: Path, tmp_path: Path) 
     for before, after in zip(traces, read_traces(tmp_path / "traces.parquet"), strict=True):
         assert np.array_equal(after.similarities, before.similarities, equal_nan=True)
         assert replace(after, similarities=[]) == replace(before, similarities=[])
+
+
+def test_only_blind_runs_share_tasks_with_others(release: Path) -> None:
+    """Sessions of different files under one suite would pair people who had different goals."""
+    image_sessions().to_csv(release / "image_generation/data/img_steering.csv", index=False)
+    traces = [trace for trace in study_traces(load_study(release)) if not trace.policy.startswith("blind")]
+    assert len({(trace.suite, trace.task_index) for trace in traces}) == len(traces) == 40 + 4 + 4 + 4 + 4 + 4
