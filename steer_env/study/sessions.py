@@ -29,8 +29,8 @@ IMAGE_SUITES = {
     "img_steering_rl": ("study-image", "published"),
     "img_steering_rl_tiles": ("study-image-tiles", "published"),
 }
-"""By file: suite and policy, the policies as :mod:`steer_env.policies` names them. People had goals of their own, so that
-no two files share tasks."""
+"""By file: suite and policy, the policies as :mod:`steer_env.policies` names them. A suite each, since a task index
+counts the sessions of its file."""
 IMAGE_GENERATOR = "stable-diffusion-1.4"
 """Section 5; the files say "foundry", who lent the computers."""
 _UNKNOWN: dict[str, Any] = {"goal_seed": -1, "initial_seed": -1, "episode_seed": -1, "training_seed": -1}
