@@ -180,6 +180,23 @@ class BenchConfig:
     env: EnvConfig = field(default_factory=EnvConfig)
 
 
+@dataclass
+class StudyConfig:
+    """Print the paper's tables for the real people of its authors' released study, beside what the paper prints.
+
+    Args:
+        path: a checkout of the authors' repository, https://github.com/SarahBentley/Steerability, or a folder with its
+            image_generation/data and LLMs/data. Nothing is downloaded.
+        folder: receives config.yaml, traces/, report.html and report.md.
+        overwrite, threads: as in training.
+    """
+
+    path: str = MISSING
+    folder: str = MISSING
+    overwrite: bool = False
+    threads: int = 0
+
+
 SCHEMAS: dict[str, type] = {}
 """Experiment → its schema, for what has been stored."""
 
@@ -202,6 +219,7 @@ def register() -> None:
         "evaluate": EvaluateConfig,
         "compare": CompareConfig,
         "bench": BenchConfig,
+        "study": StudyConfig,
     }
     for name, node in schemas.items():
         store(name, node)

@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.plots": {"traces"},
     "evaluation.reports": {"traces", "evaluation"},
     "evaluation.rollout": {"", "envs", "policies", "traces"},
+    "study": {"evaluation", "registry", "study", "traces"},
 }
 """What each part of ``steer_env`` may import of it."""
 

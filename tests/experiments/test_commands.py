@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from experiments import bench, compare, evaluate, pretrain, train
+from experiments import bench, compare, evaluate, pretrain, study, train
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces
 
@@ -146,7 +146,7 @@ def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None],
         command(train.main, "folder=x", override)
 
 
-@pytest.mark.parametrize("experiment", [train, evaluate, compare, bench, pretrain])
+@pytest.mark.parametrize("experiment", [train, evaluate, compare, bench, pretrain, study])
 def test_help_explains_every_option(
     experiment: ModuleType, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

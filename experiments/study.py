@@ -1,0 +1,34 @@
+"""The paper's tables for its real people: ``python -m experiments.study path=Steerability folder=outputs/study``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from conf import schema
+from experiments.runs import application, check_run, close_run, console, open_run
+from steer_env.study.files import load_study
+from steer_env.study.reports import study_report
+from steer_env.study.sessions import study_traces
+from steer_env.traces import write_traces
+
+schema.register()
+
+
+@application("study")
+def main(config: Any) -> None:
+    """Read and check the release, then leave its sessions as traces and the tables as a report."""
+    check_run(config)
+    study = load_study(Path(config.path))
+    traces = study_traces(study)
+    report = study_report(study)
+    folder = open_run(config)
+    write_traces(traces, folder / "traces" / "study.parquet")
+    report.save(folder)
+    close_run(folder, {"path": config.path, "sessions": len(traces), "skipped": int(study.skipped["rows"].sum())})
+    console.print(report.markdown(), markup=False, highlight=False, soft_wrap=True)
+    console.print(f"wrote {folder}/report.html, report.md and traces/")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Real people's sessions as traces.
+
+What the release doesn't hold: seeds, but for the surveys that restrict or offer them, and those are −1; similarities of
+image sessions, which are nan. A trace has no place for a goal image's address, nor for the seed of each attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from math import nan
+from typing import Any
+
+import pandas as pd
+
+from steer_env.study.files import SESSION, Study, StudyError
+from steer_env.study.literals import image_rounds
+from steer_env.traces import SteeringTrace
+
+MAIN_SUITE = "study-text"
+TEXT_SUITES = {
+    "steering": MAIN_SUITE,
+    "steering_1_seed": "study-text-1-seed",
+    "steering_2_seeds": "study-text-2-seeds",
+    "steering_3_seeds": "study-text-3-seeds",
+    "choosing_seed": "study-text-choosing-seed",
+}
+IMAGE_SUITES = {
+    "img_steering": ("study-image-random", "random scale per session"),
+    "img_steering_rl": ("study-image", "published"),
+    "img_steering_rl_tiles": ("study-image-tiles", "published"),
+}
+"""By file: suite and policy, the policies as :mod:`steer_env.policies` names them. A suite each, since a task index
+counts the sessions of its file."""
+IMAGE_GENERATOR = "stable-diffusion-1.4"
+"""Section 5; the files say "foundry", who lent the computers."""
+_UNKNOWN: dict[str, Any] = {"goal_seed": -1, "initial_seed": -1, "episode_seed": -1, "training_seed": -1}
+
+
+def study_traces(study: Study) -> list[SteeringTrace]:
+    """All sessions that were read: text, blind, image."""
+    traces: list[SteeringTrace] = []
+    for name, suite in TEXT_SUITES.items():
+        if name in study.files:
+            traces += text_traces(study.files[name], suite)
+    for k in (4, 7, 10, 20):
+        traces += blind_traces(study.files[f"blind_steering_{k}"], study.files["steering"], k)
+    for name, rounds in rounds_by_file(study).items():
+        if rounds is not None:
+            traces += image_traces(rounds, *IMAGE_SUITES[name])
+    return traces
+
+
+def rounds_by_file(study: Study) -> dict[str, pd.DataFrame | None]:
+    """Rounds of image steering, by file; None for a file that isn't there."""
+    return {
+        name: image_rounds(study.files[name], f"{name}.csv") if name in study.files else None for name in IMAGE_SUITES
+    }
+
+
+def text_traces(frame: pd.DataFrame, suite: str) -> list[SteeringTrace]:
+    """One trace a person and goal image, in the order of the file; the task index counts them.
+
+    Raises:
+        StudyError: the attempts of a session aren't 1, 2, 3 ….
+    """
+    sessions = dict(list(frame.sort_values("attempt", kind="stable").groupby(list(SESSION), sort=False)))
+    traces = []
+    for index, key in enumerate(_tasks(frame)):
+        session = sessions[key]
+        attempts = session["attempt"].astype(int).tolist()
+        if attempts != list(range(1, len(attempts) + 1)):
+            raise StudyError(f"{suite}: person {key[0]} at goal {key[1]} has attempts {attempts}, not 1, 2, 3 …")
+        first = session.to_dict("records")[0]
+        known: dict[str, Any] = {"goal_seed": _seed(first, "reference_seed"), "initial_seed": _seed(first, "seed")}
+        if "clip_similarity" in session:
+            known["judged"] = {"clip": session["clip_similarity"].tolist()}
+        prompts, similarities = session["prompt"].tolist(), session["dreamsim"].tolist()
+        traces.append(_text_trace(suite, index, "person", first, prompts, similarities, **known))
+    return traces
+
+
+def blind_traces(rewrites: pd.DataFrame, steering: pd.DataFrame, k: int) -> list[SteeringTrace]:
+    """One trace a blind run: the person's first attempt, then the k rewrites of it, in the order of the file.
+
+    They play the main survey's tasks, so that policies ``person`` and ``blind 4`` can be paired; ``human`` is the
+    person whose first prompt was rewritten.
+
+    Raises:
+        StudyError: a run starts from a session that the main survey doesn't have.
+    """
+    tasks = {key: index for index, key in enumerate(_tasks(steering))}
+    firsts = steering[steering["attempt"] == 1].to_dict("records")
+    starts = {(first["steering_user_id"], first["goal_image"]): first for first in firsts}
+    traces = []
+    for key, run in rewrites.groupby(["steering_user_id", "goal_url"], sort=False):
+        person, goal = str(key[0]), str(key[1])
+        if (person, goal) not in starts:
+            raise StudyError(f"blind_steering_{k}.csv: steering.csv has no session of person {person} at goal {goal}")
+        start = starts[person, goal]
+        prompts = [start["prompt"], *run["llm_prompt"]]
+        similarities = [run["user_score"].iloc[0], *run["score"]]
+        traces.append(_text_trace(MAIN_SUITE, tasks[person, goal], f"blind {k}", start, prompts, similarities))
+    return traces
+
+
+def image_traces(rounds: pd.DataFrame, suite: str, policy: str) -> list[SteeringTrace]:
+    """One trace a session of image steering; its similarities are nan, one for each attempt."""
+    return [
+        SteeringTrace(
+            suite=suite,
+            task_index=index,
+            goal_prompt=session["goal_prompt"].iloc[0],
+            prompt=session["prompt"].iloc[0],
+            mechanism="mixture",
+            policy=policy,
+            human=f"person-{session['person'].iloc[0]}",
+            generator=IMAGE_GENERATOR,
+            metric="none",
+            scales=session["scale"].tolist(),
+            choices=session["choice"].tolist(),
+            similarities=[nan] * (1 + len(session)),
+            prompts=[],
+            **_UNKNOWN,
+        )
+        for index, (_, session) in enumerate(rounds.groupby("session"))
+    ]
+
+
+def _text_trace(
+    suite: str,
+    index: int,
+    policy: str,
+    first: Mapping[Hashable, Any],
+    prompts: Sequence[str],
+    similarities: Sequence[float],
+    **known: Any,
+) -> SteeringTrace:
+    return SteeringTrace(
+        suite=suite,
+        task_index=index,
+        goal_prompt=first["reference_prompt"],
+        prompt=prompts[0],
+        mechanism="text",
+        policy=policy,
+        human=f"person-{first['steering_user_id']}",
+        generator=first["model"],
+        metric="dreamsim",
+        scales=[],
+        choices=[],
+        similarities=similarities,
+        prompts=prompts,
+        **{**_UNKNOWN, **known},
+    )
+
+
+def _tasks(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """Person and goal image of each session, in the order of the file."""
+    return list(frame[list(SESSION)].drop_duplicates().itertuples(index=False, name=None))
+
+
+def _seed(row: Mapping[Hashable, Any], column: str) -> int:
+    return int(row[column]) if pd.notna(row.get(column)) else -1

@@ -1,0 +1,30 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import study
+from steer_env.traces import read_traces
+
+
+def test_the_command_prints_the_tables_and_leaves_report_and_traces(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    monkeypatch.setattr(sys, "argv", ["study", f"path={release}", f"folder={folder}"])
+    study.main()
+    markdown = (folder / "report.md").read_text()
+    assert markdown.strip() in capsys.readouterr().out
+    assert "Similarity by model (Table 2)" in (folder / "report.html").read_text()
+    assert len(read_traces(folder / "traces")) == json.loads((folder / "result.json").read_text())["sessions"]
+
+
+def test_a_folder_without_the_release_is_an_error_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(sys, "argv", ["study", f"path={tmp_path}", f"folder={tmp_path / 'run'}"])
+    with pytest.raises(FileNotFoundError, match=r"lacks image_generation/data/steering\.csv"):
+        study.main()
+    assert not (tmp_path / "run").exists()
