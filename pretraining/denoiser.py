@@ -11,7 +11,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from pretraining.renderer import render
+from pretraining.renderer import Nuisance, render
 from pretraining.text import CaptionWriter, build_text_encoder, build_tokenizer, tokenize
 from pretraining.training import Budget, fit
 from steer_env import tiles
@@ -25,13 +25,16 @@ class DenoiserConfig:
         widths: channels at the two resolutions of the UNet; only the coarser one attends to the text.
         text_width: width of the text encoder and of cross-attention.
         images: number of rendered tilings to learn from; captions are written anew each time.
+        nuisance: of those tilings; displaced and turned shapes need far longer to be learned than shapes that stand
+            where they belong, and come out as blobs before.
         budget: how long to train.
     """
 
     widths: tuple[int, int] = (64, 128)
     text_width: int = 128
-    images: int = 98_304
-    budget: Budget = field(default_factory=lambda: Budget(steps=4500, ema_decay=0.998))
+    images: int = 65_536
+    nuisance: Nuisance = field(default_factory=lambda: Nuisance(shift=0.0, angle=0.0, radius=0.0, colour=0.03))
+    budget: Budget = field(default_factory=lambda: Budget(steps=3600, ema_decay=0.998))
 
 
 class Denoiser(nn.Module):
@@ -86,14 +89,16 @@ class TileLatents:
     factors: np.ndarray
 
     @classmethod
-    def encode(cls, vae: AutoencoderTiny, n: int, image_size: int, rng: np.random.Generator) -> TileLatents:
+    def encode(
+        cls, vae: AutoencoderTiny, n: int, image_size: int, nuisance: Nuisance, rng: np.random.Generator
+    ) -> TileLatents:
         """Render and encode n tilings."""
         device = next(vae.parameters()).device
         factors = tiles.sample_factors(n, rng)
         parts = []
         with torch.no_grad():
             for start in track(range(0, n, 256), "encoding tilings"):
-                images = render(factors[start : start + 256], image_size, rng).to(device) * 2 - 1
+                images = render(factors[start : start + 256], image_size, rng, nuisance).to(device) * 2 - 1
                 parts.append(vae.encode(images).latents.half().cpu())
         return cls(torch.cat(parts), factors)
 

@@ -16,7 +16,7 @@ ANGLES = (0.0, math.radians(20), math.radians(45))
 BORDER_WIDTH = 0.16
 
 
-@dataclass(frozen=True)
+@dataclass
 class Nuisance:
     """What varies between two pictures of the same tiling, uniform in ± the given size.
 
