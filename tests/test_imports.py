@@ -22,18 +22,20 @@ ALLOWED: dict[str, set[str]] = {
     "bayesian": {"types", "proposals"},
     "distributions": BASE | {"bayesian", "proposals"},
     "humans": BASE,
+    "pictures": {"types"},
+    "prompters": BASE | {"tiles"},
     "tasks": BASE | {"tiles"},
     "generators": BASE | {"assets", "generators"},
     "metrics": BASE | {"assets", "metrics"},
     "policies": {"proposals"},
-    "dynamics": {"types", "proposals"},
+    "dynamics": {"types", "pictures", "proposals"},
     "envs": BASE
     | {"distributions", "dynamics", "envs", "generators", "humans", "metrics", "proposals", "rendering", "tasks"},
     "testing": {"types", "policies"},
     "evaluation.statistics": {"traces"},
     "evaluation.plots": {"traces"},
     "evaluation.reports": {"traces", "evaluation"},
-    "evaluation.rollout": {"", "envs", "policies", "traces"},
+    "evaluation.rollout": {"", "envs", "policies", "traces", "types"},
     "study": {"evaluation", "registry", "study", "traces"},
 }
 """What each part of ``steer_env`` may import of it."""
