@@ -194,7 +194,8 @@ class SteeringDynamics:
         latents, draws = self._draw(rows, 1)
         outcome = self._offer(rows, latents, conditioning, draws)
         taken = np.flatnonzero(outcome.choices)
-        self._condition(rows[taken], [prompts[i] for i in taken], {k: v[taken] for k, v in conditioning.items()})
+        written = [prompt for prompt, choice in zip(prompts, outcome.choices, strict=True) if choice]
+        self._condition(rows[taken], written, {k: v[taken] for k, v in conditioning.items()})
         return outcome
 
     def _offer(
