@@ -15,7 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "registry": set(),
     "traces": set(),
-    "tiles": set(),
+    "tiles": {"registry"},
     "rendering": set(),
     "assets": set(),
     "proposals": {"types"},
