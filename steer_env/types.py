@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -79,6 +79,7 @@ class Human(Protocol):
         """
 
 
+@runtime_checkable
 class Prompter(Protocol):
     """A simulated user who writes prompts (paper, section 3)."""
 
