@@ -1,4 +1,4 @@
-"""Policies by name: the built-in baselines, and folders that training left."""
+"""Policies by name: the built-in baselines, users who write prompts, and folders that training left."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from steer_env.policies import (
     load_policy,
     published_policy,
 )
+from steer_env.prompters import load_prompter
 from steer_env.registry import Registry
 from steer_env.traces import read_traces
+from steer_env.types import Prompter
 
 
 def _numbers(text: str) -> list[float]:
@@ -32,7 +34,7 @@ def _numbers(text: str) -> list[float]:
         raise ValueError(f"{text!r} isn't mixture scales such as 1.0-0.8-0.6-0.4") from error
 
 
-BUILT_IN: Registry[Callable[[str], Policy]] = Registry(
+BUILT_IN: Registry[Callable[[str], Policy | Prompter]] = Registry(
     "policy",
     {
         "random-bucket": lambda _: RandomBucketPolicy(),
@@ -40,13 +42,14 @@ BUILT_IN: Registry[Callable[[str], Policy]] = Registry(
         "constant": lambda text: TablePolicy.schedule(f"constant {text}", _numbers(text)),
         "schedule": lambda text: TablePolicy.schedule(f"schedule {text.replace('-', ' ')}", _numbers(text)),
         "published": lambda _: published_policy(),
+        "text": load_prompter,
     },
 )
-"""Name → policy from what follows the colon."""
+"""Name → policy or prompter from what follows the colon."""
 
 
-def resolve_policies(specs: Sequence[str]) -> list[Policy]:
-    """Policies from names such as ``constant:0.9`` or from folders of training runs.
+def resolve_policies(specs: Sequence[str]) -> list[Policy | Prompter]:
+    """Policies from names such as ``constant:0.9`` or folders of training runs; prompters from ``text:attribute``.
 
     Raises:
         ValueError: an unknown name, a folder without a policy, or the same policy twice.
@@ -59,7 +62,7 @@ def resolve_policies(specs: Sequence[str]) -> list[Policy]:
     return policies
 
 
-def _resolve(spec: str) -> Policy:
+def _resolve(spec: str) -> Policy | Prompter:
     for folder in (Path(spec), Path(spec) / "policy"):
         if (folder / POLICY_FILE).is_file():
             return load_policy(folder)

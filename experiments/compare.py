@@ -9,7 +9,7 @@ from typing import Any
 
 from conf import schema
 from experiments.runs import application, check_run, close_run, open_run, publish
-from steer_env.evaluation.reports import image_steering_report
+from steer_env.evaluation.reports import steering_report
 from steer_env.traces import SteeringTrace, read_traces
 
 schema.register()
@@ -20,7 +20,7 @@ def main(config: Any) -> None:
     """Read the traces of finished evaluations, and report on them as if they had been one."""
     check_run(config)
     traces = merge([read_traces(Path(folder) / "traces") for folder in config.evaluations])
-    report = image_steering_report(traces, config.baseline, config.threshold)
+    report = steering_report(traces, config.baseline, config.threshold)
     folder = open_run(config)
     publish(report, folder)
     close_run(folder, {"evaluations": list(config.evaluations)})
@@ -28,6 +28,8 @@ def main(config: Any) -> None:
 
 def merge(evaluations: Sequence[Sequence[SteeringTrace]]) -> list[SteeringTrace]:
     """Traces of several evaluations, whose policies are told apart by whatever else differs: mechanism or user.
+
+    Prompters have one mechanism and are users themselves: they keep their names.
 
     Raises:
         ValueError: evaluations on different suites, or with different generators or metrics.
@@ -37,11 +39,13 @@ def merge(evaluations: Sequence[Sequence[SteeringTrace]]) -> list[SteeringTrace]
         found = sorted({getattr(trace, part) for trace in traces})
         if len(found) > 1:
             raise ValueError(f"evaluations with different {part} can't be compared: {', '.join(found)}")
-    varying = [part for part in ("mechanism", "human") if len({getattr(trace, part) for trace in traces}) > 1]
-    return [
+    chosen = [trace for trace in traces if not trace.prompts]
+    varying = [part for part in ("mechanism", "human") if len({getattr(trace, part) for trace in chosen}) > 1]
+    named = [
         replace(trace, policy=", ".join([trace.policy, *(getattr(trace, part) for part in varying)]))
-        for trace in traces
+        for trace in chosen
     ]
+    return named + [trace for trace in traces if trace.prompts]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from agents.registry import learning_section, resolve_policies
 from conf import schema
 from experiments.runs import application, check_run, close_run, console, env_options, open_run, publish
 from steer_env.evaluation import plots
-from steer_env.evaluation.reports import image_steering_report
+from steer_env.evaluation.reports import steering_report
 from steer_env.evaluation.rollout import evaluate, make_env, replay
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 
@@ -40,7 +40,7 @@ def main(config: Any) -> None:
     traces = [trace for trace in read_traces(folder / "traces") if trace.task_index < config.tasks]
     learning = [learning_section(Path(spec)) for spec in config.policies if (Path(spec) / CHECKPOINT).is_file()]
     strips = [_strip(trace, options) for trace in _examples(traces, policies[-1].name, config.strips)]
-    report = image_steering_report(traces, config.baseline, config.threshold, learning, strips)
+    report = steering_report(traces, config.baseline, config.threshold, learning, strips)
     publish(report, folder)
     close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
 
@@ -60,7 +60,7 @@ def _strip(trace: SteeringTrace, options: dict[str, Any]) -> Any:
     played = {k: v for k, v in options.items() if k not in ("suite", "rounds", "judges")}
     similarity = f"{trace.similarities[0]:.2f} → {trace.similarities[-1]:.2f}"
     title = f"task {trace.task_index}, {trace.policy}, similarity {similarity}"
-    title += f"\ngoal: {trace.goal_prompt}\nuser: {trace.prompt}"
+    title += f"\ngoal: {trace.goal_prompt}\nuser: {' → '.join(trace.prompts or [trace.prompt])}"
     return plots.strip(replay(trace, **played), title)
 
 

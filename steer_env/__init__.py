@@ -1,6 +1,7 @@
 """steer_env: environments and evaluators for steering policies of generative models.
 
-Importing it registers ``steer_env/ImageSteering-v0`` with Gymnasium; no model is loaded until an environment is made.
+Importing it registers ``steer_env/ImageSteering-v0`` and ``steer_env/TextSteering-v0`` with Gymnasium; no model is
+loaded until an environment is made.
 """
 
 from gymnasium.envs.registration import register
@@ -11,4 +12,9 @@ register(
     id="steer_env/ImageSteering-v0",
     entry_point="steer_env.envs:ImageSteeringEnv",
     vector_entry_point="steer_env.envs:ImageSteeringVectorEnv",
+)
+register(
+    id="steer_env/TextSteering-v0",
+    entry_point="steer_env.envs:TextSteeringEnv",
+    vector_entry_point="steer_env.envs:TextSteeringVectorEnv",
 )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from steer_env.pictures import picture
 from steer_env.proposals import Mixture, check_scales, draw_latents
 from steer_env.types import (
     Conditioning,
@@ -26,9 +27,10 @@ _NOISE_STREAM = 0x51EE
 class SteeringDynamics:
     """What happens when simulated users steer (paper, section 5 and C.2).
 
-    An episode's course depends on its task, its seed and the mixture scales alone: not on its neighbours in the
-    batch, on the size of the batch, or on how the generator splits it. Every image is generated once and embedded
-    once; at most ``generator.max_batch`` of them are in memory at a time.
+    In image steering (:meth:`step`) the user chooses among proposals, in text steering (:meth:`rewrite`) the user
+    writes prompts. An episode's course depends on its task, its seed and its mixture scales or prompts alone: not on
+    its neighbours in the batch, on the size of the batch, or on how the generator splits it. Every image is generated
+    once and embedded once; at most ``generator.max_batch`` of them are in memory at a time.
 
     Args:
         generator: makes images from latents.
@@ -36,7 +38,7 @@ class SteeringDynamics:
         human: chooses.
         num_episodes: N.
         rounds: R, rounds an episode.
-        proposals: K, proposals a round.
+        proposals: K, proposals a round of image steering.
         distribution: how proposals are drawn; the paper's mixture by default.
         judges: further metrics under which the kept image is measured, by name; nothing is optimised for them.
         keep_images: keep the images of the current round (uint8, in main memory) for drawing and for policies.
@@ -63,6 +65,7 @@ class SteeringDynamics:
         self._metrics = {"": metric, **(judges or {})}
         self._keep_images = keep_images
         self.tasks: list[Task | None] = [None] * num_episodes
+        self.prompts = [""] * num_episodes
         self.rounds = np.full(num_episodes, -1)
         self.stayed = np.zeros(num_episodes, dtype=bool)
         self.initial_similarity = np.zeros(num_episodes)
@@ -94,7 +97,7 @@ class SteeringDynamics:
     def judged(self, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """By name of each judge, float64 (n,): similarity of the current images to their goals under it."""
         rows = self._rows(rows)
-        where = torch.from_numpy(rows).to(self.latents.device)
+        where = self._where(rows)
         return {
             name: _similarity(self._current[name][where], self._goals[name][where]).cpu().double().numpy()
             for name in self._metrics
@@ -118,7 +121,7 @@ class SteeringDynamics:
             raise ValueError(f"{len(rows)} episodes need as many tasks and seeds, got {len(tasks)} and {len(seeds)}")
         if min(seeds) < 0:
             raise ValueError(f"seeds of episodes are non-negative integers, got {min(seeds)}")
-        where = torch.from_numpy(rows).to(self.latents.device)
+        where = self._where(rows)
         pictures = [(task.goal_prompt, task.goal_seed) for task in tasks]
         pictures += [(task.prompt, task.initial_seed) for task in tasks]
         place = {picture: i for i, picture in enumerate(dict.fromkeys(pictures))}
@@ -130,10 +133,7 @@ class SteeringDynamics:
         self.latents[where] = latents[initial]
         for name, values in embeddings.items():
             self._goals[name][where], self._current[name][where] = values[goal], values[initial]
-        for name, values in conditioning.items():
-            if name not in self._conditioning:
-                self._conditioning[name] = values.new_zeros(self.num_episodes, *values.shape[1:])
-            self._conditioning[name][where] = values[initial]
+        self._condition(rows, [task.prompt for task in tasks], {k: v[initial] for k, v in conditioning.items()})
         if images is not None:
             self.goal_images[rows], self.images[rows] = images[goal.cpu()], images[initial.cpu()]
         self._past_proposals[where], self._past_choices[where] = 0, 0
@@ -151,7 +151,7 @@ class SteeringDynamics:
 
     @torch.inference_mode()
     def step(self, scales: np.ndarray, rows: np.ndarray | None = None) -> RoundOutcome:
-        """Play one round: propose, let the user choose, go on from the choice.
+        """Play one round of image steering: propose, let the user choose, go on from the choice.
 
         Args:
             scales: float (n,), mixture scales in [0, 1].
@@ -163,12 +163,51 @@ class SteeringDynamics:
             FloatingPointError: latents or embeddings that aren't finite, with the round and the tasks.
         """
         rows, scales = self._rows(rows), check_scales(scales)
-        self._check_playable(rows, scales)
-        where = torch.from_numpy(rows).to(self.latents.device)
-        given = {name: values[where] for name, values in self._conditioning.items()}
-        proposals, draws = self._propose(rows, where, scales, given)
+        self._check_playable(rows, scales.shape, "mixture scales")
+        given = {name: values[self._where(rows)] for name, values in self._conditioning.items()}
+        noise, draws = self._draw(rows, self.num_proposals)
+        proposals = self._propose(rows, scales, given, noise)
         conditioning = {name: values.repeat_interleave(self.num_proposals, dim=0) for name, values in given.items()}
-        rounds = self.rounds[rows] + 1
+        return self._offer(rows, proposals, conditioning, draws, scales)
+
+    @torch.inference_mode()
+    def rewrite(self, prompts: Sequence[str], rows: np.ndarray | None = None) -> RoundOutcome:
+        """Play one attempt of text steering (paper, section 3): the image of a new prompt, from a fresh latent.
+
+        The user goes on from the new image and its prompt wherever ``human`` takes it, which a
+        :class:`steer_env.humans.Writer` always does.
+
+        Args:
+            prompts: n, one a row.
+            rows: int64 (n,), which places of the batch play; all by default.
+
+        Raises:
+            RuntimeError, FloatingPointError: as in :meth:`step`.
+            ValueError: a prompt that isn't a string, or a batch of the wrong size.
+        """
+        rows = self._rows(rows)
+        self._check_playable(rows, np.shape(prompts), "prompts")
+        for prompt in prompts:
+            if not isinstance(prompt, str):
+                raise ValueError(f"prompts are strings, got {prompt!r}")
+        conditioning = self.generator.encode(prompts)
+        latents, draws = self._draw(rows, 1)
+        outcome = self._offer(rows, latents, conditioning, draws)
+        taken = np.flatnonzero(outcome.choices)
+        written = [prompt for prompt, choice in zip(prompts, outcome.choices, strict=True) if choice]
+        self._condition(rows[taken], written, {k: v[taken] for k, v in conditioning.items()})
+        return outcome
+
+    def _offer(
+        self,
+        rows: np.ndarray,
+        proposals: Tensor,
+        conditioning: Conditioning,
+        draws: Tensor,
+        scales: np.ndarray | None = None,
+    ) -> RoundOutcome:
+        """Make the images of proposals (n, P, *latent_shape), n · P rows of conditioning; let the user choose."""
+        where, rounds = self._where(rows), self.rounds[rows] + 1
         place = f"round {rounds.min()} of tasks {_names([self.tasks[row] for row in rows])}"
         offered, images = self._picture(proposals.flatten(0, 1), conditioning, place)
         candidates = {
@@ -183,57 +222,53 @@ class SteeringDynamics:
         found = similarities.cpu().double().numpy()
         self.similarity[rows] = found[np.arange(len(rows)), picked]
         self.stayed[rows], self.rounds[rows] = picked == 0, rounds
-        return RoundOutcome(rows, rounds, scales, found, picked, self.similarity[rows], self.judged(rows), shown)
+        return RoundOutcome(rows, rounds, found, picked, self.similarity[rows], scales, self.judged(rows), shown)
 
     def _rows(self, rows: np.ndarray | None) -> np.ndarray:
         return np.arange(self.num_episodes) if rows is None else np.asarray(rows, dtype=np.int64)
 
-    def _check_playable(self, rows: np.ndarray, scales: np.ndarray) -> None:
-        if scales.shape != rows.shape:
-            raise ValueError(f"{len(rows)} episodes need {len(rows)} mixture scales, got an array of {scales.shape}")
+    def _where(self, rows: np.ndarray) -> Tensor:
+        """The rows, to index tensors with."""
+        return torch.from_numpy(rows).to(self.latents.device)
+
+    def _condition(self, rows: np.ndarray, prompts: Sequence[str], conditioning: Conditioning) -> None:
+        """Go on with these prompts, one a row."""
+        for name, values in conditioning.items():
+            if name not in self._conditioning:
+                self._conditioning[name] = values.new_zeros(self.num_episodes, *values.shape[1:])
+            self._conditioning[name][self._where(rows)] = values
+        for row, prompt in zip(rows, prompts, strict=True):
+            self.prompts[row] = prompt
+
+    def _check_playable(self, rows: np.ndarray, shape: tuple[int, ...], actions: str) -> None:
+        if shape != rows.shape:
+            raise ValueError(f"{len(rows)} episodes need {len(rows)} {actions}, got an array of {shape}")
         if (self.rounds[rows] < 0).any():
             raise RuntimeError("call reset before step: an episode has not started")
         if (self.rounds[rows] >= self.num_rounds).any():
             raise RuntimeError(f"an episode is over after {self.num_rounds} rounds: call reset before the next step")
 
-    def _propose(
-        self, rows: np.ndarray, where: Tensor, scales: np.ndarray, conditioning: Conditioning
-    ) -> tuple[Tensor, Tensor]:
-        """Latents of the proposals (n, K, *latent_shape), and the user's uniform draws (n, 1 + K)."""
-        k = self.num_proposals
+    def _draw(self, rows: np.ndarray, k: int) -> tuple[Tensor, Tensor]:
+        """From each episode's own stream: standard normal (n, k, *latent_shape), uniform (n, 1 + k) for its user."""
         noise = torch.empty(len(rows), k, *self.generator.latent_shape)
         draws = torch.empty(len(rows), 1 + k)
         for i, row in enumerate(rows):
             torch.randn(noise.shape[1:], generator=self._noise[row], out=noise[i])
             torch.rand(1 + k, generator=self._noise[row], out=draws[i])
-        device = self.latents.device
-        seeds = [self.seeds[row] for row in rows]
+        return noise.to(self.latents.device), draws.to(self.latents.device)
+
+    def _propose(self, rows: np.ndarray, scales: np.ndarray, conditioning: Conditioning, noise: Tensor) -> Tensor:
+        """Latents of the proposals (n, K, *latent_shape)."""
+        where, seeds = self._where(rows), [self.seeds[row] for row in rows]
         past = self._past_proposals[where], self._past_choices[where]
         history = SteeringHistory(rows, self.rounds[rows], seeds, conditioning, *past)
-        proposals = self.distribution.propose(
-            self.latents[where], torch.from_numpy(scales).to(device), noise.to(device), history
-        )
-        return proposals, draws.to(device)
+        return self.distribution.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
 
     def _picture(
         self, latents: Tensor, conditioning: Conditioning, place: str
     ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Generate and embed, a part at a time: embeddings by metric (B, D), and images uint8 if they are kept."""
-        if not torch.isfinite(latents).all():
-            raise FloatingPointError(f"latents that are not finite in {place}")
-        embeddings: dict[str, list[Tensor]] = {name: [] for name in self._metrics}
-        images: list[Tensor] = []
-        for start in range(0, len(latents), self.generator.max_batch):
-            part = slice(start, start + self.generator.max_batch)
-            batch = self.generator.generate(latents[part], {k: v[part] for k, v in conditioning.items()})
-            for name, metric in self._metrics.items():
-                embeddings[name].append(metric.embed(batch))
-            if self._keep_images:
-                images.append((batch * 255).round().to(torch.uint8).cpu())
-        joined = {name: torch.cat(parts) for name, parts in embeddings.items()}
-        if not all(bool(torch.isfinite(values).all()) for values in joined.values()):
-            raise FloatingPointError(f"embeddings that are not finite in {place}")
-        return joined, torch.cat(images) if images else None
+        """Embeddings by metric (B, D), and images uint8 if they are kept."""
+        return picture(self.generator, self._metrics, latents, conditioning, place, self._keep_images)
 
     def _move(
         self, where: Tensor, rows: np.ndarray, choices: Tensor, candidates: dict[str, Tensor], proposals: Tensor
@@ -245,7 +280,8 @@ class SteeringDynamics:
         for name, values in candidates.items():
             self._current[name][where] = values[n, choices]
         played = torch.from_numpy(self.rounds[rows]).to(where.device)
-        self._past_proposals[where, played], self._past_choices[where, played] = proposals, choices
+        self._past_proposals[where, played, : proposals.shape[1]] = proposals
+        self._past_choices[where, played] = choices
 
     def _show(self, rows: np.ndarray, choices: Tensor, images: Tensor | None) -> np.ndarray | None:
         if images is None:

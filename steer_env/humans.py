@@ -74,6 +74,16 @@ class HesitantHuman:
         return (choice + 1).masked_fill(best - similarities[:, 0] <= self.threshold, 0)
 
 
+class Writer:
+    """Goes on with the newest image whatever it looks like: the user of text steering, who has just asked for it."""
+
+    id = "writer"
+
+    def choose(self, similarities: Tensor, draws: Tensor) -> Tensor:
+        """See :class:`steer_env.types.Human`; neither similarities nor draws are used."""
+        return torch.full((len(similarities),), similarities.shape[1] - 1, device=similarities.device)
+
+
 HUMANS: Registry[Callable[..., Human]] = Registry(
     "human", {"greedy": GreedyHuman, "softmax": SoftmaxHuman, "hesitant": HesitantHuman}
 )

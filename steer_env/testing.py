@@ -1,4 +1,4 @@
-"""Is this part a good one? Checks for generators, metrics, users, steering distributions and policies of one's own.
+"""Is this part a good one? Checks for generators, metrics, users, prompters, steering distributions and policies.
 
 Each function raises an AssertionError that says what is wrong, and returns nothing. The project's own parts are held
 to the same checks in its tests.
@@ -6,13 +6,13 @@ to the same checks in its tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from steer_env.policies import Observation, Policy
-from steer_env.types import Generator, Human, Metric, SteeringDistribution, SteeringHistory
+from steer_env.types import Generator, Human, Metric, Prompter, SteeringDistribution, SteeringHistory, Task
 
 
 def check_generator(generator: Generator, prompts: tuple[str, ...] = ("", "a", "b"), tolerance: float = 1e-4) -> None:
@@ -109,3 +109,28 @@ def check_policy(make: Callable[[], Policy], rounds: int = 4, episodes: int = 16
     assert bool(((together >= 0) & (together <= 1)).all()), "mixture scales must lie in [0, 1]"
     apart = np.concatenate([scales(make(), slice(i, i + 1)) for i in range(episodes)], axis=1)
     assert np.array_equal(together, apart), "an episode's scales must not depend on the other episodes of a batch"
+
+
+def check_prompter(make: Callable[[], Prompter], tasks: Sequence[Task], rounds: int = 4) -> None:
+    """Prompts are strings that aren't empty, and depend on the episode's own seed, task and course alone.
+
+    Args:
+        make: gives a fresh prompter of the same kind each time.
+        tasks: a few that differ.
+        rounds: R.
+    """
+    similarities = np.random.default_rng(0).random((len(tasks), 1 + rounds))
+
+    def courses(prompter: Prompter, part: slice) -> list[list[str]]:
+        prompter.start(tasks[part], range(len(tasks))[part])
+        written = [[task.prompt] for task in tasks[part]]
+        for attempt in range(1, 1 + rounds):
+            for row, prompt in zip(written, prompter.write(written, similarities[part, :attempt]), strict=True):
+                row.append(prompt)
+        return written
+
+    together = courses(make(), slice(0, len(tasks)))
+    wrong = [prompt for row in together for prompt in row if not isinstance(prompt, str) or not prompt]
+    assert not wrong, f"prompts must be strings that aren't empty, not {wrong[0]!r}"
+    apart = [row for i in range(len(tasks)) for row in courses(make(), slice(i, i + 1))]
+    assert together == apart, "an episode's prompts must not depend on the other episodes of a batch"

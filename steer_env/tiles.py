@@ -6,10 +6,13 @@ factors; whatever it leaves out, the generator's noise decides, which is what gi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from steer_env.registry import Registry
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "white", "black")
@@ -44,8 +47,25 @@ CARDINALITIES = (
 )
 """Number of values of each factor; the last value of ``alternate`` and of ``border`` means that there is none."""
 
-NONE = len(COLOURS)
+NONE, UNNAMED = len(COLOURS), -1
 COUNT, SIZE, COLOUR, SHAPE, ROTATION, ALTERNATE, BACKGROUND, BORDER = range(len(FACTORS))
+_NAMES = {
+    COUNT: COUNTS,
+    SIZE: SIZES,
+    ROTATION: ROTATIONS,
+    COLOUR: COLOURS,
+    SHAPE: SHAPES,
+    ALTERNATE: COLOURS,
+    BACKGROUND: COLOURS,
+    BORDER: COLOURS,
+}
+"""Factor → names of its values, in the order in which a caption mentions the factors."""
+_PHRASES = {
+    ALTERNATE: ("alternating with {}", "plain"),
+    BACKGROUND: ("on a {} background", ""),
+    BORDER: ("with a {} border", "no border"),
+}
+"""Factor → how it is named after the first comma, and what is said where there is none."""
 _ROUND_SHAPES = (SHAPES.index("circle"), SHAPES.index("ring"))
 
 _SYNONYMS = {
@@ -87,6 +107,16 @@ _LOOKALIKES = {
     "white": "yellow",
     "black": "blue",
 }
+_MEANINGS = Registry(
+    "word for a tiling",
+    {
+        word: (factor, value)
+        for factor in (COUNT, SIZE, COLOUR, SHAPE, ROTATION)
+        for value, name in enumerate(_NAMES[factor])
+        for word in (name, *_SYNONYMS[name])
+    },
+)
+"""Word → factor and value; of the factors that have a colour, ``COLOUR``."""
 VOCABULARY = tuple(
     sorted(
         {word for words in (SHAPES, COLOURS, COUNTS, SIZES, ROTATIONS) for word in words}
@@ -132,10 +162,24 @@ class Wording:
     Args:
         synonym_rate: probability of replacing a word by another for the same thing, in [0, 1].
         mistake_rate: probability of naming a similar but wrong colour, in [0, 1].
+
+    Raises:
+        ValueError: a rate outside [0, 1].
     """
 
     synonym_rate: float = 0.0
     mistake_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, rate in vars(self).items():
+            if not 0 <= rate <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {rate}")
+
+    def name(self, factor: int, value: int, rng: np.random.Generator) -> str:
+        """A word for one factor's value; empty for no alternate or no border."""
+        if _NAMES[factor] is COLOURS:
+            return "" if value == NONE else self.colour(value, rng)
+        return self.word(_NAMES[factor][value], rng)
 
     def colour(self, value: int, rng: np.random.Generator) -> str:
         name = COLOURS[value]
@@ -160,29 +204,65 @@ def caption(factors: np.ndarray, named: Sequence[bool] | np.ndarray, wording: Wo
         wording: the writer's choice of words.
         rng: source of synonyms and mistakes.
     """
-    named = np.asarray(named, dtype=bool)
-    if not named.any():
+    return arrange({factor: wording.name(factor, factors[factor], rng) for factor in _NAMES if named[factor]})
+
+
+def arrange(words: Mapping[int, str]) -> str:
+    """A caption of the given words, by factor; an empty word says that there is no alternate or no border.
+
+    >>> arrange({SHAPE: "star", BORDER: "", BACKGROUND: "navy"})
+    'star, on a navy background, no border'
+    """
+    if not words:
         return ""
-    head = []
-    if named[COUNT]:
-        head.append(wording.word(COUNTS[factors[COUNT]], rng))
-    if named[SIZE]:
-        head.append(wording.word(SIZES[factors[SIZE]], rng))
-    if named[ROTATION]:
-        head.append(wording.word(ROTATIONS[factors[ROTATION]], rng))
-    if named[COLOUR]:
-        head.append(wording.colour(factors[COLOUR], rng))
-    head.append(wording.word(SHAPES[factors[SHAPE]], rng) if named[SHAPE] else "tiles")
-    parts = [" ".join(head)]
-    if named[ALTERNATE]:
-        alternate = factors[ALTERNATE]
-        parts.append("plain" if alternate == NONE else f"alternating with {wording.colour(alternate, rng)}")
-    if named[BACKGROUND]:
-        parts.append(f"on a {wording.colour(factors[BACKGROUND], rng)} background")
-    if named[BORDER]:
-        border = factors[BORDER]
-        parts.append("no border" if border == NONE else f"with a {wording.colour(border, rng)} border")
-    return ", ".join(parts)
+    head = [words[factor] for factor in _NAMES if factor in words and factor not in _PHRASES]
+    if SHAPE not in words:
+        head.append("tiles")
+    phrases = [
+        phrase.format(words[factor]) if words[factor] else absent
+        for factor, (phrase, absent) in _PHRASES.items()
+        if factor in words
+    ]
+    return ", ".join([" ".join(head), *phrases])
+
+
+def words_of(caption: str) -> dict[int, str]:
+    """The inverse of :func:`arrange`.
+
+    Raises:
+        ValueError: words or phrases that no caption of a tiling holds.
+
+    >>> words_of("one box, plain") == {COUNT: "one", SHAPE: "box", ALTERNATE: ""}
+    True
+    """
+    head, *phrases = caption.split(", ")
+    words = {_MEANINGS[word][0]: word for word in head.split() if word != "tiles"}
+    for phrase in phrases:
+        found = [
+            (factor, match[1] if match.lastindex else "")
+            for factor, (pattern, absent) in _PHRASES.items()
+            if (match := re.fullmatch(f"{pattern.format('(.+)')}|{absent or pattern}", phrase))
+        ]
+        if not found or (found[0][1] and _MEANINGS[found[0][1]][0] != COLOUR):
+            allowed = ", ".join(pattern.format("COLOUR") for pattern, _ in _PHRASES.values())
+            raise ValueError(f"{phrase!r} isn't part of a tiling's caption; there are: {allowed}, plain, no border")
+        words.update(found)
+    return words
+
+
+def parse(caption: str) -> np.ndarray:
+    """What a caption names, in whatever words: int64 (8,), ``UNNAMED`` where it leaves a factor open.
+
+    Raises:
+        ValueError: as for :func:`words_of`.
+
+    >>> FACTORS[COLOUR], COLOURS[parse("some crimson star")[COLOUR]]
+    ('colour', 'red')
+    """
+    factors = np.full(len(FACTORS), UNNAMED)
+    for factor, word in words_of(caption).items():
+        factors[factor] = _MEANINGS[word][1] if word else NONE
+    return factors
 
 
 def full_caption(factors: np.ndarray) -> str:

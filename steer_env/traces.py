@@ -27,11 +27,11 @@ class SteeringTrace:
         suite, task_index, goal_prompt, goal_seed, prompt, initial_seed: the task.
         episode_seed: of the noise behind the proposals.
         mechanism: steering distribution, or ``text``.
-        policy: name of the policy.
+        policy: name of the policy, or of the prompter.
         training_seed: seed of the policy's training; −1 for a policy that wasn't trained.
         human, generator, metric: ids of the parts.
         scales: (R,), mixture scale of each round; empty for text steering.
-        choices: (R,), 0 if the user stayed, k for proposal k.
+        choices: (R,), 0 if the user stayed, k for proposal k; empty for text steering.
         similarities: (1 + R,), similarity to the goal of the image held at each attempt, the initial one first.
         judged: by name of a further metric, (1 + R,), the same under it.
         prompts: (1 + R,), prompt of each attempt where the user rewrites it; empty for image steering.

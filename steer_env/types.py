@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -79,6 +79,24 @@ class Human(Protocol):
         """
 
 
+@runtime_checkable
+class Prompter(Protocol):
+    """A simulated user who writes prompts (paper, section 3)."""
+
+    name: str
+
+    def start(self, tasks: Sequence[Task], episode_seeds: Sequence[int]) -> None:
+        """Begin N episodes; whatever the user draws at random comes from these seeds."""
+
+    def write(self, prompts: Sequence[Sequence[str]], similarities: np.ndarray) -> list[str]:
+        """The next prompt of each episode.
+
+        Args:
+            prompts: N × t, each episode's so far, the task's first.
+            similarities: float (N, t), to the goal of the images that came of them.
+        """
+
+
 @dataclass(frozen=True)
 class SteeringHistory:
     """What was offered and chosen before, for mechanisms that learn within an episode.
@@ -121,24 +139,25 @@ class SteeringDistribution(Protocol):
 
 @dataclass(frozen=True)
 class RoundOutcome:
-    """What happened in one round to the n episodes that played it.
+    """What happened in one round, or attempt of text steering, to the n episodes that played it.
 
     Args:
         rows: int64 (n,), the episodes' places in the batch.
         rounds: int64 (n,), the round just played, from 1.
-        scales: float64 (n,), mixture scales.
-        similarities: float64 (n, 1 + K), to the goal: the current image before the choice, then the proposals.
+        similarities: float64 (n, 1 + K), to the goal: the current image before the choice, then the proposals, or
+            the image of the new prompt.
         choices: int64 (n,), 0 if the user stayed, k for proposal k.
         similarity: float64 (n,), of the image that the user goes on with.
+        scales: float64 (n,), mixture scales; None in text steering.
         judged: by name of each further metric, float64 (n,): that image's similarity under it.
         shown: uint8 (n, 1 + K, 3, H, W), the images in the order of ``similarities``; None unless images are kept.
     """
 
     rows: np.ndarray
     rounds: np.ndarray
-    scales: np.ndarray
     similarities: np.ndarray
     choices: np.ndarray
     similarity: np.ndarray
+    scales: np.ndarray | None = None
     judged: Mapping[str, np.ndarray] = field(default_factory=dict)
     shown: np.ndarray | None = None

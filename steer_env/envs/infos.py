@@ -23,12 +23,12 @@ def spread(rows: np.ndarray, values: dict[str, np.ndarray], n: int) -> dict[str,
 
 def of_round(outcome: RoundOutcome, initial: np.ndarray) -> dict[str, np.ndarray]:
     """What a round's info tells, each (n, …); ``initial`` is the similarity float (n,) of the first images."""
+    image_steering = {} if outcome.scales is None else {"choice": outcome.choices, "mixture_scale": outcome.scales}
     return {
         "similarity": outcome.similarity,
         "similarities": outcome.similarities,
-        "choice": outcome.choices,
-        "mixture_scale": outcome.scales,
         "improvement": outcome.similarity - initial,
+        **image_steering,
         **{f"similarity/{name}": values for name, values in outcome.judged.items()},
     }
 

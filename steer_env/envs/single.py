@@ -1,4 +1,4 @@
-"""One user steering: a Gymnasium environment, the batch of one of the vector environment."""
+"""One user steering: Gymnasium environments, each the batch of one of its vector environment."""
 
 from __future__ import annotations
 
@@ -10,11 +10,60 @@ from gymnasium.vector import AutoresetMode
 
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import infos
+from steer_env.envs.shell import SteeringVectorEnv
+from steer_env.envs.text import TextSteeringVectorEnv
 from steer_env.envs.vector import ImageSteeringVectorEnv
 from steer_env.types import Task
 
 
-class ImageSteeringEnv(gym.Env):
+class SteeringEnv(gym.Env):
+    """The batch of one of a vector environment; a subclass says of which, and is its card."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
+
+    batch: type[SteeringVectorEnv]
+    """The vector environment whose batch of one it is."""
+
+    def __init__(self, render_mode: str | None = None, **options: Any) -> None:
+        self._batch = self.batch(1, render_mode=render_mode, autoreset_mode=AutoresetMode.DISABLED, **options)
+        self.render_mode = render_mode
+        self.action_space = self._batch.single_action_space
+        self.observation_space = self._batch.single_observation_space
+
+    @property
+    def dynamics(self) -> SteeringDynamics:
+        """The dynamics under this environment, a batch of one."""
+        return self._batch.dynamics
+
+    @property
+    def task(self) -> Task | None:
+        """The task of the current episode; None before the first reset."""
+        return self.dynamics.tasks[0]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Start an episode; ``options`` may hold an int ``task_index`` and an int ``episode_seed``."""
+        super().reset(seed=seed)
+        self._batch.rngs = [self.np_random]
+        _, told = self._batch.reset(options={name: [value] for name, value in (options or {}).items()})
+        return self._observation(), infos.first(told)
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Play one round; see :meth:`SteeringVectorEnv.step` for the errors."""
+        _, rewards, terminated, truncated, told = self._batch.step([action])
+        return self._observation(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), infos.first(told)
+
+    def _observation(self) -> dict[str, Any]:
+        return {name: values[0] for name, values in self._batch.observe().items()}
+
+    def render(self) -> np.ndarray | None:
+        """The round as a picture, uint8 (H, W, 3); None without a render mode."""
+        frames = self._batch.render()
+        return None if frames is None else frames[0]
+
+
+class ImageSteeringEnv(SteeringEnv):
     """A user steers a generative model towards a goal image by choosing among proposals.
 
     ### Description
@@ -61,44 +110,52 @@ class ImageSteeringEnv(gym.Env):
     * v0: first version.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
+    batch = ImageSteeringVectorEnv
 
-    def __init__(self, render_mode: str | None = None, **options: Any) -> None:
-        self._batch = ImageSteeringVectorEnv(
-            1, render_mode=render_mode, autoreset_mode=AutoresetMode.DISABLED, **options
-        )
-        self.render_mode = render_mode
-        self.action_space = self._batch.single_action_space
-        self.observation_space = self._batch.single_observation_space
 
-    @property
-    def dynamics(self) -> SteeringDynamics:
-        """The dynamics under this environment, a batch of one."""
-        return self._batch.dynamics
+class TextSteeringEnv(SteeringEnv):
+    """A user steers a generative model towards a goal image by rewriting the prompt.
 
-    @property
-    def task(self) -> Task | None:
-        """The task of the current episode; None before the first reset."""
-        return self.dynamics.tasks[0]
+    ### Description
+    The user has a goal image in mind that the model can make, and starts from the image of a first prompt. In each
+    attempt the user writes a new prompt; the model makes its image from a fresh latent, and the user goes on from it
+    (paper, section 3). The agent is the user.
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Start an episode; ``options`` may hold an int ``task_index`` and an int ``episode_seed``."""
-        super().reset(seed=seed)
-        self._batch.rngs = [self.np_random]
-        _, told = self._batch.reset(options={name: [value] for name, value in (options or {}).items()})
-        return self._observation(), infos.first(told)
+    ### Action space
+    ``Text(max_length)``: the new prompt, in Latin, Greek or Cyrillic letters, digits and punctuation.
 
-    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Play one round; see :meth:`ImageSteeringVectorEnv.step` for the errors."""
-        _, rewards, terminated, truncated, told = self._batch.step(np.asarray(action)[None])
-        return self._observation(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), infos.first(told)
+    ### Observation space
+    ``Dict``: ``round``, rewritings so far, 0 to R. On request (``observe``): ``prompt``, that of the current image;
+    and of the current image ``image``, ``embedding`` and ``latent``, as in image steering. Nothing observed is
+    computed from the goal.
 
-    def _observation(self) -> dict[str, Any]:
-        return {name: values[0] for name, values in self._batch.observe().items()}
+    ### Rewards
+    The improvement, similarity(final, goal) − similarity(initial, goal), at the last attempt and 0 before; with
+    ``reward="increment"``, each attempt's share of it.
 
-    def render(self) -> np.ndarray | None:
-        """The round as a picture, uint8 (H, W, 3); None without a render mode."""
-        frames = self._batch.render()
-        return None if frames is None else frames[0]
+    ### Starting state
+    A task drawn from the suite, uniformly; ``reset(options={"task_index": i, "episode_seed": j})`` chooses it.
+
+    ### Episode end
+    Terminated after R rewritings, so after R + 1 attempts with the first; never truncated.
+
+    ### Arguments
+    ``suite``, ``generator``, ``metric``: names of parts; the last two may also be parts of your own, made for the
+    protocols of :mod:`steer_env.types`. ``rounds`` (4). ``max_length`` (1000): of a prompt, in characters; what the
+    generator's text encoder doesn't read of it has no effect. ``reward``, ``observe``: as above. ``judges``: names of
+    further metrics, reported in ``info`` as ``similarity/NAME``. ``generator_options``, ``metric_options``: passed to
+    the part's loader.
+
+    ### Info
+    After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity`` of
+    the new image, ``similarities`` (2) of the one before and of the new one, ``improvement`` so far.
+
+    ### Vectorised form
+    ``gymnasium.make_vec("steer_env/TextSteering-v0", num_envs=N)`` gives :class:`TextSteeringVectorEnv`; this
+    environment is its batch of one.
+
+    ### Version history
+    * v0: first version.
+    """
+
+    batch = TextSteeringVectorEnv

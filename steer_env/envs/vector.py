@@ -1,270 +1,81 @@
-"""Many users steering at once: a Gymnasium vector environment, a thin shell around the batched dynamics."""
+"""Many users steering at once by choosing among images: a Gymnasium vector environment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.utils import seeding
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 
 from steer_env.distributions import load_distribution
-from steer_env.dynamics import SteeringDynamics
-from steer_env.envs import infos
-from steer_env.generators import load_generator
+from steer_env.envs.shell import SteeringVectorEnv
 from steer_env.humans import load_human
 from steer_env.metrics import load_metric
 from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import Registry
-from steer_env.rendering import frame
-from steer_env.tasks import load_suite
 from steer_env.types import Generator, Human, Metric, RoundOutcome, SteeringDistribution
 
 ACTIONS = Registry("kind of action", {"bucket": "one of 10 mixture scales", "scale": "a mixture scale in [0, 1]"})
-REWARDS = Registry("reward", {"final": "the improvement, at the last round", "increment": "its part in each round"})
-OBSERVABLE = Registry("observation", {"image": "uint8", "embedding": "unit vector", "latent": "standard normal"})
-LATENT_BOUND = 10.0
-"""Observed latents are clipped here; a standard normal value lies beyond once in 10²² draws."""
 
 
-class ImageSteeringVectorEnv(VectorEnv):
-    """N users steering at once.
+class ImageSteeringVectorEnv(SteeringVectorEnv):
+    """N users steering at once by choosing among images.
 
-    The card of the environment is in :class:`ImageSteeringEnv`, whose arguments this class shares. All episodes of
-    a batch share one call of generator and metric a round.
+    The card of the environment is in :class:`steer_env.envs.ImageSteeringEnv`, whose arguments this class shares.
 
     Args:
         num_envs: N.
-        autoreset_mode: an ``AutoresetMode`` or its value; NEXT_STEP by default, as elsewhere in Gymnasium.
-
-    ``reset(options=...)`` takes ``task_index`` and ``episode_seed``, each int (N,), to play given tasks with given
-    noise, and ``reset_mask``, bool (N,), to start only some of the episodes.
+        human, distribution: names of parts, or parts.
+        proposals: K.
+        action: a name of ``ACTIONS``.
+        human_options, distribution_options: passed to the loaders.
+        **shared: see :class:`SteeringVectorEnv`.
     """
-
-    metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium's own convention)
-        "render_modes": ["rgb_array"],
-        "render_fps": 1,
-        "autoreset_mode": AutoresetMode.NEXT_STEP,
-    }
 
     def __init__(
         self,
         num_envs: int = 1,
-        suite: str = "tiles-train-v1",
-        generator: str | Generator = "tiles",
-        metric: str | Metric = "tile-perceptual",
         human: str | Human = "greedy",
         distribution: str | SteeringDistribution = "mixture",
-        rounds: int = 4,
         proposals: int = 2,
         action: str = "bucket",
-        reward: str = "final",
-        observe: Sequence[str] = (),
-        judges: Sequence[str] = (),
-        generator_options: dict[str, Any] | None = None,
-        metric_options: dict[str, Any] | None = None,
         human_options: dict[str, Any] | None = None,
         distribution_options: dict[str, Any] | None = None,
-        render_mode: str | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **shared: Any,
     ) -> None:
-        for table, name in ((ACTIONS, action), (REWARDS, reward), *((OBSERVABLE, part) for part in observe)):
-            table[name]
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"unknown render_mode {render_mode!r}; there are: None, rgb_array")
-        self.suite = load_suite(suite)
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.num_envs, self.render_mode = num_envs, render_mode
-        self._action, self._reward, self._observe = action, reward, tuple(observe)
-        if isinstance(generator, str):
-            generator = load_generator(generator, **(generator_options or {}))
-        if isinstance(metric, str):
-            metric = load_metric(metric, **(metric_options or {}))
-        if isinstance(human, str):
-            human = load_human(human, **(human_options or {}))
+        ACTIONS[action]
+        self._action, self._proposals = action, proposals
+        self._human = human if not isinstance(human, str) else load_human(human, **(human_options or {}))
+        self._distribution, self._distribution_options = distribution, dict(distribution_options or {})
+        super().__init__(num_envs, **shared)
+
+    @property
+    def mechanism(self) -> str:
+        """See :class:`SteeringVectorEnv`: the steering distribution."""
+        return self.dynamics.distribution.id
+
+    def _mechanism(self, generator: Generator, metric: Metric) -> dict[str, Any]:
+        distribution, options = self._distribution, self._distribution_options
         if isinstance(distribution, str):
-            chosen = dict(distribution_options or {})
-            compares = load_metric(chosen.pop("metric")) if "metric" in chosen else metric
-            distribution = load_distribution(distribution, generator, compares, **chosen)
-        self.dynamics = SteeringDynamics(
-            generator,
-            metric,
-            human,
-            num_envs,
-            rounds,
-            proposals,
-            distribution,
-            {name: load_metric(name) for name in judges},
-            keep_images=render_mode is not None or "image" in observe,
-        )
-        self.single_action_space: spaces.Space = (
-            spaces.Discrete(BUCKETS) if action == "bucket" else spaces.Box(0, 1, (1,), np.float32)
-        )
-        self.single_observation_space = self._build_observation_space()
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.rngs: list[np.random.Generator] = [np.random.default_rng() for _ in range(num_envs)]
-        self._over = np.zeros(num_envs, dtype=bool)
-        self.last_outcome: RoundOutcome | None = None
+            compares = load_metric(options.pop("metric")) if "metric" in options else metric
+            distribution = load_distribution(distribution, generator, compares, **options)
+        return {"human": self._human, "proposals": self._proposals, "distribution": distribution}
 
-    def _build_observation_space(self) -> spaces.Dict:
-        dynamics = self.dynamics
-        parts: dict[str, spaces.Space] = {
-            "round": spaces.Discrete(dynamics.num_rounds + 1),
-            "stayed": spaces.Discrete(2),
-        }
-        optional: dict[str, spaces.Space] = {
-            "image": spaces.Box(0, 255, dynamics.generator.image_shape, np.uint8),
-            "embedding": spaces.Box(-1, 1, (dynamics.metric.dimensions,), np.float32),
-            "latent": spaces.Box(-LATENT_BOUND, LATENT_BOUND, dynamics.generator.latent_shape, np.float32),
-        }
-        return spaces.Dict(parts | {name: optional[name] for name in self._observe})
+    def _action_space(self) -> spaces.Space:
+        return spaces.Discrete(BUCKETS) if self._action == "bucket" else spaces.Box(0, 1, (1,), np.float32)
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Start episodes; see the class for the options.
+    def _observation_space(self) -> spaces.Dict:
+        return spaces.Dict({"stayed": spaces.Discrete(2), **super()._observation_space()})
 
-        Raises:
-            ValueError: a mask, list of seeds or of tasks of the wrong size, or an unknown option.
-        """
-        options = dict(options or {})
-        rows = self._masked(options.pop("reset_mask", None))
-        seeds: Sequence[int | None]
-        if seed is None or isinstance(seed, (int, np.integer)):
-            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
-        else:
-            seeds = seed
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"{self.num_envs} environments need as many seeds, got {len(seeds)}")
-        for row in rows:
-            if seeds[row] is not None:
-                self.rngs[row], _ = seeding.np_random(seeds[row])
-        told = self._start(rows, options)
-        return self.observe(), told
-
-    def _masked(self, mask: Any) -> np.ndarray:
-        if mask is None:
-            return np.arange(self.num_envs)
-        mask = np.asarray(mask)
-        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
-            raise ValueError(f"reset_mask must be bool ({self.num_envs},) with at least one True, got {mask!r}")
-        return np.flatnonzero(mask)
-
-    def _start(self, rows: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:
-        """Begin the given rows' episodes; returns their infos."""
-        given = {name: options.pop(name, None) for name in ("task_index", "episode_seed")}
-        if options:
-            raise ValueError(f"unknown reset options {sorted(options)}; there are: {', '.join(given)}, reset_mask")
-        tasks, seeds = [], []
-        for row in rows:
-            # Both are drawn even where one is given, so that what is given doesn't shift later draws.
-            index, seed = (int(self.rngs[row].integers(n)) for n in (len(self.suite), 2**31 - 1))
-            tasks.append(self.suite[_entry(given, "task_index", row, self.num_envs, index)])
-            seeds.append(_entry(given, "episode_seed", row, self.num_envs, seed))
-        self.dynamics.reset(tasks, seeds, rows)
-        self._over[rows] = False
-        self.last_outcome = None
-        return infos.spread(rows, self._task_infos(rows, seeds), self.num_envs)
-
-    def _task_infos(self, rows: np.ndarray, seeds: list[int]) -> dict[str, np.ndarray]:
-        tasks = [self.dynamics.tasks[row] for row in rows]
-        return {
-            "task_index": np.array([task.index for task in tasks if task]),
-            "episode_seed": np.array(seeds),
-            "similarity": self.dynamics.similarity[rows],
-            **{f"similarity/{name}": values for name, values in self.dynamics.judged(rows).items()},
-        }
-
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Play one round of every episode.
-
-        Raises:
-            ValueError: a wrong number of actions, or an action out of range.
-            RuntimeError: before the first reset, or an episode that is over while autoreset is disabled.
-        """
-        restarting = self._over & (self.autoreset_mode == AutoresetMode.NEXT_STEP)
-        playing, starting = np.flatnonzero(~restarting), np.flatnonzero(restarting)
-        rewards, terminated = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=bool)
-        told: dict[str, Any] = {}
-        if len(playing):
-            before = self.dynamics.similarity[playing]
-            outcome = self.dynamics.step(self._decode(actions, playing), playing)
-            terminated[playing] = outcome.rounds == self.dynamics.num_rounds
-            rewards[playing] = self._rewards(outcome, before, terminated[playing])
-            found = infos.of_round(outcome, self.dynamics.initial_similarity[playing])
-            told = infos.spread(playing, found, self.num_envs)
-            self.last_outcome = outcome
-        if len(starting):
-            told = infos.merge(told, self._start(starting, {}), starting)
-        self._over = terminated.copy()
-        if terminated.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            told = self._restart(np.flatnonzero(terminated), told)
-        return self.observe(), rewards, terminated, np.zeros(self.num_envs, dtype=bool), told
-
-    def _restart(self, rows: np.ndarray, told: dict[str, Any]) -> dict[str, Any]:
-        """Autoreset in the same step: what ended goes into ``final_obs`` and ``final_info``."""
-        ended = self.observe()
-        final = np.full(self.num_envs, None, dtype=object)
-        for row in rows:
-            final[row] = {name: values[row] for name, values in ended.items()}
-        mask = np.zeros(self.num_envs, dtype=bool)
-        mask[rows] = True
-        final_info, going_on = infos.of_rows(told, mask), infos.of_rows(told, ~mask)
-        told = infos.merge(going_on, self._start(rows, {}), rows)
-        return told | {"final_obs": final, "_final_obs": mask, "final_info": final_info, "_final_info": mask.copy()}
-
-    def _decode(self, actions: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Mixture scales float64 (n,) of the given rows' actions; the other rows' actions are ignored."""
+    def _play(self, actions: Any, rows: np.ndarray) -> RoundOutcome:
         actions = np.asarray(actions)
         expected = self.action_space.shape
         if actions.shape != expected:
             raise ValueError(f"{self.num_envs} environments need actions of shape {expected}, got {actions.shape}")
         chosen = actions[rows]
-        return bucket_scales(chosen) if self._action == "bucket" else chosen[:, 0].astype(np.float64)
+        scales = bucket_scales(chosen) if self._action == "bucket" else chosen[:, 0].astype(np.float64)
+        return self.dynamics.step(scales, rows)
 
-    def _rewards(self, outcome: RoundOutcome, before: np.ndarray, terminated: np.ndarray) -> np.ndarray:
-        if self._reward == "increment":
-            return outcome.similarity - before
-        return np.where(terminated, outcome.similarity - self.dynamics.initial_similarity[outcome.rows], 0.0)
-
-    def observe(self) -> dict[str, np.ndarray]:
-        """The observation of every episode; nothing in it comes from the goal."""
-        dynamics = self.dynamics
-        observation = {"round": np.maximum(dynamics.rounds, 0), "stayed": dynamics.stayed.astype(np.int64)}
-        if "image" in self._observe:
-            observation["image"] = dynamics.images.copy()
-        if "embedding" in self._observe:
-            observation["embedding"] = dynamics.embeddings.clamp(-1, 1).cpu().numpy()
-        if "latent" in self._observe:
-            observation["latent"] = dynamics.latents.clamp(-LATENT_BOUND, LATENT_BOUND).cpu().numpy()
-        return observation
-
-    def render(self) -> tuple[np.ndarray, ...] | None:
-        """One frame an episode, uint8 (H, W, 3): goal, current image and proposals; None without a render mode."""
-        if self.render_mode is None:
-            return None
-        dynamics, frames = self.dynamics, []
-        outcome = self.last_outcome
-        for row in range(self.num_envs):
-            shown, choice = None, -1
-            if outcome is not None and outcome.shown is not None and row in outcome.rows:
-                place = int(np.flatnonzero(outcome.rows == row)[0])
-                shown, choice = outcome.shown[place], int(outcome.choices[place])
-            frames.append(frame(dynamics.goal_images[row], shown, dynamics.images[row], choice, dynamics.num_proposals))
-        return tuple(frames)
-
-
-def _entry(given: dict[str, Any], name: str, row: int, n: int, default: int) -> int:
-    values = given[name]
-    if values is None:
-        return default
-    if len(values) != n:
-        raise ValueError(f"{name} must have one entry for each of the {n} environments, got {len(values)}")
-    return int(values[row])
+    def observe(self) -> dict[str, Any]:
+        """The round, whether the user just stayed, and what was asked for."""
+        return {**super().observe(), "stayed": self.dynamics.stayed.astype(np.int64)}

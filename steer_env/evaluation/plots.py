@@ -67,7 +67,7 @@ def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray
 
 
 def scale_choices(frame: pd.DataFrame) -> Figure:
-    """Mixture scale of each round: mean over episodes, and the band from the 10th to the 90th percentile."""
+    """Mixture scale of each round of image steering: mean over episodes, and the 10th to 90th percentile."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
     for i, (policy, rows) in enumerate(frame.groupby("policy", sort=False)):
@@ -108,7 +108,9 @@ def training_curve(improvements: np.ndarray, window: int = 200) -> Figure:
 
 
 def strip(frames: Sequence[np.ndarray], title: str) -> Figure:
-    """An episode, one row a round: goal (blue frame), image held, proposals; the choice has a green frame.
+    """An episode, one row a round: goal (blue frame), image held, proposals or image of the new prompt.
+
+    What the user went on with has a green frame.
 
     Args:
         frames: R pictures, uint8 (H, W, 3), from :func:`steer_env.evaluation.rollout.replay`.

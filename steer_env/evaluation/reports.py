@@ -64,36 +64,31 @@ class Report:
                 figure.savefig(pictures / f"{name}{number}.png", dpi=110)
 
 
-def image_steering_report(
+def steering_report(
     traces: Sequence[SteeringTrace],
     baseline: str,
     threshold: float,
     learning: Sequence[Section] = (),
     strips: Sequence[Figure] = (),
 ) -> Report:
-    """The paper's Table 1, Figure 9 and what belongs to them, for image steering.
+    """The paper's Table 1, Figure 9 and what belongs to them, for image steering, text steering or both.
 
     Args:
-        traces: every policy on the same tasks.
-        baseline: the policy that the others are compared with.
+        traces: every policy and prompter on the same tasks.
+        baseline: the one that the others are compared with.
         threshold: similarity whose reaching is counted.
         learning: sections about how a policy was learned.
         strips: pictures of episodes.
     """
     frame = traces_to_frame(traces)
-    first, tasks = traces[0], frame["task_index"].nunique()
-    lead = (
-        f"{frame['policy'].nunique()} policies on {tasks} tasks of {first.suite}: {len(first.scales)} rounds, "
-        f"user {first.human}, generator {first.generator}, metric {first.metric}. "
-        "Every policy met the same goals, first images and noise. Standard errors in parentheses; their units are "
-        "tasks and, where a policy was trained several times, training seeds."
-    )
+    chosen = statistics.by_choosing(frame)
+    rounds = len(traces[0].similarities) - 1
     sections = [
         Section(
-            "Image steering (Table 1)",
+            f"{_kinds(frame, chosen)} (Table 1)",
             f"Change of similarity from first to last image, share of episodes that improved, and the same change "
             f"under metrics that no policy was trained on. Rounds: until similarity {threshold} is reached, "
-            f"{len(first.scales) + 1} where it isn't.",
+            f"{rounds + 1} where it isn't.",
             [_summary_table(frame, threshold)],
         ),
         Section(
@@ -107,14 +102,43 @@ def image_steering_report(
             "Means with one standard error.",
             figures=[plots.attempts_curve(statistics.attempts(frame))],
         ),
-        Section("How often the user stays", "Share of rounds in which no proposal was picked.", [_stay_table(frame)]),
-        Section("Mixture scales played", "Mean, and 10th to 90th percentile.", figures=[plots.scale_choices(frame)]),
+        *_choice_sections(chosen),
         *learning,
     ]
     if strips:
-        text = "Goal in blue on the left; then the image held and the proposals. The choice is framed in green."
+        text = "Goal in blue on the left; then the image held and the proposals, or the image of the new prompt. What "
+        text += "the user went on with is framed in green."
         sections.append(Section("Episodes", text, figures=list(strips)))
-    return Report("Image steering", lead, sections)
+    return Report(_kinds(frame, chosen), _lead(frame, chosen, rounds), sections)
+
+
+def _kinds(frame: pd.DataFrame, chosen: pd.DataFrame) -> str:
+    if chosen.empty:
+        return "Text steering"
+    return "Image steering" if len(chosen) == len(frame) else "Text and image steering"
+
+
+def _lead(frame: pd.DataFrame, chosen: pd.DataFrame, rounds: int) -> str:
+    first = frame.iloc[0]
+    users = "" if chosen.empty else f"user {', '.join(chosen['human'].unique())}, "
+    return (
+        f"{frame['policy'].nunique()} policies on {frame['task_index'].nunique()} tasks of {first['suite']}: "
+        f"{rounds} rounds, {users}generator {first['generator']}, metric {first['metric']}. "
+        "Every policy met the same goals, first images and noise. Standard errors in parentheses; their units are "
+        "tasks and, where a policy was trained several times, training seeds."
+    )
+
+
+def _choice_sections(chosen: pd.DataFrame) -> list[Section]:
+    """What only image steering has."""
+    if chosen.empty:
+        return []
+    stays = "Share of rounds in which no proposal was picked."
+    scales = plots.scale_choices(chosen)
+    return [
+        Section("How often the user stays", stays, [_stay_table(chosen)]),
+        Section("Mixture scales played", "Mean, and 10th to 90th percentile.", figures=[scales]),
+    ]
 
 
 def _summary_table(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:

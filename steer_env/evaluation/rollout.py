@@ -11,14 +11,26 @@ from gymnasium.vector import AutoresetMode
 from rich.progress import track
 
 from steer_env import __version__
-from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.policies import Policy
 from steer_env.traces import SteeringTrace
+from steer_env.types import Prompter
+
+_CHOOSERS_OPTIONS = ("human", "human_options", "distribution", "distribution_options", "proposals")
+"""Options of the environment that mean nothing to users who write prompts."""
+_SAME_SIMILARITY = 0.01
+"""Images of one latent and prompt, made on other machines or in other batches, are at least as alike as this."""
 
 
 def make_env(num_envs: int, **options: Any) -> ImageSteeringVectorEnv:
     """A vector environment as :func:`play` needs it: mixture scales as actions, no autoreset."""
     return ImageSteeringVectorEnv(num_envs, action="scale", autoreset_mode=AutoresetMode.DISABLED, **options)
+
+
+def make_text_env(num_envs: int, **options: Any) -> TextSteeringVectorEnv:
+    """A vector environment as :func:`play_text` needs it; what only image steering knows of the options is left out."""
+    known = {name: value for name, value in options.items() if name not in _CHOOSERS_OPTIONS}
+    return TextSteeringVectorEnv(num_envs, autoreset_mode=AutoresetMode.DISABLED, **known)
 
 
 def play(
@@ -43,14 +55,9 @@ def play(
     Returns:
         P × n traces, policy by policy.
     """
-    places, n = len(policies), len(task_index)
-    _, infos = env.reset(
-        options={"task_index": np.tile(task_index, places), "episode_seed": np.tile(episode_seeds, places)}
-    )
-    parts = [slice(i * n, (i + 1) * n) for i in range(places)]
+    parts, rounds = _begin(env, len(policies), task_index, episode_seeds)
     for policy in policies:
         policy.start(episode_seeds)
-    rounds = [infos]
     observation = env.observe()
     while not (observation["round"] >= env.dynamics.num_rounds).all():
         scales = [
@@ -59,7 +66,7 @@ def play(
         ]
         observation, *_, infos = env.step(np.concatenate(scales)[:, None])
         rounds.append(infos)
-    seeds = training_seeds or [-1] * places
+    seeds = training_seeds or [-1] * len(policies)
     return [
         trace
         for policy, seed, part in zip(policies, seeds, parts, strict=True)
@@ -67,8 +74,56 @@ def play(
     ]
 
 
+def play_text(
+    env: TextSteeringVectorEnv, prompters: Sequence[Prompter], task_index: Sequence[int], episode_seeds: Sequence[int]
+) -> list[SteeringTrace]:
+    """Play one batch of text steering: every prompter on every task, with common random numbers.
+
+    Args:
+        env: from :func:`make_text_env`, with as many places as prompters × tasks.
+        prompters: P of them.
+        task_index: n tasks of the environment's suite.
+        episode_seeds: n seeds of the episodes' latents and of the prompters' draws.
+
+    Returns:
+        P × n traces, prompter by prompter; goals and first images are those of image steering.
+    """
+    parts, rounds = _begin(env, len(prompters), task_index, episode_seeds)
+    for prompter in prompters:
+        prompter.start([env.suite[i] for i in task_index], episode_seeds)
+    written = [[prompt] for prompt in env.dynamics.prompts]
+    for _ in range(env.dynamics.num_rounds):
+        similarities = np.stack([infos["similarity"] for infos in rounds], axis=1)
+        for prompter, part in zip(prompters, parts, strict=True):
+            new = prompter.write(written[part], similarities[part])
+            for row, prompt in zip(written[part], new, strict=True):
+                row.append(prompt)
+        *_, infos = env.step([row[-1] for row in written])
+        rounds.append(infos)
+    return [
+        trace
+        for prompter, part in zip(prompters, parts, strict=True)
+        for trace in record(env, rounds, prompter.name, -1, part, written)
+    ]
+
+
+def _begin(
+    env: SteeringVectorEnv, players: int, task_index: Sequence[int], episode_seeds: Sequence[int]
+) -> tuple[list[slice], list[dict[str, Any]]]:
+    """Start every player's episodes: the places of each, and the infos so far."""
+    n = len(task_index)
+    given = {"task_index": np.tile(task_index, players), "episode_seed": np.tile(episode_seeds, players)}
+    _, infos = env.reset(options=given)
+    return [slice(i * n, (i + 1) * n) for i in range(players)], [infos]
+
+
 def record(
-    env: ImageSteeringVectorEnv, rounds: list[dict[str, Any]], policy: str, training_seed: int, part: slice
+    env: SteeringVectorEnv,
+    rounds: list[dict[str, Any]],
+    policy: str,
+    training_seed: int,
+    part: slice,
+    prompts: Sequence[Sequence[str]] | None = None,
 ) -> Iterator[SteeringTrace]:
     """Traces of episodes that have just ended.
 
@@ -78,6 +133,7 @@ def record(
         policy: name of the policy that played.
         training_seed: of its training.
         part: which places of the batch.
+        prompts: of every place and each of its attempts, in text steering.
     """
     dynamics = env.dynamics
     judges = [name.removeprefix("similarity/") for name in rounds[0] if name.startswith("similarity/")]
@@ -92,56 +148,73 @@ def record(
             prompt=task.prompt,
             initial_seed=task.initial_seed,
             episode_seed=int(rounds[0]["episode_seed"][row]),
-            mechanism=dynamics.distribution.id,
+            mechanism=env.mechanism,
             policy=policy,
             training_seed=training_seed,
             human=dynamics.human.id,
             generator=dynamics.generator.id,
             metric=dynamics.metric.id,
-            scales=[float(infos["mixture_scale"][row]) for infos in rounds[1:]],
-            choices=[int(infos["choice"][row]) for infos in rounds[1:]],
+            scales=[float(infos["mixture_scale"][row]) for infos in rounds[1:] if "mixture_scale" in infos],
+            choices=[int(infos["choice"][row]) for infos in rounds[1:] if "choice" in infos],
             similarities=[float(infos["similarity"][row]) for infos in rounds],
             judged={name: [float(infos[f"similarity/{name}"][row]) for infos in rounds] for name in judges},
-            prompts=[],
+            prompts=prompts[row] if prompts else [],
             versions=VERSIONS,
         )
 
 
 def evaluate(
-    policies: Sequence[Policy],
+    policies: Sequence[Policy | Prompter],
     tasks: int,
     tasks_per_batch: int = 16,
     training_seeds: Sequence[int] | None = None,
     first_task: int = 0,
     **options: Any,
 ) -> Iterator[list[SteeringTrace]]:
-    """Play every policy on the first tasks of a suite, batch by batch, behind a progress bar.
+    """Play policies of image steering and prompters on the first tasks of a suite, behind a progress bar.
 
-    An episode's noise comes from its task alone, so results of different runs are paired.
+    An episode's noise comes from its task alone, so results of different runs are paired. All start from the same
+    images.
 
     Args:
-        policies: any number.
+        policies: any number of either.
         tasks: how many tasks of the suite.
         tasks_per_batch: how many of them at a time; bounds the memory together with the generator's ``max_batch``.
-        training_seeds: one a policy, for the record.
+        training_seeds: one a policy, for the record; prompters have none.
         first_task: where to begin, to go on with an interrupted evaluation.
         **options: of the environment (suite, generator, metric, human, rounds, …).
 
     Yields:
-        The traces of each batch of tasks.
+        The traces of each batch of tasks, those of prompters last.
 
     Raises:
         ValueError: the suite has fewer tasks.
     """
-    env = make_env(len(policies) * min(tasks_per_batch, tasks), **options)
+    seeds = training_seeds or [-1] * len(policies)
+    prompters = [policy for policy in policies if isinstance(policy, Prompter)]
+    choosing = [(p, seed) for p, seed in zip(policies, seeds, strict=True) if not isinstance(p, Prompter)]
+
+    def environments(places: int) -> tuple[ImageSteeringVectorEnv, TextSteeringVectorEnv]:
+        sizes = [max(1, places * len(players)) for players in (choosing, prompters)]
+        return make_env(sizes[0], **options), make_text_env(sizes[1], **options)
+
+    places = min(tasks_per_batch, tasks)
+    env, text_env = environments(places)
     if tasks > len(env.suite):
         raise ValueError(f"suite {env.suite.name!r} has {len(env.suite)} tasks, {tasks} were asked for")
     starts = range(first_task, tasks, tasks_per_batch)
     for start in track(starts, f"{len(policies)} policies on {env.suite.name}", disable=len(starts) < 2):
         index = list(range(start, min(start + tasks_per_batch, tasks)))
-        if len(policies) * len(index) != env.num_envs:
-            env = make_env(len(policies) * len(index), **options)
-        yield play(env, policies, index, [evaluation_seed(i) for i in index], training_seeds)
+        if len(index) != places:
+            places = len(index)
+            env, text_env = environments(places)
+        noise = [evaluation_seed(i) for i in index]
+        traces = []
+        if choosing:
+            traces += play(env, [policy for policy, _ in choosing], index, noise, [seed for _, seed in choosing])
+        if prompters:
+            traces += play_text(text_env, prompters, index, noise)
+        yield traces
 
 
 def evaluation_seed(task_index: int) -> int:
@@ -153,18 +226,25 @@ def replay(trace: SteeringTrace, **options: Any) -> list[np.ndarray]:
     """Play an episode again from its trace and draw it.
 
     Returns:
-        One frame a round, uint8 (H, W, 3): the goal, the image held before the round, and the proposals.
+        One frame a round, uint8 (H, W, 3): the goal, the image held before the round, and the proposals, or the image
+        of the new prompt.
 
     Raises:
         RuntimeError: the parts now behave otherwise than when the trace was made.
     """
-    env = make_env(1, suite=trace.suite, rounds=len(trace.scales), render_mode="rgb_array", **options)
+    options = {"suite": trace.suite, "rounds": len(trace.similarities) - 1, "render_mode": "rgb_array", **options}
+    env: SteeringVectorEnv = make_text_env(1, **options) if trace.prompts else make_env(1, **options)
+    actions: list[Any] = [[prompt] for prompt in trace.prompts[1:]]
+    actions += [np.array([[scale]]) for scale in trace.scales]
     env.reset(options={"task_index": [trace.task_index], "episode_seed": [trace.episode_seed]})
     frames = []
-    for scale, choice in zip(trace.scales, trace.choices, strict=True):
-        *_, infos = env.step(np.array([[scale]]))
-        if infos["choice"][0] != choice:
-            raise RuntimeError(f"replaying task {trace.task_index} of {trace.suite}: the user chose otherwise")
+    for place, action in enumerate(actions):
+        *_, infos = env.step(action)
+        where = f"replaying task {trace.task_index} of {trace.suite}"
+        if trace.choices and infos["choice"][0] != trace.choices[place]:
+            raise RuntimeError(f"{where}: the user chose otherwise")
+        if abs(infos["similarity"][0] - trace.similarities[place + 1]) > _SAME_SIMILARITY:
+            raise RuntimeError(f"{where}: another image came of round {place + 1}")
         drawn = env.render()
         assert drawn is not None
         frames.append(drawn[0])

@@ -137,8 +137,17 @@ def paired_difference(frame: pd.DataFrame, policy: str, baseline: str, column: s
     return estimate(table(frame, policy, column) - table(frame, baseline, column).mean(axis=0))
 
 
+def by_choosing(frame: pd.DataFrame) -> pd.DataFrame:
+    """The episodes of image steering: those in which users chose among images of given mixture scales."""
+    return frame[frame["scales"].map(len) > 0]
+
+
 def stay_rates(frame: pd.DataFrame) -> pd.DataFrame:
-    """Share of rounds in which the user kept the current image: index policy, columns round 1 to R."""
+    """Share of rounds in which the user kept the current image: index policy, columns round 1 to R.
+
+    Args:
+        frame: episodes of image steering, see :func:`by_choosing`.
+    """
     stayed = np.array(frame["choices"].tolist()) == 0
     columns = {f"round {i + 1}": stayed[:, i] for i in range(stayed.shape[1])}
     return pd.DataFrame({"policy": frame["policy"].to_numpy(), **columns}).groupby("policy", sort=False).mean()

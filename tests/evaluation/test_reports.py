@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from steer_env.evaluation import plots, statistics
-from steer_env.evaluation.reports import Section, image_steering_report
+from steer_env.evaluation.reports import Section, steering_report
 from steer_env.traces import SteeringTrace, traces_to_frame
 from tests.steer_env.test_traces import TRACE
 
@@ -50,7 +50,7 @@ class _Page(HTMLParser):
 def test_the_page_needs_no_other_file_and_holds_the_tables_of_the_terminal(traces: list[SteeringTrace]) -> None:
     figure = plots.training_curve(np.linspace(0, 1, 50))
     learning = [Section("What was learned", "text", figures=[figure])]
-    report = image_steering_report(traces, "random bucket", 0.8, learning, strips=[figure])
+    report = steering_report(traces, "random bucket", 0.8, learning, strips=[figure])
     page = _Page(report.html())
     assert len(page.sources) >= 4
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
@@ -61,7 +61,7 @@ def test_the_page_needs_no_other_file_and_holds_the_tables_of_the_terminal(trace
 
 def test_saving_writes_page_tables_and_figures(traces: list[SteeringTrace], tmp_path: Path) -> None:
     figure = plots.training_curve(np.linspace(0, 1, 50))
-    report = image_steering_report(traces, "random bucket", 0.8, strips=[figure, figure])
+    report = steering_report(traces, "random bucket", 0.8, strips=[figure, figure])
     report.save(tmp_path / "new")
     assert (tmp_path / "new" / "report.html").read_text() == report.html()
     names = {path.name for path in (tmp_path / "new" / "figures").iterdir()}
@@ -70,7 +70,7 @@ def test_saving_writes_page_tables_and_figures(traces: list[SteeringTrace], tmp_
 
 def test_figures_are_the_tables_own_numbers(traces: list[SteeringTrace]) -> None:
     frame = traces_to_frame(traces)
-    report = image_steering_report(traces, "random bucket", 0.8)
+    report = steering_report(traces, "random bucket", 0.8)
     change = statistics.summary(frame, 0.8).loc["learned <b>", "change"]
     assert f"{change.mean:.4f} ({change.error:.4f})" in report.markdown()
     difference = statistics.paired_difference(frame, "learned <b>", "random bucket")
@@ -93,3 +93,44 @@ def test_the_training_curve_averages_windows() -> None:
     figure = plots.training_curve(np.repeat([0.0, 1.0], 500), window=100)
     (line,) = figure.axes[0].lines
     assert np.asarray(line.get_ydata()).tolist() == [0.0] * 5 + [1.0] * 5
+
+
+class TestTextSteering:
+    """Episodes without scales and choices."""
+
+    @staticmethod
+    def written(traces: list[SteeringTrace]) -> list[SteeringTrace]:
+        return [
+            replace(t, policy="text blind", mechanism="text", human="writer", scales=[], choices=[], prompts=["a"] * 5)
+            for t in traces[:12]
+        ]
+
+    def test_it_stands_beside_image_steering_but_neither_stays_nor_has_scales(
+        self, traces: list[SteeringTrace]
+    ) -> None:
+        report = steering_report([*self.written(traces), *traces], "text blind", 0.8)
+        text = report.markdown()
+        assert report.title == "Text and image steering"
+        assert "## Text and image steering (Table 1)" in text
+        assert text.count("| text blind |") == 1
+        assert "user greedy, generator" in text
+        assert "3 policies on 12 tasks of tiles-val-v1: 4 rounds" in text
+        stays, scales = report.sections[3:5]
+        assert stays.tables[0]["policy"].tolist() == ["random bucket", "learned <b>"]
+        assert [label.get_text() for label in scales.figures[0].axes[0].get_legend().get_texts()] == [
+            "random bucket",
+            "learned <b>",
+        ]
+        curves = report.sections[2].figures[0].axes[0].get_legend_handles_labels()[1]
+        assert curves[0] == "text blind"
+
+    def test_alone_it_has_no_section_about_choices(self, traces: list[SteeringTrace]) -> None:
+        written = self.written(traces)
+        other = [replace(trace, policy="text feedback") for trace in written]
+        report = steering_report([*written, *other], "text blind", 0.8)
+        assert report.title == "Text steering"
+        assert [section.title for section in report.sections] == [
+            "Text steering (Table 1)",
+            "Paired differences from “text blind”",
+            "Similarity at each attempt (Figure 9)",
+        ]

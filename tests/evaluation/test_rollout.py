@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steer_env.evaluation.rollout import evaluate, make_env, play, replay
+from steer_env.evaluation.rollout import evaluate, make_env, make_text_env, play, play_text, replay
 from steer_env.policies import RandomBucketPolicy, RandomScalePolicy, TablePolicy
+from steer_env.prompters import PROMPTERS, load_prompter
 from steer_env.traces import SteeringTrace
 from tests.conftest import CountingGenerator
 
@@ -81,3 +82,66 @@ def test_a_trace_that_the_parts_no_longer_reproduce_is_refused() -> None:
 def test_a_suite_with_fewer_tasks() -> None:
     with pytest.raises(ValueError, match="'tiles-val-v1' has 2000 tasks, 2001 were asked for"):
         next(evaluate([constant(0.6)], 2001, **OPTIONS))
+
+
+class TestText:
+    """Users who write prompts, beside those who choose images."""
+
+    def test_both_kinds_meet_the_same_goals_first_images_and_noise(self) -> None:
+        players = [load_prompter("blind"), constant(0.7), load_prompter("attribute")]
+        (traces,) = evaluate(
+            players, 4, tasks_per_batch=4, human="softmax", proposals=3, training_seeds=[-1, 5, -1], **OPTIONS
+        )
+        image, blind, attribute = traces[:4], traces[4:8], traces[8:]
+        assert {trace.policy for trace in image} == {"constant"}
+        for a, b, c in zip(image, blind, attribute, strict=True):
+            assert (a.goal_seed, a.initial_seed, a.episode_seed) == (b.goal_seed, b.initial_seed, b.episode_seed)
+            np.testing.assert_allclose([a.similarities[0], c.similarities[0]], b.similarities[0], atol=5e-5)
+            assert b.similarities[0] == c.similarities[0]
+            assert [(t.human, t.mechanism, t.training_seed) for t in (a, b)] == [
+                ("softmax-0.13", "mixture", 5),
+                ("writer", "text", -1),
+            ]
+
+    def test_a_trace_records_the_prompts_and_replays(self) -> None:
+        (traces,) = evaluate(
+            [load_prompter("attribute")], 2, tasks_per_batch=2, judges=["pixel-correlation"], **OPTIONS
+        )
+        trace = traces[1]
+        assert (trace.policy, trace.scales, trace.choices) == ("text attribute", [], [])
+        assert len(trace.prompts) == len(trace.similarities) == len(trace.judged["pixel-correlation"]) == 5
+        assert trace.prompts[0] == trace.prompt
+        frames = replay(trace)
+        assert len(frames) == 4
+        forged = replace(trace, similarities=[value - 0.2 for value in trace.similarities])
+        with pytest.raises(RuntimeError, match="replaying task 1 of tiles-val-v1: another image came of round 1"):
+            replay(forged)
+
+    @pytest.mark.parametrize("name", PROMPTERS)
+    def test_an_evaluation_can_be_cut_anywhere(self, name: str) -> None:
+        (whole,) = evaluate([load_prompter(name)], 3, tasks_per_batch=3, **OPTIONS)
+        parts = evaluate([load_prompter(name)], 3, tasks_per_batch=2, first_task=1, **OPTIONS)
+        close([trace for part in parts for trace in part], whole[1:])
+
+    def test_goal_and_first_image_are_made_once_for_all_prompters(self, counting_generator: CountingGenerator) -> None:
+        env = make_text_env(4, generator=counting_generator, rounds=1, **OPTIONS)
+        play_text(env, [load_prompter("blind"), load_prompter("attribute")], [0, 1], [5, 6])
+        assert len(counting_generator.latents) == 2 * 2 + 4
+
+    def test_prompters_see_what_came_of_their_own_prompts(self) -> None:
+        seen: list[tuple[list[list[str]], np.ndarray]] = []
+
+        class Spy:
+            name = "spy"
+
+            def start(self, tasks: Any, episode_seeds: Any) -> None:
+                self.tasks = tasks
+
+            def write(self, prompts: Any, similarities: np.ndarray) -> list[str]:
+                seen.append(([list(row) for row in prompts], similarities))
+                return [f"{task.prompt}, plain" for task in self.tasks]
+
+        (traces,) = evaluate([load_prompter("blind"), Spy()], 2, tasks_per_batch=2, rounds=2, **OPTIONS)
+        prompts, similarities = seen[-1]
+        assert prompts == [trace.prompts[:2] for trace in traces[2:]]
+        assert similarities.tolist() == [trace.similarities[:2] for trace in traces[2:]]

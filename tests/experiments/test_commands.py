@@ -99,6 +99,28 @@ def test_evaluation_leaves_a_report_and_goes_on_where_it_stopped(
     assert (tmp_path / "report.md").read_text() == markdown
 
 
+def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: Callable[..., None]) -> None:
+    players = f"policies=[{trained},random-session,text:blind,text:feedback,text:attribute]"
+    options = [f"folder={tmp_path / 'one'}", players, "baseline=text attribute", "tasks=4", "tasks_per_batch=3"]
+    command(evaluate.main, *options, "strips=1")
+    report = (tmp_path / "one" / "report.md").read_text()
+    for name in ("text attribute", "text blind", "text feedback", "random scale per session", "learned"):
+        assert f"| {name} | 4 |" in report
+    assert "## Paired differences from “text attribute”" in report
+    assert (tmp_path / "one" / "figures" / "episodes.png").stat().st_size > 0
+    (tmp_path / "one" / "result.json").unlink()
+    (tmp_path / "one" / "traces" / "00000003.parquet").unlink()
+    command(evaluate.main, *options, "strips=1")
+    assert (tmp_path / "one" / "report.md").read_text() == report
+    other = ["policies=[random-session]", "baseline=random scale per session", "env.distribution=antithetic"]
+    command(evaluate.main, f"folder={tmp_path / 'two'}", *other, "tasks=4", "strips=0")
+    both = f"evaluations=[{tmp_path / 'one'},{tmp_path / 'two'}]"
+    command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline=text attribute")
+    compared = (tmp_path / "both" / "report.md").read_text()
+    assert "| random scale per session, antithetic | 4 |" in compared
+    assert "| text blind | 4 |" in compared
+
+
 def test_evaluations_of_different_mechanisms_are_compared_task_by_task(
     tmp_path: Path, command: Callable[..., None]
 ) -> None:
@@ -118,6 +140,7 @@ def test_evaluations_of_different_mechanisms_are_compared_task_by_task(
     ("override", "message"),
     [
         ("env.suite=tiles-test-v9", "unknown suite 'tiles-test-v9'"),
+        ("policies=[text:atribute]", "unknown prompter 'atribute'; did you mean 'attribute'"),
         ("policies=[random-bucket,no/such/run]", "holds no policy: train one there first"),
         ("baseline=published", "the baseline 'published' isn't among the policies evaluated: random bucket"),
         ("tasks=1", "tasks must be 2 to 2000, the size of tiles-test-v1, got 1"),

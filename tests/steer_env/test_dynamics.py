@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from steer_env.dynamics import SteeringDynamics
-from steer_env.humans import GreedyHuman
+from steer_env.humans import GreedyHuman, Writer
 from steer_env.tasks import load_suite
+from steer_env.tiles import COUNTS
 from steer_env.types import Conditioning, Generator, Metric
 from tests.conftest import CountingGenerator, CountingMetric
 
@@ -223,3 +224,101 @@ def test_conditioning_rows_follow_their_episodes(generator: Generator, metric: M
     played.step(np.full(3, 0.5))
     expected = generator.encode([task.prompt for task in TASKS[:3] for _ in range(2)])["prompt_embeds"]
     assert torch.equal(prompts[-1]["prompt_embeds"], expected)
+
+
+PROMPTS = [
+    [f"{size} {colour} star" for colour in ("red", "blue", "pink", "white", "green")] for size in (*COUNTS, "large")
+]
+
+
+class TestRewrite:
+    """Text steering on the same dynamics."""
+
+    @staticmethod
+    def writers(generator: Generator, metric: Metric, n: int, **options: object) -> SteeringDynamics:
+        return SteeringDynamics(generator, metric, Writer(), n, proposals=1, **options)  # type: ignore[arg-type]
+
+    def test_the_image_of_the_new_prompt_replaces_the_current_one(self, generator: Generator, metric: Metric) -> None:
+        played = self.writers(generator, metric, 5, keep_images=True)
+        played.reset(TASKS, range(5))
+        assert played.prompts == [task.prompt for task in TASKS]
+        goals = metric.embed(torch.from_numpy(played.goal_images).float() / 255)
+        for place, prompts in enumerate(PROMPTS):
+            before, images = played.similarity.copy(), played.images.copy()
+            outcome = played.rewrite(prompts)
+            assert outcome.rounds.tolist() == [place + 1] * 5
+            assert outcome.similarities.shape == (5, 2)
+            assert np.array_equal(outcome.similarities[:, 0], before)
+            assert np.array_equal(outcome.similarities[:, 1], played.similarity)
+            assert outcome.scales is None
+            assert played.prompts == prompts
+            assert outcome.shown is not None
+            assert np.array_equal(outcome.shown[:, 0], images)
+            # Independent of the dynamics: the image is the generator's, for this prompt and the latent held now.
+            made = generator.generate(played.latents, generator.encode(prompts))
+            np.testing.assert_allclose(made.numpy(), played.images / 255, atol=0.01)
+            np.testing.assert_allclose((metric.embed(made) * goals).sum(1).numpy(), outcome.similarity, atol=0.02)
+        with pytest.raises(RuntimeError, match="over after 4 rounds"):
+            played.rewrite(prompts)
+
+    @pytest.mark.parametrize("max_batch", [2, 64])
+    def test_an_episode_does_not_depend_on_its_batch(
+        self, generator: Generator, metric: Metric, max_batch: int
+    ) -> None:
+        together = self.writers(CountingGenerator(generator, max_batch), metric, 5)
+        together.reset(TASKS, range(5))
+        found = np.stack([together.rewrite(prompts).similarity for prompts in PROMPTS])
+        for row in range(5):
+            alone = self.writers(generator, metric, 1)
+            alone.reset(TASKS[row : row + 1], [row])
+            expected = [alone.rewrite([prompts[row]]).similarity[0] for prompts in PROMPTS]
+            np.testing.assert_allclose(found[:, row], expected, atol=2e-5)
+            assert torch.equal(together.latents[row], alone.latents[0])
+
+    def test_no_image_is_made_twice_and_every_latent_is_fresh(
+        self, counting_generator: CountingGenerator, counting_metric: CountingMetric
+    ) -> None:
+        played = self.writers(counting_generator, counting_metric, 5)
+        played.reset(TASKS, range(5))
+        for _ in PROMPTS:
+            played.rewrite(PROMPTS[0])
+        assert counting_metric.images == len(counting_generator.latents) == 5 * (2 + 4)
+        assert len(torch.stack(counting_generator.latents).unique(dim=0)) == 5 * (2 + 4)
+
+    def test_judges_measure_the_new_image(self, generator: Generator, metric: Metric) -> None:
+        played = self.writers(generator, metric, 2, judges={"again": metric})
+        played.reset(TASKS[:2], [0, 1])
+        outcome = played.rewrite(PROMPTS[0][:2])
+        np.testing.assert_allclose(outcome.judged["again"], outcome.similarity, atol=1e-7)
+
+    def test_where_the_user_stays_prompt_and_image_stay_too(self, generator: Generator, metric: Metric) -> None:
+        """A user who goes back to the better image goes on from its prompt: the next proposals are made for it."""
+        played = dynamics(generator, metric, 5)
+        played.reset(TASKS, range(5))
+        outcome = played.rewrite(PROMPTS[0])
+        expected = [new if c else task.prompt for new, c, task in zip(PROMPTS[0], outcome.choices, TASKS, strict=True)]
+        assert played.prompts == expected
+        prompts: list[Conditioning] = []
+
+        class Spy(CountingGenerator):
+            def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+                prompts.append(conditioning)
+                return super().generate(latents, conditioning)
+
+        played.generator = Spy(generator)
+        played.step(SCALES[0])
+        offered = generator.encode([prompt for prompt in expected for _ in range(2)])
+        assert torch.equal(prompts[0]["prompt_embeds"], offered["prompt_embeds"])
+
+    def test_errors_cost_no_image(self, counting_generator: CountingGenerator, metric: Metric) -> None:
+        played = self.writers(counting_generator, metric, 2)
+        with pytest.raises(RuntimeError, match="call reset before"):
+            played.rewrite(["a", "b"])
+        played.reset(TASKS[:2], [0, 1])
+        made = len(counting_generator.latents)
+        with pytest.raises(ValueError, match="2 episodes need 2 prompts"):
+            played.rewrite(["red stars"])
+        with pytest.raises(ValueError, match="prompts are strings, got 3"):
+            played.rewrite(["red stars", 3])  # type: ignore[list-item]
+        assert len(counting_generator.latents) == made
+        assert played.rounds.tolist() == [0, 0]

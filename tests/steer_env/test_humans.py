@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import special, stats
 
-from steer_env.humans import HUMANS, GreedyHuman, HesitantHuman, SoftmaxHuman, load_human
+from steer_env.humans import HUMANS, GreedyHuman, HesitantHuman, SoftmaxHuman, Writer, load_human
 from steer_env.testing import check_human
 
 
@@ -46,3 +46,8 @@ def test_errors() -> None:
         load_human("hesitant", threshold=-1)
     with pytest.raises(ValueError, match="unknown human 'greed'; did you mean 'greedy'"):
         load_human("greed")
+
+
+def test_who_writes_prompts_goes_on_with_the_newest_image() -> None:
+    check_human(Writer(), proposals=1)
+    assert Writer().choose(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.rand(2, 2)).tolist() == [1, 1]

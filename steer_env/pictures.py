@@ -1,0 +1,51 @@
+"""From latents to embeddings: the only place where the dynamics makes images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from steer_env.types import Conditioning, Generator, Metric
+
+
+def picture(
+    generator: Generator,
+    metrics: Mapping[str, Metric],
+    latents: Tensor,
+    conditioning: Conditioning,
+    place: str,
+    keep_images: bool = False,
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Generate and embed, at most ``generator.max_batch`` images at a time.
+
+    Args:
+        generator: makes the images.
+        metrics: embed them, by name.
+        latents: float (B, *latent_shape).
+        conditioning: B rows.
+        place: where in an episode, for errors.
+        keep_images: return the images too.
+
+    Returns:
+        By name of each metric, unit vectors (B, D); and the images uint8 (B, 3, H, W) in main memory, or None.
+
+    Raises:
+        FloatingPointError: latents or embeddings that aren't finite, with the place.
+    """
+    if not torch.isfinite(latents).all():
+        raise FloatingPointError(f"latents that are not finite in {place}")
+    embeddings: dict[str, list[Tensor]] = {name: [] for name in metrics}
+    images: list[Tensor] = []
+    for start in range(0, len(latents), generator.max_batch):
+        part = slice(start, start + generator.max_batch)
+        batch = generator.generate(latents[part], {k: v[part] for k, v in conditioning.items()})
+        for name, metric in metrics.items():
+            embeddings[name].append(metric.embed(batch))
+        if keep_images:
+            images.append((batch * 255).round().to(torch.uint8).cpu())
+    joined = {name: torch.cat(parts) for name, parts in embeddings.items()}
+    if not all(bool(torch.isfinite(values).all()) for values in joined.values()):
+        raise FloatingPointError(f"embeddings that are not finite in {place}")
+    return joined, torch.cat(images) if images else None

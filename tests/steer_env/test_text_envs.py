@@ -1,0 +1,165 @@
+"""Text steering as a Gymnasium environment; what it shares with image steering is tested there."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from steer_env.envs import TextSteeringEnv, TextSteeringVectorEnv
+from steer_env.envs.text import CHARACTERS
+from steer_env.tasks import load_suite
+from tests.conftest import CountingGenerator
+from tests.steer_env.test_envs import masked, same
+
+ID = "steer_env/TextSteering-v0"
+EVERYTHING: dict[str, Any] = {"observe": ("prompt", "image", "embedding", "latent"), "judges": ("pixel-correlation",)}
+PROMPTS = ["nine red stars", "one small blue ring, on a white background", "tiles", "pink box, no border"]
+
+
+@pytest.mark.parametrize("options", [{}, {**EVERYTHING, "reward": "increment"}])
+def test_check_env_passes_without_a_warning(options: dict[str, Any]) -> None:
+    env = gym.make(ID, render_mode="rgb_array", max_length=200, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+
+
+def test_specs_are_json_and_can_be_made_again() -> None:
+    spec = gym.make(ID, rounds=3, max_length=77).spec
+    assert spec is not None
+    again = gym.make(gym.envs.registration.EnvSpec.from_json(spec.to_json()))
+    assert again.unwrapped.dynamics.num_rounds == 3
+    assert again.action_space.max_length == 77
+
+
+def transitions(env: VectorEnv, steps: int) -> Iterator[Any]:
+    yield env.reset(seed=11)
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        yield env.step(tuple(PROMPTS[i] for i in rng.integers(0, len(PROMPTS), 3)))
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+def test_a_batch_equals_gymnasiums_own_vector_of_single_environments(mode: AutoresetMode) -> None:
+    ours = gym.make_vec(ID, num_envs=3, autoreset_mode=mode, **EVERYTHING)
+    options = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
+    theirs = gym.make_vec(ID, num_envs=3, **options, **EVERYTHING)
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+    for left, right in zip(transitions(ours, 10), transitions(theirs, 10), strict=True):
+        *ours_returned, our_infos = left
+        *they_returned, their_infos = right
+        for a, b in zip(ours_returned, they_returned, strict=True):
+            same(a, b)
+        same(masked(our_infos), masked(their_infos))
+
+
+def test_an_episode_has_five_attempts_and_improves_by_what_its_last_image_gained() -> None:
+    env = TextSteeringEnv(**EVERYTHING)
+    observation, told = env.reset(seed=3)
+    assert env.task is not None
+    assert observation["prompt"] == env.task.prompt
+    similarities, rewards = [told["similarity"]], []
+    for place, prompt in enumerate(PROMPTS):
+        observation, reward, terminated, truncated, told = env.step(prompt)
+        assert observation in env.observation_space
+        assert (int(observation["round"]), observation["prompt"]) == (place + 1, prompt)
+        assert (terminated, truncated) == (place == 3, False)
+        assert told["similarities"].tolist() == [similarities[-1], told["similarity"]]
+        assert not {"choice", "mixture_scale"} & told.keys()
+        similarities.append(told["similarity"])
+        rewards.append(reward)
+    assert len(similarities) == 5
+    assert rewards == [0, 0, 0, pytest.approx(similarities[-1] - similarities[0])]
+
+
+def test_first_images_are_those_of_image_steering() -> None:
+    options: dict[str, Any] = {"options": {"task_index": 4, "episode_seed": 9}}
+    found = [gym.make(name).reset(**options)[1] for name in (ID, "steer_env/ImageSteering-v0")]
+    same(*found)
+
+
+def test_observations_cannot_depend_on_the_goal() -> None:
+    seen, similarities = [], []
+    for goal in (0, 1):
+        env = TextSteeringEnv(suite="tiles-val-v1", **EVERYTHING)
+        mine, other = load_suite("tiles-val-v1")[:2]
+        env.reset(seed=0)
+        env.dynamics.reset([mine if goal == 0 else type(mine)(**{**vars(mine), "goal_prompt": other.goal_prompt})], [5])
+        steps = [env.step(prompt) for prompt in PROMPTS]
+        seen.append([step[0] for step in steps])
+        similarities.append([step[4]["similarity"] for step in steps])
+    for left, right in zip(*seen, strict=True):
+        same(left, right)
+    assert similarities[0] != similarities[1]
+
+
+def test_next_step_autoreset_generates_nothing_for_the_ignored_prompt(counting_generator: CountingGenerator) -> None:
+    env = TextSteeringVectorEnv(2, generator=counting_generator, rounds=1)
+    env.reset(seed=0)
+    env.step(("tiles", "stars"))
+    made = len(counting_generator.latents)
+    _, rewards, terminated, _, _ = env.step(("", ""))
+    assert len(counting_generator.latents) == made + 4
+    assert rewards.tolist() == [0, 0]
+    assert not terminated.any()
+
+
+def test_frames_show_goal_image_before_and_new_image() -> None:
+    env = TextSteeringEnv(render_mode="rgb_array")
+    env.reset(seed=1)
+    frames = [env.render()]
+    for prompt in PROMPTS:
+        env.step(prompt)
+        frames.append(env.render())
+    assert len({frame.shape for frame in frames}) == 1
+    assert all((frame == (20, 150, 60)).all(axis=2).any() for frame in frames[1:]), "the new image is marked"
+
+
+def test_what_people_type_is_in_the_action_space() -> None:
+    space = TextSteeringEnv().action_space
+    assert "Öl auf Leinwand – “naïve”, 35 mm; f/1.8 (très détaillé…), 50% grey & #1!" in space
+    assert "красная плитка" in space
+    assert len(set(CHARACTERS)) == len(CHARACTERS)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("", "a prompt must not be empty"),
+        ("x" * 201, "a prompt has 201 characters, max_length allows 200: 'xxx"),
+        ("a\x00b", r"prompt 'a\\x00b' holds '\\x00'; allowed are"),
+        (3, "prompts are strings, got 3"),
+        (None, "prompts are strings, got None"),
+    ],
+)
+def test_bad_prompts_cost_nothing(prompt: Any, message: str, counting_generator: CountingGenerator) -> None:
+    env = TextSteeringEnv(generator=counting_generator, max_length=200)
+    env.reset(seed=0)
+    made = len(counting_generator.latents)
+    with pytest.raises(ValueError, match=message):
+        env.step(prompt)
+    assert len(counting_generator.latents) == made
+    assert env.step("tiles")[0]["round"] == 1
+
+
+def test_other_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="max_length must be at least 1, got 0"):
+        TextSteeringEnv(max_length=0)
+    with pytest.raises(ValueError, match=r"unknown observation 'stayed'; .*There are: prompt, image"):
+        TextSteeringEnv(observe=("stayed",))
+    env = TextSteeringVectorEnv(3)
+    with pytest.raises(RuntimeError, match="call reset before"):
+        env.step(("a", "b", "c"))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="3 environments need as many prompts, got 2"):
+        env.step(("a", "b"))
+    with pytest.raises(ValueError, match="3 environments need as many prompts, got 'abc'"):
+        env.step("abc")
+    with pytest.raises(ValueError, match="characters, max_length allows 3"):
+        TextSteeringEnv(max_length=3).reset()
