@@ -103,7 +103,7 @@ and no other model was used. Captions name a random subset of a tiling's eight f
 1. Autoencoder (`AutoencoderTiny`, four pixels to a latent cell): {_budget(config.autoencoder.budget)}, L1, L2 and
    edge loss. Reconstruction of fresh tilings: {figures["autoencoder_psnr_db"]:.1f} dB.
 2. Teacher (text encoder and UNet, velocity prediction, zero terminal signal): {_budget(config.denoiser.budget)} on
-   {config.denoiser.images:,} tilings.
+   {config.denoiser.images:,} tilings, every shape where it belongs (`denoiser.nuisance`).
 3. Student: progressive distillation of the teacher, guided at {student.guidance_scale}, to
    {" and then ".join(map(str, student.halvings))} unguided steps, {_budget(student.budget)} each.
 
@@ -111,7 +111,8 @@ Speed where this card was written ({torch.get_num_threads()} threads of a CPU, f
 
 ## Limits
 
-Nine small stars or triangles come out soft. Words outside the vocabulary of `steer_env/tiles.py` are ignored.
+Colours, number, size, alternation and border follow the caption; shapes don't reliably: look at the samples before
+you trust the word. Words outside the vocabulary of `steer_env/tiles.py` count as unknown.
 
 ## Captions of the samples
 

@@ -32,9 +32,9 @@ class DenoiserConfig:
 
     widths: tuple[int, int] = (64, 128)
     text_width: int = 128
-    images: int = 65_536
+    images: int = 40_960
     nuisance: Nuisance = field(default_factory=lambda: Nuisance(shift=0.0, angle=0.0, radius=0.0, colour=0.03))
-    budget: Budget = field(default_factory=lambda: Budget(steps=3600, ema_decay=0.998))
+    budget: Budget = field(default_factory=lambda: Budget(steps=2600, ema_decay=0.998))
 
 
 class Denoiser(nn.Module):
@@ -63,6 +63,11 @@ def build_denoiser(config: DenoiserConfig, latent_channels: int, latent_size: in
         cross_attention_dim=config.text_width,
         attention_head_dim=4,
         norm_num_groups=16,
+        # Besides cross-attention, the pooled caption scales and shifts every layer: what shape to draw concerns the
+        # whole picture, also at the resolution that doesn't attend.
+        addition_embed_type="text",
+        addition_embed_type_num_heads=8,
+        resnet_time_scale_shift="scale_shift",
     )
     return Denoiser(build_text_encoder(config.text_width), unet)
 

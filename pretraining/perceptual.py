@@ -50,7 +50,7 @@ class PerceptualConfig:
     least_gap: float = 0.2
     generated_share: float = 0.5
     generated_images: int = 12_288
-    budget: Budget = field(default_factory=lambda: Budget(steps=3000, batch_size=96, ema_decay=0.998))
+    budget: Budget = field(default_factory=lambda: Budget(steps=2500, batch_size=96, ema_decay=0.998))
 
 
 @dataclass
