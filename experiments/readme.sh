@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The commands behind the figures in README.md, in order: about 40 minutes on 2 cores. What is finished isn't run again.
+# The commands behind the figures in README.md, in order: about half an hour on 2 cores. What is finished isn't run again.
 set -euo pipefail
 python=${PYTHON:-.venv/bin/python}
 out=${OUT:-outputs/readme}
@@ -12,16 +12,18 @@ run() {  # NAME EXPERIMENT [OVERRIDE ...]
 run search evaluate env.suite=tiles-val-v1 tasks=400 strips=0 baseline='constant 1.0' \
   'policies=[constant:0.5,constant:0.7,constant:0.8,constant:0.9,constant:1.0,schedule:1.0-0.8-0.6-0.4,schedule:1.0-0.9-0.8-0.7,schedule:1.0-1.0-0.8-0.6,schedule:1.0-0.9-0.7-0.5,schedule:0.9-0.7-0.5-0.3]'
 
-# Three trainings; then every policy, and users who write prompts instead, on the same test tasks.
-for seed in 0 1 2; do
-  run "learned-$seed" train seed=$seed episodes=6000
+# Two trainings; then all policies, and users who write prompts instead, on the same test tasks.
+for seed in 0 1; do
+  run "learned-$seed" train seed=$seed episodes=5000 threads=1
 done
-run table evaluate tasks=1000 'baseline=random bucket' \
-  "policies=[random-bucket,random-session,$CONSTANTS,$SCHEDULES,published,text:attribute,text:blind,text:feedback,$out/learned-0,$out/learned-1,$out/learned-2]"
+run table evaluate tasks=1000 \
+  "policies=[random-bucket,random-session,constant:0.7,schedule:1.0-0.8-0.6-0.4,published,text:attribute,text:blind,text:feedback,$out/learned-0,$out/learned-1]"
 
-# The Bayesian mechanism, for the greedy user and for a noisy one.
+# The Bayesian mechanism beside the mixture, for a user who chooses greedily.
 for distribution in mixture bayesian; do
-  run "greedy-$distribution" evaluate tasks=500 strips=2 env.distribution=$distribution "${best[@]}"
-  run "softmax-$distribution" evaluate tasks=500 strips=2 env.distribution=$distribution "${best[@]}" \
-    env.human=softmax +env.human_options.temperature=0.05
+  run "$distribution" evaluate tasks=300 strips=2 env.distribution=$distribution \
+    'policies=[schedule:1.0-0.8-0.6-0.4]' baseline='schedule 1.0 0.8 0.6 0.4'
 done
+run mechanisms compare "evaluations=[$out/mixture,$out/bayesian]" baseline='schedule 1.0 0.8 0.6 0.4\, mixture'
+
+"$python" -m experiments.bench

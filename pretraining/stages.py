@@ -95,9 +95,7 @@ def _denoisers(config: PretrainConfig, vae: AutoencoderTiny, work: Path) -> Deno
     if (work / "student" / "unet").is_dir():
         return load_denoiser(work / "student", config.device)
     rng = np.random.default_rng([config.seed, 4])
-    data = TileLatents.encode(
-        vae, config.denoiser.images, config.autoencoder.image_size, config.denoiser.nuisance, rng
-    )
+    data = TileLatents.encode(vae, config.denoiser.images, config.autoencoder.image_size, config.denoiser.nuisance, rng)
     if not (work / "teacher" / "unet").is_dir():
         save_denoiser(train_denoiser(config.denoiser, data, config.seed, config.device), work / "teacher")
     teacher = load_denoiser(work / "teacher", config.device)

@@ -8,7 +8,7 @@ from steer_env.policies import TablePolicy
 
 
 def test_built_in_policies_by_name() -> None:
-    specs = ["random-bucket", "random-session", "constant:0.9", "schedule:1.0-0.8-0.6-0.4", "published"]
+    specs = ["random-bucket", "random-session", "constant:0.9", "schedule:1.0-0.8-0.6-0.4", "published", "text:blind"]
     policies = resolve_policies(specs)
     assert [policy.name for policy in policies] == [
         "random bucket",
@@ -16,6 +16,7 @@ def test_built_in_policies_by_name() -> None:
         "constant 0.9",
         "schedule 1.0 0.8 0.6 0.4",
         "published",
+        "text blind",
     ]
     constant, schedule = policies[2:4]
     observation = {"round": np.arange(4), "stayed": np.array([0, 1, 0, 1])}
