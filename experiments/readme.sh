@@ -14,7 +14,7 @@ run search evaluate env.suite=tiles-val-v1 tasks=400 strips=0 baseline='constant
 
 # Two trainings; then all policies, and users who write prompts instead, on the same test tasks.
 for seed in 0 1; do
-  run "learned-$seed" train seed=$seed episodes=5000 threads=1
+  run "learned-$seed" train seed=$seed episodes=4000 threads=1
 done
 run table evaluate tasks=1000 \
   "policies=[random-bucket,random-session,constant:0.7,schedule:1.0-0.8-0.6-0.4,published,text:attribute,text:blind,text:feedback,$out/learned-0,$out/learned-1]"
