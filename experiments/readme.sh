@@ -19,11 +19,19 @@ done
 run table evaluate tasks=1000 \
   "policies=[random-bucket,random-session,constant:0.7,schedule:1.0-0.8-0.6-0.4,published,text:attribute,text:blind,text:feedback,$out/learned-0,$out/learned-1]"
 
-# The Bayesian mechanism beside the mixture, for a user who chooses greedily.
+# The Bayesian mechanism beside the mixture: for a greedy user, for a noisy one, and inferring by another metric.
+best=(tasks=300 strips=2 'policies=[schedule:1.0-0.8-0.6-0.4]' baseline='schedule 1.0 0.8 0.6 0.4')
+noisy=(env.human=softmax +env.human_options.temperature=0.05)
+beside() {  # NAME MIXTURE BAYESIAN
+  run "$1" compare "evaluations=[$out/$2,$out/$3]" baseline='schedule 1.0 0.8 0.6 0.4\, mixture'
+}
 for distribution in mixture bayesian; do
-  run "$distribution" evaluate tasks=300 strips=2 env.distribution=$distribution \
-    'policies=[schedule:1.0-0.8-0.6-0.4]' baseline='schedule 1.0 0.8 0.6 0.4'
+  run "$distribution" evaluate "${best[@]}" env.distribution=$distribution
+  run "noisy-$distribution" evaluate "${best[@]}" "${noisy[@]}" env.distribution=$distribution
 done
-run mechanisms compare "evaluations=[$out/mixture,$out/bayesian]" baseline='schedule 1.0 0.8 0.6 0.4\, mixture'
+run other-bayesian evaluate "${best[@]}" env.distribution=bayesian +env.distribution_options.metric=pixel-correlation
+beside mechanisms mixture bayesian
+beside noisy noisy-mixture noisy-bayesian
+beside other mixture other-bayesian
 
 "$python" -m experiments.bench
