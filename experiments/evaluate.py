@@ -8,7 +8,7 @@ from typing import Any
 from agents.checkpoints import CHECKPOINT
 from agents.registry import learning_section, resolve_policies
 from conf import schema
-from experiments.runs import application, check_run, close_run, console, env_options, open_run, publish
+from experiments.runs import application, check_run, close_run, env_options, open_run, publish, stop
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import steering_report
 from steer_env.evaluation.rollout import evaluate, make_env, replay
@@ -35,8 +35,7 @@ def main(config: Any) -> None:
         for part in evaluate(policies, config.tasks, config.tasks_per_batch, seeds, done, **options):
             write_traces(part, folder / "traces" / f"{part[0].task_index:08d}.parquet")
     except KeyboardInterrupt:
-        console.print(f"stopped; the same command goes on with the run in {folder}")
-        raise SystemExit(130) from None
+        stop(folder)
     traces = [trace for trace in read_traces(folder / "traces") if trace.task_index < config.tasks]
     learning = [learning_section(Path(spec)) for spec in config.policies if (Path(spec) / CHECKPOINT).is_file()]
     strips = [_strip(trace, options) for trace in _examples(traces, policies[-1].name, config.strips)]

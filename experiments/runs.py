@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 import torch
@@ -92,6 +92,16 @@ def _clear(folder: Path) -> None:
 def close_run(folder: Path, result: Mapping[str, Any]) -> None:
     """Write the result, which marks the run as finished."""
     write_json({**result, "versions": VERSIONS}, folder / RESULT)
+
+
+def stop(folder: Path) -> NoReturn:
+    """End after a Ctrl-C, with the exit status that shells know it by.
+
+    Raises:
+        SystemExit: always.
+    """
+    console.print(f"stopped; the same command goes on with the run in {folder}")
+    raise SystemExit(130) from None
 
 
 def publish(report: Report, folder: Path) -> None:

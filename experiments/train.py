@@ -13,7 +13,7 @@ from agents.episodes import Training
 from agents.thompson import ThompsonSampling
 from agents.training import train
 from conf import schema
-from experiments.runs import application, check_run, close_run, console, env_options, open_run
+from experiments.runs import application, check_run, close_run, console, env_options, open_run, stop
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
 from steer_env.evaluation.rollout import make_env
@@ -30,8 +30,7 @@ def main(config: Any) -> None:
     policy = _train_sb3(config) if "algorithm" in config.agent else _train_bandit(config)
     folder = Path(config.folder)
     if policy is None:
-        console.print(f"stopped; the same command goes on with the run in {folder}")
-        raise SystemExit(130)
+        stop(folder)
     policy.save(folder / "policy")
     improvements = np.array([trace.improvement for trace in read_traces(folder / "traces")])
     plots.training_curve(improvements).savefig(folder / "training.png", dpi=150)

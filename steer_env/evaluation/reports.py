@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def steering_report(
         strips: pictures of episodes.
     """
     frame = traces_to_frame(traces)
-    chosen = statistics.by_choosing(frame)
+    chosen, summary = statistics.by_choosing(frame), statistics.summary(frame, threshold)
     rounds = len(traces[0].similarities) - 1
     sections = [
         Section(
@@ -89,13 +89,13 @@ def steering_report(
             f"Change of similarity from first to last image, share of episodes that improved, and the same change "
             f"under metrics that no policy was trained on. Rounds: until similarity {threshold} is reached, "
             f"{rounds + 1} where it isn't.",
-            [_summary_table(frame, threshold)],
+            [_summary_table(summary)],
         ),
         Section(
             f"Paired differences from “{baseline}”",
             "On the same tasks with the same noise; 95 % intervals and two-sided p-values of Student's t, not "
             "corrected for the number of rows.",
-            [_difference_table(frame, baseline)],
+            [_difference_table(frame, summary.index, baseline)],
         ),
         Section(
             "Similarity at each attempt (Figure 9)",
@@ -141,8 +141,7 @@ def _choice_sections(chosen: pd.DataFrame) -> list[Section]:
     ]
 
 
-def _summary_table(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    summary = statistics.summary(frame, threshold)
+def _summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     result = pd.DataFrame({"policy": summary.index})
     result["episodes"] = [found.episodes for found in summary["change"]]
     result["avg. change"] = [_number(found) for found in summary["change"]]
@@ -155,9 +154,9 @@ def _summary_table(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
     return result
 
 
-def _difference_table(frame: pd.DataFrame, baseline: str) -> pd.DataFrame:
+def _difference_table(frame: pd.DataFrame, policies: Iterable[str], baseline: str) -> pd.DataFrame:
     rows = []
-    for policy in statistics.summary(frame, 1.0).index:
+    for policy in policies:
         if policy == baseline:
             continue
         found = statistics.paired_difference(frame, policy, baseline)

@@ -1,5 +1,5 @@
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -124,28 +124,35 @@ class TestWrappers:
         assert list(tmp_path.glob("videos/*.mp4"))
 
 
-def transitions(env: VectorEnv, steps: int) -> Iterator[Any]:
+def transitions(env: VectorEnv, draw: Callable[[np.random.Generator], Any]) -> Iterator[Any]:
     yield env.reset(seed=11)
     rng = np.random.default_rng(0)
-    for _ in range(steps):
-        yield env.step(rng.integers(0, 10, 3))
+    for _ in range(10):
+        yield env.step(draw(rng))
+
+
+def equals_gymnasiums_own_vector(
+    id: str, mode: AutoresetMode, draw: Callable[[np.random.Generator], Any], **options: Any
+) -> None:
+    """Our batch of three and Gymnasium's vector of three single environments go alike; ``draw`` gives the actions."""
+    ours = gym.make_vec(id, num_envs=3, autoreset_mode=mode, **options)
+    kind = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
+    theirs = gym.make_vec(id, num_envs=3, **kind, **options)
+    assert ours.metadata["autoreset_mode"] == theirs.metadata["autoreset_mode"]
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+    for left, right in zip(transitions(ours, draw), transitions(theirs, draw), strict=True):
+        *ours_returned, our_infos = left
+        *they_returned, their_infos = right
+        for a, b in zip(ours_returned, they_returned, strict=True):
+            same(a, b)
+        same(masked(our_infos), masked(their_infos))
 
 
 class TestVectorForm:
     @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
     def test_it_equals_gymnasiums_own_vector_of_single_environments(self, mode: AutoresetMode) -> None:
-        ours = gym.make_vec(ID, num_envs=3, autoreset_mode=mode, **EVERYTHING)
-        options = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
-        theirs = gym.make_vec(ID, num_envs=3, **options, **EVERYTHING)
-        assert ours.metadata["autoreset_mode"] == theirs.metadata["autoreset_mode"]
-        assert ours.observation_space == theirs.observation_space
-        assert ours.action_space == theirs.action_space
-        for left, right in zip(transitions(ours, 10), transitions(theirs, 10), strict=True):
-            *ours_returned, our_infos = left
-            *they_returned, their_infos = right
-            for a, b in zip(ours_returned, they_returned, strict=True):
-                same(a, b)
-            same(masked(our_infos), masked(their_infos))
+        equals_gymnasiums_own_vector(ID, mode, lambda rng: rng.integers(0, 10, 3), **EVERYTHING)
 
     def test_episodes_restart_together_with_their_own_streams_under_a_mask(self) -> None:
         env = ImageSteeringVectorEnv(3, autoreset_mode=AutoresetMode.DISABLED)

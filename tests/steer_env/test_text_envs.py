@@ -1,20 +1,19 @@
 """Text steering as a Gymnasium environment; what it shares with image steering is tested there."""
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode
 
 from steer_env.envs import TextSteeringEnv, TextSteeringVectorEnv
 from steer_env.envs.text import CHARACTERS
 from steer_env.tasks import load_suite
 from tests.conftest import CountingGenerator
-from tests.steer_env.test_envs import masked, same
+from tests.steer_env.test_envs import equals_gymnasiums_own_vector, same
 
 ID = "steer_env/TextSteering-v0"
 EVERYTHING: dict[str, Any] = {"observe": ("prompt", "image", "embedding", "latent"), "judges": ("pixel-correlation",)}
@@ -37,26 +36,12 @@ def test_specs_are_json_and_can_be_made_again() -> None:
     assert again.action_space.max_length == 77
 
 
-def transitions(env: VectorEnv, steps: int) -> Iterator[Any]:
-    yield env.reset(seed=11)
-    rng = np.random.default_rng(0)
-    for _ in range(steps):
-        yield env.step(tuple(PROMPTS[i] for i in rng.integers(0, len(PROMPTS), 3)))
-
-
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
 def test_a_batch_equals_gymnasiums_own_vector_of_single_environments(mode: AutoresetMode) -> None:
-    ours = gym.make_vec(ID, num_envs=3, autoreset_mode=mode, **EVERYTHING)
-    options = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
-    theirs = gym.make_vec(ID, num_envs=3, **options, **EVERYTHING)
-    assert ours.observation_space == theirs.observation_space
-    assert ours.action_space == theirs.action_space
-    for left, right in zip(transitions(ours, 10), transitions(theirs, 10), strict=True):
-        *ours_returned, our_infos = left
-        *they_returned, their_infos = right
-        for a, b in zip(ours_returned, they_returned, strict=True):
-            same(a, b)
-        same(masked(our_infos), masked(their_infos))
+    def draw(rng: np.random.Generator) -> tuple[str, ...]:
+        return tuple(PROMPTS[i] for i in rng.integers(0, len(PROMPTS), 3))
+
+    equals_gymnasiums_own_vector(ID, mode, draw, **EVERYTHING)
 
 
 def test_an_episode_has_five_attempts_and_improves_by_what_its_last_image_gained() -> None:
