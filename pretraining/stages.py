@@ -97,7 +97,8 @@ def _denoisers(config: PretrainConfig, vae: AutoencoderTiny, work: Path) -> Deno
     rng = np.random.default_rng([config.seed, 4])
     data = TileLatents.encode(vae, config.denoiser.images, config.autoencoder.image_size, config.denoiser.nuisance, rng)
     if not (work / "teacher" / "unet").is_dir():
-        save_denoiser(train_denoiser(config.denoiser, data, config.seed, config.device), work / "teacher")
+        snapshot = work / "teacher.snapshot.pt"
+        save_denoiser(train_denoiser(config.denoiser, data, config.seed, config.device, snapshot), work / "teacher")
     teacher = load_denoiser(work / "teacher", config.device)
     save_denoiser(distil(config.student, teacher, data, config.seed), work / "student")
     return load_denoiser(work / "student", config.device)

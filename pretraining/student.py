@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from pretraining.denoiser import Denoiser, NoisedBatches, TileLatents, build_scheduler
+from pretraining.denoiser import Denoiser, NoisedBatches, TileLatents, build_scheduler, hasten
 from pretraining.text import CaptionWriter, tokenize
 from pretraining.training import Budget, fit
 
@@ -44,6 +44,7 @@ def _halve(teacher: Denoiser, steps: int, guidance: float, budget: Budget, data:
     device = next(teacher.parameters()).device
     teacher.requires_grad_(False)
     student = copy.deepcopy(teacher).requires_grad_(True)
+    hasten(student)
     # No empty captions: the student's guidance is already inside it, and prompts never need to be dropped.
     batches = NoisedBatches(data, CaptionWriter(empty_rate=0.02), budget.batch_size, seed, device)
     path = DDIMPath(2 * steps, device)
@@ -56,9 +57,10 @@ def _halve(teacher: Denoiser, steps: int, guidance: float, budget: Budget, data:
         named, unnamed = teacher(latents.repeat(2, 1, 1, 1), timesteps.repeat(2), both).float().chunk(2)
         return unnamed + guidance * (named - unnamed)
 
-    def loss(_: int) -> Tensor:
-        node: Tensor = torch.from_numpy(2 * batches.rng.integers(0, steps, budget.batch_size)).to(device)
-        noised, _velocity, tokens = batches.draw(path.timesteps[node].cpu())
+    def loss(step: int) -> Tensor:
+        rng = batches.rng(step)
+        node: Tensor = torch.from_numpy(2 * rng.integers(0, steps, budget.batch_size)).to(device)
+        noised, _velocity, tokens = batches.draw(path.timesteps[node].cpu(), rng)
         with torch.no_grad():
             middle = path.step(noised, velocity(noised, path.timesteps[node], tokens), node, node + 1)
             end = path.step(middle, velocity(middle, path.timesteps[node + 1], tokens), node + 1, node + 2)

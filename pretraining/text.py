@@ -68,7 +68,7 @@ class CaptionWriter:
     """
 
     empty_rate: float = 0.1
-    full_rate: float = 0.35
+    full_rate: float = 0.5
     synonym_rate: float = 0.25
 
     def write(self, factors: np.ndarray, rng: np.random.Generator) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -33,8 +35,22 @@ class Budget:
     bfloat16: bool = True
 
 
-def fit(model: nn.Module, loss: Callable[[int], Tensor], budget: Budget, title: str) -> nn.Module:
+SNAPSHOT_EVERY = 1000
+"""Steps between snapshots."""
+
+
+def fit(
+    model: nn.Module, loss: Callable[[int], Tensor], budget: Budget, title: str, snapshot: Path | None = None
+) -> nn.Module:
     """Minimise ``loss(step)`` over the model's parameters.
+
+    Args:
+        model: trained in place.
+        loss: mean loss of the examples of one step. With a snapshot, it has to draw them by the step's number alone.
+        budget: how long.
+        title: of the progress bar.
+        snapshot: file that is written every ``SNAPSHOT_EVERY`` steps, resumed from where it exists, and removed at
+            the end.
 
     Returns:
         The model itself, holding the averaged weights, in evaluation mode.
@@ -44,9 +60,11 @@ def fit(model: nn.Module, loss: Callable[[int], Tensor], budget: Budget, title: 
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     device = parameters[0].device
-    optimiser = torch.optim.AdamW(parameters, lr=budget.learning_rate, weight_decay=budget.weight_decay)
+    optimiser = torch.optim.AdamW(parameters, lr=budget.learning_rate, weight_decay=budget.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _pace(step, budget.steps))
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(budget.ema_decay), use_buffers=True)
+    parts = {"model": model, "optimiser": optimiser, "schedule": schedule, "average": average}
+    first = _resume(parts, snapshot)
     model.train()
     columns = (
         TextColumn("{task.description}"),
@@ -57,8 +75,8 @@ def fit(model: nn.Module, loss: Callable[[int], Tensor], budget: Budget, title: 
     )
     recent = math.nan
     with Progress(*columns) as progress:
-        bar = progress.add_task(title, total=budget.steps, loss=recent)
-        for step in range(budget.steps):
+        bar = progress.add_task(title, total=budget.steps, completed=first, loss=recent)
+        for step in range(first, budget.steps):
             with torch.autocast(device.type, torch.bfloat16, enabled=budget.bfloat16):
                 value = loss(step)
             optimiser.zero_grad(set_to_none=True)
@@ -67,6 +85,8 @@ def fit(model: nn.Module, loss: Callable[[int], Tensor], budget: Budget, title: 
             optimiser.step()
             schedule.step()
             average.update_parameters(model)
+            if snapshot and (step + 1) % SNAPSHOT_EVERY == 0:
+                _save(parts, step + 1, snapshot)
             if step % 50 == 0:
                 current = value.item()
                 if not math.isfinite(current):
@@ -78,7 +98,26 @@ def fit(model: nn.Module, loss: Callable[[int], Tensor], budget: Budget, title: 
             progress.advance(bar)
     print(f"{title}: {budget.steps} steps of {budget.batch_size}, last loss {recent:.5f}", flush=True)
     model.load_state_dict(average.module.state_dict())
+    if snapshot:
+        snapshot.unlink(missing_ok=True)
     return model.eval()
+
+
+def _save(parts: Mapping[str, Any], steps: int, snapshot: Path) -> None:
+    """Write what :func:`_resume` reads; the file is whole or the former one."""
+    partial = snapshot.with_suffix(".partial")
+    torch.save({name: part.state_dict() for name, part in parts.items()} | {"steps": steps}, partial)
+    partial.replace(snapshot)
+
+
+def _resume(parts: Mapping[str, Any], snapshot: Path | None) -> int:
+    """Load a snapshot, if there is one; returns the number of steps done."""
+    if snapshot is None or not snapshot.is_file():
+        return 0
+    states = torch.load(snapshot, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(states[name])
+    return int(states["steps"])
 
 
 def _pace(step: int, steps: int) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
-from torch import nn
+from torch import Tensor, nn
 
 from pretraining.autoencoder import AutoencoderConfig, _NormalisedAutoencoder, train_autoencoder
 from pretraining.cards import write_cards
@@ -130,3 +130,29 @@ def test_the_averaged_weights_are_returned() -> None:
     nn.init.constant_(layer.weight, 5.0)
     fit(layer, lambda _: layer.weight.square().sum(), Budget(steps=300, learning_rate=0.1, ema_decay=0.9), "toy")
     assert abs(float(layer.weight.detach())) < 0.5
+
+
+def test_a_training_that_was_cut_off_goes_on_from_its_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretraining.training.SNAPSHOT_EVERY", 2)
+    snapshot, budget = tmp_path / "toy.pt", Budget(steps=7, learning_rate=0.1, ema_decay=0.5)
+
+    def train(fails_at: int | None = None) -> tuple[Tensor, list[int]]:
+        torch.manual_seed(0)
+        layer, steps = nn.Linear(3, 1), []
+
+        def loss(step: int) -> Tensor:
+            if step == fails_at:
+                raise KeyboardInterrupt
+            steps.append(step)
+            return layer(torch.from_numpy(np.random.default_rng(step).standard_normal(3, np.float32))).square().sum()
+
+        fit(layer, loss, budget, "toy", snapshot)
+        return layer.weight.detach(), steps
+
+    uninterrupted, _ = train()
+    with pytest.raises(KeyboardInterrupt):
+        train(fails_at=5)
+    resumed, steps = train()
+    assert steps == [4, 5, 6]
+    assert torch.equal(resumed, uninterrupted)
+    assert not list(tmp_path.iterdir())

@@ -39,8 +39,8 @@ def test_noising_follows_the_schedule_and_the_velocity_undoes_it() -> None:
     latents = torch.randn(16, 8, 4, 4, generator=torch.Generator().manual_seed(1))
     data = TileLatents(latents.half(), tiles.sample_factors(16, rng))
     batches = NoisedBatches(data, CaptionWriter(), 32, seed=0, device=torch.device("cpu"))
-    timesteps = batches.stratified_timesteps()
-    noised, velocity, tokens = batches.draw(timesteps)
+    timesteps = batches.stratified_timesteps(rng)
+    noised, velocity, tokens = batches.draw(timesteps, rng)
     alphas = build_scheduler().alphas_cumprod[timesteps][:, None, None, None]
     clean = alphas.sqrt() * noised - (1 - alphas).sqrt() * velocity
     gaps = (clean[:, None] - latents.half().float()[None]).abs().amax(dim=(2, 3, 4)).min(dim=1).values
