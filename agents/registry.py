@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from agents.bandits import make_bandit
 from agents.checkpoints import CHECKPOINT
-from agents.thompson import ThompsonSampling
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Section
 from steer_env.policies import (
@@ -80,12 +80,9 @@ def learning_section(folder: Path) -> Section:
     figures = [plots.training_curve(improvements)]
     text = f"{len(improvements)} episodes on {identity['suite']}, seed {identity['seed']}. "
     text += "Improvement over training, with 95 % intervals."
-    if "cells" in identity:
-        agent = ThompsonSampling(identity["rounds"], identity["cells"], identity["prior_variance"])
+    if "kind" in identity:
+        agent = make_bandit(identity["rounds"], identity)
         agent.restore(checkpoint["agent"])
         figures.append(plots.value_function(agent.means, agent.deviations, agent.counts))
-        text += (
-            f" Thompson sampling, cells {identity['cells']}: empirical mean improvement of the episodes in which each "
-            "scale was played, with one standard deviation of the posterior of Eq. 9. A star marks the best scale."
-        )
+        text += f" {agent.meaning}. A star marks the best scale."
     return Section(f"What was learned (Figure 8): {folder.name}", text, figures=figures)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from agents.bandits import BanditAgent
 from agents.checkpoints import Checkpoints
 from agents.episodes import EpisodeStream, Training
 from agents.progress import interruptible, progress
-from agents.thompson import ThompsonSampling
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import play
 from steer_env.traces import SteeringTrace
@@ -17,7 +17,7 @@ from steer_env.traces import SteeringTrace
 _POSTERIOR = 9
 
 
-def train(agent: ThompsonSampling, env: ImageSteeringVectorEnv, training: Training, folder: Path) -> bool:
+def train(agent: BanditAgent, env: ImageSteeringVectorEnv, training: Training, folder: Path) -> bool:
     """Train until the episodes are played, or until Ctrl-C.
 
     Every draw is a function of the seed and of the episode's number, so a resumed run equals an uninterrupted one.
@@ -56,7 +56,7 @@ def train(agent: ThompsonSampling, env: ImageSteeringVectorEnv, training: Traini
 
 
 def _play_batch(
-    agent: ThompsonSampling, env: ImageSteeringVectorEnv, training: Training, stream: EpisodeStream, done: int
+    agent: BanditAgent, env: ImageSteeringVectorEnv, training: Training, stream: EpisodeStream, done: int
 ) -> list[SteeringTrace]:
     """The next episodes. The last batch is played whole and cut, so that a batch is always of one size."""
     options = stream.options(done, env.num_envs)

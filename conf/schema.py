@@ -64,12 +64,34 @@ class ThompsonConfig(AgentConfig):
     """Thompson sampling (agent=thompson, agent=thompson-eq9).
 
     Args:
+        kind: thompson.
         cells: ``round``, Eq. 9 as printed; or ``round-stayed``, as the authors deployed it.
         prior_variance: σ² of Eq. 9.
     """
 
+    kind: str = "thompson"
     cells: str = "round-stayed"
     prior_variance: float = 1.0
+
+
+@dataclass
+class PlanningConfig(AgentConfig):
+    """Thompson sampling over whole policies of (round, stayed), by planning in sampled models (agent=planning).
+
+    Args:
+        kind: planning.
+        credit: what a scale accounts for: ``increment``, what its round gained, the rest being planned for;
+            ``return``, everything from its round on; or ``episode``, everything, as in Eq. 9.
+        pooling: whether neighbouring scales, and having stayed or not, tell about each other.
+        covariate: whether the similarity before a round explains a part of what the round gained.
+        spread: ``root``, what a round gains spreads as the square root of its scale; or ``constant``.
+    """
+
+    kind: str = "planning"
+    credit: str = "increment"
+    pooling: bool = True
+    covariate: bool = True
+    spread: str = "root"
 
 
 @dataclass

@@ -9,8 +9,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from omegaconf import OmegaConf
 
+from agents.bandits import make_bandit
 from agents.episodes import Training
-from agents.thompson import ThompsonSampling
 from agents.training import train
 from conf import schema
 from experiments.runs import application, check_run, close_run, console, env_options, open_run, stop
@@ -41,7 +41,7 @@ def main(config: Any) -> None:
 
 def _train_bandit(config: Any) -> TablePolicy | None:
     env = make_env(config.batch, **env_options(config))
-    agent = ThompsonSampling(config.env.rounds, config.agent.cells, config.agent.prior_variance)
+    agent = make_bandit(config.env.rounds, config.agent)
     folder = open_run(config)
     finished = train(agent, env, Training(config.episodes, config.seed), folder)
     if agent.counts.any():

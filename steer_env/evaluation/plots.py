@@ -38,7 +38,7 @@ def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray
     """Figure 8: what each mixture scale is worth in each round, with its posterior.
 
     Args:
-        means, deviations: float (R, 2, B), mean reward and its standard deviation, for stayed 0 and 1.
+        means, deviations: float (R, 2, B), value and its standard deviation, for stayed 0 and 1.
         counts: int (R, 2, B), how often each was played; cells that never were are left out.
     """
     rounds, _, buckets = means.shape
@@ -61,7 +61,7 @@ def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray
         axes.set_title(f"round {place + 1}", fontsize="medium")
         axes.set_xlabel("mixture scale")
         axes.grid(alpha=0.25)
-    panels[0].set_ylabel("mean episode improvement")
+    panels[0].set_ylabel("value")
     panels[-1].legend(fontsize="small", title="last round")
     return figure
 
