@@ -50,8 +50,8 @@ class ThompsonSampling:
     def meaning(self) -> str:
         """What the means and deviations are."""
         return (
-            f"Thompson sampling, cells {self.cells}: empirical mean improvement of the episodes in which each scale was "
-            "played, with one standard deviation of the posterior of Eq. 9"
+            f"Thompson sampling, cells {self.cells}: empirical mean improvement of the episodes in which each scale "
+            "was played, with one standard deviation of the posterior of Eq. 9"
         )
 
     @property

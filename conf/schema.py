@@ -164,6 +164,40 @@ class EvaluateConfig:
 
 
 @dataclass
+class EfficiencyConfig:
+    """Train several agents several times, and report how many episodes each needs.
+
+    Args:
+        folder: receives config.yaml, training/, traces/, report.html, report.md and figures/.
+        agents: bandits, as in agent=NAME of training, and variants of them, such as 'planning:pooling=false'; the
+            first is the one that the others are compared with.
+        seeds: trainings of each, with seeds from 0.
+        checkpoints: numbers of training episodes after which the learned policies are evaluated.
+        batch: episodes trained at a time with one posterior.
+        best: the best known policy, a built-in one or a folder, which must be a table over (round, stayed).
+        share: of its improvement that is to be reached.
+        suite: of the tasks that policies are evaluated on; env.suite has those that they are trained on.
+        tasks: how many of them, from its first.
+        tasks_per_batch: how many of them at a time.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    agents: list[str] = field(default_factory=lambda: ["thompson", "planning"])
+    seeds: int = 10
+    checkpoints: list[int] = field(default_factory=lambda: [50, 100, 200, 400, 800, 1600, 3200, 6400])
+    batch: int = 32
+    best: str = "schedule:1.0-0.8-0.6-0.4"
+    share: float = 0.95
+    suite: str = "tiles-test-v1"
+    tasks: int = 1000
+    tasks_per_batch: int = 16
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=EnvConfig)
+
+
+@dataclass
 class CompareConfig:
     """Report on several evaluations together, such as those of different steering distributions or users.
 
@@ -241,6 +275,7 @@ def register() -> None:
     schemas: dict[str, type] = {
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
+        "efficiency": EfficiencyConfig,
         "compare": CompareConfig,
         "bench": BenchConfig,
         "study": StudyConfig,

@@ -23,7 +23,7 @@ from steer_env.evaluation.rollout import VERSIONS
 CONFIG = "config.yaml"
 _ASIDE = ("folder", "overwrite", "threads", "episodes", "tasks", "strips", "threshold", "baseline")
 """What may differ when a run goes on."""
-_LEFT_BEHIND = (CHECKPOINT, RESULT, "traces", "policy", "figures", "report.html", "report.md")
+_LEFT_BEHIND = (CHECKPOINT, RESULT, "traces", "training", "policy", "figures", "report.html", "report.md")
 
 console = Console()
 

@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.statistics": {"traces"},
     "evaluation.plots": {"traces"},
     "evaluation.reports": {"traces", "evaluation"},
+    "evaluation.efficiency": {"evaluation"},
     "evaluation.rollout": {"", "envs", "policies", "traces", "types"},
     "study": {"evaluation", "registry", "study", "traces"},
 }
