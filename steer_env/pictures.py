@@ -17,6 +17,7 @@ def picture(
     conditioning: Conditioning,
     place: str,
     keep_images: bool = False,
+    rows: Tensor | None = None,
 ) -> tuple[dict[str, Tensor], Tensor | None]:
     """Generate and embed, at most ``generator.max_batch`` images at a time.
 
@@ -24,9 +25,10 @@ def picture(
         generator: makes the images.
         metrics: embed them, by name.
         latents: float (B, *latent_shape).
-        conditioning: B rows.
+        conditioning: B rows; any number where ``rows`` are given.
         place: where in an episode, for errors.
         keep_images: return the images too.
+        rows: int64 (B,), the row of the conditioning that each latent is for, where many share one.
 
     Returns:
         By name of each metric, unit vectors (B, D); and the images uint8 (B, 3, H, W) in main memory, or None.
@@ -40,7 +42,8 @@ def picture(
     images: list[Tensor] = []
     for start in range(0, len(latents), generator.max_batch):
         part = slice(start, start + generator.max_batch)
-        batch = generator.generate(latents[part], {k: v[part] for k, v in conditioning.items()})
+        chosen = part if rows is None else rows[part]
+        batch = generator.generate(latents[part], {name: values[chosen] for name, values in conditioning.items()})
         for name, metric in metrics.items():
             embeddings[name].append(metric.embed(batch))
         if keep_images:

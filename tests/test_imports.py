@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "rendering": set(),
     "assets": set(),
     "proposals": {"types"},
-    "bayesian": {"types", "proposals"},
+    "bayesian": {"types", "pictures", "proposals"},
     "distributions": BASE | {"bayesian", "proposals"},
     "humans": BASE,
     "pictures": {"types"},
