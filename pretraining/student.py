@@ -28,9 +28,7 @@ class StudentConfig:
 
     halvings: tuple[int, ...] = (4, 2)
     guidance_scale: float = 2.0
-    budget: Budget = field(
-        default_factory=lambda: Budget(1000, 32, 3e-4, ema_decay=0.995)
-    )
+    budget: Budget = field(default_factory=lambda: Budget(steps=450, learning_rate=3e-4, ema_decay=0.995))
 
 
 def distil(config: StudentConfig, teacher: Denoiser, data: TileLatents, seed: int) -> Denoiser:
