@@ -24,7 +24,7 @@ def picture(
     Args:
         generator: makes the images.
         metrics: embed them, by name.
-        latents: float (B, *latent_shape).
+        latents: float (B, *latent_shape); B may be 0.
         conditioning: B rows; any number where ``rows`` are given.
         place: where in an episode, for errors.
         keep_images: return the images too.
@@ -38,8 +38,8 @@ def picture(
     """
     if not torch.isfinite(latents).all():
         raise FloatingPointError(f"latents that are not finite in {place}")
-    embeddings: dict[str, list[Tensor]] = {name: [] for name in metrics}
-    images: list[Tensor] = []
+    embeddings = {name: [latents.new_zeros(0, metric.dimensions)] for name, metric in metrics.items()}
+    images = [torch.zeros(0, *generator.image_shape, dtype=torch.uint8)]
     for start in range(0, len(latents), generator.max_batch):
         part = slice(start, start + generator.max_batch)
         chosen = part if rows is None else rows[part]
@@ -51,4 +51,4 @@ def picture(
     joined = {name: torch.cat(parts) for name, parts in embeddings.items()}
     if not all(bool(torch.isfinite(values).all()) for values in joined.values()):
         raise FloatingPointError(f"embeddings that are not finite in {place}")
-    return joined, torch.cat(images) if images else None
+    return joined, torch.cat(images) if keep_images else None
