@@ -13,7 +13,7 @@ from agents.episodes import Training
 from agents.thompson import ThompsonSampling
 from agents.training import train
 from conf import schema
-from experiments.runs import application, check_run, close_run, console, env_options, open_run, stop
+from experiments.runs import application, check_run, close_run, env_options, open_run, say, stop
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
 from steer_env.evaluation.rollout import make_env
@@ -35,8 +35,8 @@ def main(config: Any) -> None:
     improvements = np.array([trace.improvement for trace in read_traces(folder / "traces")])
     plots.training_curve(improvements).savefig(folder / "training.png", dpi=150)
     close_run(folder, {"episodes": len(improvements), "scales": policy.scales.tolist()})
-    console.print(f"learned mixture scales, (moved, stayed) for each round: {policy.scales.tolist()}")
-    console.print(f"wrote {folder}/policy and the plots beside it")
+    say(f"learned mixture scales, (moved, stayed) for each round: {policy.scales.tolist()}")
+    say(f"wrote {folder}/policy and the plots beside it")
 
 
 def _train_bandit(config: Any) -> TablePolicy | None:
