@@ -27,11 +27,15 @@ def claim(folder: Path) -> None:
     Raises:
         RunExistsError: another process is at work there.
     """
-    # A second's patience: whoever asks whether someone is at work holds the lock for a moment.
     try:
-        _held.enter_context(FileLock(folder / LOCK, timeout=1, is_singleton=True))
+        _held.enter_context(_ours(folder))
     except Timeout:
         raise RunExistsError(f"another process is at work in {folder}") from None
+
+
+def is_ours(folder: Path) -> bool:
+    """Has this process claimed the folder?"""
+    return _ours(folder).is_locked
 
 
 def is_claimed(folder: Path) -> bool:
@@ -43,3 +47,9 @@ def is_claimed(folder: Path) -> bool:
             return False
     except Timeout:
         return True
+
+
+def _ours(folder: Path) -> FileLock:
+    """This process's one lock on the folder."""
+    # A second's patience: whoever asks whether someone is at work holds the lock for a moment.
+    return FileLock(folder / LOCK, timeout=1, is_singleton=True)

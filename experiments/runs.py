@@ -20,7 +20,7 @@ from rich.markdown import Markdown
 
 from agents.checkpoints import CHECKPOINT, RESULT, RunExistsError, write_json
 from conf import schema
-from experiments.locks import claim, released_at_the_end
+from experiments.locks import claim, is_ours, released_at_the_end
 from steer_env.evaluation.reports import Report
 from steer_env.evaluation.rollout import VERSIONS
 
@@ -29,7 +29,10 @@ _APART = ("folder", "overwrite", "threads", "logger")
 """What may differ between runs that are the same."""
 _ASIDE = (*_APART, "episodes", "tasks", "strips", "threshold", "baseline")
 """What may differ when a run goes on."""
-_LEFT_BEHIND = (CHECKPOINT, RESULT, ERROR, "traces", "policy", "figures", "report.html", "report.md")
+_LEFT_BEHIND = (
+    *(CHECKPOINT, RESULT, ERROR, "traces", "policy", "figures", "report.html", "report.md"),
+    *("log.jsonl", "tensorboard", "wandb"),
+)
 
 console = Console()
 
@@ -60,24 +63,22 @@ def application(name: str) -> Callable[[Callable[[Any], None]], Callable[[], Non
 def _run(body: Callable[[Any], None], config: Any) -> None:
     """A run, or a job of a sweep: in a folder of its own, left alone if it's finished; an error is left there, too."""
     sweep = HydraConfig.get() if HydraConfig.get().mode == RunMode.MULTIRUN else None
-    if sweep:
-        config.folder = str(Path(sweep.sweep.dir) / sweep.sweep.subdir)
     with released_at_the_end():
-        if sweep and _is_finished(config):
-            say(f"finished before, skipped: {config.folder}")
-            return
+        if sweep:
+            config.folder = str(Path(sweep.sweep.dir) / sweep.sweep.subdir)
+            if _is_finished(config):
+                say(f"finished before, skipped: {config.folder}")
+                return
+            say(f"job {sweep.job.num}: {config.folder}")
+            claim(Path(config.folder))
         try:
-            if sweep:
-                say(f"job {sweep.job.num}: {config.folder}")
-                claim(Path(config.folder))
             body(config)
         except RunExistsError:
             raise
         except Exception as error:
-            folder = Path(config.get("folder", "."))
-            if sweep or (folder / CONFIG).is_file():
-                (folder / ERROR).write_text(traceback.format_exc())
-                say(f"failed: {folder}: {error}")
+            if "folder" in config and is_ours(Path(config.folder)):
+                (Path(config.folder) / ERROR).write_text(traceback.format_exc())
+                say(f"failed: {config.folder}: {error}")
             raise
 
 
