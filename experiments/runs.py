@@ -107,12 +107,17 @@ def check_run(config: Any) -> None:
     if config.overwrite:
         return
     if (folder / RESULT).exists():
-        raise RunExistsError(f"{folder} holds a finished run: choose another folder, or overwrite=true")
+        _refuse(folder, "a finished run", _different(config, _APART))
     if (folder / CONFIG).is_file():
         different = _different(config, _ASIDE)
         if different:
-            raise RunExistsError(f"{folder} holds an unfinished run with other {', '.join(different)}: overwrite=true?")
+            _refuse(folder, "an unfinished run", different)
         say(f"going on with the unfinished run in {folder}")
+
+
+def _refuse(folder: Path, what: str, different: list[str]) -> NoReturn:
+    other = f" with other {', '.join(different)}" if different else ""
+    raise RunExistsError(f"{folder} holds {what}{other}: choose another folder, or overwrite=true")
 
 
 def open_run(config: Any) -> Path:
