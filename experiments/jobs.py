@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -66,7 +67,7 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 def _read_job(folder: Path, name: str, window: int) -> Job:
     error = (folder / ERROR).read_text() if (folder / ERROR).is_file() else ""
-    config = OmegaConf.load(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    config: Any = OmegaConf.load(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     improvements = np.array([[trace.improvement for trace in _last_traces(folder / "traces", window)]])
     return Job(
         name,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from conf import schema
 from experiments.jobs import Job, read_jobs
@@ -32,7 +32,13 @@ def main(config: Any) -> None:
 
 
 def _table(jobs: list[Job], window: int) -> Table:
-    table = Table("run", "state", "episodes", f"improvement, last {window} episodes (s.e.)")
+    table = Table(
+        Column("run", overflow="fold"),
+        Column("state", no_wrap=True),
+        Column("episodes", no_wrap=True),
+        Column("improvement (s.e.)", no_wrap=True),
+        caption=f"improvement: mean of each run's last {window} episodes",
+    )
     for job in jobs:
         recent = f"{job.recent.mean:.4f} ({job.recent.error:.4f})" if job.recent else "–"
         state = f"[{_COLOURS[job.state]}]{job.state}[/]"

@@ -65,6 +65,7 @@ class WandbLogger:
         timeout: float,
     ) -> None:
         options: dict[str, Any] = {
+            "mode": mode,
             "project": project,
             "entity": entity or None,
             "group": group or None,
@@ -76,11 +77,11 @@ class WandbLogger:
             "allow_val_change": True,
             "settings": wandb.Settings(init_timeout=timeout, finish_timeout=timeout, console="off", silent=True),
         }
-        self._run = _start_online(options, timeout) if mode == "online" else wandb.init(mode=mode, **options)
+        self._run = _start_online(options, timeout) if mode == "online" else wandb.init(**options)
 
     def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
         """See :class:`agents.loggers.Logger`."""
-        shown = {k: wandb.Histogram(v) if isinstance(v, np.ndarray) else v for k, v in values.items()}
+        shown = {k: wandb.Histogram(v.tolist()) if isinstance(v, np.ndarray) else v for k, v in values.items()}
         self._run.log({"episodes": step, **shown}, step=step, commit=True)
 
     def image(self, step: int, name: str, figure: Figure) -> None:
@@ -103,13 +104,13 @@ def _start_online(options: dict[str, Any], timeout: float) -> Any:
     problem = _problem(timeout)
     if not problem:
         try:
-            return wandb.init(mode="online", **options)
+            return wandb.init(**options)
         except (wandb.Error, TimeoutError) as error:
             # The failed run keeps its id until then.
             wandb.teardown()
             problem = str(error)
     warnings.warn(f"logging offline, for `wandb sync` later: {problem}", stacklevel=3)
-    return wandb.init(mode="offline", **options)
+    return wandb.init(**{**options, "mode": "offline"})
 
 
 def _problem(timeout: float) -> str:

@@ -14,7 +14,7 @@ from experiments import train
 from steer_env.traces import read_traces
 
 
-@pytest.mark.parametrize("agent", ["thompson", "ppo"])
+@pytest.mark.parametrize("agent", ["thompson", "a2c"])
 def test_each_checkpoint_is_logged_from_its_traces(agent: str, tmp_path: Path, command: Callable[..., None]) -> None:
     options = [f"agent={agent}", "logger=jsonl", "episodes=40", "batch=4"]
     command(train.main, f"folder={tmp_path}", *options)
