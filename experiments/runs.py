@@ -89,26 +89,26 @@ def _is_finished(config: Any) -> bool:
 
 def _different(config: Any, aside: tuple[str, ...]) -> list[str]:
     """Names of the options that the run in the folder was given otherwise."""
+    path = Path(config.folder) / CONFIG
     now: Any = OmegaConf.to_container(config, resolve=True)
-    before: Any = OmegaConf.load(Path(config.folder) / CONFIG)
+    before: Any = OmegaConf.load(path) if path.is_file() else now
     return sorted(str(k) for k in now if k not in aside and before.get(k) != now[k])
 
 
 def check_run(config: Any) -> None:
-    """May this run write into its folder? Called before anything is loaded; touches nothing.
+    """May this run write into its folder? Called before anything is loaded; claims a folder that holds a run.
 
     Raises:
         RunExistsError: the folder holds a finished run, or an unfinished one of another configuration, or another
             process is at work there.
     """
     folder = Path(config.folder)
-    if (folder / CONFIG).is_file():
-        claim(folder)
-    if config.overwrite:
-        return
-    if (folder / RESULT).exists():
+    if (folder / RESULT).exists() and not config.overwrite:
         _refuse(folder, "a finished run", _different(config, _APART))
-    if (folder / CONFIG).is_file():
+    if not (folder / CONFIG).is_file():
+        return
+    claim(folder)
+    if not config.overwrite:
         different = _different(config, _ASIDE)
         if different:
             _refuse(folder, "an unfinished run", different)
