@@ -88,16 +88,50 @@ class SB3Config(AgentConfig):
 
 
 @dataclass
+class LoggerConfig:
+    """Where the course of a training is logged, besides its folder; choose with logger=NAME.
+
+    At each checkpoint: mean improvement of the episodes since the last one, its standard error, and how often each
+    scale was played in each round; at the start the configuration, at the end the plots.
+
+    Args:
+        kind: none; jsonl, log.jsonl in the folder; tensorboard or wandb, which need the extra of that name.
+    """
+
+    kind: str = "none"
+
+
+@dataclass
+class WandbConfig(LoggerConfig):
+    """Weights & Biases (logger=wandb).
+
+    Args:
+        project, entity, group: where the run is shown.
+        mode: online; offline, kept in the folder for ``wandb sync``; or disabled. Online without a server that answers
+            becomes offline, with a warning.
+        timeout: seconds to wait for the server, at the start and at the end.
+    """
+
+    project: str = "steer-env"
+    entity: str = ""
+    group: str = ""
+    mode: str = "online"
+    timeout: float = 10.0
+
+
+@dataclass
 class TrainConfig:
     """Train a steering policy.
 
     Args:
-        folder: receives config.yaml, checkpoint.json, traces/, policy/, result.json and the plots.
+        folder: receives config.yaml, checkpoint.json, traces/, policy/, result.json and the plots. With --multirun
+            each job of the sweep has a folder below it, named by its options; the same command goes on with an
+            interrupted sweep. A run that fails leaves error.txt.
         episodes: in all; the paper's number is 60,000.
         batch: episodes played at a time with one posterior; 1 is the paper's sequential form.
         seed: of every random draw.
         overwrite: delete what an earlier run left in the folder. Without it an unfinished run is resumed, and a
-            finished one refused.
+            finished one refused or, in a sweep, skipped.
         threads: of torch; 0 leaves its default.
     """
 
@@ -109,6 +143,7 @@ class TrainConfig:
     threads: int = 0
     env: EnvConfig = field(default_factory=EnvConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
 
 
 @dataclass
@@ -199,6 +234,24 @@ class StudyConfig:
     threads: int = 0
 
 
+@dataclass
+class SweepStatusConfig:
+    """Show how the training runs below a folder are doing, also while their sweep runs.
+
+    Running means that a process holds the run's lock, on whichever machine of a shared file system with locks; a run
+    whose process was killed is unfinished, and goes on with the command that started it.
+
+    Args:
+        folder: of a sweep, or any other above training runs.
+        window: how many of its last episodes a run's improvement is the mean of.
+        lines: of a failed run's error to show.
+    """
+
+    folder: str = MISSING
+    window: int = 500
+    lines: int = 3
+
+
 SCHEMAS: dict[str, type] = {}
 """Experiment → its schema, for what has been stored."""
 
@@ -213,13 +266,16 @@ def store(name: str, node: type) -> None:
 
 def register() -> None:
     """Store the schemas; pre-training stores its own, which needs heavier imports."""
-    for kind in AgentConfig.__subclasses__():
-        schema_name = kind.__name__.removesuffix("Config").lower() + "_schema"
-        ConfigStore.instance().store(group="agent", name=schema_name, node=kind)
+    groups = {"agent": AgentConfig.__subclasses__(), "logger": _kinds(LoggerConfig)}
+    for group, kinds in groups.items():
+        for kind in kinds:
+            schema_name = kind.__name__.removesuffix("Config").lower() + "_schema"
+            ConfigStore.instance().store(group=group, name=schema_name, node=kind)
     schemas: dict[str, type] = {
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
         "compare": CompareConfig,
+        "sweep_status": SweepStatusConfig,
         "bench": BenchConfig,
         "study": StudyConfig,
     }

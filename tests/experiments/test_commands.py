@@ -9,21 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from experiments import bench, compare, evaluate, pretrain, study, train
+from experiments import bench, compare, evaluate, pretrain, study, sweep_status, train
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Runs an experiment's main with a command line, in this process; errors come through."""
-
-    def run(main: Callable[[], None], *overrides: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["experiment", *overrides])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-        main()
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +157,7 @@ def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None],
         command(train.main, "folder=x", override)
 
 
-@pytest.mark.parametrize("experiment", [train, evaluate, compare, bench, pretrain, study])
+@pytest.mark.parametrize("experiment", [train, evaluate, compare, bench, pretrain, study, sweep_status])
 def test_help_explains_every_option(
     experiment: ModuleType, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
