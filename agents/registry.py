@@ -55,7 +55,7 @@ def resolve_policies(specs: Sequence[str]) -> list[Policy | Prompter]:
         ValueError: an unknown name, a folder without a policy, or the same policy twice.
     """
     policies = [_resolve(spec) for spec in specs]
-    seen = [(policy.name, getattr(policy, "training_seed", -1)) for policy in policies]
+    seen = [(policy.name, policy.training_seed) for policy in policies]
     twice = [name for name, seed in seen if seen.count((name, seed)) > 1]
     if twice:
         raise ValueError(f"policy {twice[0]!r} is listed twice; give trained agents their own agent.name or seed")

@@ -30,9 +30,8 @@ def main(config: Any) -> None:
         raise ValueError(f"tasks must be 2 to {available}, the size of {options['suite']}, got {config.tasks}")
     folder = open_run(config)
     done = _tasks_done(folder)
-    seeds = [getattr(policy, "training_seed", -1) for policy in policies]
     try:
-        for part in evaluate(policies, config.tasks, config.tasks_per_batch, seeds, done, **options):
+        for part in evaluate(policies, config.tasks, config.tasks_per_batch, done, **options):
             write_traces(part, folder / "traces" / f"{part[0].task_index:08d}.parquet")
     except KeyboardInterrupt:
         stop(folder)

@@ -27,7 +27,9 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": BASE | {"tiles"},
     "generators": BASE | {"assets", "generators"},
     "metrics": BASE | {"assets", "metrics"},
-    "policies": {"proposals"},
+    "cards": set(),
+    "untrusted": set(),
+    "policies": {"cards", "proposals", "untrusted"},
     "dynamics": {"types", "pictures", "proposals"},
     "envs": BASE
     | {"distributions", "dynamics", "envs", "generators", "humans", "metrics", "proposals", "rendering", "tasks"},

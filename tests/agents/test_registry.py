@@ -29,7 +29,7 @@ def test_folders_of_training_runs(tmp_path: Path) -> None:
     for seed in (0, 1):
         TablePolicy("learned", np.full((4, 2), 0.5), seed).save(tmp_path / str(seed) / "policy")
     policies = resolve_policies([str(tmp_path / "0"), str(tmp_path / "1" / "policy")])
-    assert [(policy.name, policy.training_seed) for policy in policies] == [("learned", 0), ("learned", 1)]  # type: ignore[attr-defined]
+    assert [(policy.name, policy.training_seed) for policy in policies] == [("learned", 0), ("learned", 1)]
 
 
 def test_errors(tmp_path: Path) -> None:
