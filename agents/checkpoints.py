@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from steer_env.cards import TrainingRecord
 from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.evaluation.rollout import VERSIONS
 from steer_env.traces import SteeringTrace, write_traces
 
 CHECKPOINT = "checkpoint.json"
@@ -67,6 +69,13 @@ class Checkpoints:
         if traces:
             write_traces(traces, self._folder / "traces" / f"{done - len(traces):08d}.parquet")
         write_json({"identity": self._identity, "episodes": done, "agent": state}, self._folder / CHECKPOINT)
+
+
+def training_record(folder: Path) -> TrainingRecord:
+    """How the policy of a finished training was learned, for its card."""
+    checkpoint = json.loads((folder / CHECKPOINT).read_text())
+    settings = {name: value for name, value in checkpoint["identity"].items() if name not in ("suite", "seed")}
+    return TrainingRecord(checkpoint["identity"]["suite"], checkpoint["episodes"], settings, VERSIONS)
 
 
 def write_json(value: Any, path: Path) -> None:

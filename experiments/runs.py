@@ -20,10 +20,22 @@ from conf import schema
 from steer_env.evaluation.reports import Report
 from steer_env.evaluation.rollout import VERSIONS
 
-CONFIG = "config.yaml"
-_ASIDE = ("folder", "overwrite", "threads", "episodes", "tasks", "strips", "threshold", "baseline")
+CONFIG, LEADERBOARD = "config.yaml", "leaderboard.json"
+_ASIDE = (
+    "folder",
+    "overwrite",
+    "threads",
+    "episodes",
+    "tasks",
+    "strips",
+    "threshold",
+    "baseline",
+    "resamples",
+    "timed_tasks",
+    "claim",
+)
 """What may differ when a run goes on."""
-_LEFT_BEHIND = (CHECKPOINT, RESULT, "traces", "policy", "figures", "report.html", "report.md")
+_LEFT_BEHIND = (CHECKPOINT, RESULT, LEADERBOARD, "traces", "policy", "figures", "report.html", "report.md")
 
 console = Console()
 

@@ -9,11 +9,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from omegaconf import OmegaConf
 
+from agents.checkpoints import training_record
 from agents.episodes import Training
 from agents.thompson import ThompsonSampling
 from agents.training import train
 from conf import schema
 from experiments.runs import application, check_run, close_run, console, env_options, open_run, stop
+from steer_env.cards import PolicyCard
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
 from steer_env.evaluation.rollout import make_env
@@ -31,6 +33,7 @@ def main(config: Any) -> None:
     folder = Path(config.folder)
     if policy is None:
         stop(folder)
+    policy.card = PolicyCard(training=training_record(folder))
     policy.save(folder / "policy")
     improvements = np.array([trace.improvement for trace in read_traces(folder / "traces")])
     plots.training_curve(improvements).savefig(folder / "training.png", dpi=150)

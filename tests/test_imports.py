@@ -37,6 +37,10 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.statistics": {"traces"},
     "evaluation.plots": {"traces"},
     "evaluation.reports": {"traces", "evaluation"},
+    "evaluation.ranking": set(),
+    "evaluation.leaderboard": {"evaluation", "traces"},
+    "evaluation.leaderboard_page": {"evaluation"},
+    "evaluation.claims": {"cards", "evaluation"},
     "evaluation.rollout": {"", "envs", "policies", "traces", "types"},
     "study": {"evaluation", "registry", "study", "traces"},
 }

@@ -1,0 +1,69 @@
+"""Rank policies: ``python -m experiments.leaderboard folder=outputs/leaderboard policies=[published,outputs/run-*]``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+import torch
+
+from agents.checkpoints import write_json
+from agents.claims import conditions, write_claim
+from agents.registry import expand, policy_folder, resolve_policies
+from conf import schema
+from experiments.playing import check_tasks, draw_examples, play_suite, time_policies
+from experiments.runs import LEADERBOARD, application, check_run, close_run, env_options, open_run, publish
+from steer_env.evaluation.leaderboard import Leaderboard
+from steer_env.evaluation.leaderboard_page import leaderboard_report
+from steer_env.policies import TablePolicy
+from steer_env.traces import traces_to_frame
+from steer_env.types import Prompter
+
+schema.register()
+
+
+@application("leaderboard")
+def main(config: Any) -> None:
+    """Play every policy on the same tasks, rank them, and leave a page and the JSON behind it."""
+    check_run(config)
+    specs, options = expand(config.policies), env_options(config)
+    policies = resolve_policies(specs)
+    choosing = [policy for policy in policies if not isinstance(policy, Prompter)] if config.robust_human else []
+    noisy_options = options | {"human": config.robust_human, "human_options": dict(config.robust_human_options)}
+    env = check_tasks(config.tasks, **options)
+    if choosing:
+        check_tasks(config.tasks, **noisy_options)
+    for name in ("resamples", "timed_tasks"):
+        if config[name] < 1:
+            raise ValueError(f"{name} must be at least 1, got {config[name]}")
+    folder = open_run(config)
+    playing: dict[str, int] = {"tasks": config.tasks, "tasks_per_batch": config.tasks_per_batch}
+    traces = play_suite(policies, **playing, folder=folder / "traces", **options)
+    noisy = play_suite(choosing, **playing, folder=folder / "traces" / "noisy", **noisy_options) if choosing else []
+    entries = time_policies(policies, min(config.timed_tasks, config.tasks), **options)
+    frame = traces_to_frame(traces)
+    board = Leaderboard(frame, traces_to_frame(noisy) if noisy else None, config.resamples)
+    rows, noisy_human = board.rows(entries), noisy[0].human if noisy else ""
+    machine = f"{env.dynamics.generator.device}, {torch.get_num_threads()} threads"
+    record = {
+        "made": datetime.now(timezone.utc).date().isoformat(),
+        **conditions(env),
+        **playing,
+        "noisy_human": noisy_human,
+        "machine": machine,
+        "resamples": config.resamples,
+        "rows": [asdict(row) for row in rows],
+    }
+    write_json(record, folder / LEADERBOARD)
+    strips = draw_examples(traces, rows[0].policy, config.strips, options)
+    publish(leaderboard_report(rows, frame, noisy_human, machine, strips), folder)
+    for spec, policy in zip(specs, policies, strict=True):
+        place = policy_folder(spec)
+        if config.claim and place is not None and isinstance(policy, TablePolicy):
+            write_claim(policy, place, traces, env)
+    close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
+
+
+if __name__ == "__main__":
+    main()
