@@ -60,7 +60,7 @@ def expand(specs: Sequence[str]) -> list[str]:
 
 
 def _matches(pattern: str) -> list[str]:
-    found = [path for path in sorted(glob.glob(pattern)) if policy_folder(path)]
+    found = [path for path in sorted(glob.glob(pattern)) if policy_folder(path)]  # noqa: PTH207
     if not found:
         raise ValueError(f"no folder with a policy matches {pattern}")
     return found

@@ -1,4 +1,4 @@
-"""Rank policies: ``python -m experiments.leaderboard folder=outputs/leaderboard policies=[published,outputs/run-*]``."""
+"""Rank policies: ``python -m experiments.leaderboard folder=outputs/board policies=[published,outputs/run-*]``."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def main(config: Any) -> None:
     }
     write_json(record, folder / LEADERBOARD)
     strips = draw_examples(traces, rows[0].policy, config.strips, options)
-    publish(leaderboard_report(rows, frame, noisy_human, machine, strips), folder)
+    publish(leaderboard_report(rows, frame, noisy_human, machine, strips), folder, wide=True)
     for spec, policy in zip(specs, policies, strict=True):
         place = policy_folder(spec)
         if config.claim and place is not None and isinstance(policy, TablePolicy):

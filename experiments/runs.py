@@ -116,10 +116,13 @@ def stop(folder: Path) -> NoReturn:
     raise SystemExit(130) from None
 
 
-def publish(report: Report, folder: Path) -> None:
-    """Write a report into the folder, and its tables to the terminal."""
+def publish(report: Report, folder: Path, wide: bool = False) -> None:
+    """Write a report into the folder, and its tables to the terminal; wide ones as they stand in ``report.md``."""
     report.save(folder)
-    console.print(Markdown(report.markdown()))
+    if wide:
+        console.print(report.markdown(), markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(Markdown(report.markdown()))
     console.print(f"wrote {folder}/report.html, report.md and figures/")
 
 

@@ -12,14 +12,15 @@ from steer_env.evaluation.leaderboard import Row
 from steer_env.evaluation.ranking import Interval
 from steer_env.evaluation.reports import Report, Section, conditions, examples
 
-_READING = """\
-Improvement: mean change of similarity to the goal, first to last image. Improved: share of episodes in which it rose. \
-Regret: how much more the best ranked policy improves on the same tasks; being the best here, it was partly lucky. \
-P(better than next): the chance that one training of this policy does better on a task than one of the policy ranked \
-below it, ties counted half. {judges}{robust}Brackets hold 95 % bootstrap intervals over tasks and training seeds; with \
-two or three training seeds they are too narrow. A trained policy with a single training seed isn't ranked: it may \
-have been a lucky one. Milliseconds an episode: wall time of the policy played alone, image making included, on \
-{machine}."""
+_READING = (
+    "Improvement: mean change of similarity to the goal, first to last image. Improved: share of episodes in which it "
+    "rose. Regret: how much more the best ranked policy improves on the same tasks; being the best here, it was partly "
+    "lucky. P(better than next): the chance that one training of this policy does better on a task than one of the "
+    "policy ranked below it, ties counted half. {judges}{robust}Brackets hold 95 % bootstrap intervals over tasks and "
+    "training seeds; with two or three training seeds they are too narrow. A trained policy with a single training "
+    "seed isn't ranked: it may have been a lucky one. Milliseconds an episode: wall time of the policy played alone, "
+    "image making included, on {machine}."
+)
 
 
 def leaderboard_report(
