@@ -16,6 +16,7 @@ from experiments.playing import check_tasks, draw_examples, play_suite, time_pol
 from experiments.runs import LEADERBOARD, application, check_run, close_run, env_options, open_run, publish
 from steer_env.evaluation.leaderboard import Leaderboard
 from steer_env.evaluation.leaderboard_page import leaderboard_report
+from steer_env.evaluation.rollout import VERSIONS
 from steer_env.policies import TablePolicy
 from steer_env.traces import traces_to_frame
 from steer_env.types import Prompter
@@ -38,31 +39,28 @@ def main(config: Any) -> None:
         if config[name] < 1:
             raise ValueError(f"{name} must be at least 1, got {config[name]}")
     folder = open_run(config)
-    playing: dict[str, int] = {"tasks": config.tasks, "tasks_per_batch": config.tasks_per_batch}
-    traces = play_suite(policies, **playing, folder=folder / "traces", **options)
-    noisy = play_suite(choosing, **playing, folder=folder / "traces" / "noisy", **noisy_options) if choosing else []
+    size = (config.tasks, config.tasks_per_batch)
+    traces = play_suite(policies, *size, folder / "traces", **options)
+    noisy = play_suite(choosing, *size, folder / "traces" / "noisy", **noisy_options) if choosing else []
+    frame, noisy_frame = traces_to_frame(traces), traces_to_frame(noisy) if noisy else None
     entries = time_policies(policies, min(config.timed_tasks, config.tasks), **options)
-    frame = traces_to_frame(traces)
-    board = Leaderboard(frame, traces_to_frame(noisy) if noisy else None, config.resamples)
-    rows, noisy_human = board.rows(entries), noisy[0].human if noisy else ""
-    machine = f"{env.dynamics.generator.device}, {torch.get_num_threads()} threads"
-    record = {
-        "made": datetime.now(timezone.utc).date().isoformat(),
-        **conditions(env),
-        **playing,
-        "noisy_human": noisy_human,
-        "machine": machine,
-        "resamples": config.resamples,
-        "rows": [asdict(row) for row in rows],
-    }
-    write_json(record, folder / LEADERBOARD)
+    rows = Leaderboard(frame, noisy_frame, config.resamples).rows(entries)
+    record = _circumstances(config, env) | {"noisy_human": noisy[0].human if noisy else ""}
+    write_json(record | {"rows": [asdict(row) for row in rows]}, folder / LEADERBOARD)
     strips = draw_examples(traces, rows[0].policy, config.strips, options)
-    publish(leaderboard_report(rows, frame, noisy_human, machine, strips), folder, wide=True)
-    for spec, policy in zip(specs, policies, strict=True):
-        place = policy_folder(spec)
-        if config.claim and place is not None and isinstance(policy, TablePolicy):
+    publish(leaderboard_report(rows, frame, record["noisy_human"], record["machine"], strips), folder, wide=True)
+    for place, policy in zip(map(policy_folder, specs), policies, strict=True):
+        if config.claim and place and isinstance(policy, TablePolicy):
             write_claim(policy, place, traces, env)
     close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
+
+
+def _circumstances(config: Any, env: Any) -> dict[str, Any]:
+    """What the numbers hold for, and where and when they were made."""
+    date = datetime.now(timezone.utc).date().isoformat()
+    machine = f"{env.dynamics.generator.device} with {torch.get_num_threads()} threads, {date}"
+    played = {name: config[name] for name in ("tasks", "tasks_per_batch", "resamples", "timed_tasks")}
+    return conditions(env) | played | {"machine": machine, "date": date, "versions": VERSIONS}
 
 
 if __name__ == "__main__":

@@ -70,9 +70,9 @@ def _cells(row: Row, noisy_human: str) -> dict[str, str]:
     }
     if noisy_human:
         cells[noisy_human] = _number(row.robust)
-    unknown = "untold" if row.training_episodes is None else str(row.training_episodes)
+    episodes = "not told" if row.training_episodes is None else str(row.training_episodes)
     return cells | {
-        "training episodes": unknown,
+        "training episodes": episodes,
         "training seeds": str(row.training_seeds),
         "episodes": str(row.episodes),
         "ms an episode": f"{1000 * row.seconds:.0f}",
