@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.loggers import NO_LOGGER, Logger, training_metrics
+from steer_env.cards import TrainingRecord
 from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.evaluation.rollout import VERSIONS
 from steer_env.traces import SteeringTrace, write_traces
 
 CHECKPOINT = "checkpoint.json"
@@ -78,6 +80,13 @@ def episodes_done(folder: Path) -> int:
     """How many episodes the checkpoint in a run's folder counts; 0 where there is none."""
     path = folder / CHECKPOINT
     return int(json.loads(path.read_text())["episodes"]) if path.is_file() else 0
+
+
+def training_record(folder: Path) -> TrainingRecord:
+    """How the policy of a finished training was learned, for its card."""
+    checkpoint = json.loads((folder / CHECKPOINT).read_text())
+    settings = {name: value for name, value in checkpoint["identity"].items() if name not in ("suite", "seed")}
+    return TrainingRecord(checkpoint["identity"]["suite"], checkpoint["episodes"], settings, VERSIONS)
 
 
 def write_json(value: Any, path: Path) -> None:

@@ -68,6 +68,6 @@ def _play_batch(
 ) -> list[SteeringTrace]:
     """The next episodes. The last batch is played whole and cut, so that a batch is always of one size."""
     options = stream.options(done, env.num_envs)
-    policy = agent.explore(env.num_envs, np.random.default_rng([training.seed, _POSTERIOR, done]))
-    traces = play(env, [policy], options["task_index"], options["episode_seed"], [training.seed])
+    policy = agent.explore(env.num_envs, np.random.default_rng([training.seed, _POSTERIOR, done]), training.seed)
+    traces = play(env, [policy], options["task_index"], options["episode_seed"])
     return traces[: training.episodes - done]

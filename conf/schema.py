@@ -146,6 +146,10 @@ class TrainConfig:
     logger: LoggerConfig = field(default_factory=LoggerConfig)
 
 
+def _test_suite() -> EnvConfig:
+    return EnvConfig(suite="tiles-test-v1", judges=["pixel-correlation"])
+
+
 @dataclass
 class EvaluateConfig:
     """Play policies on the same tasks with the same noise, and report.
@@ -173,7 +177,7 @@ class EvaluateConfig:
     strips: int = 4
     overwrite: bool = False
     threads: int = 0
-    env: EnvConfig = field(default_factory=lambda: EnvConfig(suite="tiles-test-v1", judges=["pixel-correlation"]))
+    env: EnvConfig = field(default_factory=_test_suite)
 
 
 @dataclass
@@ -195,6 +199,77 @@ class CompareConfig:
     threshold: float = 0.8
     overwrite: bool = False
     threads: int = 0
+
+
+@dataclass
+class LeaderboardConfig:
+    """Rank policies by how much they improve on the same tasks with the same noise, as a page and as JSON.
+
+    Trainings of one agent that differ in nothing but their seed are one row. A trained policy with a single training
+    seed is shown below the others without a rank: it may have been a lucky one.
+
+    Args:
+        folder: receives config.yaml, traces/, report.html, report.md, leaderboard.json and figures/.
+        policies: as for experiments.evaluate; a pattern such as outputs/sweep/* stands for all folders of training runs
+            or submissions that match it.
+        tasks: how many tasks of the suite, from its first.
+        tasks_per_batch: how many of them at a time.
+        robust_human: a noisy user, such as softmax, with whom all policies are played once more for a column of their
+            own; empty for none.
+        robust_human_options: passed to it, such as temperature.
+        resamples: of the bootstrap.
+        timed_tasks: how many tasks each policy is played on alone for the wall time of an episode.
+        strips: how many episodes of the best policy to draw.
+        claim: whether to write each score into the card of its policy's folder, where experiments.verify reads it.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    policies: list[str] = field(
+        default_factory=lambda: [
+            "random-bucket",
+            "random-session",
+            "constant:0.9",
+            "schedule:1.0-0.8-0.6-0.4",
+            "published",
+        ]
+    )
+    tasks: int = 1000
+    tasks_per_batch: int = 16
+    robust_human: str = ""
+    robust_human_options: dict[str, Any] = field(default_factory=dict)
+    resamples: int = 2000
+    timed_tasks: int = 16
+    strips: int = 4
+    claim: bool = False
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=_test_suite)
+
+
+@dataclass
+class VerifyConfig:
+    """Play a submitted policy again, and say whether the scores that its card claims hold.
+
+    The exit status is 0 if the claimed mean improvement is the one found, up to rounding, or a z-test of their
+    difference at 5 % doesn't tell them apart; else it is 1. Nothing in the submission is run.
+
+    Args:
+        submission: a policy's folder, or that of a training run, whose card claims scores.
+        folder: receives config.yaml, traces/ and result.json with the verdict.
+        noise: 0 plays the very episodes that the claim is about, whose mean should be equal; another number plays the
+            claim's tasks with fresh noise, against a policy that was chosen for its luck with that noise.
+        tasks_per_batch: how many tasks at a time.
+        overwrite, threads: as in training.
+    """
+
+    submission: str = MISSING
+    folder: str = MISSING
+    noise: int = 0
+    tasks_per_batch: int = 16
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=_test_suite)
 
 
 @dataclass
@@ -276,6 +351,8 @@ def register() -> None:
         "evaluate": EvaluateConfig,
         "compare": CompareConfig,
         "sweep_status": SweepStatusConfig,
+        "leaderboard": LeaderboardConfig,
+        "verify": VerifyConfig,
         "bench": BenchConfig,
         "study": StudyConfig,
     }

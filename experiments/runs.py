@@ -24,13 +24,16 @@ from experiments.locks import claim, is_ours, released_at_the_end
 from steer_env.evaluation.reports import Report
 from steer_env.evaluation.rollout import VERSIONS
 
-CONFIG, ERROR = "config.yaml", "error.txt"
+CONFIG, ERROR, LEADERBOARD = "config.yaml", "error.txt", "leaderboard.json"
 _APART = ("folder", "overwrite", "threads", "logger")
 """What may differ between runs that are the same."""
-_ASIDE = (*_APART, "episodes", "tasks", "strips", "threshold", "baseline")
+_ASIDE = (
+    *(*_APART, "episodes", "tasks", "strips", "threshold", "baseline"),
+    *("resamples", "timed_tasks", "claim"),
+)
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
-    *(CHECKPOINT, RESULT, ERROR, "traces", "policy", "figures", "report.html", "report.md"),
+    *(CHECKPOINT, RESULT, ERROR, LEADERBOARD, "traces", "policy", "figures", "report.html", "report.md"),
     *("log.jsonl", "tensorboard", "wandb"),
 )
 
@@ -164,11 +167,14 @@ def stop(folder: Path) -> NoReturn:
     raise SystemExit(130) from None
 
 
-def publish(report: Report, folder: Path) -> None:
-    """Write a report into the folder, and its tables to the terminal."""
+def publish(report: Report, folder: Path, wide: bool = False) -> None:
+    """Write a report into the folder, and its tables to the terminal; wide ones as they stand in ``report.md``."""
     report.save(folder)
-    console.print(Markdown(report.markdown()))
-    console.print(f"wrote {folder}/report.html, report.md and figures/")
+    if wide:
+        console.print(report.markdown(), markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(Markdown(report.markdown()))
+    say(f"wrote {folder}/report.html, report.md and figures/")
 
 
 def env_options(config: Any) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from agents.checkpoints import episodes_done
+from agents.checkpoints import episodes_done, training_record
 from agents.loggers import load_logger
 from conf import schema
 from experiments.learners import keep_plot, make_learner
 from experiments.runs import application, check_run, close_run, open_run, say, stop
+from steer_env.cards import PolicyCard
 from steer_env.evaluation import plots
 from steer_env.traces import read_traces
 
@@ -30,6 +31,7 @@ def main(config: Any) -> None:
         policy = learn(folder, logger)
         if policy is None:
             stop(folder)
+        policy.card = PolicyCard(training=training_record(folder))
         policy.save(folder / "policy")
         improvements = np.array([trace.improvement for trace in read_traces(folder / "traces")])
         keep_plot(plots.training_curve(improvements), "training", folder, logger)

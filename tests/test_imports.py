@@ -27,7 +27,9 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": BASE | {"tiles"},
     "generators": BASE | {"assets", "generators"},
     "metrics": BASE | {"assets", "metrics"},
-    "policies": {"proposals"},
+    "cards": set(),
+    "untrusted": set(),
+    "policies": {"cards", "proposals", "untrusted"},
     "dynamics": {"types", "pictures", "proposals"},
     "envs": BASE
     | {"distributions", "dynamics", "envs", "generators", "humans", "metrics", "proposals", "rendering", "tasks"},
@@ -35,6 +37,10 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.statistics": {"traces"},
     "evaluation.plots": {"traces"},
     "evaluation.reports": {"traces", "evaluation"},
+    "evaluation.ranking": set(),
+    "evaluation.leaderboard": {"evaluation", "traces"},
+    "evaluation.leaderboard_page": {"evaluation"},
+    "evaluation.claims": {"cards", "evaluation"},
     "evaluation.rollout": {"", "envs", "policies", "traces", "types"},
     "study": {"evaluation", "registry", "study", "traces"},
 }

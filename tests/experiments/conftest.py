@@ -1,4 +1,4 @@
-"""What the tests of the commands share."""
+"""Running experiments as a user does."""
 
 import sys
 from collections.abc import Callable
