@@ -37,7 +37,7 @@ class BanditAgent(Protocol):
     @property
     def meaning(self) -> str: ...
 
-    def explore(self, episodes: int, rng: np.random.Generator) -> Policy:
+    def explore(self, episodes: int, rng: np.random.Generator, training_seed: int = -1) -> Policy:
         """What to play in the next N episodes."""
 
     def update(self, traces: Sequence[SteeringTrace]) -> None:

@@ -102,12 +102,12 @@ class PlanningThompson:
         """What the means and deviations are."""
         return f"posterior mean and standard deviation of the credit of each scale, which is {CREDITS[self._credit]}"
 
-    def explore(self, episodes: int, rng: np.random.Generator) -> SampledPolicy:
+    def explore(self, episodes: int, rng: np.random.Generator, training_seed: int = -1) -> SampledPolicy:
         """The best policies of N samples of the model, one for each episode."""
         gains = self._gains(self._model.posterior().sample(episodes, rng))
         stayed, moved = self._stays + 1, self.counts - self._stays + 1
         staying = rng.beta(stayed, moved, size=gains.shape)
-        return SampledPolicy(bucket_scales(self._plan(gains, staying)))
+        return SampledPolicy(bucket_scales(self._plan(gains, staying)), training_seed)
 
     def policy(self, name: str, training_seed: int = -1) -> TablePolicy:
         """The best policy of the expected model.

@@ -110,16 +110,50 @@ class SB3Config(AgentConfig):
 
 
 @dataclass
+class LoggerConfig:
+    """Where the course of a training is logged, besides its folder; choose with logger=NAME.
+
+    At each checkpoint: mean improvement of the episodes since the last one, its standard error, and how often each
+    scale was played in each round; at the start the configuration, at the end the plots.
+
+    Args:
+        kind: none; jsonl, log.jsonl in the folder; tensorboard or wandb, which need the extra of that name.
+    """
+
+    kind: str = "none"
+
+
+@dataclass
+class WandbConfig(LoggerConfig):
+    """Weights & Biases (logger=wandb).
+
+    Args:
+        project, entity, group: where the run is shown.
+        mode: online; offline, kept in the folder for ``wandb sync``; or disabled. Online without a server that answers
+            becomes offline, with a warning.
+        timeout: seconds to wait for the server, at the start and at the end.
+    """
+
+    project: str = "steer-env"
+    entity: str = ""
+    group: str = ""
+    mode: str = "online"
+    timeout: float = 10.0
+
+
+@dataclass
 class TrainConfig:
     """Train a steering policy.
 
     Args:
-        folder: receives config.yaml, checkpoint.json, traces/, policy/, result.json and the plots.
+        folder: receives config.yaml, checkpoint.json, traces/, policy/, result.json and the plots. With --multirun
+            each job of the sweep has a folder below it, named by its options; the same command goes on with an
+            interrupted sweep. A run that fails leaves error.txt.
         episodes: in all; the paper's number is 60,000.
         batch: episodes played at a time with one posterior; 1 is the paper's sequential form.
         seed: of every random draw.
         overwrite: delete what an earlier run left in the folder. Without it an unfinished run is resumed, and a
-            finished one refused.
+            finished one refused or, in a sweep, skipped.
         threads: of torch; 0 leaves its default.
     """
 
@@ -131,6 +165,11 @@ class TrainConfig:
     threads: int = 0
     env: EnvConfig = field(default_factory=EnvConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+
+
+def _test_suite() -> EnvConfig:
+    return EnvConfig(suite="tiles-test-v1", judges=["pixel-correlation"])
 
 
 @dataclass
@@ -160,7 +199,7 @@ class EvaluateConfig:
     strips: int = 4
     overwrite: bool = False
     threads: int = 0
-    env: EnvConfig = field(default_factory=lambda: EnvConfig(suite="tiles-test-v1", judges=["pixel-correlation"]))
+    env: EnvConfig = field(default_factory=_test_suite)
 
 
 @dataclass
@@ -219,6 +258,77 @@ class CompareConfig:
 
 
 @dataclass
+class LeaderboardConfig:
+    """Rank policies by how much they improve on the same tasks with the same noise, as a page and as JSON.
+
+    Trainings of one agent that differ in nothing but their seed are one row. A trained policy with a single training
+    seed is shown below the others without a rank: it may have been a lucky one.
+
+    Args:
+        folder: receives config.yaml, traces/, report.html, report.md, leaderboard.json and figures/.
+        policies: as for experiments.evaluate; a pattern such as outputs/sweep/* stands for all folders of training runs
+            or submissions that match it.
+        tasks: how many tasks of the suite, from its first.
+        tasks_per_batch: how many of them at a time.
+        robust_human: a noisy user, such as softmax, with whom all policies are played once more for a column of their
+            own; empty for none.
+        robust_human_options: passed to it, such as temperature.
+        resamples: of the bootstrap.
+        timed_tasks: how many tasks each policy is played on alone for the wall time of an episode.
+        strips: how many episodes of the best policy to draw.
+        claim: whether to write each score into the card of its policy's folder, where experiments.verify reads it.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    policies: list[str] = field(
+        default_factory=lambda: [
+            "random-bucket",
+            "random-session",
+            "constant:0.9",
+            "schedule:1.0-0.8-0.6-0.4",
+            "published",
+        ]
+    )
+    tasks: int = 1000
+    tasks_per_batch: int = 16
+    robust_human: str = ""
+    robust_human_options: dict[str, Any] = field(default_factory=dict)
+    resamples: int = 2000
+    timed_tasks: int = 16
+    strips: int = 4
+    claim: bool = False
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=_test_suite)
+
+
+@dataclass
+class VerifyConfig:
+    """Play a submitted policy again, and say whether the scores that its card claims hold.
+
+    The exit status is 0 if the claimed mean improvement is the one found, up to rounding, or a z-test of their
+    difference at 5 % doesn't tell them apart; else it is 1. Nothing in the submission is run.
+
+    Args:
+        submission: a policy's folder, or that of a training run, whose card claims scores.
+        folder: receives config.yaml, traces/ and result.json with the verdict.
+        noise: 0 plays the very episodes that the claim is about, whose mean should be equal; another number plays the
+            claim's tasks with fresh noise, against a policy that was chosen for its luck with that noise.
+        tasks_per_batch: how many tasks at a time.
+        overwrite, threads: as in training.
+    """
+
+    submission: str = MISSING
+    folder: str = MISSING
+    noise: int = 0
+    tasks_per_batch: int = 16
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=_test_suite)
+
+
+@dataclass
 class BenchConfig:
     """Measure the environment's speed, and compare it with a loop over public APIs.
 
@@ -255,6 +365,24 @@ class StudyConfig:
     threads: int = 0
 
 
+@dataclass
+class SweepStatusConfig:
+    """Show how the training runs below a folder are doing, also while their sweep runs.
+
+    Running means that a process holds the run's lock, on whichever machine of a shared file system with locks; a run
+    whose process was killed is unfinished, and goes on with the command that started it.
+
+    Args:
+        folder: of a sweep, or any other above training runs.
+        window: how many of its last episodes a run's improvement is the mean of.
+        lines: of a failed run's error to show.
+    """
+
+    folder: str = MISSING
+    window: int = 500
+    lines: int = 3
+
+
 SCHEMAS: dict[str, type] = {}
 """Experiment → its schema, for what has been stored."""
 
@@ -269,14 +397,19 @@ def store(name: str, node: type) -> None:
 
 def register() -> None:
     """Store the schemas; pre-training stores its own, which needs heavier imports."""
-    for kind in AgentConfig.__subclasses__():
-        schema_name = kind.__name__.removesuffix("Config").lower() + "_schema"
-        ConfigStore.instance().store(group="agent", name=schema_name, node=kind)
+    groups = {"agent": AgentConfig.__subclasses__(), "logger": _kinds(LoggerConfig)}
+    for group, kinds in groups.items():
+        for kind in kinds:
+            schema_name = kind.__name__.removesuffix("Config").lower() + "_schema"
+            ConfigStore.instance().store(group=group, name=schema_name, node=kind)
     schemas: dict[str, type] = {
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
         "efficiency": EfficiencyConfig,
         "compare": CompareConfig,
+        "sweep_status": SweepStatusConfig,
+        "leaderboard": LeaderboardConfig,
+        "verify": VerifyConfig,
         "bench": BenchConfig,
         "study": StudyConfig,
     }

@@ -106,10 +106,17 @@ def steering_report(
         *learning,
     ]
     if strips:
-        text = "Goal in blue on the left; then the image held and the proposals, or the image of the new prompt. What "
-        text += "the user went on with is framed in green."
-        sections.append(Section("Episodes", text, figures=list(strips)))
-    return Report(_kinds(frame, chosen), _lead(frame, chosen, rounds), sections)
+        sections.append(examples(strips))
+    lead = f"{conditions(frame)} Standard errors in parentheses; their units are tasks and, where a policy was "
+    lead += "trained several times, training seeds."
+    return Report(_kinds(frame, chosen), lead, sections)
+
+
+def examples(strips: Sequence[Figure]) -> Section:
+    """Pictures of episodes."""
+    text = "Goal in blue on the left; then the image held and the proposals, or the image of the new prompt. What the "
+    text += "user went on with is framed in green."
+    return Section("Episodes", text, figures=list(strips))
 
 
 def _kinds(frame: pd.DataFrame, chosen: pd.DataFrame) -> str:
@@ -118,14 +125,14 @@ def _kinds(frame: pd.DataFrame, chosen: pd.DataFrame) -> str:
     return "Image steering" if len(chosen) == len(frame) else "Text and image steering"
 
 
-def _lead(frame: pd.DataFrame, chosen: pd.DataFrame, rounds: int) -> str:
-    first = frame.iloc[0]
+def conditions(frame: pd.DataFrame) -> str:
+    """A sentence on what was played, and with which parts."""
+    first, chosen = frame.iloc[0], statistics.by_choosing(frame)
     users = "" if chosen.empty else f"user {', '.join(chosen['human'].unique())}, "
     return (
         f"{frame['policy'].nunique()} policies on {frame['task_index'].nunique()} tasks of {first['suite']}: "
-        f"{rounds} rounds, {users}generator {first['generator']}, metric {first['metric']}. "
-        "Every policy met the same goals, first images and noise. Standard errors in parentheses; their units are "
-        "tasks and, where a policy was trained several times, training seeds."
+        f"{len(first['similarities']) - 1} rounds, {users}generator {first['generator']}, metric {first['metric']}. "
+        "Every policy met the same goals, first images and noise."
     )
 
 

@@ -104,10 +104,16 @@ def _measures(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
     measured["improved"] = (measured["change"] > 0).astype(float)
     measured["reached"] = reached.any(axis=1).astype(float)
     measured["rounds"] = np.where(reached.any(axis=1), reached.argmax(axis=1), similarities.shape[1])
+    return measured.join(judged_changes(frame))
+
+
+def judged_changes(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row an episode, one column ``NAME change`` for each metric that nothing was trained on."""
+    columns = {}
     for judge in frame["judged"].iloc[0]:
         values = np.array([row[judge] for row in frame["judged"]])
-        measured[f"{judge} change"] = values[:, -1] - values[:, 0]
-    return measured
+        columns[f"{judge} change"] = values[:, -1] - values[:, 0]
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def attempts(frame: pd.DataFrame) -> pd.DataFrame:

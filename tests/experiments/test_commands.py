@@ -9,21 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from experiments import bench, compare, evaluate, pretrain, study, train
+from experiments import bench, compare, evaluate, leaderboard, pretrain, study, sweep_status, train, verify
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Runs an experiment's main with a command line, in this process; errors come through."""
-
-    def run(main: Callable[[], None], *overrides: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["experiment", *overrides])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-        main()
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +24,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_training_leaves_policy_result_traces_and_plots(trained: Path) -> None:
-    assert load_policy(trained / "policy").name == "learned"
+    policy = load_policy(trained / "policy")
+    assert policy.name == "learned"
+    assert policy.card.training is not None
+    assert (policy.card.training.suite, policy.card.training.episodes) == ("tiles-train-v1", 16)
+    assert policy.card.training.settings["prior_variance"] == 1.0
     result = json.loads((trained / "result.json").read_text())
     assert result["episodes"] == 16
     assert result["scales"] == load_policy(trained / "policy").scales.tolist()
@@ -169,7 +161,9 @@ def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None],
         command(train.main, "folder=x", override)
 
 
-@pytest.mark.parametrize("experiment", [train, evaluate, compare, bench, pretrain, study])
+@pytest.mark.parametrize(
+    "experiment", [train, evaluate, compare, leaderboard, verify, bench, pretrain, study, sweep_status]
+)
 def test_help_explains_every_option(
     experiment: ModuleType, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
