@@ -12,16 +12,15 @@ from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.policies import POLICY_FILE, TablePolicy, load_policy
 
 
-def check_milestones(episodes: Sequence[int]) -> list[int]:
-    """Numbers of episodes as a list.
+def check_milestones(episodes: Sequence[int], batch: int) -> None:
+    """Can a training be looked at after these numbers of episodes without being another one than if it weren't?
 
     Raises:
-        ValueError: none, or not ascending from at least 1.
+        ValueError: none, not ascending, or not multiples of the batch that shares a posterior.
     """
     numbers = list(episodes)
-    if not numbers or numbers[0] < 1 or sorted(set(numbers)) != numbers:
-        raise ValueError(f"checkpoints must be ascending numbers of episodes from 1, got {numbers}")
-    return numbers
+    if not numbers or sorted(set(numbers)) != numbers or any(number < 1 or number % batch for number in numbers):
+        raise ValueError(f"checkpoints must be ascending multiples of the batch, {batch} episodes, got {numbers}")
 
 
 def milestones(
@@ -35,7 +34,7 @@ def milestones(
         agent: untrained.
         env: as :func:`agents.training.train` needs it.
         seed: of the training.
-        episodes: ascending.
+        episodes: see :func:`check_milestones`.
         folder: receives what the training leaves, and ``policies/``.
 
     Returns:

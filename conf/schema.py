@@ -211,7 +211,7 @@ class EfficiencyConfig:
         agents: bandits, as in agent=NAME of training, and variants of them, such as 'planning:pooling=false'; the
             first is the one that the others are compared with.
         seeds: trainings of each, with seeds from 0.
-        checkpoints: numbers of training episodes after which the learned policies are evaluated.
+        checkpoints: numbers of training episodes after which the learned policies are evaluated; multiples of batch.
         batch: episodes trained at a time with one posterior.
         best: the best known policy, a built-in one or a folder, which must be a table over (round, stayed).
         share: of its improvement that is to be reached.
@@ -224,9 +224,9 @@ class EfficiencyConfig:
     folder: str = MISSING
     agents: list[str] = field(default_factory=lambda: ["thompson", "planning"])
     seeds: int = 10
-    checkpoints: list[int] = field(default_factory=lambda: [50, 100, 200, 400, 800, 1600, 3200, 6400])
+    checkpoints: list[int] = field(default_factory=lambda: [32, 64, 128, 256, 512, 1024, 2048])
     batch: int = 32
-    best: str = "schedule:1.0-0.8-0.6-0.4"
+    best: str = "schedule:1.0-1.0-0.8-0.6"
     share: float = 0.95
     suite: str = "tiles-test-v1"
     tasks: int = 1000

@@ -48,7 +48,7 @@ def _check(config: Any) -> TablePolicy:
     Raises:
         ValueError: an option out of range, or a best known policy that isn't a table.
     """
-    check_milestones(config.checkpoints)
+    check_milestones(config.checkpoints, config.batch)
     (best,) = resolve_policies([config.best])
     if not isinstance(best, TablePolicy):
         raise ValueError(f"best must be a table over (round, stayed), such as a schedule, not {config.best}")

@@ -37,7 +37,7 @@ def test_training_leaves_policy_result_traces_and_plots(trained: Path) -> None:
         assert (trained / name).stat().st_size > 0
 
 
-@pytest.mark.parametrize("agent", ["thompson-eq9", "ppo", "a2c", "dqn"])
+@pytest.mark.parametrize("agent", ["thompson-eq9", "planning", "ppo", "a2c", "dqn"])
 def test_every_agent_trains_and_its_learning_is_reported(
     agent: str, tmp_path: Path, command: Callable[..., None]
 ) -> None:
