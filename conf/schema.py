@@ -11,6 +11,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from conf.launchers import LauncherConfig, check_launcher
 from steer_env.registry import Registry
 
 
@@ -166,6 +167,7 @@ class TrainConfig:
     env: EnvConfig = field(default_factory=EnvConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    launcher: LauncherConfig = field(default_factory=LauncherConfig)
 
 
 def _test_suite() -> EnvConfig:
@@ -200,6 +202,7 @@ class EvaluateConfig:
     overwrite: bool = False
     threads: int = 0
     env: EnvConfig = field(default_factory=_test_suite)
+    launcher: LauncherConfig = field(default_factory=LauncherConfig)
 
 
 @dataclass
@@ -397,7 +400,11 @@ def store(name: str, node: type) -> None:
 
 def register() -> None:
     """Store the schemas; pre-training stores its own, which needs heavier imports."""
-    groups = {"agent": AgentConfig.__subclasses__(), "logger": _kinds(LoggerConfig)}
+    groups = {
+        "agent": AgentConfig.__subclasses__(),
+        "logger": _kinds(LoggerConfig),
+        "launcher": _kinds(LauncherConfig),
+    }
     for group, kinds in groups.items():
         for kind in kinds:
             schema_name = kind.__name__.removesuffix("Config").lower() + "_schema"
@@ -421,8 +428,10 @@ def check_overrides(name: str, overrides: Sequence[str]) -> None:
     """Refuse an override of an option that doesn't exist; Hydra itself wouldn't say which ones do.
 
     Raises:
-        ValueError: naming the option, the nearest one that exists, and all that exist in its place.
+        ValueError: naming the option, the nearest one that exists, and all that exist in its place; or a launcher
+            whose packages aren't installed.
     """
+    check_launcher(overrides)
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if "=" not in override or override.startswith("-") or key.startswith(("hydra.", "hydra/")):

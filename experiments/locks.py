@@ -9,8 +9,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from agents.checkpoints import RunExistsError
+from experiments.requeued import is_requeued
 
 LOCK = "run.lock"
+_PATIENCE, _PATIENCE_REQUEUED = 1, 60
+"""Seconds to wait for a lock: whoever asks whether someone is at work holds it for a moment."""
 _held = ExitStack()
 
 
@@ -27,8 +30,10 @@ def claim(folder: Path) -> None:
     Raises:
         RunExistsError: another process is at work there.
     """
+    # The first try of a requeued job is over, but a shared file system may learn of it late.
+    patience = _PATIENCE_REQUEUED if is_requeued() else _PATIENCE
     try:
-        _held.enter_context(_ours(folder))
+        _held.enter_context(_ours(folder).acquire(timeout=patience))
     except Timeout:
         raise RunExistsError(f"another process is at work in {folder}") from None
 
@@ -51,5 +56,4 @@ def is_claimed(folder: Path) -> bool:
 
 def _ours(folder: Path) -> FileLock:
     """This process's one lock on the folder."""
-    # A second's patience: whoever asks whether someone is at work holds the lock for a moment.
-    return FileLock(folder / LOCK, timeout=1, is_singleton=True)
+    return FileLock(folder / LOCK, is_singleton=True)

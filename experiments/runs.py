@@ -21,11 +21,12 @@ from rich.markdown import Markdown
 from agents.checkpoints import CHECKPOINT, RESULT, RunExistsError, write_json
 from conf import schema
 from experiments.locks import claim, is_ours, released_at_the_end
+from experiments.requeued import JOB, has_begun, sign
 from steer_env.evaluation.reports import Report
 from steer_env.evaluation.rollout import VERSIONS
 
 CONFIG, ERROR, LEADERBOARD = "config.yaml", "error.txt", "leaderboard.json"
-_APART = ("folder", "overwrite", "threads", "logger")
+_APART = ("folder", "overwrite", "threads", "logger", "launcher")
 """What may differ between runs that are the same."""
 _ASIDE = (
     *(*_APART, "episodes", "tasks", "strips", "threshold", "baseline"),
@@ -33,7 +34,19 @@ _ASIDE = (
 )
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
-    *(CHECKPOINT, RESULT, ERROR, LEADERBOARD, "traces", "training", "policy", "figures", "report.html", "report.md"),
+    *(
+        CHECKPOINT,
+        RESULT,
+        ERROR,
+        JOB,
+        LEADERBOARD,
+        "traces",
+        "training",
+        "policy",
+        "figures",
+        "report.html",
+        "report.md",
+    ),
     *("log.jsonl", "tensorboard", "wandb"),
 )
 
@@ -66,9 +79,15 @@ def application(name: str) -> Callable[[Callable[[Any], None]], Callable[[], Non
 def _run(body: Callable[[Any], None], config: Any) -> None:
     """A run, or a job of a sweep: in a folder of its own, left alone if it's finished; an error is left there, too."""
     sweep = HydraConfig.get() if HydraConfig.get().mode == RunMode.MULTIRUN else None
+    if sweep:
+        config.folder = str(Path(sweep.sweep.dir) / sweep.sweep.subdir)
+    elif "launcher" in config and config.launcher.kind != "basic":
+        raise ValueError(f"launcher={config.launcher.kind} is for sweeps: add --multirun")
+    if "folder" in config and config.get("overwrite") and has_begun(Path(config.folder)):
+        # What is there now is this job's own.
+        config.overwrite = False
     with released_at_the_end():
         if sweep:
-            config.folder = str(Path(sweep.sweep.dir) / sweep.sweep.subdir)
             if _is_finished(config):
                 say(f"finished before, skipped: {config.folder}")
                 return
@@ -131,6 +150,7 @@ def open_run(config: Any) -> Path:
     if config.overwrite:
         _clear(folder)
     (folder / ERROR).unlink(missing_ok=True)
+    sign(folder)
     OmegaConf.save(config, folder / CONFIG, resolve=True)
     if config.threads:
         torch.set_num_threads(config.threads)

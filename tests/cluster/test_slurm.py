@@ -1,0 +1,93 @@
+"""A sweep on a real Slurm of one node, which stops two of its jobs on the way."""
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from agents.checkpoints import CHECKPOINT
+from experiments import train
+from experiments.jobs import read_jobs
+from experiments.requeued import JOB
+from steer_env.traces import read_traces
+from tests.cluster.one_node import one_node, wait_until, why_not
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("batch=2", "threads=1", "env.rounds=2", "env.proposals=1")
+LONG, SHORT, SEEDS = 96, 16, (1, 2, 3)
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+    pytest.mark.skipif(
+        not importlib.util.find_spec("hydra_plugins.hydra_submitit_launcher"), reason="needs the extra slurm"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a cluster's user."""
+    with one_node(tmp_path_factory.mktemp("slurm")) as env:
+        yield env
+
+
+def job(folder: Path, seed: int, episodes: int) -> Path:
+    name = f"batch=2,env.proposals=1,env.rounds=2,episodes={episodes},seed={seed}"
+    return folder / name
+
+
+def stop(run: Path, command: list[str], env: dict[str, str]) -> None:
+    """Stop a run's job once it has a checkpoint, and end the two minutes for which Slurm holds back what it requeues."""
+    wait_until((run / CHECKPOINT).is_file, f"a checkpoint of {run.name}", seconds=60)
+    number = (run / JOB).read_text()
+
+    def waits() -> bool:
+        shown = subprocess.run(["scontrol", "show", "job", number], env=env, capture_output=True, text=True, check=True)
+        return "JobState=PENDING" in shown.stdout and "Restarts=1" in shown.stdout
+
+    # While jobs of the same sweep are pending, scancel takes a signal that arrived for one that didn't, and would send
+    # it again after five seconds.
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run([*command, number], env=env, check=True, timeout=2)
+    wait_until(waits, f"job {number} to be back in the queue")
+    subprocess.run(["scontrol", "update", f"JobId={number}", "StartTime=now"], env=env, check=True)
+
+
+def output(folder: Path) -> str:
+    return "\n".join(path.read_text() for path in sorted(folder.glob(".submitit/*/*_log.*")))
+
+
+def test_a_sweep_goes_on_when_its_jobs_are_stopped(
+    slurm: dict[str, str], tmp_path: Path, command: Callable[..., None]
+) -> None:
+    folder = tmp_path / "sweep"
+    sweep = [f"folder={folder}", f"seed={','.join(map(str, SEEDS))}", f"episodes={LONG},{SHORT}", *SMALL]
+    launcher = ["launcher=slurm", "launcher.partition=debug", "launcher.memory_gb=1", "overwrite=true"]
+    start = [sys.executable, "-m", "experiments.train", "--multirun", *sweep, *launcher]
+    preempted, killed = job(folder, 1, LONG), job(folder, 2, LONG)
+    with (tmp_path / "client.log").open("wb") as log:
+        client = subprocess.Popen(start, env=slurm, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        stop(preempted, ["scancel", "--signal=USR2"], slurm)
+        stop(killed, ["scontrol", "requeue"], slurm)
+        assert {found.state for found in read_jobs(folder, window=8)} - {"done"}
+        assert client.wait(120) == 0, (tmp_path / "client.log").read_text() + output(folder)
+    finally:
+        client.kill()
+        client.wait()
+    assert [(found.state, found.played) for found in read_jobs(folder, window=8)] == [
+        ("done", episodes) for episodes in (SHORT, LONG) for _ in SEEDS
+    ]
+    for run, seed in ((preempted, 1), (killed, 2)):
+        alone = tmp_path / f"alone-{seed}"
+        command(train.main, f"folder={alone}", f"seed={seed}", f"episodes={LONG}", *SMALL)
+        assert f"going on with the unfinished run in {run}\n" in output(folder)
+        for name in ("policy/policy.json", CHECKPOINT):
+            assert (run / name).read_text() == (alone / name).read_text()
+        assert read_traces(run / "traces") == read_traces(alone / "traces")
