@@ -18,7 +18,8 @@ from tests.cluster.one_node import one_node, wait_until, why_not
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("batch=2", "threads=1", "env.rounds=2", "env.proposals=1")
-LONG, SHORT, SEEDS = 96, 16, (1, 2, 3)
+EPISODES, SEEDS = (96, 16, 24), (1, 2)
+LONG = EPISODES[0]
 
 pytestmark = [
     pytest.mark.cluster,
@@ -37,24 +38,28 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         yield env
 
 
-def job(folder: Path, seed: int, episodes: int) -> Path:
-    name = f"batch=2,env.proposals=1,env.rounds=2,episodes={episodes},seed={seed}"
-    return folder / name
+def job(folder: Path, seed: int) -> Path:
+    return folder / f"batch=2,env.proposals=1,env.rounds=2,episodes={LONG},seed={seed}"
 
 
-def stop(run: Path, command: list[str], env: dict[str, str]) -> None:
-    """Stop a run's job once it has a checkpoint, and end the two minutes for which Slurm holds back what it requeues."""
+def stop(run: Path, command: list[str], env: dict[str, str]) -> str:
+    """Stop a run's job once it has a checkpoint; gives the job's number."""
     wait_until((run / CHECKPOINT).is_file, f"a checkpoint of {run.name}", seconds=60)
     number = (run / JOB).read_text()
+    # While jobs of the same sweep are pending, scancel takes a signal that arrived for one that didn't, and would send
+    # it again after five seconds.
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run([*command, number], env=env, check=True, timeout=0.5)
+    return number
+
+
+def bring_back(number: str, env: dict[str, str]) -> None:
+    """End the two minutes for which Slurm holds back a requeued job."""
 
     def waits() -> bool:
         shown = subprocess.run(["scontrol", "show", "job", number], env=env, capture_output=True, text=True, check=True)
         return "JobState=PENDING" in shown.stdout and "Restarts=1" in shown.stdout
 
-    # While jobs of the same sweep are pending, scancel takes a signal that arrived for one that didn't, and would send
-    # it again after five seconds.
-    with suppress(subprocess.TimeoutExpired):
-        subprocess.run([*command, number], env=env, check=True, timeout=2)
     wait_until(waits, f"job {number} to be back in the queue")
     subprocess.run(["scontrol", "update", f"JobId={number}", "StartTime=now"], env=env, check=True)
 
@@ -64,30 +69,33 @@ def output(folder: Path) -> str:
 
 
 def test_a_sweep_goes_on_when_its_jobs_are_stopped(
-    slurm: dict[str, str], tmp_path: Path, command: Callable[..., None]
+    slurm: dict[str, str], tmp_path: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "sweep"
-    sweep = [f"folder={folder}", f"seed={','.join(map(str, SEEDS))}", f"episodes={LONG},{SHORT}", *SMALL]
+    sweep = [f"folder={folder}", f"episodes={','.join(map(str, EPISODES))}", f"seed={','.join(map(str, SEEDS))}", *SMALL]
     launcher = ["launcher=slurm", "launcher.partition=debug", "launcher.memory_gb=1", "overwrite=true"]
     start = [sys.executable, "-m", "experiments.train", "--multirun", *sweep, *launcher]
-    preempted, killed = job(folder, 1, LONG), job(folder, 2, LONG)
+    preempted, killed = (job(folder, seed) for seed in SEEDS)
     with (tmp_path / "client.log").open("wb") as log:
         client = subprocess.Popen(start, env=slurm, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
     try:
-        stop(preempted, ["scancel", "--signal=USR2"], slurm)
-        stop(killed, ["scontrol", "requeue"], slurm)
+        stopped = [stop(preempted, ["scancel", "--signal=USR2"], slurm), stop(killed, ["scontrol", "requeue"], slurm)]
+        for number in stopped:
+            bring_back(number, slurm)
         assert {found.state for found in read_jobs(folder, window=8)} - {"done"}
         assert client.wait(120) == 0, (tmp_path / "client.log").read_text() + output(folder)
     finally:
         client.kill()
         client.wait()
     assert [(found.state, found.played) for found in read_jobs(folder, window=8)] == [
-        ("done", episodes) for episodes in (SHORT, LONG) for _ in SEEDS
+        ("done", episodes) for episodes in sorted(EPISODES) for _ in SEEDS
     ]
-    for run, seed in ((preempted, 1), (killed, 2)):
+    for run, seed in zip((preempted, killed), SEEDS, strict=True):
         alone = tmp_path / f"alone-{seed}"
         command(train.main, f"folder={alone}", f"seed={seed}", f"episodes={LONG}", *SMALL)
         assert f"going on with the unfinished run in {run}\n" in output(folder)
         for name in ("policy/policy.json", CHECKPOINT):
             assert (run / name).read_text() == (alone / name).read_text()
         assert read_traces(run / "traces") == read_traces(alone / "traces")
+    command(train.main, "--multirun", *sweep)
+    assert capsys.readouterr().out.count("finished before, skipped") == 6

@@ -183,7 +183,7 @@ def test_a_status_of_nothing_is_an_error(
 )
 def test_joblib_runs_jobs_side_by_side(finished: Path, tmp_path: Path) -> None:
     """By the command itself: what it passes to other processes depends on being the main module."""
-    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "env.suite=tiles-train-v1,tiles-trein"]
+    launcher = ["launcher=joblib", "launcher.jobs=2", "env.suite=tiles-train-v1,tiles-trein"]
     run = [sys.executable, "-m", "experiments.train", "--multirun", f"folder={tmp_path}", "seed=1", *SWEEP[2:]]
     result = subprocess.run([*run, *launcher], capture_output=True, text=True, check=False)
     assert result.returncode == 1
