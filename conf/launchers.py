@@ -1,11 +1,17 @@
-"""Where the jobs of a sweep run: structured configs of the group ``launcher``."""
+"""Where the jobs of a sweep run: structured configs of the group ``launcher``. And what their folders are called."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
+
+from omegaconf import OmegaConf
+
+APART = ("folder", "overwrite", "threads", "launcher")
+"""Options that don't make a job another one."""
 
 PLUGINS = {"joblib": "hydra_plugins.hydra_joblib_launcher", "slurm": "hydra_plugins.hydra_submitit_launcher"}
 """What a launcher needs; the extra of its name installs it."""
@@ -76,3 +82,15 @@ def check_launcher(overrides: Sequence[str]) -> None:
     for name, module in PLUGINS.items():
         if f"launcher={name}" in overrides and not find_spec(module):
             raise ValueError(f"launcher={name} needs a package that isn't here: pip install 'steer-env[{name}]'")
+
+
+def job_name(overrides: Sequence[str]) -> str:
+    """A folder for a job of a sweep, from what the command line says of it.
+
+    >>> job_name(["seed=1", "launcher=slurm", "launcher.partition=gpu", "agent=ppo"])
+    'agent=ppo,seed=1'
+    """
+    return ",".join(sorted(line for line in overrides if re.split("[.@=]", line.lstrip("+~"))[0] not in APART))
+
+
+OmegaConf.register_new_resolver("job_name", job_name, replace=True)

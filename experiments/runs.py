@@ -20,13 +20,14 @@ from rich.markdown import Markdown
 
 from agents.checkpoints import CHECKPOINT, RESULT, RunExistsError, write_json
 from conf import schema
+from conf.launchers import APART
 from experiments.locks import claim, is_ours, released_at_the_end
 from experiments.requeued import JOB, has_begun, sign
 from steer_env.evaluation.reports import Report
 from steer_env.evaluation.rollout import VERSIONS
 
 CONFIG, ERROR, LEADERBOARD = "config.yaml", "error.txt", "leaderboard.json"
-_APART = ("folder", "overwrite", "threads", "logger", "launcher")
+_APART = (*APART, "logger")
 """What may differ between runs that are the same."""
 _ASIDE = (
     *(*_APART, "episodes", "tasks", "strips", "threshold", "baseline"),

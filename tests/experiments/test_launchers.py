@@ -1,5 +1,6 @@
 """The group ``launcher``, without anything that it launches on; tests/cluster has a real Slurm."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,20 +8,20 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from conf import launchers
-from conf.launchers import JoblibConfig, LauncherConfig, SlurmConfig
+from conf.launchers import SlurmConfig, job_name
 from experiments import train
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("episodes=4", "batch=4", "threads=1", "env.rounds=1", "env.proposals=1")
 
 
-def test_where_a_job_runs_doesnt_name_its_folder() -> None:
-    known = OmegaConf.load(ROOT / "conf" / "run_folder.yaml").hydra.job.config.override_dirname.exclude_keys
-    options = {f"launcher.{f.name}" for kind in (LauncherConfig, JoblibConfig, SlurmConfig) for f in fields(kind)}
-    assert {name for name in known if name.startswith("launcher")} == {"launcher"} | options
+@pytest.mark.parametrize(
+    "option", ["launcher=slurm", "launcher.partition=gpu", "+launcher.sbatch.nice=5", "+launcher.sbatch={nice: 5}"]
+)
+def test_where_a_job_runs_doesnt_name_its_folder(option: str) -> None:
+    assert job_name(["seed=1", "threads=2", option, "agent=ppo"]) == "agent=ppo,seed=1"
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,13 @@ def test_a_launcher_without_a_sweep_is_refused(tmp_path: Path, command: Callable
 @pytest.mark.slow
 def test_a_run_that_doesnt_ask_for_a_cluster_imports_nothing_of_it(tmp_path: Path) -> None:
     options = ["train", "--multirun", f"folder={tmp_path}", *SMALL]
-    code = f"import sys; from experiments import train; sys.argv = {options}; train.main(); print('submitit' in sys.modules)"
+    code = f"import sys; from experiments import train; sys.argv = {options}; train.main()"
+    code += "; print('submitit' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert found.splitlines()[-1] == "False"
+
+
+def test_the_page_about_slurm_names_options_that_exist() -> None:
+    page = (ROOT / "docs" / "slurm.md").read_text()
+    names = set(re.findall(r"launcher\.(\w+)", page)) | {"account", "qos", "constraint"}
+    assert names == {f.name for f in fields(SlurmConfig)} - {"kind"}

@@ -29,9 +29,10 @@ def test_a_requeued_job_goes_on_even_if_it_was_to_overwrite(
         return play(*args)  # type: ignore[arg-type]
 
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+    with monkeypatch.context() as patch:
         patch.setattr(training, "_play_batch", preempted)
-        command(train.main, *options)
+        with pytest.raises(SystemExit):
+            command(train.main, *options)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     command(train.main, *options)
     assert f"going on with the unfinished run in {tmp_path}\n" in capsys.readouterr().out
