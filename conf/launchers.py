@@ -45,7 +45,7 @@ class SlurmConfig(LauncherConfig):
     """Jobs on a Slurm cluster, from a checkout and a Python that its nodes see (launcher=slurm); see docs/slurm.md.
 
     A job that is preempted, reaches its time limit or loses its node goes back to the queue, and then on from its last
-    checkpoint. Their output is in .submitit, in the sweep's folder.
+    checkpoint. What jobs print is in .submitit, in the sweep's folder.
 
     Args:
         partition, account, qos, constraint: as sbatch takes them; not given, the cluster's defaults.

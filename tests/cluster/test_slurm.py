@@ -43,7 +43,7 @@ def job(folder: Path, seed: int) -> Path:
 
 def stop(run: Path, command: list[str], env: dict[str, str]) -> str:
     """Stop a run's job once it has a checkpoint; gives the job's number."""
-    wait_until((run / CHECKPOINT).is_file, f"a checkpoint of {run.name}", seconds=60)
+    wait_until((run / CHECKPOINT).is_file, f"a checkpoint of {run.name}", seconds=120)
     number = (run / JOB).read_text()
     # While jobs of the same sweep are pending, scancel takes a signal that arrived for one that didn't, and would send
     # it again after five seconds.
@@ -82,7 +82,7 @@ def test_a_sweep_goes_on_when_its_jobs_are_stopped(
         for number in stopped:
             bring_back(number, slurm)
         assert {found.state for found in read_jobs(folder, window=8)} - {"done"}
-        assert client.wait(120) == 0, (tmp_path / "client.log").read_text() + output(folder)
+        assert client.wait(240) == 0, (tmp_path / "client.log").read_text() + output(folder)
     finally:
         client.kill()
         client.wait()
