@@ -152,7 +152,10 @@ def open_run(config: Any) -> Path:
         _clear(folder)
     (folder / ERROR).unlink(missing_ok=True)
     sign(folder)
-    OmegaConf.save(config, folder / CONFIG, resolve=True)
+    # All or nothing: half of it would look like another run's, and stop this one from going on after a kill.
+    partial = (folder / CONFIG).with_suffix(".partial")
+    OmegaConf.save(config, partial, resolve=True)
+    partial.replace(folder / CONFIG)
     if config.threads:
         torch.set_num_threads(config.threads)
     return folder
