@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"distributions", "dynamics", "envs", "generators", "humans", "metrics", "proposals", "rendering", "tasks"},
     "testing": {"types", "policies"},
     "evaluation.decomposition": set(),
+    "evaluation.predictors": set(),
     "evaluation.statistics": {"traces"},
     "evaluation.plots": {"traces"},
     "evaluation.reports": {"traces", "evaluation"},

@@ -90,7 +90,9 @@ def decompose(
     return Decomposition(*terms, direct=float(model.rewards.mean() - baseline.rewards.mean()))
 
 
-def _terms(first: Episodes, second: Episodes, of_first: np.ndarray, of_second: np.ndarray, penalty: float) -> np.ndarray:
+def _terms(
+    first: Episodes, second: Episodes, of_first: np.ndarray, of_second: np.ndarray, penalty: float
+) -> np.ndarray:
     """(B, 3): mechanism, producible set and their sum, for weights (B, N) of the episodes."""
     fits = [_fit(first, of_first, penalty), _fit(second, of_second, penalty)]
     means = [_mean(first.features, of_first), _mean(second.features, of_second)]
