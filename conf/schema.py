@@ -163,6 +163,29 @@ class CompareConfig:
 
 
 @dataclass
+class DecomposeConfig:
+    """Split generators' difference in steerability into steering mechanism and producible set (Equation 5).
+
+    Args:
+        folder: receives config.yaml, report.html, report.md and figures/.
+        evaluations: folders of experiments.evaluate, each with another generator or generator_options, on the same
+            suite with one and the same policy, user and metric; the first is the baseline.
+        folds: of the cross-validation over tasks.
+        components: principal components of the features that the terms rest on.
+        seed: of the bootstrap.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    evaluations: list[str] = MISSING
+    folds: int = 5
+    components: int = 8
+    seed: int = 0
+    overwrite: bool = False
+    threads: int = 0
+
+
+@dataclass
 class BenchConfig:
     """Measure the environment's speed, and compare it with a loop over public APIs.
 
@@ -220,6 +243,7 @@ def register() -> None:
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
         "compare": CompareConfig,
+        "decompose": DecomposeConfig,
         "bench": BenchConfig,
         "study": StudyConfig,
     }

@@ -86,8 +86,8 @@ def decompose(
     found = _terms(baseline, model, weights[:, :split], weights[:, split:], penalty)
     tail = (1 - level) / 2
     low, high = np.quantile(found[1:], [tail, 1 - tail], axis=0)
-    terms = [Term(float(found[0, i]), float(low[i]), float(high[i])) for i in range(3)]
-    return Decomposition(*terms, direct=float(model.rewards.mean() - baseline.rewards.mean()))
+    mechanism, producible, total = (Term(float(found[0, i]), float(low[i]), float(high[i])) for i in range(3))
+    return Decomposition(mechanism, producible, total, float(model.rewards.mean() - baseline.rewards.mean()))
 
 
 def _terms(
