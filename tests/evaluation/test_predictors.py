@@ -13,7 +13,7 @@ def test_each_input_explains_its_share() -> None:
         model + 2 * prompt + noise,
         np.arange(4000),
         {"model": model[:, None], "prompt": prompt[:, None]},
-        penalty=1e-6,
+        penalties=[1e-6, 1.0],
     )
     assert fits["mean"].r2 == pytest.approx(0, abs=0.01)
     assert fits["model"].r2 == pytest.approx(1 / 6, abs=0.04)

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from experiments import bench, compare, evaluate, pretrain, study, train
+from experiments import bench, compare, decompose, evaluate, pretrain, study, train
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces
 
@@ -169,7 +169,7 @@ def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None],
         command(train.main, "folder=x", override)
 
 
-@pytest.mark.parametrize("experiment", [train, evaluate, compare, bench, pretrain, study])
+@pytest.mark.parametrize("experiment", [train, evaluate, compare, decompose, bench, pretrain, study])
 def test_help_explains_every_option(
     experiment: ModuleType, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,3 +194,18 @@ def test_the_benchmark_prints_its_table(command: Callable[..., None], capsys: py
 def test_the_benchmark_refuses_what_its_reference_cannot_play(command: Callable[..., None]) -> None:
     with pytest.raises(ValueError, match="the reference loop plays the embedded generator 'tiles', not 'mine'"):
         command(bench.main, "env.generator=mine")
+
+
+def test_generators_of_different_steps_are_decomposed(tmp_path: Path, command: Callable[..., None]) -> None:
+    for steps in (1, 2):
+        options = ("tasks=12", "strips=0", f"+env.generator_options.steps={steps}")
+        command(evaluate.main, f"folder={tmp_path / str(steps)}", *options)
+    both = f"evaluations=[{tmp_path / '1'},{tmp_path / '2'}]"
+    command(decompose.main, f"folder={tmp_path / 'terms'}", both, "components=3")
+    report = (tmp_path / "terms" / "report.md").read_text()
+    assert "| + goal image |" in report
+    assert "steps=2 |" in report
+    assert (tmp_path / "terms" / "figures" / "predictors.png").stat().st_size > 0
+    alone = f"evaluations=[{tmp_path / '1'},{tmp_path / '1'}]"
+    with pytest.raises(ValueError, match="at least two generators"):
+        command(decompose.main, f"folder={tmp_path / 'no'}", alone)
