@@ -258,6 +258,31 @@ class CompareConfig:
 
 
 @dataclass
+class LotteryConfig:
+    """How much of a user's improvement blind attempts reach by luck (Figure 3, right).
+
+    Args:
+        folder: receives config.yaml, report.html, report.md and figures/.
+        evaluation: folder of a finished evaluation in which the user steered.
+        user: the policy or prompter there that saw the goal.
+        blind_evaluation: folder of a finished evaluation on the same tasks, with env.rounds as large as the largest
+            number of attempts.
+        blind: the prompter there that didn't see it.
+        attempts: numbers of blind attempts.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    evaluation: str = MISSING
+    user: str = "text attribute"
+    blind_evaluation: str = MISSING
+    blind: str = "text blind"
+    attempts: list[int] = field(default_factory=lambda: [4, 7, 10, 20])
+    overwrite: bool = False
+    threads: int = 0
+
+
+@dataclass
 class LeaderboardConfig:
     """Rank policies by how much they improve on the same tasks with the same noise, as a page and as JSON.
 
@@ -407,6 +432,7 @@ def register() -> None:
         "evaluate": EvaluateConfig,
         "efficiency": EfficiencyConfig,
         "compare": CompareConfig,
+        "lottery": LotteryConfig,
         "sweep_status": SweepStatusConfig,
         "leaderboard": LeaderboardConfig,
         "verify": VerifyConfig,

@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.plots": {"traces"},
     "evaluation.reports": {"traces", "evaluation"},
     "evaluation.efficiency": {"evaluation"},
+    "evaluation.lottery": {"evaluation"},
     "evaluation.ranking": set(),
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.leaderboard_page": {"evaluation"},

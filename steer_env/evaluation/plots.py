@@ -34,6 +34,25 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     return figure
 
 
+def lottery(shares: pd.DataFrame) -> Figure:
+    """Figure 3, right: the share of a user's improvement that k blind attempts reach, with one standard error.
+
+    Args:
+        shares: from :func:`steer_env.evaluation.lottery.shares`.
+    """
+    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(shares))
+    heights = [100 * share.mean for share in shares["share"]]
+    axes.bar(places, heights, yerr=[100 * share.error for share in shares["share"]], capsize=3, color=_COLOURS[0])
+    axes.axhline(100, color="black", lw=0.8, ls="--", label="the user")
+    axes.set_xticks(places, [str(k) for k in shares["attempts"]])
+    axes.set_xlabel("blind attempts")
+    axes.set_ylabel("share of the user's improvement, %")
+    axes.legend(fontsize="small")
+    return figure
+
+
 def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray) -> Figure:
     """Figure 8: what each mixture scale is worth in each round, with its posterior.
 

@@ -9,7 +9,19 @@ from types import ModuleType
 
 import pytest
 
-from experiments import bench, compare, evaluate, leaderboard, pretrain, study, sweep_status, train, verify
+from experiments import (
+    bench,
+    compare,
+    efficiency,
+    evaluate,
+    leaderboard,
+    lottery,
+    pretrain,
+    study,
+    sweep_status,
+    train,
+    verify,
+)
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces
 
@@ -145,6 +157,23 @@ def test_errors_come_before_any_work(tmp_path: Path, command: Callable[..., None
     assert not (tmp_path / "new").exists()
 
 
+def test_the_share_of_luck_comes_from_two_evaluations(tmp_path: Path, command: Callable[..., None]) -> None:
+    steered, drawn, lucky = (tmp_path / name for name in ("steered", "drawn", "lucky"))
+    command(evaluate.main, f"folder={steered}", "policies=['text:attribute']", "baseline='text attribute'", "tasks=4")
+    command(
+        evaluate.main, f"folder={drawn}", "policies=['text:blind']", "baseline='text blind'", "tasks=4", "env.rounds=7"
+    )
+    given = (f"folder={lucky}", f"evaluation={steered}", f"blind_evaluation={drawn}")
+    with pytest.raises(ValueError, match="was played with 7 attempts"):
+        command(lottery.main, *given)
+    with pytest.raises(ValueError, match="has no policy 'me'; it has: text attribute"):
+        command(lottery.main, *given, "user=me")
+    assert not lucky.exists()
+    command(lottery.main, *given, "attempts=[4,7]")
+    assert "share of the user's improvement" in (lucky / "report.md").read_text()
+    assert list((lucky / "figures").glob("*.png"))
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -162,7 +191,8 @@ def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None],
 
 
 @pytest.mark.parametrize(
-    "experiment", [train, evaluate, compare, leaderboard, verify, bench, pretrain, study, sweep_status]
+    "experiment",
+    [train, evaluate, compare, lottery, efficiency, leaderboard, verify, bench, pretrain, study, sweep_status],
 )
 def test_help_explains_every_option(
     experiment: ModuleType, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
