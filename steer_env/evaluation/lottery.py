@@ -26,7 +26,8 @@ def shares(frame: pd.DataFrame, user: str, blind: str, attempts: Sequence[int]) 
 
     Returns:
         One row a k, columns ``attempts``, ``share``, ``improvement`` and ``one`` (mean change of a single blind
-        attempt, which no choice of the best flatters): each an :class:`~steer_env.evaluation.statistics.Estimate` but the first.
+        attempt, which no choice of the best flatters): all but the first as
+        :class:`~steer_env.evaluation.statistics.Estimate`.
 
     Raises:
         ValueError: different tasks, a policy with several training seeds, or a k that wasn't played.
