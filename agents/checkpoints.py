@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from agents.loggers import NO_LOGGER, Logger, training_metrics
+from steer_env.cards import TrainingRecord
 from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.evaluation.rollout import VERSIONS
 from steer_env.traces import SteeringTrace, write_traces
 
 CHECKPOINT = "checkpoint.json"
@@ -25,11 +28,14 @@ class Checkpoints:
         agent: settings of the agent, as JSON.
         env: the environment that it trains in.
         seed: of the training.
+        logger: receives the metrics of each checkpoint.
     """
 
-    def __init__(self, folder: Path, agent: dict[str, Any], env: ImageSteeringVectorEnv, seed: int) -> None:
+    def __init__(
+        self, folder: Path, agent: dict[str, Any], env: ImageSteeringVectorEnv, seed: int, logger: Logger = NO_LOGGER
+    ) -> None:
         dynamics = env.dynamics
-        self._folder = folder
+        self._folder, self._logger = folder, logger
         self._identity: dict[str, Any] = {
             **agent,
             "seed": seed,
@@ -63,10 +69,24 @@ class Checkpoints:
         return int(checkpoint["episodes"]), checkpoint["agent"]
 
     def save(self, done: int, traces: list[SteeringTrace], state: Any) -> None:
-        """Traces first: a crash in between leaves a file that the resumed run writes again, the same."""
+        """Traces and log first: what a crash in between leaves of them, the resumed run writes again."""
         if traces:
             write_traces(traces, self._folder / "traces" / f"{done - len(traces):08d}.parquet")
+            self._logger.metrics(done, training_metrics(traces))
         write_json({"identity": self._identity, "episodes": done, "agent": state}, self._folder / CHECKPOINT)
+
+
+def episodes_done(folder: Path) -> int:
+    """How many episodes the checkpoint in a run's folder counts; 0 where there is none."""
+    path = folder / CHECKPOINT
+    return int(json.loads(path.read_text())["episodes"]) if path.is_file() else 0
+
+
+def training_record(folder: Path) -> TrainingRecord:
+    """How the policy of a finished training was learned, for its card."""
+    checkpoint = json.loads((folder / CHECKPOINT).read_text())
+    settings = {name: value for name, value in checkpoint["identity"].items() if name not in ("suite", "seed")}
+    return TrainingRecord(checkpoint["identity"]["suite"], checkpoint["episodes"], settings, VERSIONS)
 
 
 def write_json(value: Any, path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from agents.bandits import make_bandit
 from agents.checkpoints import CHECKPOINT
-from agents.thompson import ThompsonSampling
+from steer_env.cards import TrainingRecord
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Section
 from steer_env.policies import (
@@ -48,24 +50,55 @@ BUILT_IN: Registry[Callable[[str], Policy | Prompter]] = Registry(
 """Name → policy or prompter from what follows the colon."""
 
 
+def expand(specs: Sequence[str]) -> list[str]:
+    """Names as they are; patterns such as ``outputs/sweep/*`` as the folders that match and hold a policy.
+
+    Raises:
+        ValueError: a pattern that no folder with a policy matches.
+    """
+    return [found for spec in specs for found in (_matches(spec) if glob.has_magic(spec) else [spec])]
+
+
+def _matches(pattern: str) -> list[str]:
+    found = [path for path in sorted(glob.glob(pattern)) if policy_folder(path)]  # noqa: PTH207
+    if not found:
+        raise ValueError(f"no folder with a policy matches {pattern}")
+    return found
+
+
+def policy_folder(spec: str) -> Path | None:
+    """The folder that holds ``policy.json``: of a training run or of a submission; None for a built-in policy."""
+    folders = (Path(spec), Path(spec) / "policy")
+    return next((folder for folder in folders if (folder / POLICY_FILE).is_file()), None)
+
+
 def resolve_policies(specs: Sequence[str]) -> list[Policy | Prompter]:
     """Policies from names such as ``constant:0.9`` or folders of training runs; prompters from ``text:attribute``.
 
     Raises:
-        ValueError: an unknown name, a folder without a policy, or the same policy twice.
+        ValueError: an unknown name, a folder without a policy, the same policy twice, or trainings of one name that
+            differ in more than their seed.
     """
     policies = [_resolve(spec) for spec in specs]
-    seen = [(policy.name, getattr(policy, "training_seed", -1)) for policy in policies]
+    seen = [(policy.name, policy.training_seed) for policy in policies]
     twice = [name for name, seed in seen if seen.count((name, seed)) > 1]
     if twice:
         raise ValueError(f"policy {twice[0]!r} is listed twice; give trained agents their own agent.name or seed")
+    cards: dict[str, TrainingRecord | None] = {}
+    for policy in policies:
+        record = policy.card.training if isinstance(policy, TablePolicy) else None
+        if cards.setdefault(policy.name, record) != record:
+            raise ValueError(
+                f"policies called {policy.name!r} were trained differently: only the seed may differ between the "
+                "trainings of one row; give them names of their own by agent.name"
+            )
     return policies
 
 
 def _resolve(spec: str) -> Policy | Prompter:
-    for folder in (Path(spec), Path(spec) / "policy"):
-        if (folder / POLICY_FILE).is_file():
-            return load_policy(folder)
+    folder = policy_folder(spec)
+    if folder is not None:
+        return load_policy(folder)
     name, _, rest = spec.partition(":")
     if "/" in name:
         raise ValueError(f"{spec} holds no policy: train one there first with experiments.train folder={spec}")
@@ -80,12 +113,9 @@ def learning_section(folder: Path) -> Section:
     figures = [plots.training_curve(improvements)]
     text = f"{len(improvements)} episodes on {identity['suite']}, seed {identity['seed']}. "
     text += "Improvement over training, with 95 % intervals."
-    if "cells" in identity:
-        agent = ThompsonSampling(identity["rounds"], identity["cells"], identity["prior_variance"])
+    if "kind" in identity:
+        agent = make_bandit(identity["rounds"], identity)
         agent.restore(checkpoint["agent"])
         figures.append(plots.value_function(agent.means, agent.deviations, agent.counts))
-        text += (
-            f" Thompson sampling, cells {identity['cells']}: empirical mean improvement of the episodes in which each "
-            "scale was played, with one standard deviation of the posterior of Eq. 9. A star marks the best scale."
-        )
+        text += f" {agent.meaning}. A star marks the best scale."
     return Section(f"What was learned (Figure 8): {folder.name}", text, figures=figures)

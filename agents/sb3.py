@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.checkpoints import Checkpoints
 from agents.episodes import EpisodeStream, Training
+from agents.loggers import NO_LOGGER, Logger
 from agents.progress import interruptible, progress
 from agents.sb3_vecenv import SteeringVecEnv
 from steer_env.envs import ImageSteeringVectorEnv
@@ -32,6 +33,7 @@ def train_sb3(
     training: Training,
     folder: Path,
     name: str,
+    logger: Logger = NO_LOGGER,
 ) -> TablePolicy | None:
     """Train until the episodes are played, or until Ctrl-C.
 
@@ -45,6 +47,7 @@ def train_sb3(
         training: how long; whole rollouts are played, so the episodes may be slightly more.
         folder: receives ``checkpoint.json``, ``checkpoint.pt`` (weights, read without unpickling) and ``traces/``.
         name: of the policy.
+        logger: receives the metrics of each checkpoint.
 
     Returns:
         The greedy policy, a table of scales for (round, stayed); None if training was stopped.
@@ -54,7 +57,7 @@ def train_sb3(
         ValueError: an unknown algorithm.
     """
     kind = ALGORITHMS[algorithm]
-    checkpoints = Checkpoints(folder, {"algorithm": algorithm, "settings": settings}, env, training.seed)
+    checkpoints = Checkpoints(folder, {"algorithm": algorithm, "settings": settings}, env, training.seed, logger)
     done, resumed = checkpoints.load()
     stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
     with interruptible() as interrupted, progress(training.episodes, done) as report:

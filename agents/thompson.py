@@ -44,7 +44,15 @@ class ThompsonSampling:
     @property
     def settings(self) -> dict[str, Any]:
         """What must be the same for a training to go on."""
-        return {"cells": self.cells, "prior_variance": self.prior_variance}
+        return {"kind": "thompson", "cells": self.cells, "prior_variance": self.prior_variance}
+
+    @property
+    def meaning(self) -> str:
+        """What the means and deviations are."""
+        return (
+            f"Thompson sampling, cells {self.cells}: empirical mean improvement of the episodes in which each scale "
+            "was played, with one standard deviation of the posterior of Eq. 9"
+        )
 
     @property
     def means(self) -> np.ndarray:
@@ -56,10 +64,11 @@ class ThompsonSampling:
         """Standard deviation of each posterior, float (R, 2, 10)."""
         return np.sqrt(self.prior_variance / (self.counts + 1))
 
-    def explore(self, episodes: int, rng: np.random.Generator) -> SampledPolicy:
+    def explore(self, episodes: int, rng: np.random.Generator, training_seed: int = -1) -> SampledPolicy:
         """A policy that plays one posterior sample in each of N episodes."""
         draws = rng.standard_normal((episodes, *self.counts.shape))
-        return SampledPolicy(bucket_scales(self._shared(self.means + self.deviations * draws).argmax(axis=3)))
+        buckets = self._shared(self.means + self.deviations * draws).argmax(axis=3)
+        return SampledPolicy(bucket_scales(buckets), training_seed)
 
     def policy(self, name: str, training_seed: int = -1) -> TablePolicy:
         """The policy that plays the bucket of largest empirical mean in every cell.
@@ -115,8 +124,8 @@ class SampledPolicy:
 
     name = "exploring"
 
-    def __init__(self, scales: np.ndarray) -> None:
-        self._scales = scales
+    def __init__(self, scales: np.ndarray, training_seed: int) -> None:
+        self._scales, self.training_seed = scales, training_seed
 
     def start(self, episode_seeds: Sequence[int]) -> None:
         """The tables were drawn already."""

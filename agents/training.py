@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from agents.bandits import BanditAgent
 from agents.checkpoints import Checkpoints
 from agents.episodes import EpisodeStream, Training
+from agents.loggers import NO_LOGGER, Logger
 from agents.progress import interruptible, progress
-from agents.thompson import ThompsonSampling
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import play
 from steer_env.traces import SteeringTrace
@@ -17,7 +18,13 @@ from steer_env.traces import SteeringTrace
 _POSTERIOR = 9
 
 
-def train(agent: ThompsonSampling, env: ImageSteeringVectorEnv, training: Training, folder: Path) -> bool:
+def train(
+    agent: BanditAgent,
+    env: ImageSteeringVectorEnv,
+    training: Training,
+    folder: Path,
+    logger: Logger = NO_LOGGER,
+) -> bool:
     """Train until the episodes are played, or until Ctrl-C.
 
     Every draw is a function of the seed and of the episode's number, so a resumed run equals an uninterrupted one.
@@ -27,6 +34,7 @@ def train(agent: ThompsonSampling, env: ImageSteeringVectorEnv, training: Traini
         env: from :func:`steer_env.evaluation.rollout.make_env`; its size is the batch that shares a posterior.
         training: how long.
         folder: receives ``checkpoint.json`` and ``traces/``.
+        logger: receives the metrics of each checkpoint.
 
     Returns:
         Whether training finished.
@@ -34,7 +42,7 @@ def train(agent: ThompsonSampling, env: ImageSteeringVectorEnv, training: Traini
     Raises:
         RunExistsError: the folder's checkpoint is of another configuration.
     """
-    checkpoints = Checkpoints(folder, agent.settings, env, training.seed)
+    checkpoints = Checkpoints(folder, agent.settings, env, training.seed, logger)
     done, state = checkpoints.load()
     if state is not None:
         agent.restore(state)
@@ -56,10 +64,10 @@ def train(agent: ThompsonSampling, env: ImageSteeringVectorEnv, training: Traini
 
 
 def _play_batch(
-    agent: ThompsonSampling, env: ImageSteeringVectorEnv, training: Training, stream: EpisodeStream, done: int
+    agent: BanditAgent, env: ImageSteeringVectorEnv, training: Training, stream: EpisodeStream, done: int
 ) -> list[SteeringTrace]:
     """The next episodes. The last batch is played whole and cut, so that a batch is always of one size."""
     options = stream.options(done, env.num_envs)
-    policy = agent.explore(env.num_envs, np.random.default_rng([training.seed, _POSTERIOR, done]))
-    traces = play(env, [policy], options["task_index"], options["episode_seed"], [training.seed])
+    policy = agent.explore(env.num_envs, np.random.default_rng([training.seed, _POSTERIOR, done]), training.seed)
+    traces = play(env, [policy], options["task_index"], options["episode_seed"])
     return traces[: training.episodes - done]

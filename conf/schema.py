@@ -64,12 +64,34 @@ class ThompsonConfig(AgentConfig):
     """Thompson sampling (agent=thompson, agent=thompson-eq9).
 
     Args:
+        kind: thompson.
         cells: ``round``, Eq. 9 as printed; or ``round-stayed``, as the authors deployed it.
         prior_variance: σ² of Eq. 9.
     """
 
+    kind: str = "thompson"
     cells: str = "round-stayed"
     prior_variance: float = 1.0
+
+
+@dataclass
+class PlanningConfig(AgentConfig):
+    """Thompson sampling over whole policies of (round, stayed), by planning in sampled models (agent=planning).
+
+    Args:
+        kind: planning.
+        credit: what a scale accounts for: ``increment``, what its round gained, the rest being planned for;
+            ``return``, everything from its round on; or ``episode``, everything, as in Eq. 9.
+        pooling: whether neighbouring scales, and having stayed or not, tell about each other.
+        covariate: whether the similarity before a round explains a part of what the round gained.
+        spread: ``root``, what a round gains spreads as the square root of its scale; or ``constant``.
+    """
+
+    kind: str = "planning"
+    credit: str = "increment"
+    pooling: bool = True
+    covariate: bool = True
+    spread: str = "root"
 
 
 @dataclass
@@ -88,16 +110,50 @@ class SB3Config(AgentConfig):
 
 
 @dataclass
+class LoggerConfig:
+    """Where the course of a training is logged, besides its folder; choose with logger=NAME.
+
+    At each checkpoint: mean improvement of the episodes since the last one, its standard error, and how often each
+    scale was played in each round; at the start the configuration, at the end the plots.
+
+    Args:
+        kind: none; jsonl, log.jsonl in the folder; tensorboard or wandb, which need the extra of that name.
+    """
+
+    kind: str = "none"
+
+
+@dataclass
+class WandbConfig(LoggerConfig):
+    """Weights & Biases (logger=wandb).
+
+    Args:
+        project, entity, group: where the run is shown.
+        mode: online; offline, kept in the folder for ``wandb sync``; or disabled. Online without a server that answers
+            becomes offline, with a warning.
+        timeout: seconds to wait for the server, at the start and at the end.
+    """
+
+    project: str = "steer-env"
+    entity: str = ""
+    group: str = ""
+    mode: str = "online"
+    timeout: float = 10.0
+
+
+@dataclass
 class TrainConfig:
     """Train a steering policy.
 
     Args:
-        folder: receives config.yaml, checkpoint.json, traces/, policy/, result.json and the plots.
+        folder: receives config.yaml, checkpoint.json, traces/, policy/, result.json and the plots. With --multirun
+            each job of the sweep has a folder below it, named by its options; the same command goes on with an
+            interrupted sweep. A run that fails leaves error.txt.
         episodes: in all; the paper's number is 60,000.
         batch: episodes played at a time with one posterior; 1 is the paper's sequential form.
         seed: of every random draw.
         overwrite: delete what an earlier run left in the folder. Without it an unfinished run is resumed, and a
-            finished one refused.
+            finished one refused or, in a sweep, skipped.
         threads: of torch; 0 leaves its default.
     """
 
@@ -109,6 +165,11 @@ class TrainConfig:
     threads: int = 0
     env: EnvConfig = field(default_factory=EnvConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+
+
+def _test_suite() -> EnvConfig:
+    return EnvConfig(suite="tiles-test-v1", judges=["pixel-correlation"])
 
 
 @dataclass
@@ -138,7 +199,41 @@ class EvaluateConfig:
     strips: int = 4
     overwrite: bool = False
     threads: int = 0
-    env: EnvConfig = field(default_factory=lambda: EnvConfig(suite="tiles-test-v1", judges=["pixel-correlation"]))
+    env: EnvConfig = field(default_factory=_test_suite)
+
+
+@dataclass
+class EfficiencyConfig:
+    """Train several agents several times, and report how many episodes each needs.
+
+    Args:
+        folder: receives config.yaml, training/, traces/, report.html, report.md and figures/.
+        agents: bandits, as in agent=NAME of training, and variants of them, such as 'planning:pooling=false'; the
+            first is the one that the others are compared with.
+        seeds: trainings of each, with seeds from 0.
+        checkpoints: numbers of training episodes after which the learned policies are evaluated; multiples of batch.
+        batch: episodes trained at a time with one posterior.
+        best: the best known policy, a built-in one or a folder, which must be a table over (round, stayed).
+        share: of its improvement that is to be reached.
+        suite: of the tasks that policies are evaluated on; env.suite has those that they are trained on.
+        tasks: how many of them, from its first.
+        tasks_per_batch: how many of them at a time.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    agents: list[str] = field(default_factory=lambda: ["thompson", "planning"])
+    seeds: int = 10
+    checkpoints: list[int] = field(default_factory=lambda: [32, 64, 128, 256, 512, 1024, 2048])
+    batch: int = 32
+    best: str = "schedule:1.0-1.0-0.8-0.6"
+    share: float = 0.95
+    suite: str = "tiles-test-v1"
+    tasks: int = 1000
+    tasks_per_batch: int = 16
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=EnvConfig)
 
 
 @dataclass
@@ -186,6 +281,102 @@ class DecomposeConfig:
 
 
 @dataclass
+class LotteryConfig:
+    """How much of a user's improvement blind attempts reach by luck (Figure 3, right).
+
+    Args:
+        folder: receives config.yaml, report.html, report.md and figures/.
+        evaluation: folder of a finished evaluation in which the user steered.
+        user: the policy or prompter there that saw the goal.
+        blind_evaluation: folder of a finished evaluation on the same tasks, with env.rounds as large as the largest
+            number of attempts.
+        blind: the prompter there that didn't see it.
+        attempts: numbers of blind attempts.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    evaluation: str = MISSING
+    user: str = "text attribute"
+    blind_evaluation: str = MISSING
+    blind: str = "text blind"
+    attempts: list[int] = field(default_factory=lambda: [4, 7, 10, 20])
+    overwrite: bool = False
+    threads: int = 0
+
+
+@dataclass
+class LeaderboardConfig:
+    """Rank policies by how much they improve on the same tasks with the same noise, as a page and as JSON.
+
+    Trainings of one agent that differ in nothing but their seed are one row. A trained policy with a single training
+    seed is shown below the others without a rank: it may have been a lucky one.
+
+    Args:
+        folder: receives config.yaml, traces/, report.html, report.md, leaderboard.json and figures/.
+        policies: as for experiments.evaluate; a pattern such as outputs/sweep/* stands for all folders of training runs
+            or submissions that match it.
+        tasks: how many tasks of the suite, from its first.
+        tasks_per_batch: how many of them at a time.
+        robust_human: a noisy user, such as softmax, with whom all policies are played once more for a column of their
+            own; empty for none.
+        robust_human_options: passed to it, such as temperature.
+        resamples: of the bootstrap.
+        timed_tasks: how many tasks each policy is played on alone for the wall time of an episode.
+        strips: how many episodes of the best policy to draw.
+        claim: whether to write each score into the card of its policy's folder, where experiments.verify reads it.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    policies: list[str] = field(
+        default_factory=lambda: [
+            "random-bucket",
+            "random-session",
+            "constant:0.9",
+            "schedule:1.0-0.8-0.6-0.4",
+            "published",
+        ]
+    )
+    tasks: int = 1000
+    tasks_per_batch: int = 16
+    robust_human: str = ""
+    robust_human_options: dict[str, Any] = field(default_factory=dict)
+    resamples: int = 2000
+    timed_tasks: int = 16
+    strips: int = 4
+    claim: bool = False
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=_test_suite)
+
+
+@dataclass
+class VerifyConfig:
+    """Play a submitted policy again, and say whether the scores that its card claims hold.
+
+    The exit status is 0 if the claimed mean improvement is the one found, up to rounding, or a z-test of their
+    difference at 5 % doesn't tell them apart; else it is 1. Nothing in the submission is run.
+
+    Args:
+        submission: a policy's folder, or that of a training run, whose card claims scores.
+        folder: receives config.yaml, traces/ and result.json with the verdict.
+        noise: 0 plays the very episodes that the claim is about, whose mean should be equal; another number plays the
+            claim's tasks with fresh noise, against a policy that was chosen for its luck with that noise.
+        tasks_per_batch: how many tasks at a time.
+        overwrite, threads: as in training.
+    """
+
+    submission: str = MISSING
+    folder: str = MISSING
+    noise: int = 0
+    tasks_per_batch: int = 16
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=_test_suite)
+
+
+@dataclass
 class BenchConfig:
     """Measure the environment's speed, and compare it with a loop over public APIs.
 
@@ -222,6 +413,24 @@ class StudyConfig:
     threads: int = 0
 
 
+@dataclass
+class SweepStatusConfig:
+    """Show how the training runs below a folder are doing, also while their sweep runs.
+
+    Running means that a process holds the run's lock, on whichever machine of a shared file system with locks; a run
+    whose process was killed is unfinished, and goes on with the command that started it.
+
+    Args:
+        folder: of a sweep, or any other above training runs.
+        window: how many of its last episodes a run's improvement is the mean of.
+        lines: of a failed run's error to show.
+    """
+
+    folder: str = MISSING
+    window: int = 500
+    lines: int = 3
+
+
 SCHEMAS: dict[str, type] = {}
 """Experiment → its schema, for what has been stored."""
 
@@ -236,14 +445,21 @@ def store(name: str, node: type) -> None:
 
 def register() -> None:
     """Store the schemas; pre-training stores its own, which needs heavier imports."""
-    for kind in AgentConfig.__subclasses__():
-        schema_name = kind.__name__.removesuffix("Config").lower() + "_schema"
-        ConfigStore.instance().store(group="agent", name=schema_name, node=kind)
+    groups = {"agent": AgentConfig.__subclasses__(), "logger": _kinds(LoggerConfig)}
+    for group, kinds in groups.items():
+        for kind in kinds:
+            schema_name = kind.__name__.removesuffix("Config").lower() + "_schema"
+            ConfigStore.instance().store(group=group, name=schema_name, node=kind)
     schemas: dict[str, type] = {
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
+        "efficiency": EfficiencyConfig,
         "compare": CompareConfig,
         "decompose": DecomposeConfig,
+        "lottery": LotteryConfig,
+        "sweep_status": SweepStatusConfig,
+        "leaderboard": LeaderboardConfig,
+        "verify": VerifyConfig,
         "bench": BenchConfig,
         "study": StudyConfig,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -11,19 +12,30 @@ from typing import Any, NoReturn
 
 import hydra
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markdown import Markdown
 
 from agents.checkpoints import CHECKPOINT, RESULT, RunExistsError, write_json
 from conf import schema
+from experiments.locks import claim, is_ours, released_at_the_end
 from steer_env.evaluation.reports import Report
 from steer_env.evaluation.rollout import VERSIONS
 
-CONFIG = "config.yaml"
-_ASIDE = ("folder", "overwrite", "threads", "episodes", "tasks", "strips", "threshold", "baseline")
+CONFIG, ERROR, LEADERBOARD = "config.yaml", "error.txt", "leaderboard.json"
+_APART = ("folder", "overwrite", "threads", "logger")
+"""What may differ between runs that are the same."""
+_ASIDE = (
+    *(*_APART, "episodes", "tasks", "strips", "threshold", "baseline"),
+    *("resamples", "timed_tasks", "claim"),
+)
 """What may differ when a run goes on."""
-_LEFT_BEHIND = (CHECKPOINT, RESULT, "traces", "policy", "figures", "report.html", "report.md")
+_LEFT_BEHIND = (
+    *(CHECKPOINT, RESULT, ERROR, LEADERBOARD, "traces", "training", "policy", "figures", "report.html", "report.md"),
+    *("log.jsonl", "tensorboard", "wandb"),
+)
 
 console = Console()
 
@@ -32,7 +44,11 @@ def application(name: str) -> Callable[[Callable[[Any], None]], Callable[[], Non
     """Make a function of a configuration a Hydra application with the configuration ``conf/NAME.yaml``."""
 
     def decorate(body: Callable[[Any], None]) -> Callable[[], None]:
-        run = hydra.main(version_base=None, config_path="../conf", config_name=name)(body)
+        @wraps(body)
+        def job(config: Any) -> None:
+            _run(body, config)
+
+        run = hydra.main(version_base=None, config_path="../conf", config_name=name)(job)
 
         @wraps(body)
         def main() -> None:
@@ -47,32 +63,74 @@ def application(name: str) -> Callable[[Callable[[Any], None]], Callable[[], Non
     return decorate
 
 
+def _run(body: Callable[[Any], None], config: Any) -> None:
+    """A run, or a job of a sweep: in a folder of its own, left alone if it's finished; an error is left there, too."""
+    sweep = HydraConfig.get() if HydraConfig.get().mode == RunMode.MULTIRUN else None
+    with released_at_the_end():
+        if sweep:
+            config.folder = str(Path(sweep.sweep.dir) / sweep.sweep.subdir)
+            if _is_finished(config):
+                say(f"finished before, skipped: {config.folder}")
+                return
+            say(f"job {sweep.job.num}: {config.folder}")
+            claim(Path(config.folder))
+        try:
+            body(config)
+        except RunExistsError:
+            raise
+        except Exception as error:
+            if "folder" in config and is_ours(Path(config.folder)):
+                (Path(config.folder) / ERROR).write_text(traceback.format_exc())
+                say(f"failed: {config.folder}: {error}")
+            raise
+
+
+def _is_finished(config: Any) -> bool:
+    folder = Path(config.folder)
+    return not config.overwrite and (folder / RESULT).exists() and not _different(config, _APART)
+
+
+def _different(config: Any, aside: tuple[str, ...]) -> list[str]:
+    """Names of the options that the run in the folder was given otherwise."""
+    path = Path(config.folder) / CONFIG
+    now: Any = OmegaConf.to_container(config, resolve=True)
+    before: Any = OmegaConf.load(path) if path.is_file() else now
+    return sorted(str(k) for k in now if k not in aside and before.get(k) != now[k])
+
+
 def check_run(config: Any) -> None:
-    """May this run write into its folder? Called before anything is loaded; touches nothing.
+    """May this run write into its folder? Called before anything is loaded; claims a folder that holds a run.
 
     Raises:
-        RunExistsError: the folder holds a finished run, or an unfinished one of another configuration.
+        RunExistsError: the folder holds a finished run, or an unfinished one of another configuration, or another
+            process is at work there.
     """
     folder = Path(config.folder)
-    if config.overwrite:
+    if (folder / RESULT).exists() and not config.overwrite:
+        _refuse(folder, "a finished run", _different(config, _APART))
+    if not (folder / CONFIG).is_file():
         return
-    if (folder / RESULT).exists():
-        raise RunExistsError(f"{folder} holds a finished run: choose another folder, or overwrite=true")
-    if (folder / CONFIG).is_file():
-        now: Any = OmegaConf.to_container(config, resolve=True)
-        before: Any = OmegaConf.load(folder / CONFIG)
-        different = sorted(str(k) for k in now if k not in _ASIDE and before.get(k) != now[k])
+    claim(folder)
+    if not config.overwrite:
+        different = _different(config, _ASIDE)
         if different:
-            raise RunExistsError(f"{folder} holds an unfinished run with other {', '.join(different)}: overwrite=true?")
-        console.print(f"going on with the unfinished run in {folder}")
+            _refuse(folder, "an unfinished run", different)
+        say(f"going on with the unfinished run in {folder}")
+
+
+def _refuse(folder: Path, what: str, different: list[str]) -> NoReturn:
+    other = f" with other {', '.join(different)}" if different else ""
+    raise RunExistsError(f"{folder} holds {what}{other}: choose another folder, or overwrite=true")
 
 
 def open_run(config: Any) -> Path:
     """Claim the folder, once all parts of the run are known to be good, and write its resolved configuration there."""
     folder = Path(config.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder)
     if config.overwrite:
         _clear(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ERROR).unlink(missing_ok=True)
     OmegaConf.save(config, folder / CONFIG, resolve=True)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -89,6 +147,11 @@ def _clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def say(message: str) -> None:
+    """Tell the person at the terminal. A function, since the console itself can't travel to a launcher's process."""
+    console.print(message, soft_wrap=True, markup=False)
+
+
 def close_run(folder: Path, result: Mapping[str, Any]) -> None:
     """Write the result, which marks the run as finished."""
     write_json({**result, "versions": VERSIONS}, folder / RESULT)
@@ -100,15 +163,18 @@ def stop(folder: Path) -> NoReturn:
     Raises:
         SystemExit: always.
     """
-    console.print(f"stopped; the same command goes on with the run in {folder}")
+    say(f"stopped; the same command goes on with the run in {folder}")
     raise SystemExit(130) from None
 
 
-def publish(report: Report, folder: Path) -> None:
-    """Write a report into the folder, and its tables to the terminal."""
+def publish(report: Report, folder: Path, wide: bool = False) -> None:
+    """Write a report into the folder, and its tables to the terminal; wide ones as they stand in ``report.md``."""
     report.save(folder)
-    console.print(Markdown(report.markdown()))
-    console.print(f"wrote {folder}/report.html, report.md and figures/")
+    if wide:
+        console.print(report.markdown(), markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(Markdown(report.markdown()))
+    say(f"wrote {folder}/report.html, report.md and figures/")
 
 
 def env_options(config: Any) -> dict[str, Any]:

@@ -34,6 +34,10 @@ _UNALIKE_COLOURS = 100.0
 """CIELAB distance from which two colours count as wholly different."""
 
 
+Picture = Callable[[list[str], list[int]], Tensor]
+"""Captions and seeds → images, float (N, 3, S, S) in [0, 1]."""
+
+
 @dataclass
 class PerceptualConfig:
     """Data and budget of the perceptual encoder.
@@ -131,7 +135,7 @@ class TrialSource:
         config: PerceptualConfig,
         image_size: int,
         rng: np.random.Generator,
-        picture: Callable[[list[str], list[int]], Tensor] | None = None,
+        picture: Picture | None = None,
     ) -> None:
         self.config, self.image_size, self.rng, self._picture = config, image_size, rng, picture
         self._bank = self._generate(config.generated_images // 3) if picture else None

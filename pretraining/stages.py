@@ -17,10 +17,11 @@ from transformers import CLIPTextModel
 from pretraining import perceptual
 from pretraining.autoencoder import AutoencoderConfig, psnr, train_autoencoder
 from pretraining.denoiser import Denoiser, DenoiserConfig, TileLatents, build_scheduler, train_denoiser
+from pretraining.fidelity import readings
 from pretraining.perceptual import PerceptualConfig, TrialSource, accuracy
 from pretraining.student import StudentConfig, distil
 from pretraining.text import build_tokenizer
-from steer_env import assets
+from steer_env import assets, tiles
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator, quiet
 from steer_env.metrics.tile_perceptual import EncoderConfig, TileEncoder, TilePerceptualMetric
 from steer_env.proposals import draw_latents
@@ -37,6 +38,7 @@ class PretrainConfig:
         assets: folder that receives ``tiles-generator`` and ``tiles-metric``.
         autoencoder, denoiser, student, perceptual: the stages.
         encoder_widths: channels of the perceptual encoder.
+        held_out_captions: captions whose pictures are read, to see whether they show what the caption says.
         held_out_trials: trials of each kind that the encoder and its rivals are asked.
     """
 
@@ -49,6 +51,7 @@ class PretrainConfig:
     student: StudentConfig = field(default_factory=StudentConfig)
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
     encoder_widths: tuple[int, ...] = (32, 64, 96, 128)
+    held_out_captions: int = 2000
     held_out_trials: int = 3000
 
 
@@ -65,7 +68,9 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     generator_folder, metric_folder = target / "tiles-generator", target / "tiles-metric"
     save_generator(student, vae, generator_folder)
     figures = {"autoencoder_psnr_db": psnr(vae, config.autoencoder)}
-    figures |= _metric(config, generator_folder, metric_folder)
+    picture = _painter(config, generator_folder)
+    figures |= _fidelity(config, picture)
+    figures |= _metric(config, picture, metric_folder)
     for folder in (generator_folder, metric_folder):
         assets.write_manifest(folder)
     (work / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
@@ -74,7 +79,7 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
 
 def _claim(work: Path, config: PretrainConfig) -> None:
     """Record what the stages in a work folder are made with, or check it."""
-    aside = ("work", "assets", "held_out_trials")
+    aside = ("work", "assets", "held_out_captions", "held_out_trials")
     wanted = json.loads(json.dumps({name: value for name, value in asdict(config).items() if name not in aside}))
     record = work / "config.json"
     if record.is_file():
@@ -149,16 +154,32 @@ def _amend(path: Path, **changes: str | None) -> None:
     path.write_text(json.dumps(kept, indent=2) + "\n")
 
 
-def _metric(config: PretrainConfig, generator_folder: Path, folder: Path) -> dict[str, float]:
-    """Train the perceptual encoder, and ask it and its rivals the same held-out trials."""
+def _painter(config: PretrainConfig, folder: Path) -> perceptual.Picture:
+    """The saved generator as a function from captions and seeds to images."""
     generator = StableDiffusionGenerator(
-        str(generator_folder), config.student.halvings[-1], guidance_scale=1.0, device=config.device
+        str(folder), config.student.halvings[-1], guidance_scale=1.0, device=config.device
     )
 
     def picture(captions: list[str], seeds: list[int]) -> Tensor:
         latents = draw_latents(seeds, generator.latent_shape).to(generator.device)
         return generator.generate(latents, generator.encode(captions)).cpu()
 
+    return picture
+
+
+def _fidelity(config: PretrainConfig, picture: perceptual.Picture, batch: int = 64) -> dict[str, float]:
+    """How often each factor that a full caption names can be read off the picture."""
+    rng = np.random.default_rng([config.seed, 7])
+    factors = tiles.sample_factors(config.held_out_captions, rng)
+    seeds = rng.integers(2**31, size=len(factors)).tolist()
+    captions = [tiles.full_caption(row) for row in factors]
+    parts = [slice(start, start + batch) for start in range(0, len(factors), batch)]
+    images = torch.cat([picture(captions[part], seeds[part]) for part in parts])
+    return {f"{name}_read": float(right.mean()) for name, right in readings(images, factors).items()}
+
+
+def _metric(config: PretrainConfig, picture: perceptual.Picture, folder: Path) -> dict[str, float]:
+    """Train the perceptual encoder, and ask it and its rivals the same held-out trials."""
     size, architecture = config.autoencoder.image_size, EncoderConfig(tuple(config.encoder_widths))
     weights = Path(config.work) / "perceptual.safetensors"
     if weights.is_file():

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from steer_env.pictures import picture
 from steer_env.proposals import draw_latents
 from steer_env.types import Conditioning, Generator, Metric, SteeringHistory
 
@@ -85,13 +86,11 @@ class BayesianSteering:
         drawn = draw_latents([int(seed) for seed in np.concatenate(streams)], tuple(latents.shape[1:]))
         pool = drawn.to(latents.device).unflatten(0, (n, p))
         every = torch.cat([latents[:, None], pool], dim=1).flatten(0, 1)
-        chosen = torch.from_numpy(rows).to(latents.device).repeat_interleave(1 + p)
-        embeddings = []
-        for part in torch.arange(len(every), device=latents.device).split(self._generator.max_batch):
-            named = {name: values[chosen[part]] for name, values in conditioning.items()}
-            embeddings.append(self._metric.embed(self._generator.generate(every[part], named)))
-        found = torch.cat(embeddings).unflatten(0, (n, 1 + p))
-        likeness = (found[:, :, None] * found[:, None, 1:]).sum(dim=3)
+        shared = torch.from_numpy(rows).to(latents.device).repeat_interleave(1 + p)
+        place = "pools of hypotheses"
+        found, _ = picture(self._generator, {"": self._metric}, every, conditioning, place, rows=shared)
+        embeddings = found[""].unflatten(0, (n, 1 + p))
+        likeness = (embeddings[:, :, None] * embeddings[:, None, 1:]).sum(dim=3)
         self._latents[where], self._evidence[where] = pool, 0.0
         self._held[where], self._likeness[where] = likeness[:, 0], likeness[:, 1:]
 

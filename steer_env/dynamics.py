@@ -167,8 +167,9 @@ class SteeringDynamics:
         given = {name: values[self._where(rows)] for name, values in self._conditioning.items()}
         noise, draws = self._draw(rows, self.num_proposals)
         proposals = self._propose(rows, scales, given, noise)
-        conditioning = {name: values.repeat_interleave(self.num_proposals, dim=0) for name, values in given.items()}
-        return self._offer(rows, proposals, conditioning, draws, scales)
+        # A proposal that is the held latent (scale 0) shows the held image: rounding would else decide between the two.
+        fresh = (proposals != self.latents[self._where(rows)][:, None]).flatten(2).any(dim=2)
+        return self._offer(rows, proposals, given, draws, fresh, scales)
 
     @torch.inference_mode()
     def rewrite(self, prompts: Sequence[str], rows: np.ndarray | None = None) -> RoundOutcome:
@@ -192,7 +193,9 @@ class SteeringDynamics:
                 raise ValueError(f"prompts are strings, got {prompt!r}")
         conditioning = self.generator.encode(prompts)
         latents, draws = self._draw(rows, 1)
-        outcome = self._offer(rows, latents, conditioning, draws)
+        outcome = self._offer(
+            rows, latents, conditioning, draws, fresh=latents.new_ones(len(rows), 1, dtype=torch.bool)
+        )
         taken = np.flatnonzero(outcome.choices)
         written = [prompt for prompt, choice in zip(prompts, outcome.choices, strict=True) if choice]
         self._condition(rows[taken], written, {k: v[taken] for k, v in conditioning.items()})
@@ -204,20 +207,18 @@ class SteeringDynamics:
         proposals: Tensor,
         conditioning: Conditioning,
         draws: Tensor,
+        fresh: Tensor,
         scales: np.ndarray | None = None,
     ) -> RoundOutcome:
-        """Make the images of proposals (n, P, *latent_shape), n · P rows of conditioning; let the user choose."""
+        """Make the images of the fresh (n, P) ones of proposals (n, P, *latent_shape); let the user choose."""
         where, rounds = self._where(rows), self.rounds[rows] + 1
         place = f"round {rounds.min()} of tasks {_names([self.tasks[row] for row in rows])}"
-        offered, images = self._picture(proposals.flatten(0, 1), conditioning, place)
-        candidates = {
-            name: torch.cat([self._current[name][where][:, None], values.unflatten(0, (len(rows), -1))], dim=1)
-            for name, values in offered.items()
-        }
+        offered, images = self._picture(proposals[fresh], conditioning, place, fresh.nonzero()[:, 0])
+        candidates = {name: _beside(self._current[name][where], fresh, values) for name, values in offered.items()}
         similarities = _similarity(candidates[""], self._goals[""][where][:, None])
         choices = self.human.choose(similarities, draws)
         self._move(where, rows, choices, candidates, proposals)
-        shown = self._show(rows, choices, images)
+        shown = self._show(rows, choices, fresh.cpu(), images)
         picked = choices.cpu().numpy()
         found = similarities.cpu().double().numpy()
         self.similarity[rows] = found[np.arange(len(rows)), picked]
@@ -265,10 +266,10 @@ class SteeringDynamics:
         return self.distribution.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
 
     def _picture(
-        self, latents: Tensor, conditioning: Conditioning, place: str
+        self, latents: Tensor, conditioning: Conditioning, place: str, rows: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor | None]:
         """Embeddings by metric (B, D), and images uint8 if they are kept."""
-        return picture(self.generator, self._metrics, latents, conditioning, place, self._keep_images)
+        return picture(self.generator, self._metrics, latents, conditioning, place, self._keep_images, rows)
 
     def _move(
         self, where: Tensor, rows: np.ndarray, choices: Tensor, candidates: dict[str, Tensor], proposals: Tensor
@@ -283,13 +284,19 @@ class SteeringDynamics:
         self._past_proposals[where, played, : proposals.shape[1]] = proposals
         self._past_choices[where, played] = choices
 
-    def _show(self, rows: np.ndarray, choices: Tensor, images: Tensor | None) -> np.ndarray | None:
+    def _show(self, rows: np.ndarray, choices: Tensor, fresh: Tensor, images: Tensor | None) -> np.ndarray | None:
         if images is None:
             return None
-        offered = images.unflatten(0, (len(rows), -1)).numpy()
-        shown = np.concatenate([self.images[rows][:, None], offered], axis=1)
+        shown = _beside(torch.from_numpy(self.images[rows]), fresh, images).numpy()
         self.images[rows] = shown[np.arange(len(rows)), choices.cpu().numpy()]
         return shown
+
+
+def _beside(held: Tensor, fresh: Tensor, made: Tensor) -> Tensor:
+    """(n, 1 + P, ...): what is held (n, ...), then each proposal's own where it is among the fresh ones (n, P)."""
+    candidates = torch.stack([held] * (1 + fresh.shape[1]), dim=1)
+    candidates[:, 1:][fresh] = made
+    return candidates
 
 
 def _similarity(a: Tensor, b: Tensor) -> Tensor:

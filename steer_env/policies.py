@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from steer_env.cards import PolicyCard, check_integer, check_number, check_text
 from steer_env.proposals import BUCKETS, bucket_scales, check_scales
+from steer_env.untrusted import read_json, refuse_pickles
 
 Observation = Mapping[str, np.ndarray]
 POLICY_FILE = "policy.json"
@@ -20,9 +22,13 @@ class PolicyError(ValueError):
 
 
 class Policy(Protocol):
-    """Chooses mixture scales for N episodes at a time."""
+    """Chooses mixture scales for N episodes at a time.
+
+    ``training_seed`` is the seed of the training that made it; −1 if none did.
+    """
 
     name: str
+    training_seed: int
 
     def start(self, episode_seeds: Sequence[int]) -> None:
         """Begin N episodes; whatever the policy draws at random comes from these seeds."""
@@ -38,12 +44,13 @@ class TablePolicy:
         name: what tables call it.
         scales: float (R, 2), for round r + 1 and stayed 0 or 1. Rounds past the last use the last.
         training_seed: seed of the training that made it; −1 if none did.
+        card: how it was trained and what it claims to score.
 
     Raises:
         PolicyError: another shape, or a scale outside [0, 1].
     """
 
-    def __init__(self, name: str, scales: np.ndarray, training_seed: int = -1) -> None:
+    def __init__(self, name: str, scales: np.ndarray, training_seed: int = -1, card: PolicyCard | None = None) -> None:
         scales = np.asarray(scales, dtype=np.float64)
         if scales.ndim != 2 or scales.shape[1] != 2 or len(scales) == 0:
             raise PolicyError(f"policy {name!r}: scales must have shape (rounds, 2), got {scales.shape}")
@@ -52,6 +59,7 @@ class TablePolicy:
         except ValueError as error:
             raise PolicyError(f"policy {name!r}: {error}") from error
         self.name, self.training_seed = name, training_seed
+        self.card = card or PolicyCard()
 
     @classmethod
     def schedule(cls, name: str, scales: Sequence[float]) -> TablePolicy:
@@ -66,21 +74,24 @@ class TablePolicy:
         return self.scales[np.minimum(observation["round"], len(self.scales) - 1), observation["stayed"]]
 
     def save(self, folder: Path) -> None:
-        """Write ``policy.json``."""
+        """Write ``policy.json``, all or nothing."""
         folder.mkdir(parents=True, exist_ok=True)
         record = {
             "kind": "table",
             "name": self.name,
             "training_seed": self.training_seed,
             "scales": self.scales.tolist(),
+            "card": self.card.record(),
         }
-        (folder / POLICY_FILE).write_text(json.dumps(record, indent=2) + "\n")
+        partial = folder / f"{POLICY_FILE}.partial"
+        partial.write_text(json.dumps(record, indent=2) + "\n")
+        partial.replace(folder / POLICY_FILE)
 
 
 class RandomBucketPolicy:
     """A bucket drawn anew in every round."""
 
-    name = "random bucket"
+    name, training_seed = "random bucket", -1
 
     def start(self, episode_seeds: Sequence[int]) -> None:
         """Seed one generator an episode."""
@@ -94,7 +105,7 @@ class RandomBucketPolicy:
 class RandomScalePolicy:
     """One scale from U(0, 1) for a whole session: the random condition of the paper's study."""
 
-    name = "random scale per session"
+    name, training_seed = "random scale per session", -1
 
     def start(self, episode_seeds: Sequence[int]) -> None:
         """Draw every episode's scale."""
@@ -114,19 +125,42 @@ def published_policy() -> TablePolicy:
 
 
 def load_policy(folder: Path) -> TablePolicy:
-    """Read a policy's folder; nothing in it is run.
+    """Read a policy's folder, which may come from a stranger: nothing in it is run.
 
     Raises:
-        PolicyError: no policy there, damaged JSON, another kind, a wrong shape, or a scale outside [0, 1].
+        PolicyError: no policy there, files that could run code beside it, damaged or oversized JSON, another kind, a
+            wrong shape, a scale that isn't a number in [0, 1], or a card with impossible entries.
     """
     path = folder / POLICY_FILE
     try:
-        record = json.loads(path.read_text())
-        if record["kind"] != "table":
-            raise PolicyError(f"{path}: unknown kind of policy {record['kind']!r}; there is: table")
-        scales = np.array(record["scales"], dtype=np.float64)
-        return TablePolicy(str(record["name"]), scales, int(record["training_seed"]))
+        refuse_pickles(folder)
+    except (OSError, ValueError) as error:
+        raise PolicyError(str(error)) from error
+    try:
+        return _from_record(read_json(path))
     except FileNotFoundError as error:
         raise PolicyError(f"{folder} holds no {POLICY_FILE}") from error
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise PolicyError(f"{path} is no policy: {error!r}") from error
+    except KeyError as error:
+        raise PolicyError(f"{path} is no policy: it lacks {error}") from error
+    except (OSError, TypeError, ValueError) as error:
+        raise PolicyError(f"{path} is no policy: {error}") from error
+
+
+def _from_record(record: Any) -> TablePolicy:
+    if not isinstance(record, dict):
+        raise ValueError(f"it holds {type(record).__name__}, not a JSON object")
+    if record["kind"] != "table":
+        raise ValueError(f"unknown kind of policy {str(record['kind'])[:40]!r}; there is: table")
+    return TablePolicy(
+        check_text("name", record["name"]),
+        _scales(record["scales"]),
+        check_integer("training_seed", record["training_seed"], -1),
+        PolicyCard.from_record(record.get("card", {})),
+    )
+
+
+def _scales(rows: Any) -> np.ndarray:
+    """Pairs of numbers; NumPy itself would also take strings and truth values."""
+    if not isinstance(rows, list) or not rows or any(not isinstance(row, list) or len(row) != 2 for row in rows):
+        raise ValueError("scales must have shape (rounds, 2): a list of pairs of numbers")
+    return np.array([[check_number("a mixture scale", value) for value in row] for row in rows])

@@ -28,6 +28,7 @@ class RulePrompter:
     """
 
     name: str
+    training_seed = -1
 
     def __init__(
         self, synonym_rate: float = tiles.CASUAL.synonym_rate, mistake_rate: float = tiles.CASUAL.mistake_rate

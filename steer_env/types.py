@@ -81,9 +81,10 @@ class Human(Protocol):
 
 @runtime_checkable
 class Prompter(Protocol):
-    """A simulated user who writes prompts (paper, section 3)."""
+    """A simulated user who writes prompts (paper, section 3); its ``training_seed`` is −1, as no training made it."""
 
     name: str
+    training_seed: int
 
     def start(self, tasks: Sequence[Task], episode_seeds: Sequence[int]) -> None:
         """Begin N episodes; whatever the user draws at random comes from these seeds."""

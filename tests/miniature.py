@@ -34,5 +34,6 @@ def miniature(folder: Path, seed: int = 0) -> PretrainConfig:
         student=StudentConfig(budget=budget()),
         perceptual=PerceptualConfig(generated_images=48, budget=budget()),
         encoder_widths=(8, 16),
+        held_out_captions=20,
         held_out_trials=30,
     )

@@ -34,6 +34,25 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     return figure
 
 
+def lottery(shares: pd.DataFrame) -> Figure:
+    """Figure 3, right: the share of a user's improvement that k blind attempts reach, with one standard error.
+
+    Args:
+        shares: from :func:`steer_env.evaluation.lottery.shares`.
+    """
+    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(shares))
+    heights = [100 * share.mean for share in shares["share"]]
+    axes.bar(places, heights, yerr=[100 * share.error for share in shares["share"]], capsize=3, color=_COLOURS[0])
+    axes.axhline(100, color="black", lw=0.8, ls="--", label="the user")
+    axes.set_xticks(places, [str(k) for k in shares["attempts"]])
+    axes.set_xlabel("blind attempts")
+    axes.set_ylabel("share of the user's improvement, %")
+    axes.legend(fontsize="small")
+    return figure
+
+
 def explained_variance(fits: Mapping[str, Any]) -> Figure:
     """Figure 4 left: R² of each predictor with one standard error.
 
@@ -51,7 +70,7 @@ def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray
     """Figure 8: what each mixture scale is worth in each round, with its posterior.
 
     Args:
-        means, deviations: float (R, 2, B), mean reward and its standard deviation, for stayed 0 and 1.
+        means, deviations: float (R, 2, B), value and its standard deviation, for stayed 0 and 1.
         counts: int (R, 2, B), how often each was played; cells that never were are left out.
     """
     rounds, _, buckets = means.shape
@@ -74,7 +93,7 @@ def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray
         axes.set_title(f"round {place + 1}", fontsize="medium")
         axes.set_xlabel("mixture scale")
         axes.grid(alpha=0.25)
-    panels[0].set_ylabel("mean episode improvement")
+    panels[0].set_ylabel("value")
     panels[-1].legend(fontsize="small", title="last round")
     return figure
 
@@ -117,6 +136,28 @@ def training_curve(improvements: np.ndarray, window: int = 200) -> Figure:
     axes.set_xlabel("episodes")
     axes.set_ylabel(f"improvement, mean of {window}")
     axes.grid(alpha=0.25)
+    return figure
+
+
+def learning_curves(curves: pd.DataFrame, target: float) -> Figure:
+    """Improvement of each agent's learned policy after so many episodes, with intervals.
+
+    Args:
+        curves: columns agent, episodes, mean, low, high.
+        target: improvement to be reached, a dashed line.
+    """
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for i, (agent, rows) in enumerate(curves.groupby("agent", sort=False)):
+        colour = _COLOURS[i % 10]
+        axes.plot(rows["episodes"], rows["mean"], marker="o", ms=3, color=colour, label=agent)
+        axes.fill_between(rows["episodes"], rows["low"], rows["high"], color=colour, alpha=0.15)
+    axes.axhline(target, color="black", linestyle="--", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlabel("episodes of training")
+    axes.set_ylabel("improvement of the learned policy")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize="small")
     return figure
 
 

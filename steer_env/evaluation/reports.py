@@ -106,10 +106,17 @@ def steering_report(
         *learning,
     ]
     if strips:
-        text = "Goal in blue on the left; then the image held and the proposals, or the image of the new prompt. What "
-        text += "the user went on with is framed in green."
-        sections.append(Section("Episodes", text, figures=list(strips)))
-    return Report(_kinds(frame, chosen), _lead(frame, chosen, rounds), sections)
+        sections.append(examples(strips))
+    lead = f"{conditions(frame)} Standard errors in parentheses; their units are tasks and, where a policy was "
+    lead += "trained several times, training seeds."
+    return Report(_kinds(frame, chosen), lead, sections)
+
+
+def examples(strips: Sequence[Figure]) -> Section:
+    """Pictures of episodes."""
+    text = "Goal in blue on the left; then the image held and the proposals, or the image of the new prompt. What the "
+    text += "user went on with is framed in green."
+    return Section("Episodes", text, figures=list(strips))
 
 
 def _kinds(frame: pd.DataFrame, chosen: pd.DataFrame) -> str:
@@ -118,14 +125,14 @@ def _kinds(frame: pd.DataFrame, chosen: pd.DataFrame) -> str:
     return "Image steering" if len(chosen) == len(frame) else "Text and image steering"
 
 
-def _lead(frame: pd.DataFrame, chosen: pd.DataFrame, rounds: int) -> str:
-    first = frame.iloc[0]
+def conditions(frame: pd.DataFrame) -> str:
+    """A sentence on what was played, and with which parts."""
+    first, chosen = frame.iloc[0], statistics.by_choosing(frame)
     users = "" if chosen.empty else f"user {', '.join(chosen['human'].unique())}, "
     return (
         f"{frame['policy'].nunique()} policies on {frame['task_index'].nunique()} tasks of {first['suite']}: "
-        f"{rounds} rounds, {users}generator {first['generator']}, metric {first['metric']}. "
-        "Every policy met the same goals, first images and noise. Standard errors in parentheses; their units are "
-        "tasks and, where a policy was trained several times, training seeds."
+        f"{len(first['similarities']) - 1} rounds, {users}generator {first['generator']}, metric {first['metric']}. "
+        "Every policy met the same goals, first images and noise."
     )
 
 
@@ -144,13 +151,13 @@ def _choice_sections(chosen: pd.DataFrame) -> list[Section]:
 def _summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     result = pd.DataFrame({"policy": summary.index})
     result["episodes"] = [found.episodes for found in summary["change"]]
-    result["avg. change"] = [_number(found) for found in summary["change"]]
+    result["avg. change"] = [number(found) for found in summary["change"]]
     result["% improved"] = [_share(found) for found in summary["improved"]]
     result["% reached"] = [_share(found) for found in summary["reached"]]
-    result["rounds"] = [_number(found, 2) for found in summary["rounds"]]
+    result["rounds"] = [number(found, 2) for found in summary["rounds"]]
     for name in summary.columns:
         if name.endswith(" change"):
-            result[name] = [_number(found) for found in summary[name]]
+            result[name] = [number(found) for found in summary[name]]
     return result
 
 
@@ -161,7 +168,7 @@ def _difference_table(frame: pd.DataFrame, policies: Iterable[str], baseline: st
             continue
         found = statistics.paired_difference(frame, policy, baseline)
         low, high = found.interval()
-        rows.append((policy, _number(found), f"[{low:+.4f}, {high:+.4f}]", f"{found.p_value:.2g}"))
+        rows.append((policy, number(found), f"[{low:+.4f}, {high:+.4f}]", f"{found.p_value:.2g}"))
     return pd.DataFrame(rows, columns=["policy", "difference", "95 % interval", "p"])
 
 
@@ -169,7 +176,7 @@ def _stay_table(frame: pd.DataFrame) -> pd.DataFrame:
     return statistics.stay_rates(frame).map(lambda share: f"{share:.1%}").reset_index()
 
 
-def _number(found: Estimate, digits: int = 4) -> str:
+def number(found: Estimate, digits: int = 4) -> str:
     return f"{found.mean:.{digits}f} ({found.error:.{digits}f})"
 
 

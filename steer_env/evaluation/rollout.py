@@ -38,7 +38,6 @@ def play(
     policies: Sequence[Policy],
     task_index: Sequence[int],
     episode_seeds: Sequence[int],
-    training_seeds: Sequence[int] | None = None,
 ) -> list[SteeringTrace]:
     """Play one batch: every policy on every task, with common random numbers.
 
@@ -50,7 +49,6 @@ def play(
         policies: P of them.
         task_index: n tasks of the environment's suite.
         episode_seeds: n seeds of the episodes' noise.
-        training_seeds: P seeds for the record; −1 by default.
 
     Returns:
         P × n traces, policy by policy.
@@ -66,11 +64,10 @@ def play(
         ]
         observation, *_, infos = env.step(np.concatenate(scales)[:, None])
         rounds.append(infos)
-    seeds = training_seeds or [-1] * len(policies)
     return [
         trace
-        for policy, seed, part in zip(policies, seeds, parts, strict=True)
-        for trace in record(env, rounds, policy.name, seed, part)
+        for policy, part in zip(policies, parts, strict=True)
+        for trace in record(env, rounds, policy.name, policy.training_seed, part)
     ]
 
 
@@ -103,7 +100,7 @@ def play_text(
     return [
         trace
         for prompter, part in zip(prompters, parts, strict=True)
-        for trace in record(env, rounds, prompter.name, -1, part, written)
+        for trace in record(env, rounds, prompter.name, prompter.training_seed, part, written)
     ]
 
 
@@ -167,8 +164,8 @@ def evaluate(
     policies: Sequence[Policy | Prompter],
     tasks: int,
     tasks_per_batch: int = 16,
-    training_seeds: Sequence[int] | None = None,
     first_task: int = 0,
+    noise: int = 0,
     **options: Any,
 ) -> Iterator[list[SteeringTrace]]:
     """Play policies of image steering and prompters on the first tasks of a suite, behind a progress bar.
@@ -180,8 +177,8 @@ def evaluate(
         policies: any number of either.
         tasks: how many tasks of the suite.
         tasks_per_batch: how many of them at a time; bounds the memory together with the generator's ``max_batch``.
-        training_seeds: one a policy, for the record; prompters have none.
         first_task: where to begin, to go on with an interrupted evaluation.
+        noise: number of the noise, from 0; another one plays the same tasks again with other proposals.
         **options: of the environment (suite, generator, metric, human, rounds, …).
 
     Yields:
@@ -190,9 +187,8 @@ def evaluate(
     Raises:
         ValueError: the suite has fewer tasks.
     """
-    seeds = training_seeds or [-1] * len(policies)
     prompters = [policy for policy in policies if isinstance(policy, Prompter)]
-    choosing = [(p, seed) for p, seed in zip(policies, seeds, strict=True) if not isinstance(p, Prompter)]
+    choosing = [policy for policy in policies if not isinstance(policy, Prompter)]
 
     def environments(places: int) -> tuple[ImageSteeringVectorEnv, TextSteeringVectorEnv]:
         sizes = [max(1, places * len(players)) for players in (choosing, prompters)]
@@ -208,18 +204,19 @@ def evaluate(
         if len(index) != places:
             places = len(index)
             env, text_env = environments(places)
-        noise = [evaluation_seed(i) for i in index]
+        seeds = [evaluation_seed(i, noise) for i in index]
         traces = []
         if choosing:
-            traces += play(env, [policy for policy, _ in choosing], index, noise, [seed for _, seed in choosing])
+            traces += play(env, choosing, index, seeds)
         if prompters:
-            traces += play_text(text_env, prompters, index, noise)
+            traces += play_text(text_env, prompters, index, seeds)
         yield traces
 
 
-def evaluation_seed(task_index: int) -> int:
-    """The seed of the noise that every policy meets on a task of a suite."""
-    return int(np.random.SeedSequence([0xE7A1, task_index]).generate_state(1)[0] >> 1)
+def evaluation_seed(task_index: int, noise: int = 0) -> int:
+    """The seed of the noise that every policy meets on a task of a suite; evaluations share noise number 0."""
+    words = [0xE7A1, task_index, *([noise] if noise else [])]
+    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
 
 
 def replay(trace: SteeringTrace, **options: Any) -> list[np.ndarray]:

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.registry import BUILT_IN, resolve_policies
+from agents.registry import BUILT_IN, expand, resolve_policies
+from steer_env.cards import PolicyCard, TrainingRecord
 from steer_env.policies import TablePolicy
 
 
@@ -29,7 +30,27 @@ def test_folders_of_training_runs(tmp_path: Path) -> None:
     for seed in (0, 1):
         TablePolicy("learned", np.full((4, 2), 0.5), seed).save(tmp_path / str(seed) / "policy")
     policies = resolve_policies([str(tmp_path / "0"), str(tmp_path / "1" / "policy")])
-    assert [(policy.name, policy.training_seed) for policy in policies] == [("learned", 0), ("learned", 1)]  # type: ignore[attr-defined]
+    assert [(policy.name, policy.training_seed) for policy in policies] == [("learned", 0), ("learned", 1)]
+
+
+def test_patterns_stand_for_the_folders_that_hold_policies(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        TablePolicy("learned", np.full((4, 2), 0.5), seed).save(tmp_path / f"run-{seed}" / "policy")
+    TablePolicy("sent", np.full((4, 2), 0.5)).save(tmp_path / "run-x")
+    (tmp_path / "run-unfinished").mkdir()
+    found = expand(["published", f"{tmp_path}/run-*"])
+    assert found == ["published", *(str(tmp_path / name) for name in ("run-0", "run-1", "run-x"))]
+    assert [policy.name for policy in resolve_policies(found)] == ["published", "learned", "learned", "sent"]
+    with pytest.raises(ValueError, match=f"no folder with a policy matches {tmp_path}/none"):
+        expand([f"{tmp_path}/none-*"])
+
+
+def test_trainings_of_one_name_differ_in_their_seed_alone(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        card = PolicyCard(TrainingRecord("tiles-train-v1", 100 + seed, {}, {}))
+        TablePolicy("learned", np.full((4, 2), 0.5), seed, card).save(tmp_path / str(seed))
+    with pytest.raises(ValueError, match="policies called 'learned' were trained differently: only the seed may"):
+        resolve_policies([str(tmp_path / "0"), str(tmp_path / "1")])
 
 
 def test_errors(tmp_path: Path) -> None:

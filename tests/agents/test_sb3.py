@@ -37,8 +37,8 @@ def test_it_plays_the_episodes_of_the_batched_environment() -> None:
     env.reset()
     for _ in range(4):
         env.step(np.full(4, 6))
-    constant = TablePolicy.schedule("constant", [0.7])
-    expected = play(make_env(4), [constant], options["task_index"], options["episode_seed"], [5])
+    constant = TablePolicy("constant", np.full((4, 2), 0.7), training_seed=5)
+    expected = play(make_env(4), [constant], options["task_index"], options["episode_seed"])
     assert found == expected
 
 

@@ -60,7 +60,7 @@ def test_goal_and_first_image_are_made_once_for_all_policies(counting_generator:
 
 
 def test_a_trace_records_everything_and_replays() -> None:
-    (traces,) = evaluate([constant(0.6)], 2, tasks_per_batch=2, training_seeds=[4], **OPTIONS)
+    (traces,) = evaluate([TablePolicy("constant", np.full((1, 2), 0.6), 4)], 2, tasks_per_batch=2, **OPTIONS)
     trace = traces[1]
     assert (trace.suite, trace.task_index, trace.training_seed) == ("tiles-val-v1", 1, 4)
     assert trace.scales == [0.6] * 4
@@ -88,10 +88,9 @@ class TestText:
     """Users who write prompts, beside those who choose images."""
 
     def test_both_kinds_meet_the_same_goals_first_images_and_noise(self) -> None:
-        players = [load_prompter("blind"), constant(0.7), load_prompter("attribute")]
-        (traces,) = evaluate(
-            players, 4, tasks_per_batch=4, human="softmax", proposals=3, training_seeds=[-1, 5, -1], **OPTIONS
-        )
+        learned = TablePolicy("constant", np.full((1, 2), 0.7), training_seed=5)
+        players = [load_prompter("blind"), learned, load_prompter("attribute")]
+        (traces,) = evaluate(players, 4, tasks_per_batch=4, human="softmax", proposals=3, **OPTIONS)
         image, blind, attribute = traces[:4], traces[4:8], traces[8:]
         assert {trace.policy for trace in image} == {"constant"}
         for a, b, c in zip(image, blind, attribute, strict=True):
@@ -132,7 +131,7 @@ class TestText:
         seen: list[tuple[list[list[str]], np.ndarray]] = []
 
         class Spy:
-            name = "spy"
+            name, training_seed = "spy", -1
 
             def start(self, tasks: Any, episode_seeds: Any) -> None:
                 self.tasks = tasks

@@ -9,21 +9,21 @@ from types import ModuleType
 
 import pytest
 
-from experiments import bench, compare, decompose, evaluate, pretrain, study, train
+from experiments import (
+    bench,
+    compare,
+    efficiency,
+    evaluate,
+    leaderboard,
+    lottery,
+    pretrain,
+    study,
+    sweep_status,
+    train,
+    verify,
+)
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Runs an experiment's main with a command line, in this process; errors come through."""
-
-    def run(main: Callable[[], None], *overrides: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["experiment", *overrides])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-        main()
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_training_leaves_policy_result_traces_and_plots(trained: Path) -> None:
-    assert load_policy(trained / "policy").name == "learned"
+    policy = load_policy(trained / "policy")
+    assert policy.name == "learned"
+    assert policy.card.training is not None
+    assert (policy.card.training.suite, policy.card.training.episodes) == ("tiles-train-v1", 16)
+    assert policy.card.training.settings["prior_variance"] == 1.0
     result = json.loads((trained / "result.json").read_text())
     assert result["episodes"] == 16
     assert result["scales"] == load_policy(trained / "policy").scales.tolist()
@@ -45,7 +49,7 @@ def test_training_leaves_policy_result_traces_and_plots(trained: Path) -> None:
         assert (trained / name).stat().st_size > 0
 
 
-@pytest.mark.parametrize("agent", ["thompson-eq9", "ppo", "a2c", "dqn"])
+@pytest.mark.parametrize("agent", ["thompson-eq9", "planning", "ppo", "a2c", "dqn"])
 def test_every_agent_trains_and_its_learning_is_reported(
     agent: str, tmp_path: Path, command: Callable[..., None]
 ) -> None:
@@ -153,6 +157,23 @@ def test_errors_come_before_any_work(tmp_path: Path, command: Callable[..., None
     assert not (tmp_path / "new").exists()
 
 
+def test_the_share_of_luck_comes_from_two_evaluations(tmp_path: Path, command: Callable[..., None]) -> None:
+    steered, drawn, lucky = (tmp_path / name for name in ("steered", "drawn", "lucky"))
+    command(evaluate.main, f"folder={steered}", "policies=['text:attribute']", "baseline='text attribute'", "tasks=4")
+    command(
+        evaluate.main, f"folder={drawn}", "policies=['text:blind']", "baseline='text blind'", "tasks=4", "env.rounds=7"
+    )
+    given = (f"folder={lucky}", f"evaluation={steered}", f"blind_evaluation={drawn}")
+    with pytest.raises(ValueError, match="was played with 7 attempts"):
+        command(lottery.main, *given)
+    with pytest.raises(ValueError, match="has no policy 'me'; it has: text attribute"):
+        command(lottery.main, *given, "user=me")
+    assert not lucky.exists()
+    command(lottery.main, *given, "attempts=[4,7]")
+    assert "share of the user's improvement" in (lucky / "report.md").read_text()
+    assert list((lucky / "figures").glob("*.png"))
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -169,7 +190,10 @@ def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None],
         command(train.main, "folder=x", override)
 
 
-@pytest.mark.parametrize("experiment", [train, evaluate, compare, decompose, bench, pretrain, study])
+@pytest.mark.parametrize(
+    "experiment",
+    [train, evaluate, compare, decompose, lottery, efficiency, leaderboard, verify, bench, pretrain, study, sweep_status],
+)
 def test_help_explains_every_option(
     experiment: ModuleType, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,112 @@
+"""Where the course of a training is logged, besides its folder: nowhere, or by one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from steer_env.evaluation.statistics import estimate
+from steer_env.registry import Registry
+from steer_env.traces import SteeringTrace
+
+
+class Logger(Protocol):
+    """Receives what is to be seen of a training. A step is the number of episodes played so far."""
+
+    def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
+        """Log numbers, and float (n,) arrays whose distribution is of interest."""
+
+    def image(self, step: int, name: str, figure: Figure) -> None:
+        """Log a plot."""
+
+    def close(self) -> None:
+        """Write what isn't written yet."""
+
+
+class NoLogger:
+    """Logs nothing."""
+
+    def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
+        """See :class:`Logger`."""
+
+    def image(self, step: int, name: str, figure: Figure) -> None:
+        """See :class:`Logger`."""
+
+    def close(self) -> None:
+        """See :class:`Logger`."""
+
+
+NO_LOGGER: Logger = NoLogger()
+
+Opener = Callable[[Path, int, Mapping[str, Any]], Logger]
+"""Starts or continues a log, given the run's folder, the episodes in its checkpoint and its configuration."""
+
+
+def _none() -> Opener:
+    return lambda folder, done, config: NO_LOGGER
+
+
+def _jsonl() -> Opener:
+    from agents.loggers.jsonl import JsonlLogger
+
+    return JsonlLogger
+
+
+def _tensorboard() -> Opener:
+    from agents.loggers.tensorboard import TensorBoardLogger
+
+    return TensorBoardLogger
+
+
+def _wandb(**options: Any) -> Opener:
+    from agents.loggers.wandb import WandbLogger, check_mode
+
+    check_mode(options["mode"])
+    return partial(WandbLogger, **options)
+
+
+LOGGERS: Registry[Callable[..., Opener]] = Registry(
+    "logger", {"none": _none, "jsonl": _jsonl, "tensorboard": _tensorboard, "wandb": _wandb}
+)
+
+
+def load_logger(kind: str, **options: Any) -> Opener:
+    """Find a logger without starting it yet.
+
+    Args:
+        kind: a name of :data:`LOGGERS`.
+        options: its own.
+
+    Raises:
+        ValueError: an unknown kind, or a bad option.
+        ImportError: the optional package that it needs isn't installed.
+    """
+    try:
+        return LOGGERS[kind](**options)
+    except ImportError as error:
+        raise ImportError(f"logger={kind} needs a package that isn't here: pip install 'steer-env[{kind}]'") from error
+
+
+def training_metrics(traces: Sequence[SteeringTrace]) -> dict[str, float | np.ndarray]:
+    """What to log of the episodes since the last checkpoint: improvement, and the scales played in each round."""
+    improvements = np.array([trace.improvement for trace in traces])
+    values: dict[str, float | np.ndarray] = {"improvement/mean": float(improvements.mean())}
+    if len(traces) > 1:
+        values["improvement/error"] = estimate(improvements[None]).error
+    for place, scales in enumerate(np.array([trace.scales for trace in traces]).T):
+        values[f"scales/round {place + 1}"] = scales
+    return values
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """A plot as a picture, uint8 (H, W, 3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

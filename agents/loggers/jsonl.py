@@ -1,0 +1,62 @@
+"""One line of JSON for each checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+LOG = "log.jsonl"
+
+
+class JsonlLogger:
+    """Appends to ``log.jsonl``; distributions as counts of each value, plots not at all (the folder has them as PNG).
+
+    Each start of the training adds its configuration. What was logged past the checkpoint that it goes on from is
+    dropped, since those episodes are played again.
+
+    Args:
+        folder: of the run.
+        done: episodes in its checkpoint.
+        config: of the run, as JSON.
+    """
+
+    def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
+        path = folder / LOG
+        kept = [record for record in read_log(path) if record["episodes"] <= done] if path.is_file() else []
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
+        partial.replace(path)
+        self._file = path.open("a")
+        self._write(done, {"config": config})
+
+    def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
+        """See :class:`agents.loggers.Logger`."""
+        self._write(step, {k: _counts(v) if isinstance(v, np.ndarray) else v for k, v in values.items()})
+
+    def image(self, step: int, name: str, figure: Figure) -> None:
+        """Plots stay where they are."""
+
+    def close(self) -> None:
+        """See :class:`agents.loggers.Logger`."""
+        self._file.close()
+
+    def _write(self, step: int, values: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps({"episodes": step, **values}) + "\n")
+        self._file.flush()
+
+
+def read_log(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a log, without a last one that a killed process left unfinished."""
+    for line in path.read_text().splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def _counts(values: np.ndarray) -> dict[str, int]:
+    found, counts = np.unique(values, return_counts=True)
+    return {f"{value:g}": int(count) for value, count in zip(found, counts, strict=True)}

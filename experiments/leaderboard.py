@@ -1,0 +1,67 @@
+"""Rank policies: ``python -m experiments.leaderboard folder=outputs/board policies=[published,outputs/run-*]``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+import torch
+
+from agents.checkpoints import write_json
+from agents.claims import conditions, write_claim
+from agents.registry import expand, policy_folder, resolve_policies
+from conf import schema
+from experiments.playing import check_tasks, draw_examples, play_suite, time_policies
+from experiments.runs import LEADERBOARD, application, check_run, close_run, env_options, open_run, publish
+from steer_env.evaluation.leaderboard import Leaderboard
+from steer_env.evaluation.leaderboard_page import leaderboard_report
+from steer_env.evaluation.rollout import VERSIONS
+from steer_env.policies import TablePolicy
+from steer_env.traces import traces_to_frame
+from steer_env.types import Prompter
+
+schema.register()
+
+
+@application("leaderboard")
+def main(config: Any) -> None:
+    """Play every policy on the same tasks, rank them, and leave a page and the JSON behind it."""
+    check_run(config)
+    specs, options = expand(config.policies), env_options(config)
+    policies = resolve_policies(specs)
+    choosing = [policy for policy in policies if not isinstance(policy, Prompter)] if config.robust_human else []
+    noisy_options = options | {"human": config.robust_human, "human_options": dict(config.robust_human_options)}
+    env = check_tasks(config.tasks, **options)
+    if choosing:
+        check_tasks(config.tasks, **noisy_options)
+    for name in ("resamples", "timed_tasks"):
+        if config[name] < 1:
+            raise ValueError(f"{name} must be at least 1, got {config[name]}")
+    folder = open_run(config)
+    size = (config.tasks, config.tasks_per_batch)
+    traces = play_suite(policies, *size, folder / "traces", **options)
+    noisy = play_suite(choosing, *size, folder / "traces" / "noisy", **noisy_options) if choosing else []
+    frame, noisy_frame = traces_to_frame(traces), traces_to_frame(noisy) if noisy else None
+    entries = time_policies(policies, min(config.timed_tasks, config.tasks), **options)
+    rows = Leaderboard(frame, noisy_frame, config.resamples).rows(entries)
+    record = _circumstances(config, env) | {"noisy_human": noisy[0].human if noisy else ""}
+    write_json(record | {"rows": [asdict(row) for row in rows]}, folder / LEADERBOARD)
+    strips = draw_examples(traces, rows[0].policy, config.strips, options)
+    publish(leaderboard_report(rows, frame, record["noisy_human"], record["machine"], strips), folder, wide=True)
+    for place, policy in zip(map(policy_folder, specs), policies, strict=True):
+        if config.claim and place and isinstance(policy, TablePolicy):
+            write_claim(policy, place, traces, env)
+    close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
+
+
+def _circumstances(config: Any, env: Any) -> dict[str, Any]:
+    """What the numbers hold for, and where and when they were made."""
+    date = datetime.now(timezone.utc).date().isoformat()
+    machine = f"{env.dynamics.generator.device} with {torch.get_num_threads()} threads, {date}"
+    played = {name: config[name] for name in ("tasks", "tasks_per_batch", "resamples", "timed_tasks")}
+    return conditions(env) | played | {"machine": machine, "date": date, "versions": VERSIONS}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""From a configuration to what learns: the environment and the agent that experiments.train puts together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gymnasium.vector import AutoresetMode
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+
+from agents.bandits import make_bandit
+from agents.checkpoints import episodes_done
+from agents.episodes import Training
+from agents.loggers import Logger
+from agents.training import train
+from experiments.runs import env_options
+from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.evaluation import plots
+from steer_env.evaluation.rollout import make_env
+from steer_env.policies import TablePolicy
+
+Learner = Callable[[Path, Logger], TablePolicy | None]
+"""Trains in a run's folder; gives the policy, or None if it was stopped."""
+
+
+def make_learner(config: Any) -> Learner:
+    """Everything that the training needs, loaded and checked.
+
+    Raises:
+        ValueError: a part or an option of it that doesn't exist.
+    """
+    return _sb3(config) if "algorithm" in config.agent else _bandit(config)
+
+
+def _bandit(config: Any) -> Learner:
+    env = make_env(config.batch, **env_options(config))
+    agent = make_bandit(config.env.rounds, config.agent)
+
+    def learn(folder: Path, logger: Logger) -> TablePolicy | None:
+        finished = train(agent, env, Training(config.episodes, config.seed), folder, logger)
+        if agent.counts.any():
+            keep_plot(plots.value_function(agent.means, agent.deviations, agent.counts), "values", folder, logger)
+        return agent.policy(config.agent.name, config.seed) if finished else None
+
+    return learn
+
+
+def _sb3(config: Any) -> Learner:
+    # An optional dependency: imported where it is asked for.
+    from agents.sb3 import train_sb3
+
+    settings: Any = OmegaConf.to_container(config.agent.settings)
+    env = ImageSteeringVectorEnv(
+        config.batch, autoreset_mode=AutoresetMode.DISABLED, reward=config.agent.reward, **env_options(config)
+    )
+    training = Training(config.episodes, config.seed)
+    algorithm, name = config.agent.algorithm, config.agent.name
+    return lambda folder, logger: train_sb3(algorithm, settings, env, training, folder, name, logger)
+
+
+def keep_plot(figure: Figure, name: str, folder: Path, logger: Logger) -> None:
+    """Write a plot into the run's folder, and log it."""
+    figure.savefig(folder / f"{name}.png", dpi=150)
+    logger.image(episodes_done(folder), name, figure)

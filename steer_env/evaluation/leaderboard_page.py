@@ -1,0 +1,83 @@
+"""A leaderboard as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from steer_env.evaluation import plots, statistics
+from steer_env.evaluation.leaderboard import Row
+from steer_env.evaluation.ranking import Interval
+from steer_env.evaluation.reports import Report, Section, conditions, examples
+
+_READING = (
+    "Improvement: mean change of similarity to the goal, first to last image. Improved: share of episodes in which it "
+    "rose. Regret: how much more the best ranked policy improves on the same tasks; being the best here, it was partly "
+    "lucky. P(better than next): the chance that one training of this policy does better on a task than one of the "
+    "policy ranked below it, ties counted half. {judges}{robust}Brackets hold 95 % bootstrap intervals over tasks and "
+    "training seeds; with two or three training seeds they are too narrow. A trained policy with a single training "
+    "seed isn't ranked: it may have been a lucky one. Milliseconds an episode: wall time of the policy played alone, "
+    "image making included, on {machine}."
+)
+
+
+def leaderboard_report(
+    rows: Sequence[Row], frame: pd.DataFrame, noisy_human: str, machine: str, strips: Sequence[Figure]
+) -> Report:
+    """The ranking, curves and pictures.
+
+    Args:
+        rows: from :class:`steer_env.evaluation.leaderboard.Leaderboard`.
+        frame: the episodes behind them.
+        noisy_human: id of the user of the robustness column; empty for none.
+        machine: where wall time was measured.
+        strips: pictures of episodes.
+    """
+    judges = "".join(
+        f"{name}: the same improvement under a metric that nothing was trained on. " for name in rows[0].judged
+    )
+    robust = f"{noisy_human}: improvement with that noisy user. " if noisy_human else ""
+    order = [row.policy for row in rows]
+    by_rank = frame.sort_values("policy", key=lambda column: column.map(order.index), kind="stable")
+    sections = [
+        Section(
+            "Ranking",
+            _READING.format(judges=judges, robust=robust, machine=machine),
+            [pd.DataFrame([_cells(row, noisy_human) for row in rows])],
+        ),
+        Section(
+            "Similarity at each attempt",
+            "Means with one standard error.",
+            figures=[plots.attempts_curve(statistics.attempts(by_rank))],
+        ),
+    ]
+    if strips:
+        sections.append(examples(strips))
+    return Report(f"Leaderboard of {frame['suite'].iloc[0]}", conditions(frame), sections)
+
+
+def _cells(row: Row, noisy_human: str) -> dict[str, str]:
+    cells = {
+        "policy": row.policy,
+        "rank": "one training seed" if row.rank is None else str(row.rank),
+        "improvement": _number(row.improvement),
+        "improved": _number(row.improved, 3),
+        "regret": _number(row.regret),
+        "P(better than next)": _number(row.better, 3),
+        **{name: _number(found) for name, found in row.judged.items()},
+    }
+    if noisy_human:
+        cells[noisy_human] = _number(row.robust)
+    episodes = "not told" if row.training_episodes is None else str(row.training_episodes)
+    return cells | {
+        "training episodes": episodes,
+        "training seeds": str(row.training_seeds),
+        "episodes": str(row.episodes),
+        "ms an episode": f"{1000 * row.seconds:.0f}",
+    }
+
+
+def _number(found: Interval | None, digits: int = 4) -> str:
+    return "–" if found is None else f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
