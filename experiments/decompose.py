@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from conf import schema
-from experiments.goal_features import embed_episodes, name_generator, principal
+from experiments.goal_features import Evaluated, principal, read_evaluations
 from experiments.runs import application, check_run, close_run, open_run, publish
-from steer_env.evaluation.decomposition import Episodes, Term, decompose
-from steer_env.evaluation.plots import explained_variance
-from steer_env.evaluation.predictors import compare_predictors, one_hot
-from steer_env.evaluation.reports import Report, Section
-from steer_env.traces import read_traces
+from steer_env.evaluation.decomposition import Decomposition, Episodes, decompose
+from steer_env.evaluation.decomposition_report import decomposition_report
+from steer_env.evaluation.predictors import Fit, compare_predictors, one_hot
 
 schema.register()
 
@@ -24,44 +21,44 @@ schema.register()
 def main(config: Any) -> None:
     """Compare the first evaluation's generator with each of the others."""
     check_run(config)
-    folders = [Path(folder) for folder in config.evaluations]
-    runs = [read_traces(folder / "traces") for folder in folders]
-    for part in ("suite", "mechanism", "human", "metric", "policy"):
-        found = sorted({getattr(trace, part) for run in runs for trace in run})
-        if len(found) > 1:
-            raise ValueError(f"generators need the same {part} in all evaluations, found: {', '.join(found)}")
-    names = [name_generator(folder, run) for folder, run in zip(folders, runs, strict=True)]
-    model = np.repeat(names, [len(run) for run in runs])
-    hot = one_hot(model.tolist())
-    goals, prompts = map(np.concatenate, zip(*map(embed_episodes, folders, runs), strict=True))
-    traces = [trace for run in runs for trace in run]
-    rewards = np.array([trace.improvement for trace in traces])
-    tasks = np.array([trace.task_index for trace in traces])
-    inputs = {"model": hot, "+ prompt": prompts, "+ goal image": goals}
-    fits = compare_predictors(rewards, tasks, inputs, config.folds)
-    reduced = principal(np.concatenate([goals, prompts], axis=1), config.components)
-    parts = {name: Episodes(reduced[model == name], rewards[model == name], tasks[model == name]) for name in names}
-    found_terms = {name: decompose(parts[names[0]], parts[name], seed=config.seed) for name in names[1:]}
-    predicted = pd.DataFrame([(n, f"{f.r2:.3f} ({f.error:.3f})") for n, f in fits.items()], columns=["inputs", "R²"])
-    columns = ["generator", "mechanism", "producible set", "sum", "direct difference"]
-    rows = [
-        (name, *map(_term, (f.mechanism, f.producible, f.total)), f"{f.direct:+.4f}") for name, f in found_terms.items()
-    ]
-    report = Report(
-        "Steering mechanism or producible set",
-        f"Improvements compared with {names[0]}, on {len(set(tasks))} tasks.",
-        [
-            Section("Predictors", "R² by task.", [predicted], [explained_variance(fits)]),
-            Section("Equation 5", "95 % bootstrap intervals over tasks.", [pd.DataFrame(rows, columns=columns)]),
-        ],
-    )
+    evaluations = read_evaluations(config.evaluations)
+    fits = _predictors(evaluations, config.folds)
+    terms = _terms(evaluations, config.components, config.seed)
+    baseline = evaluations[0].generator
+    first = evaluations[0].traces[0]
+    played = len({trace.task_index for one in evaluations for trace in one.traces})
+    setting = f"{first.policy} on {played} tasks of {first.suite}, user {first.human}, metric {first.metric}."
     folder = open_run(config)
-    publish(report, folder)
+    publish(decomposition_report(fits, terms, baseline, setting), folder)
     close_run(folder, {"evaluations": list(config.evaluations)})
 
 
-def _term(term: Term) -> str:
-    return f"{term.value:+.4f} [{term.low:+.4f}, {term.high:+.4f}]"
+def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Fit]:
+    """R² of the mean, and with generator, prompt and goal image added one after the other."""
+    generators = [trace.generator for one in evaluations for trace in one.traces]
+    inputs = {
+        "generator": one_hot(generators),
+        "+ prompt": np.concatenate([one.prompts for one in evaluations]),
+        "+ goal image": np.concatenate([one.goals for one in evaluations]),
+    }
+    rewards = np.concatenate([_rewards(one) for one in evaluations])
+    return compare_predictors(rewards, np.concatenate([_tasks(one) for one in evaluations]), inputs, folds)
+
+
+def _terms(evaluations: Sequence[Evaluated], components: int, seed: int) -> Mapping[str, Decomposition]:
+    features = np.concatenate([np.concatenate([one.goals, one.prompts], axis=1) for one in evaluations])
+    parts = np.split(principal(features, components), np.cumsum([len(one.traces) for one in evaluations])[:-1])
+    first, *others = (Episodes(part, _rewards(one), _tasks(one)) for part, one in zip(parts, evaluations, strict=True))
+    names = [one.generator for one in evaluations[1:]]
+    return {name: decompose(first, other, seed=seed) for name, other in zip(names, others, strict=True)}
+
+
+def _rewards(evaluated: Evaluated) -> np.ndarray:
+    return np.array([trace.improvement for trace in evaluated.traces])
+
+
+def _tasks(evaluated: Evaluated) -> np.ndarray:
+    return np.array([trace.task_index for trace in evaluated.traces])
 
 
 if __name__ == "__main__":

@@ -34,7 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "envs": BASE
     | {"distributions", "dynamics", "envs", "generators", "humans", "metrics", "proposals", "rendering", "tasks"},
     "testing": {"types", "policies"},
-    "evaluation.decomposition": set(),
+    "evaluation.decomposition": {"evaluation"},
+    "evaluation.decomposition_report": {"evaluation"},
     "evaluation.predictors": set(),
     "evaluation.statistics": {"traces"},
     "evaluation.plots": {"traces"},

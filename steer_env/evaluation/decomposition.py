@@ -6,14 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Term:
-    """A value with its bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
+from steer_env.evaluation.ranking import Interval
 
 
 @dataclass(frozen=True)
@@ -27,9 +20,9 @@ class Decomposition:
         direct: the difference of mean rewards, without any predictor.
     """
 
-    mechanism: Term
-    producible: Term
-    total: Term
+    mechanism: Interval
+    producible: Interval
+    total: Interval
     direct: float
 
 
@@ -86,7 +79,7 @@ def decompose(
     found = _terms(baseline, model, weights[:, :split], weights[:, split:], penalty)
     tail = (1 - level) / 2
     low, high = np.quantile(found[1:], [tail, 1 - tail], axis=0)
-    mechanism, producible, total = (Term(float(found[0, i]), float(low[i]), float(high[i])) for i in range(3))
+    mechanism, producible, total = (Interval(float(found[0, i]), float(low[i]), float(high[i])) for i in range(3))
     return Decomposition(mechanism, producible, total, float(model.rewards.mean() - baseline.rewards.mean()))
 
 

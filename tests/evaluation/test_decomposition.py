@@ -28,7 +28,6 @@ def test_intervals_cover_the_known_terms() -> None:
         "mechanism": sum(one.mechanism.low <= MECHANISM <= one.mechanism.high for one in found),
         "producible": sum(one.producible.low <= PRODUCIBLE <= one.producible.high for one in found),
     }
-    print(covered)
     assert min(covered.values()) >= 90, covered
 
 

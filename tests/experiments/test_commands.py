@@ -12,6 +12,7 @@ import pytest
 from experiments import (
     bench,
     compare,
+    decompose,
     efficiency,
     evaluate,
     leaderboard,
@@ -192,7 +193,20 @@ def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None],
 
 @pytest.mark.parametrize(
     "experiment",
-    [train, evaluate, compare, decompose, lottery, efficiency, leaderboard, verify, bench, pretrain, study, sweep_status],
+    [
+        train,
+        evaluate,
+        compare,
+        decompose,
+        lottery,
+        efficiency,
+        leaderboard,
+        verify,
+        bench,
+        pretrain,
+        study,
+        sweep_status,
+    ],
 )
 def test_help_explains_every_option(
     experiment: ModuleType, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
@@ -223,13 +237,16 @@ def test_the_benchmark_refuses_what_its_reference_cannot_play(command: Callable[
 def test_generators_of_different_steps_are_decomposed(tmp_path: Path, command: Callable[..., None]) -> None:
     for steps in (1, 2):
         options = ("tasks=12", "strips=0", f"+env.generator_options.steps={steps}")
-        command(evaluate.main, f"folder={tmp_path / str(steps)}", *options)
-    both = f"evaluations=[{tmp_path / '1'},{tmp_path / '2'}]"
-    command(decompose.main, f"folder={tmp_path / 'terms'}", both, "components=3")
+        command(evaluate.main, f"folder={tmp_path / str(steps)}", *options, "policies=[random-bucket]")
+    one, two = tmp_path / "1", tmp_path / "2"
+    command(decompose.main, f"folder={tmp_path / 'terms'}", f"evaluations=[{two},{one}]", "components=3")
     report = (tmp_path / "terms" / "report.md").read_text()
     assert "| + goal image |" in report
-    assert "steps=2 |" in report
-    assert (tmp_path / "terms" / "figures" / "predictors.png").stat().st_size > 0
-    alone = f"evaluations=[{tmp_path / '1'},{tmp_path / '1'}]"
-    with pytest.raises(ValueError, match="at least two generators"):
-        command(decompose.main, f"folder={tmp_path / 'no'}", alone)
+    assert re.search(r"\| tiles-\w+ steps=1 \|", report)
+    assert len(list((tmp_path / "terms" / "figures").glob("*.png"))) == 1
+    with pytest.raises(ValueError, match="at least two generators, each once"):
+        command(decompose.main, f"folder={tmp_path / 'no'}", f"evaluations=[{one},{one}]")
+    command(evaluate.main, f"folder={tmp_path / 'other'}", "tasks=12", "policies=[published]", "baseline=published")
+    with pytest.raises(ValueError, match="the same policy in all evaluations, found: published, random bucket"):
+        command(decompose.main, f"folder={tmp_path / 'no'}", f"evaluations=[{one},{tmp_path / 'other'}]")
+    assert not (tmp_path / "no").exists()
