@@ -237,6 +237,38 @@ class EfficiencyConfig:
 
 
 @dataclass
+class BestKnownConfig:
+    """Find the best policy that can be had from far more episodes than one training plays, for tables to show regret.
+
+    Each agent learns from the episodes of all the trainings, whoever played them; what they would play is raced on
+    validation tasks against policies made by hand, and the best is kept.
+
+    Args:
+        folder: receives config.yaml, traces/, policy/, report.html, report.md and figures/.
+        trainings: folders of finished trainings with the same parts, or patterns such as outputs/sweep/*.
+        agents: bandits that learn from episodes of others, as in experiments.efficiency.
+        policies: tables over (round, stayed) to race against, such as schedules.
+        tasks: how many tasks of env.suite, from its first.
+        tasks_per_batch: how many of them at a time.
+        threshold: similarity whose reaching is counted.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    trainings: list[str] = MISSING
+    agents: list[str] = field(
+        default_factory=lambda: ["planning", "planning:pooling=false", "planning:pooling=false,covariate=false"]
+    )
+    policies: list[str] = field(default_factory=lambda: ["schedule:1.0-1.0-0.8-0.6", "schedule:1.0-0.9-0.7-0.5"])
+    tasks: int = 1000
+    tasks_per_batch: int = 16
+    threshold: float = 0.8
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=lambda: EnvConfig(suite="tiles-val-v1"))
+
+
+@dataclass
 class CompareConfig:
     """Report on several evaluations together, such as those of different steering distributions or users.
 
@@ -454,6 +486,7 @@ def register() -> None:
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
         "efficiency": EfficiencyConfig,
+        "best_known": BestKnownConfig,
         "compare": CompareConfig,
         "decompose": DecomposeConfig,
         "lottery": LotteryConfig,

@@ -15,7 +15,7 @@ from steer_env.generators import load_generator
 from steer_env.metrics import load_metric
 from steer_env.pictures import picture
 from steer_env.proposals import draw_latents
-from steer_env.traces import SteeringTrace, read_traces
+from steer_env.traces import SteeringTrace, check_alike, read_traces
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,7 @@ def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
         ValueError: evaluations that differ in more than the generator, or of the same generator.
     """
     runs = [read_traces(Path(folder) / "traces") for folder in folders]
-    for part in ("suite", "mechanism", "human", "metric", "policy"):
-        found = sorted({getattr(trace, part) for run in runs for trace in run})
-        if len(found) > 1:
-            raise ValueError(f"generators need the same {part} in all evaluations, found: {', '.join(found)}")
+    check_alike([trace for run in runs for trace in run], ("suite", "mechanism", "human", "metric", "policy"))
     generators = [run[0].generator for run in runs]
     if len(set(generators)) < max(2, len(runs)):
         raise ValueError(f"evaluations of at least two generators, each once, are needed, got {', '.join(generators)}")

@@ -11,6 +11,7 @@ import pytest
 
 from experiments import (
     bench,
+    best_known,
     compare,
     decompose,
     efficiency,
@@ -24,7 +25,7 @@ from experiments import (
     verify,
 )
 from steer_env.policies import load_policy
-from steer_env.traces import read_traces
+from steer_env.traces import read_traces, traces_to_frame
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_evaluations_of_different_mechanisms_are_compared_task_by_task(
     assert "| constant 1.0, antithetic | 4 |" in (tmp_path / "both" / "report.md").read_text()
     command(evaluate.main, f"folder={tmp_path / 'val'}", "env.suite=tiles-val-v1", *options)
     other = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'val'}]"
-    with pytest.raises(ValueError, match="with different suite can't be compared: tiles-test-v1, tiles-val-v1"):
+    with pytest.raises(ValueError, match="with different suite can't be taken together: tiles-test-v1, tiles-val-v1"):
         command(compare.main, f"folder={tmp_path / 'no'}", other)
 
 
@@ -156,6 +157,27 @@ def test_errors_come_before_any_work(tmp_path: Path, command: Callable[..., None
     with pytest.raises(ValueError, match=message):
         command(evaluate.main, f"folder={tmp_path / 'new'}", override)
     assert not (tmp_path / "new").exists()
+
+
+def test_the_best_known_policy_is_raced_for(tmp_path: Path, command: Callable[..., None]) -> None:
+    for seed in (0, 1):
+        command(train.main, f"folder={tmp_path / 'sweep' / str(seed)}", "episodes=16", "batch=8", f"seed={seed}")
+    given = (f"folder={tmp_path / 'best'}", f"trainings=['{tmp_path}/sweep/*']", "tasks=3")
+    with pytest.raises(ValueError, match="is no bandit"):
+        command(best_known.main, *given, "agents=[ppo]")
+    with pytest.raises(ValueError, match="tasks must be 2 to"):
+        command(best_known.main, *given, "tasks=1")
+    command(best_known.main, *given, "agents=[planning,'planning:pooling=false']", "policies=['constant:0.4']")
+    frame = traces_to_frame(read_traces(tmp_path / "best" / "traces"))
+    means = frame.groupby("policy")["improvement"].mean()
+    assert set(means.index) == {"constant 0.4", "planning", "planning:pooling=false"}
+    found = load_policy(tmp_path / "best" / "policy")
+    assert found.card.training is not None
+    assert found.card.training.episodes == 32
+    assert found.card.training.settings["found by"] == means.idxmax()
+    command(train.main, f"folder={tmp_path / 'sweep' / 'other'}", "episodes=8", "batch=8", "env.human=hesitant")
+    with pytest.raises(ValueError, match="with different human can't be taken together: greedy, hesitant"):
+        command(best_known.main, *given, "overwrite=true")
 
 
 def test_the_share_of_luck_comes_from_two_evaluations(tmp_path: Path, command: Callable[..., None]) -> None:
@@ -196,6 +218,7 @@ def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None],
     [
         train,
         evaluate,
+        best_known,
         compare,
         decompose,
         lottery,
@@ -247,6 +270,6 @@ def test_generators_of_different_steps_are_decomposed(tmp_path: Path, command: C
     with pytest.raises(ValueError, match="at least two generators, each once"):
         command(decompose.main, f"folder={tmp_path / 'no'}", f"evaluations=[{one},{one}]")
     command(evaluate.main, f"folder={tmp_path / 'other'}", "tasks=12", "policies=[published]", "baseline=published")
-    with pytest.raises(ValueError, match="the same policy in all evaluations, found: published, random bucket"):
+    with pytest.raises(ValueError, match="with different policy .* published, random bucket"):
         command(decompose.main, f"folder={tmp_path / 'no'}", f"evaluations=[{one},{tmp_path / 'other'}]")
     assert not (tmp_path / "no").exists()
