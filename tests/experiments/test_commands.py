@@ -270,6 +270,6 @@ def test_generators_of_different_steps_are_decomposed(tmp_path: Path, command: C
     with pytest.raises(ValueError, match="at least two generators, each once"):
         command(decompose.main, f"folder={tmp_path / 'no'}", f"evaluations=[{one},{one}]")
     command(evaluate.main, f"folder={tmp_path / 'other'}", "tasks=12", "policies=[published]", "baseline=published")
-    with pytest.raises(ValueError, match="with different policy .* published, random bucket"):
+    with pytest.raises(ValueError, match=r"with different policy .* published, random bucket"):
         command(decompose.main, f"folder={tmp_path / 'no'}", f"evaluations=[{one},{tmp_path / 'other'}]")
     assert not (tmp_path / "no").exists()
