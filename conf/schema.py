@@ -240,6 +240,38 @@ class EfficiencyConfig:
 
 
 @dataclass
+class BestKnownConfig:
+    """Find the best policy that can be had from far more episodes than one training plays, for tables to show regret.
+
+    Each agent learns from the episodes of all the trainings, whoever played them; what they would play is raced on
+    validation tasks against policies made by hand, and the best is kept.
+
+    Args:
+        folder: receives config.yaml, traces/, policy/, report.html, report.md and figures/.
+        trainings: folders of finished trainings with the same parts, or patterns such as outputs/sweep/*.
+        agents: bandits that learn from episodes of others, as in experiments.efficiency.
+        policies: tables over (round, stayed) to race against, such as schedules.
+        tasks: how many tasks of env.suite, from its first.
+        tasks_per_batch: how many of them at a time.
+        threshold: similarity whose reaching is counted.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    trainings: list[str] = MISSING
+    agents: list[str] = field(
+        default_factory=lambda: ["planning", "planning:pooling=false", "planning:pooling=false,covariate=false"]
+    )
+    policies: list[str] = field(default_factory=lambda: ["schedule:1.0-1.0-0.8-0.6", "schedule:1.0-0.9-0.7-0.5"])
+    tasks: int = 1000
+    tasks_per_batch: int = 16
+    threshold: float = 0.8
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=lambda: EnvConfig(suite="tiles-val-v1"))
+
+
+@dataclass
 class CompareConfig:
     """Report on several evaluations together, such as those of different steering distributions or users.
 
@@ -256,6 +288,54 @@ class CompareConfig:
     evaluations: list[str] = MISSING
     baseline: str = "random bucket, mixture"
     threshold: float = 0.8
+    overwrite: bool = False
+    threads: int = 0
+
+
+@dataclass
+class DecomposeConfig:
+    """Split generators' difference in steerability into steering mechanism and producible set (Equation 5).
+
+    Args:
+        folder: receives config.yaml, report.html, report.md and figures/.
+        evaluations: folders of experiments.evaluate, each with another generator or generator_options, on the same
+            suite with one and the same policy, user and metric; the first is the baseline.
+        folds: of the cross-validation over tasks.
+        components: principal components of the features that the terms rest on.
+        seed: of the bootstrap.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    evaluations: list[str] = MISSING
+    folds: int = 5
+    components: int = 8
+    seed: int = 0
+    overwrite: bool = False
+    threads: int = 0
+
+
+@dataclass
+class LotteryConfig:
+    """How much of a user's improvement blind attempts reach by luck (Figure 3, right).
+
+    Args:
+        folder: receives config.yaml, report.html, report.md and figures/.
+        evaluation: folder of a finished evaluation in which the user steered.
+        user: the policy or prompter there that saw the goal.
+        blind_evaluation: folder of a finished evaluation on the same tasks, with env.rounds as large as the largest
+            number of attempts.
+        blind: the prompter there that didn't see it.
+        attempts: numbers of blind attempts.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    evaluation: str = MISSING
+    user: str = "text attribute"
+    blind_evaluation: str = MISSING
+    blind: str = "text blind"
+    attempts: list[int] = field(default_factory=lambda: [4, 7, 10, 20])
     overwrite: bool = False
     threads: int = 0
 
@@ -413,7 +493,10 @@ def register() -> None:
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
         "efficiency": EfficiencyConfig,
+        "best_known": BestKnownConfig,
         "compare": CompareConfig,
+        "decompose": DecomposeConfig,
+        "lottery": LotteryConfig,
         "sweep_status": SweepStatusConfig,
         "leaderboard": LeaderboardConfig,
         "verify": VerifyConfig,

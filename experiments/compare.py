@@ -10,7 +10,7 @@ from typing import Any
 from conf import schema
 from experiments.runs import application, check_run, close_run, open_run, publish
 from steer_env.evaluation.reports import steering_report
-from steer_env.traces import SteeringTrace, read_traces
+from steer_env.traces import SteeringTrace, check_alike, read_traces
 
 schema.register()
 
@@ -35,10 +35,7 @@ def merge(evaluations: Sequence[Sequence[SteeringTrace]]) -> list[SteeringTrace]
         ValueError: evaluations on different suites, or with different generators or metrics.
     """
     traces = [trace for evaluation in evaluations for trace in evaluation]
-    for part in ("suite", "generator", "metric"):
-        found = sorted({getattr(trace, part) for trace in traces})
-        if len(found) > 1:
-            raise ValueError(f"evaluations with different {part} can't be compared: {', '.join(found)}")
+    check_alike(traces, ("suite", "generator", "metric"))
     chosen = [trace for trace in traces if not trace.prompts]
     varying = [part for part in ("mechanism", "human") if len({getattr(trace, part) for trace in chosen}) > 1]
     named = [

@@ -85,10 +85,8 @@ def _seconds(policy: Policy | Prompter, tasks: int, **options: Any) -> float:
 
 
 def _training_episodes(policy: Policy | Prompter) -> int | None:
-    if policy.training_seed < 0:
-        return 0
     record = policy.card.training if isinstance(policy, TablePolicy) else None
-    return record.episodes if record else None
+    return record.episodes if record else 0 if policy.training_seed < 0 else None
 
 
 def draw_examples(traces: Sequence[SteeringTrace], policy: str, n: int, options: dict[str, Any]) -> list[Figure]:

@@ -20,8 +20,12 @@ run table evaluate tasks=1000 \
 run leaderboard leaderboard tasks=1000 robust_human=softmax +robust_human_options.temperature=0.05 claim=true \
   "policies=[random-bucket,random-session,constant:0.7,schedule:1.0-1.0-0.8-0.6,published,$out/sweep/*]"
 
+# How much of the improvement of users who write prompts is luck.
+run blind evaluate tasks=1000 env.rounds=20 'policies=[text:blind]' baseline='text blind' strips=0
+run lottery lottery evaluation="$out/table" blind_evaluation="$out/blind"
+
 # The Bayesian mechanism beside the mixture: for a greedy user, for a noisy one, and inferring by another metric.
-best=(tasks=300 strips=2 'policies=[schedule:1.0-1.0-0.8-0.6]' baseline='schedule 1.0 1.0 0.8 0.6')
+best=(tasks=1000 strips=2 'policies=[schedule:1.0-1.0-0.8-0.6]' baseline='schedule 1.0 1.0 0.8 0.6')
 noisy=(env.human=softmax +env.human_options.temperature=0.05)
 beside() {  # NAME MIXTURE BAYESIAN
   run "$1" compare "evaluations=[$out/$2,$out/$3]" baseline='schedule 1.0 1.0 0.8 0.6\, mixture'

@@ -64,6 +64,21 @@ class SteeringTrace:
         return self.similarities[-1] - self.similarities[0]
 
 
+def check_alike(traces: Iterable[SteeringTrace], parts: Sequence[str]) -> None:
+    """Were all episodes played with the same parts?
+
+    Raises:
+        ValueError: naming a part that differs, and what was found.
+    """
+    values: dict[str, set[str]] = {part: set() for part in parts}
+    for trace in traces:
+        for part, found in values.items():
+            found.add(getattr(trace, part))
+    for part, found in values.items():
+        if len(found) > 1:
+            raise ValueError(f"episodes with different {part} can't be taken together: {', '.join(sorted(found))}")
+
+
 _INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "training_seed"}
 _LISTS = {"scales": pa.float64(), "choices": pa.int64(), "similarities": pa.float64(), "prompts": pa.string()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -31,6 +31,38 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     axes.set_xticks(sorted(attempts["attempt"].unique()))
     axes.grid(alpha=0.25)
     axes.legend(fontsize="small")
+    return figure
+
+
+def lottery(shares: pd.DataFrame) -> Figure:
+    """Figure 3, right: the share of a user's improvement that k blind attempts reach, with one standard error.
+
+    Args:
+        shares: from :func:`steer_env.evaluation.lottery.shares`.
+    """
+    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(shares))
+    heights = [100 * share.mean for share in shares["share"]]
+    axes.bar(places, heights, yerr=[100 * share.error for share in shares["share"]], capsize=3, color=_COLOURS[0])
+    axes.axhline(100, color="black", lw=0.8, ls="--", label="the user")
+    axes.set_xticks(places, [str(k) for k in shares["attempts"]])
+    axes.set_xlabel("blind attempts")
+    axes.set_ylabel("share of the user's improvement, %")
+    axes.legend(fontsize="small")
+    return figure
+
+
+def explained_variance(fits: Mapping[str, Any]) -> Figure:
+    """Figure 4 left: R² of each predictor with one standard error.
+
+    Args:
+        fits: by name, from :func:`steer_env.evaluation.predictors.compare_predictors`.
+    """
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.bar(list(fits), [fit.r2 for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
+    axes.set_ylabel("out-of-fold R²")
     return figure
 
 

@@ -151,13 +151,13 @@ def _choice_sections(chosen: pd.DataFrame) -> list[Section]:
 def _summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     result = pd.DataFrame({"policy": summary.index})
     result["episodes"] = [found.episodes for found in summary["change"]]
-    result["avg. change"] = [_number(found) for found in summary["change"]]
+    result["avg. change"] = [number(found) for found in summary["change"]]
     result["% improved"] = [_share(found) for found in summary["improved"]]
     result["% reached"] = [_share(found) for found in summary["reached"]]
-    result["rounds"] = [_number(found, 2) for found in summary["rounds"]]
+    result["rounds"] = [number(found, 2) for found in summary["rounds"]]
     for name in summary.columns:
         if name.endswith(" change"):
-            result[name] = [_number(found) for found in summary[name]]
+            result[name] = [number(found) for found in summary[name]]
     return result
 
 
@@ -168,7 +168,7 @@ def _difference_table(frame: pd.DataFrame, policies: Iterable[str], baseline: st
             continue
         found = statistics.paired_difference(frame, policy, baseline)
         low, high = found.interval()
-        rows.append((policy, _number(found), f"[{low:+.4f}, {high:+.4f}]", f"{found.p_value:.2g}"))
+        rows.append((policy, number(found), f"[{low:+.4f}, {high:+.4f}]", f"{found.p_value:.2g}"))
     return pd.DataFrame(rows, columns=["policy", "difference", "95 % interval", "p"])
 
 
@@ -176,7 +176,7 @@ def _stay_table(frame: pd.DataFrame) -> pd.DataFrame:
     return statistics.stay_rates(frame).map(lambda share: f"{share:.1%}").reset_index()
 
 
-def _number(found: Estimate, digits: int = 4) -> str:
+def number(found: Estimate, digits: int = 4) -> str:
     return f"{found.mean:.{digits}f} ({found.error:.{digits}f})"
 
 

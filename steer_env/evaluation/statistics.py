@@ -59,6 +59,29 @@ def estimate(values: np.ndarray) -> Estimate:
     return Estimate(float(values.mean()), variance**0.5, values.size, variance**2 / spread if spread else tasks - 1)
 
 
+def ratio(part: np.ndarray, whole: np.ndarray) -> Estimate:
+    """Mean of one measure over mean of another on the same tasks, float (T,) each, with the delta method's error.
+
+    Raises:
+        ValueError: fewer than two tasks, a value that isn't finite, or a whole whose mean isn't positive.
+    """
+    share, influence = share_of(part, whole)
+    found = estimate(influence[None])
+    return Estimate(share, found.error, found.episodes, found.freedom)
+
+
+def share_of(part: np.ndarray, whole: np.ndarray) -> tuple[float, np.ndarray]:
+    """Ratio of the means of two paired measures, float (T,) each, and the influence of each pair on it.
+
+    Raises:
+        ValueError: the whole's mean isn't positive.
+    """
+    if not whole.mean() > 0:
+        raise ValueError(f"there is no share of a mean of {whole.mean():g}")
+    share = float(part.sum() / whole.sum())
+    return share, (part - share * whole) / whole.mean()
+
+
 def table(frame: pd.DataFrame, policy: str, column: str = "improvement") -> np.ndarray:
     """One policy's values as float (S, T), training seeds × tasks.
 

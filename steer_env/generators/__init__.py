@@ -8,15 +8,18 @@ from typing import Any
 from steer_env.registry import Registry
 from steer_env.types import Generator
 
+_TILES = {"steps": 2, "guidance_scale": 1.0}
+
 
 def _tiles(**options: Any) -> Generator:
-    """The embedded model: two unguided steps."""
+    """The embedded model: two unguided steps, unless told otherwise, which its id then says."""
     from steer_env import assets
     from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 
     folder = assets.verified(assets.ROOT / "tiles-generator")
-    options = {"steps": 2, "guidance_scale": 1.0, "id": f"tiles-{assets.version(folder)}", **options}
-    return StableDiffusionGenerator(str(folder), **options)
+    other = [f"{name}={options[name]}" for name in _TILES if options.get(name, _TILES[name]) != _TILES[name]]
+    identity = {"id": " ".join([f"tiles-{assets.version(folder)}", *other])}
+    return StableDiffusionGenerator(str(folder), **{**_TILES, **identity, **options})
 
 
 def _stable_diffusion(**options: Any) -> Generator:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from steer_env.evaluation.statistics import share_of
 from steer_env.study import published
 from steer_env.study.errors import clustered_error, row_error
 from steer_env.study.files import SESSION
@@ -134,8 +135,7 @@ def blind_shares(steering: pd.DataFrame, blind: Mapping[int, pd.DataFrame]) -> p
 
 def _share(label: str, runs: pd.DataFrame, printed: str) -> dict[str, Any]:
     """A ratio of means, with the delta method's errors."""
-    share = float(runs["blind"].sum() / runs["person"].sum())
-    influence = ((runs["blind"] - share * runs["person"]) / runs["person"].mean()).to_numpy()
+    share, influence = share_of(runs["blind"].to_numpy(), runs["person"].to_numpy())
     clustered = clustered_error(influence, runs[list(SESSION)])
     note = "" if printed else "drawn in Figure 3, not printed"
     return value_row(label, "share of people's", share, row_error(influence), clustered, len(runs), printed, note)

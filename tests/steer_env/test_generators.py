@@ -113,3 +113,10 @@ def test_the_check_finds_a_generator_that_is_not_deterministic(generator: Genera
 
     with pytest.raises(AssertionError, match="the same latents and prompts must give the same images"):
         check_generator(Restless(generator))
+
+
+def test_the_embedded_models_id_says_what_is_other_than_usual() -> None:
+    usual = load_generator("tiles").id
+    assert load_generator("tiles", steps=2).id == usual
+    assert load_generator("tiles", steps=1).id == f"{usual} steps=1"
+    assert load_generator("tiles", id="mine", steps=1).id == "mine"

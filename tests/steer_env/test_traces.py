@@ -7,7 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from steer_env.traces import SCHEMA, SteeringTrace, TraceVersionError, read_traces, traces_to_frame, write_traces
+from steer_env.traces import (
+    SCHEMA,
+    SteeringTrace,
+    TraceVersionError,
+    check_alike,
+    read_traces,
+    traces_to_frame,
+    write_traces,
+)
 
 TRACE = SteeringTrace(
     suite="tiles-val-v1",
@@ -80,3 +88,9 @@ class TestErrors:
             read_traces(tmp_path)
         with pytest.raises(FileNotFoundError, match=r"missing\.parquet"):
             read_traces(tmp_path / "missing.parquet")
+
+
+def test_episodes_of_different_parts_are_not_taken_together() -> None:
+    check_alike([TRACE, replace(TRACE, policy="other")], ("suite", "generator"))
+    with pytest.raises(ValueError, match=r"different suite can't be taken together: .*other"):
+        check_alike([TRACE, replace(TRACE, suite="other")], ("generator", "suite"))

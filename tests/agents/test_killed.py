@@ -1,0 +1,62 @@
+"""Trainings that are killed outright, at any moment."""
+
+import json
+import multiprocessing
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agents.bandits import make_bandit
+from agents.checkpoints import CHECKPOINT, episodes_done
+from agents.episodes import Training
+from agents.training import train
+from steer_env.evaluation.rollout import make_env
+from steer_env.traces import read_traces
+
+EPISODES, BATCH, KILLS = 80, 2, 10
+SETTINGS = {
+    "thompson": {"kind": "thompson", "cells": "round-stayed", "prior_variance": 1.0},
+    "planning": {"kind": "planning", "credit": "increment", "pooling": True, "covariate": True, "spread": "root"},
+}
+
+
+def run(folder: Path, kind: str, started: Event) -> None:
+    torch.set_num_threads(1)
+    agent, env = make_bandit(4, SETTINGS[kind]), make_env(BATCH)
+    started.set()
+    train(agent, env, Training(EPISODES, seed=3, batches_per_checkpoint=1), folder)
+    agent.policy("learned", 3).save(folder / "policy")
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_training_killed_again_and_again_ends_as_if_it_never_had_been(kind: str, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    # Processes are started from one that has imported everything and run nothing, so that starting them is quick.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.agents.test_killed", "steer_env.generators.stable_diffusion"])
+
+    def start(folder: Path) -> BaseProcess:
+        started = context.Event()
+        process = context.Process(target=run, args=(folder, kind, started))
+        process.start()
+        assert started.wait(60)
+        return process
+
+    start(whole).join()
+    moments, counts = np.random.default_rng(7), []
+    for _ in range(KILLS):
+        process = start(killed)
+        process.join(moments.uniform(0, 0.8))
+        process.kill()
+        process.join()
+        counts.append(episodes_done(killed))
+    assert any(0 < count < EPISODES for count in counts)
+    start(killed).join()
+    assert (killed / "policy" / "policy.json").read_text() == (whole / "policy" / "policy.json").read_text()
+    states = [json.loads((folder / CHECKPOINT).read_text()) for folder in (whole, killed)]
+    assert states[0] == states[1]
+    assert read_traces(whole / "traces") == read_traces(killed / "traces")
