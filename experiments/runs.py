@@ -35,20 +35,8 @@ _ASIDE = (
 )
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
-    *(
-        CHECKPOINT,
-        RESULT,
-        ERROR,
-        JOB,
-        LEADERBOARD,
-        "traces",
-        "training",
-        "policy",
-        "figures",
-        "report.html",
-        "report.md",
-    ),
-    *("log.jsonl", "tensorboard", "wandb"),
+    *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
+    *("traces", "training", "policy", "figures", "tensorboard", "wandb"),
 )
 
 console = Console()
