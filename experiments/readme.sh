@@ -12,20 +12,24 @@ run() {  # NAME EXPERIMENT [OVERRIDE ...]
 run search evaluate env.suite=tiles-val-v1 tasks=400 strips=0 baseline='constant 1.0' \
   'policies=[constant:0.5,constant:0.7,constant:0.8,constant:0.9,constant:1.0,schedule:1.0-0.8-0.6-0.4,schedule:1.0-0.9-0.8-0.7,schedule:1.0-1.0-0.8-0.6,schedule:1.0-0.9-0.7-0.5,schedule:0.9-0.7-0.5-0.3]'
 
-# Three trainings of each agent; then policies, and users who write prompts instead, on the same test tasks.
+# Three trainings of each agent.
 "$python" -m experiments.train --multirun folder="$out/sweep" agent=thompson,planning,ppo,dqn seed=1,2,3 episodes=4000 \
   threads=1 hydra/launcher=joblib hydra.launcher.n_jobs=2
-run table evaluate tasks=1000 \
-  "policies=[random-bucket,random-session,constant:0.7,schedule:1.0-1.0-0.8-0.6,published,text:attribute,text:blind,text:feedback,$out/sweep/agent=thompson*]"
-run leaderboard leaderboard tasks=1000 robust_human=softmax +robust_human_options.temperature=0.05 claim=true \
-  "policies=[random-bucket,random-session,constant:0.7,schedule:1.0-1.0-0.8-0.6,published,$out/sweep/*]"
 
+# Policies, and users who write prompts instead, on the same test tasks.
+run table evaluate tasks=1000 \
+  "policies=[random-bucket,random-session,constant:0.7,schedule:1.0-1.0-0.8-0.6,published,text:attribute,text:blind,text:feedback,$out/sweep/*thompson*]"
 # How much of the improvement of users who write prompts is luck.
 run blind evaluate tasks=1000 env.rounds=20 'policies=[text:blind]' baseline='text blind' strips=0
 run lottery lottery evaluation="$out/table" blind_evaluation="$out/blind"
 
+# The leaderboard, with the best that all the trainings' episodes together can teach.
+run best best_known "trainings=[$out/sweep/*]"
+run leaderboard leaderboard tasks=500 robust_human=softmax +robust_human_options.temperature=0.05 claim=true \
+  "policies=[random-bucket,random-session,constant:0.7,schedule:1.0-1.0-0.8-0.6,published,$out/best,$out/sweep/*]"
+
 # The Bayesian mechanism beside the mixture: for a greedy user, for a noisy one, and inferring by another metric.
-best=(tasks=1000 strips=2 'policies=[schedule:1.0-1.0-0.8-0.6]' baseline='schedule 1.0 1.0 0.8 0.6')
+best=(tasks=300 strips=2 'policies=[schedule:1.0-1.0-0.8-0.6]' baseline='schedule 1.0 1.0 0.8 0.6')
 noisy=(env.human=softmax +env.human_options.temperature=0.05)
 beside() {  # NAME MIXTURE BAYESIAN
   run "$1" compare "evaluations=[$out/$2,$out/$3]" baseline='schedule 1.0 1.0 0.8 0.6\, mixture'
@@ -38,5 +42,8 @@ run other-bayesian evaluate "${best[@]}" env.distribution=bayesian +env.distribu
 beside mechanisms mixture bayesian
 beside noisy noisy-mixture noisy-bayesian
 beside other mixture other-bayesian
+
+# How many episodes the agents need.
+run efficiency efficiency tasks=150 'checkpoints=[32,64,128,256,512,1024]' best="$out/best"
 
 "$python" -m experiments.bench

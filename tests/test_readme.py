@@ -14,6 +14,8 @@ README = (ROOT / "README.md").read_text()
 SMALL = {
     "train": ["episodes=8", "batch=8"],
     "evaluate": ["tasks=2", "strips=0"],
+    "leaderboard": ["tasks=2", "timed_tasks=1", "resamples=50", "strips=0"],
+    "sweep_status": [],
     "bench": ["sizes=[1]", "episodes=1", "reference_episodes=1", "repeats=1"],
 }
 
