@@ -23,6 +23,12 @@ def _pixel_correlation(**options: Any) -> Metric:
     return PixelCorrelation(**options)
 
 
+def _clip(**options: Any) -> Metric:
+    from steer_env.metrics.clip import CLIPMetric
+
+    return CLIPMetric(**options)
+
+
 def _dreamsim(**options: Any) -> Metric:
     from steer_env.metrics.dreamsim import DreamSimMetric
 
@@ -34,6 +40,7 @@ METRICS = Registry(
     {
         "tile-perceptual": _tile_perceptual,
         "pixel-correlation": _pixel_correlation,
+        "clip": _clip,
         "dreamsim": _dreamsim,
     },
 )
