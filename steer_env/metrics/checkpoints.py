@@ -21,6 +21,12 @@ class CheckpointError(RuntimeError):
     """Weights that can't be had or can't be used; the message says what to do."""
 
 
+def reason(error: Exception) -> str:
+    """Another package's message, fit to stand within a sentence: one line of at most 300 characters."""
+    found = " ".join(str(error).split()).rstrip(".!")
+    return found if len(found) <= 300 else f"{found[:299]}…"
+
+
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
     """Eight hexadecimal digits of a SHA-256 over names, dtypes, shapes and values, wherever the tensors are."""
     digest = hashlib.sha256()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision, quiet
-from steer_env.metrics.checkpoints import CheckpointError, check_precision, fingerprint, precision_suffix
+from steer_env.metrics.checkpoints import CheckpointError, check_precision, fingerprint, precision_suffix, reason
 from steer_env.metrics.resizing import resize
 
 _FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
@@ -66,9 +66,9 @@ class CLIPMetric:
         max_batch: int = 64,
     ) -> None:
         self._dtype, self._device, self._max_batch = check_precision(dtype, max_batch), torch.device(device), max_batch
-        model, self._prepare = _load(_folder(path))
+        model, self.prepare = _load(_folder(path))
         self.dimensions: int = model.config.projection_dim
-        self.id = f"clip-{Path(path).name}-{fingerprint(model.state_dict())}{precision_suffix(dtype)}"
+        self.id = f"clip-{fingerprint(model.state_dict())}{precision_suffix(dtype)}"
         self._model = model.eval().to(self._device)
 
     @torch.inference_mode()
@@ -79,7 +79,7 @@ class CLIPMetric:
 
     def _embed(self, images: Tensor) -> Tensor:
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-            features = self._model(pixel_values=self._prepare(images.float())).image_embeds
+            features = self._model(pixel_values=self.prepare(images.float())).image_embeds
         return nn.functional.normalize(features.float(), dim=1)
 
 
@@ -95,8 +95,8 @@ def _folder(path: str) -> Path:
             local = Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors"]))
         except (OSError, ValueError) as error:
             raise CheckpointError(
-                f"{path!r} is no folder here, and can't be had from the hub: {error} Put its files into a folder by "
-                f"hand, and name that with metric_options.path. {_ADVICE}"
+                f"{path!r} is no folder here, and can't be had from the hub: {reason(error)}. Put its files into a "
+                f"folder by hand, and name that with metric_options.path. {_ADVICE}"
             ) from error
     if missing := [name for name in _FILES if not (local / name).is_file()]:
         pickled = sorted(file.name for file in local.glob("*.bin"))
@@ -116,14 +116,21 @@ def _load(folder: Path) -> tuple[Any, Preprocessing]:
         try:
             processor = CLIPImageProcessor.from_pretrained(folder).to_dict()
             model, report = CLIPVisionModelWithProjection.from_pretrained(
-                folder, use_safetensors=True, output_loading_info=True, dtype=torch.float32
+                folder,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                dtype=torch.float32,
             )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(f"{folder} is damaged, or of another architecture: {error}. {_ADVICE}") from error
-    if lacking := sorted(report["missing_keys"]):
-        # transformers would go on with random weights in their place.
+            raise CheckpointError(
+                f"{folder} is damaged, or of another architecture: {reason(error)}. {_ADVICE}"
+            ) from error
+    # transformers would go on with random weights in the place of both.
+    if unfit := [*sorted(report["missing_keys"]), *sorted(str(entry[0]) for entry in report["mismatched_keys"])]:
         raise CheckpointError(
-            f"{folder} holds no CLIP model: it lacks {lacking[0]} and {len(lacking) - 1} more. {_ADVICE}"
+            f"{folder} isn't CLIP of the architecture that its config.json describes: {unfit[0]} and {len(unfit) - 1} "
+            f"other weights are missing or of another shape. {_ADVICE}"
         )
     return model, _preprocessing(processor, model.config.image_size, folder)
 

@@ -7,13 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision
-from steer_env.metrics.checkpoints import CheckpointError, check_precision, fingerprint, precision_suffix, tensors_only
+from steer_env.metrics.checkpoints import (
+    CheckpointError,
+    check_precision,
+    fingerprint,
+    precision_suffix,
+    reason,
+    tensors_only,
+)
 from steer_env.metrics.dreamsim_files import TYPES, provide
 from steer_env.metrics.resizing import resize
 
@@ -90,12 +98,6 @@ def _load(type: str, folder: Path, device: str, download: bool) -> Any:
         advice = "metric=dreamsim needs a package that isn't here: pip install 'steer-env[dreamsim]'"
         raise ImportError(advice) from error
     files, advice = TYPES[type], provide(type, folder, download)
-    if files.hub:
-        place = folder / files.hub.replace("/", "_")
-        advice += (
-            f". Without a network, github.com/{files.hub} belongs into {place}_main, and the weights that its "
-            f"hubconf.py names into {folder / 'checkpoints'}"
-        )
     try:
         with _undisturbed(), tensors_only():
             model, _ = dreamsim(
@@ -105,9 +107,15 @@ def _load(type: str, folder: Path, device: str, download: bool) -> Any:
                 use_patch_model=type.endswith("_patch"),
             )
     except Exception as error:
+        if isinstance(error, URLError) or "no internet connection" in str(error):
+            place = folder / f"{files.hub.replace('/', '_')}_main"
+            advice = (
+                f"Without a network, put a copy of github.com/{files.hub} into {place}, and the weights that its "
+                f"hubconf.py names into {folder / 'checkpoints'}"
+            )
         raise CheckpointError(
             f"DreamSim's type {type!r} can't be made of what lies in {folder}, which may be of another type or "
-            f"architecture: {error}. {advice}"
+            f"architecture: {reason(error)}. {advice}"
         ) from error
     adapted = [value for name, value in model.named_parameters() if "lora_B" in name]
     if not adapted or not all(bool(value.any()) for value in adapted):

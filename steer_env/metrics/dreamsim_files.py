@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from steer_env.metrics.checkpoints import CheckpointError, check_torch_file
+from steer_env.metrics.checkpoints import CheckpointError, check_torch_file, reason
 from steer_env.registry import Registry
 
 
@@ -91,5 +91,5 @@ def _fetch(type: str, folder: Path, url: str) -> None:
             download_weights(str(folder), type)
     except (OSError, zipfile.BadZipFile) as error:
         raise CheckpointError(
-            f"{url} can't be fetched: {error}. Download it where it can be, and unpack it into {folder}"
+            f"{url} can't be fetched: {reason(error)}. Download it where it can be, and unpack it into {folder}"
         ) from error

@@ -1,4 +1,4 @@
-"""Random weights in the formats of the real ones, small on disk: all tensors are views of one buffer."""
+"""Random weights in the formats of the real ones, small on disk; and what tests of metrics show them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 WIDTH, DEPTH, PIXELS = 768, 12, 224
-
 HUBCONF = """
 import torch
 from torch import nn
@@ -29,6 +29,26 @@ def dino_vitb16(pretrained=True):
     return model
 """
 """DINO's own repository can't be had here; the architecture is the copy of it that the package brings."""
+
+
+class Trap:
+    """Unpickled, it would leave a file behind."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.target,)
+
+
+def pictures(n: int, size: int, seed: int = 0) -> Tensor:
+    """Smooth random pictures, in the 256 values that eight bits allow."""
+    coarse = torch.rand(n, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+    return (nn.functional.interpolate(coarse, size, mode="bicubic").clamp(0, 1) * 255).round() / 255
+
+
+def pil(image: Tensor) -> Image.Image:
+    return Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy())
 
 
 def vit_shapes(patch: int, before_blocks: bool) -> dict[str, tuple[int, ...]]:
@@ -59,7 +79,7 @@ def vit_shapes(patch: int, before_blocks: bool) -> dict[str, tuple[int, ...]]:
 
 
 def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
-    """Normal values of standard deviation 0.03, and norms that scale by 1."""
+    """Normal values of standard deviation 0.03, all views of one buffer, and norms that scale by 1."""
     sizes = [torch.Size(shape).numel() for shape in shapes.values()]
     buffer = torch.randn(max(sizes) + len(sizes), generator=torch.Generator().manual_seed(seed)) * 0.03
     weights = {
@@ -127,3 +147,27 @@ def save_adapter(folder: Path, extractors: int = 1, seed: int = 0, prefix: str =
             weights[f"{name}.lora_A.weight"] = torch.randn(4, WIDTH, generator=rng) * 0.03
             weights[f"{name}.lora_B.weight"] = torch.randn(3 * WIDTH, 4, generator=rng) * 0.03
     save_file(weights, folder / "adapter_model.safetensors")
+
+
+def clip_folder(folder: Path, seed: int = 0, **vision: Any) -> Path:
+    """A CLIP model of two narrow layers as transformers saves it, with its preprocessing.
+
+    Args:
+        folder: where to.
+        seed: of the weights.
+        vision: changes to the configuration of its vision half.
+    """
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    narrow = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    half = narrow | {"projection_dim": 16}
+    text = half | {"vocab_size": 10, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    vision = half | {"image_size": 32, "patch_size": 8, "initializer_factor": 4.0} | vision
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=vision["projection_dim"]))
+    model.save_pretrained(folder)
+    size = vision["image_size"]
+    crop = {"height": size, "width": size}
+    CLIPImageProcessor(size={"shortest_edge": size}, crop_size=crop).save_pretrained(folder)
+    return folder

@@ -10,8 +10,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 import steer_env  # noqa: F401  (registers the environments)
 from steer_env.metrics import load_metric
@@ -19,31 +18,11 @@ from steer_env.metrics.checkpoints import CheckpointError
 from steer_env.metrics.dreamsim import DreamSimMetric
 from steer_env.metrics.dreamsim_files import TYPES
 from steer_env.testing import check_metric
-from tests.steer_env.checkpoints import dreamsim_folder, save_adapter, save_backbone
+from tests.steer_env.checkpoints import Trap, dreamsim_folder, pictures, pil, save_adapter, save_backbone
 
 pytest.importorskip("dreamsim", reason="needs steer-env[dreamsim]")
 TYPE = "clip_vitb32"
 BACKBONE, ADAPTER = f"{TYPE}_pretrain.pth.tar", f"{TYPE}_single_lora"
-
-
-class Trap:
-    """Unpickled, it would leave a file behind."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.target,)
-
-
-def pictures(n: int, size: int, seed: int = 0) -> Tensor:
-    """Smooth random pictures, in the 256 values that eight bits allow."""
-    coarse = torch.rand(n, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
-    return (nn.functional.interpolate(coarse, size, mode="bicubic").clamp(0, 1) * 255).round() / 255
-
-
-def pil(image: Tensor) -> Image.Image:
-    return Image.fromarray((image * 255).round().byte().permute(1, 2, 0).numpy())
 
 
 def package(folder: Path, type: str) -> tuple[Any, Any]:
@@ -195,9 +174,18 @@ def test_pickled_weights_are_refused_unread(damaged: Path, tmp_path: Path) -> No
 def test_pickled_weights_are_refused_where_torch_hub_reads_them(tmp_path: Path) -> None:
     folder = dreamsim_folder(tmp_path / "cache", "dino_vitb16")
     torch.save(Trap(tmp_path / "sprung"), folder / "checkpoints" / "dino_vitbase16_pretrain.pth")
-    with pytest.raises(CheckpointError, match="facebookresearch/dino belongs into"):
+    with pytest.raises(CheckpointError, match="can't be made of"):
         DreamSimMetric("dino_vitb16", str(folder), trust_hub_code=True)
     assert not (tmp_path / "sprung").exists()
+
+
+def test_a_repository_that_torch_hub_cannot_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = dreamsim_folder(tmp_path, "dino_vitb16")
+    shutil.rmtree(folder / "facebookresearch_dino_main")
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(CheckpointError, match=r"copy of github\.com/facebookresearch/dino into .*_main"):
+        DreamSimMetric("dino_vitb16", str(folder), trust_hub_code=True)
 
 
 def test_code_from_a_hub_needs_consent() -> None:

@@ -9,7 +9,7 @@ from steer_env.metrics.resizing import resize
 
 
 def eight_bits(kind: str, height: int, width: int) -> torch.Tensor:
-    """A picture (3, height, width) in eight bits: smooth, noise, or noise of black and white, where bicubic overshoots."""
+    """A picture (3, height, width): smooth, noise, or noise of black and white, where bicubic overshoots."""
     rng = torch.Generator().manual_seed(0)
     if kind == "smooth":
         coarse = torch.rand(1, 3, 8, 8, generator=rng)
