@@ -22,7 +22,8 @@ class EnvConfig:
     Args:
         suite: tasks to play: tiles-train-v1, tiles-val-v1 or tiles-test-v1.
         generator: tiles, the embedded model; or stable-diffusion, with generator_options.path a folder or hub id.
-        metric: tile-perceptual, or pixel-correlation.
+        metric: tile-perceptual; pixel-correlation; dreamsim, with metric_options.type and cache_dir; or clip, with
+            metric_options.path a folder or hub id.
         human: greedy, who always picks the image nearest to the goal; softmax, with human_options.temperature; or
             hesitant, with human_options.threshold.
         distribution: how proposals are drawn: mixture, the paper's Eq. 8; antithetic, the same with opposite noises;

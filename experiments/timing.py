@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from steer_env import assets
+from steer_env.compatibility import mend_torchvision
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import make_env
 from steer_env.generators import load_generator
@@ -115,6 +115,9 @@ class ReferenceLoop:
     """
 
     def __init__(self, metric: Metric, steps: int = 2) -> None:
+        mend_torchvision()
+        from diffusers import StableDiffusionPipeline
+
         folder = assets.verified(assets.ROOT / "tiles-generator")
         self._pipeline = StableDiffusionPipeline.from_pretrained(
             folder, safety_checker=None, requires_safety_checker=False

@@ -22,7 +22,8 @@ from pretraining.perceptual import PerceptualConfig, TrialSource, accuracy
 from pretraining.student import StudentConfig, distil
 from pretraining.text import build_tokenizer
 from steer_env import assets, tiles
-from steer_env.generators.stable_diffusion import StableDiffusionGenerator, quiet
+from steer_env.compatibility import quiet
+from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 from steer_env.metrics.tile_perceptual import EncoderConfig, TileEncoder, TilePerceptualMetric
 from steer_env.proposals import draw_latents
 

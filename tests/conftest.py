@@ -8,9 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from steer_env.compatibility import mend_torchvision
 from steer_env.generators import load_generator
 from steer_env.metrics import load_metric
 from steer_env.types import Conditioning, Generator, Metric
+
+mend_torchvision()  # before any test imports diffusers
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.utils import logging as diffusers_logging
 from torch import Tensor
-from transformers.utils import logging as transformers_logging
 
+from steer_env.compatibility import mend_torchvision, quiet
 from steer_env.types import Conditioning
 
 _ENCODED_PROMPTS_KEPT = 65_536
@@ -124,6 +122,7 @@ def _load_pipeline(path: str, dtype: torch.dtype) -> Any:
     looks_local = local.is_absolute() or path.startswith((".", "~"))
     if looks_local and not (local / "model_index.json").is_file():
         raise FileNotFoundError(f"{local} is no Stable Diffusion checkpoint: it holds no model_index.json")
+    mend_torchvision()
     with quiet():
         # Imported here because the import itself remarks on optional packages.
         from diffusers import StableDiffusionPipeline
@@ -137,18 +136,3 @@ def _load_pipeline(path: str, dtype: torch.dtype) -> Any:
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and no remarks on what a checkpoint's configuration holds besides; errors still raise."""
-    verbosity = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
-    for library, _ in verbosity:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library, level in verbosity:
-            library.set_verbosity(level)
-            library.enable_progress_bar()

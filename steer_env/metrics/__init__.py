@@ -23,15 +23,37 @@ def _pixel_correlation(**options: Any) -> Metric:
     return PixelCorrelation(**options)
 
 
-METRICS = Registry("metric", {"tile-perceptual": _tile_perceptual, "pixel-correlation": _pixel_correlation})
+def _clip(**options: Any) -> Metric:
+    from steer_env.metrics.clip import CLIPMetric
+
+    return CLIPMetric(**options)
+
+
+def _dreamsim(**options: Any) -> Metric:
+    from steer_env.metrics.dreamsim import DreamSimMetric
+
+    return DreamSimMetric(**options)
+
+
+METRICS = Registry(
+    "metric",
+    {
+        "tile-perceptual": _tile_perceptual,
+        "pixel-correlation": _pixel_correlation,
+        "clip": _clip,
+        "dreamsim": _dreamsim,
+    },
+)
 
 
 @lru_cache
 def load_metric(name: str = "tile-perceptual", **options: Any) -> Metric:
-    """The metric of that name.
+    """The metric of that name; see the class it makes for its options.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name or option value.
+        ImportError: the optional package that it needs isn't installed.
+        steer_env.metrics.checkpoints.CheckpointError: weights that can't be had or can't be used.
         steer_env.assets.AssetError: damaged embedded weights.
     """
     return METRICS[name](**options)

@@ -1,0 +1,64 @@
+"""What other packages need before they are imported together, or to keep silent."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+_OPERATORS = ("nms", "qnms")
+_declared: list[Any] = []
+"""An operator is forgotten together with the library that declares it."""
+
+
+def mend_torchvision() -> None:
+    """Make torchvision importable beside a torch of another build, such as CUDA's torchvision beside a CPU torch.
+
+    Such a torchvision can't load its compiled operators and fails on import, and with it whatever in transformers and
+    diffusers looks for it. Nothing here calls those operators, so declaring them is enough. On a good pair, or without
+    torchvision, this does nothing; call it before the first import of diffusers' or transformers' models.
+
+    Raises:
+        ImportError, RuntimeError: torchvision can't be imported for another reason.
+    """
+    if find_spec("torchvision") is None:
+        return
+    try:
+        import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        _declare()
+        import_module("torchvision")
+
+
+def _declare() -> None:
+    import torch
+
+    library = torch.library.Library("torchvision", "DEF")
+    for name in _OPERATORS:
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _declared.append(library)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no remarks on what a checkpoint's configuration holds besides; errors still raise."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = [(library, library.get_verbosity()) for library in (diffusers_logging, transformers_logging)]
+    for library, _ in verbosity:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, level in verbosity:
+            library.set_verbosity(level)
+            library.enable_progress_bar()

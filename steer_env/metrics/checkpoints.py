@@ -1,0 +1,91 @@
+"""What metrics with weights of other people's have in common: errors that help, an identity, and a precision."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+_DTYPES = ("float32", "float16", "bfloat16")
+
+
+class CheckpointError(RuntimeError):
+    """Weights that can't be had or can't be used; the message says what to do."""
+
+
+def reason(error: Exception) -> str:
+    """Another package's message, fit to stand within a sentence: one line of at most 300 characters."""
+    found = " ".join(str(error).split()).rstrip(".!")
+    return found if len(found) <= 300 else f"{found[:299]}…"
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """Eight hexadecimal digits of a SHA-256 over names, dtypes, shapes and values, wherever the tensors are."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:8]
+
+
+def check_precision(dtype: str, max_batch: int) -> torch.dtype:
+    """The dtype of that name.
+
+    Raises:
+        ValueError: an unknown dtype, or max_batch below 1.
+    """
+    if dtype not in _DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}; there are: {', '.join(_DTYPES)}")
+    if max_batch < 1:
+        raise ValueError(f"max_batch must be at least 1, got {max_batch}")
+    found: torch.dtype = getattr(torch, dtype)
+    return found
+
+
+def precision_suffix(dtype: str) -> str:
+    """What a metric's id ends in: embeddings of another precision are other numbers."""
+    return "" if dtype == "float32" else f"-{dtype}"
+
+
+def check_torch_file(path: Path, advice: str) -> None:
+    """Read what ``torch.save`` wrote, without running anything that a pickle may hold, and drop it again.
+
+    Args:
+        path: the file.
+        advice: what to do about it if it's no good; ends the error's message.
+
+    Raises:
+        CheckpointError: truncated or damaged, or with objects other than tensors and plain containers.
+    """
+    try:
+        # Only the new format, a zip archive, can be mapped instead of read.
+        torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is damaged, or holds pickled objects besides tensors, which could run code; not loaded. {advice}"
+        ) from error
+    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is truncated or damaged. {advice}") from error
+
+
+@contextmanager
+def tensors_only() -> Iterator[None]:
+    """Every ``torch.load``, other packages' too, refuses pickles that could run code, whatever its arguments say."""
+    before = os.environ.get(_FORCE)
+    os.environ[_FORCE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FORCE]
+        else:
+            os.environ[_FORCE] = before

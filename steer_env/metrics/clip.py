@@ -1,0 +1,152 @@
+"""CLIP's image similarity, through transformers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from steer_env.compatibility import mend_torchvision, quiet
+from steer_env.metrics.checkpoints import CheckpointError, check_precision, fingerprint, precision_suffix, reason
+from steer_env.metrics.resizing import resize
+
+_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+_ADVICE = f"A CLIP checkpoint as transformers' save_pretrained writes it holds {', '.join(_FILES)}"
+_BICUBIC = 3
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a checkpoint's image processor does with a picture, on the device.
+
+    Args:
+        shortest_edge: pixels that the shorter side is resized to.
+        crop: height and width of what is kept of the middle.
+        mean, std: of the channels, which are normalised by them.
+    """
+
+    shortest_edge: int
+    crop: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images float (B, 3, H, W) in [0, 1] → float (B, 3, *crop); see :func:`steer_env.metrics.resizing.resize`."""
+        height, width = images.shape[2:]
+        shorter = min(height, width)
+        size = self.shortest_edge * height // shorter, self.shortest_edge * width // shorter
+        top, left = ((whole - part) // 2 for whole, part in zip(size, self.crop, strict=True))
+        cropped = resize(images, size)[:, :, top : top + self.crop[0], left : left + self.crop[1]]
+        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        return (cropped - mean) / std
+
+
+class CLIPMetric:
+    """Cosine of CLIP's image embeddings; the text half of a checkpoint isn't loaded.
+
+    Args:
+        path: a local folder as transformers' ``CLIPModel`` and ``CLIPImageProcessor`` save it, or a hub id.
+        device: where it runs.
+        dtype: precision of its matrix products, a name of torch's.
+        max_batch: most images embedded at a time; bounds the memory.
+
+    Raises:
+        ValueError: an unknown dtype, or max_batch below 1.
+        CheckpointError: a hub that can't be reached, or a checkpoint that is missing, damaged, pickled, or no CLIP.
+    """
+
+    def __init__(
+        self,
+        path: str = "openai/clip-vit-large-patch14",
+        device: str = "cpu",
+        dtype: str = "float32",
+        max_batch: int = 64,
+    ) -> None:
+        self._dtype, self._device, self._max_batch = check_precision(dtype, max_batch), torch.device(device), max_batch
+        model, self.prepare = _load(_folder(path))
+        self.dimensions: int = model.config.projection_dim
+        self.id = f"clip-{fingerprint(model.state_dict())}{precision_suffix(dtype)}"
+        self._model = model.eval().to(self._device)
+
+    @torch.inference_mode()
+    def embed(self, images: Tensor) -> Tensor:
+        """See :class:`steer_env.types.Metric`."""
+        parts = [self._embed(part.to(self._device)) for part in images.split(self._max_batch)]
+        return torch.cat(parts).to(images.device)
+
+    def _embed(self, images: Tensor) -> Tensor:
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            features = self._model(pixel_values=self.prepare(images.float())).image_embeds
+        return nn.functional.normalize(features.float(), dim=1)
+
+
+def _folder(path: str) -> Path:
+    """The local folder itself, or the hub's files in its cache."""
+    from huggingface_hub import snapshot_download
+
+    local = Path(path).expanduser()
+    if not local.is_dir():
+        if local.is_absolute() or path.startswith((".", "~")):
+            raise CheckpointError(f"{local} is no folder. {_ADVICE}")
+        try:
+            local = Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors"]))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{path!r} is no folder here, and can't be had from the hub: {reason(error)}. Put its files into a "
+                f"folder by hand, and name that with metric_options.path. {_ADVICE}"
+            ) from error
+    if missing := [name for name in _FILES if not (local / name).is_file()]:
+        pickled = sorted(file.name for file in local.glob("*.bin"))
+        hint = (
+            f" ({', '.join(pickled)} is pickled and isn't loaded: save it anew by save_pretrained)" if pickled else ""
+        )
+        raise CheckpointError(f"{local} lacks {', '.join(missing)}{hint}. {_ADVICE}")
+    return local
+
+
+def _load(folder: Path) -> tuple[Any, Preprocessing]:
+    mend_torchvision()
+    with quiet():
+        from safetensors import SafetensorError
+        from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+        try:
+            processor = CLIPImageProcessor.from_pretrained(folder).to_dict()
+            model, report = CLIPVisionModelWithProjection.from_pretrained(
+                folder,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                dtype=torch.float32,
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(
+                f"{folder} is damaged, or of another architecture: {reason(error)}. {_ADVICE}"
+            ) from error
+    # transformers would go on with random weights in the place of both.
+    if unfit := [*sorted(report["missing_keys"]), *sorted(str(entry[0]) for entry in report["mismatched_keys"])]:
+        raise CheckpointError(
+            f"{folder} isn't CLIP of the architecture that its config.json describes: {unfit[0]} and {len(unfit) - 1} "
+            f"other weights are missing or of another shape. {_ADVICE}"
+        )
+    return model, _preprocessing(processor, model.config.image_size, folder)
+
+
+def _preprocessing(processor: dict[str, Any], image_size: int, folder: Path) -> Preprocessing:
+    size, crop = processor["size"], processor["crop_size"]
+    wanted = {"do_resize", "do_center_crop", "do_rescale", "do_normalize"}
+    known = all(processor[name] for name in wanted) and processor["resample"] == _BICUBIC and "shortest_edge" in size
+    if not known or not crop["height"] == crop["width"] == image_size <= size["shortest_edge"]:
+        raise CheckpointError(
+            f"{folder / _FILES[1]} isn't CLIP's: expected are bicubic resizing of the shortest edge, a central crop to "
+            f"the model's {image_size} pixels, and rescaling and normalisation of values"
+        )
+    return Preprocessing(
+        size["shortest_edge"],
+        (crop["height"], crop["width"]),
+        tuple(processor["image_mean"]),
+        tuple(processor["image_std"]),
+    )

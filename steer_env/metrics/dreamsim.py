@@ -1,0 +1,145 @@
+"""DreamSim, through the package of its authors."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from warnings import catch_warnings, simplefilter
+
+import torch
+from torch import Tensor, nn
+
+from steer_env.compatibility import mend_torchvision
+from steer_env.metrics.checkpoints import (
+    CheckpointError,
+    check_precision,
+    fingerprint,
+    precision_suffix,
+    reason,
+    tensors_only,
+)
+from steer_env.metrics.dreamsim_files import TYPES, provide
+from steer_env.metrics.resizing import resize
+
+_PIXELS = (224, 224)
+
+
+class DreamSimMetric:
+    """1 − DreamSim's distance, as the dot product of unit vectors (paper, B.1).
+
+    Embeddings are the package's own, normalised by itself; the ``_patch`` types' patches are averaged as its distance
+    does. Pictures of any size are squashed to 224 × 224, as the package does with Pillow, see
+    :func:`steer_env.metrics.resizing.resize`.
+
+    The backbone's files are read beforehand with everything but tensors and plain containers refused, and so is
+    whatever ``torch.load`` reads while the package makes the model.
+
+    Args:
+        type: a name of :data:`steer_env.metrics.dreamsim_files.TYPES`.
+        cache_dir: folder with the weights in the package's layout; ``dreamsim`` in torch.hub's folder by default.
+        device: where it runs.
+        dtype: precision of its matrix products, a name of torch's.
+        max_batch: most images embedded at a time; bounds the memory.
+        download: fetch weights that are missing, as the package does, which compares no hash.
+        trust_hub_code: run the code of a repository's moving branch through ``torch.hub``; types with DINO need it.
+
+    Raises:
+        ImportError: the package isn't installed.
+        ValueError: an unknown type or dtype, max_batch below 1, or a type that needs ``trust_hub_code``.
+        CheckpointError: weights that are missing, can't be fetched, are damaged, pickled, or of another architecture.
+    """
+
+    def __init__(
+        self,
+        type: str = "ensemble",
+        cache_dir: str | None = None,
+        device: str = "cpu",
+        dtype: str = "float32",
+        max_batch: int = 64,
+        download: bool = False,
+        trust_hub_code: bool = False,
+    ) -> None:
+        hub, self._dtype = TYPES[type].hub, check_precision(dtype, max_batch)
+        if hub and not trust_hub_code:
+            raise ValueError(
+                f"type {type!r} runs code that torch.hub fetches from a moving branch of {hub}: accept that with "
+                "metric_options.trust_hub_code=true, or take a type that runs none, such as open_clip_vitb32"
+            )
+        folder = Path(cache_dir).expanduser() if cache_dir else Path(torch.hub.get_dir()) / "dreamsim"
+        self._device, self._max_batch = torch.device(device), max_batch
+        self._model = _load(type, folder, device, download)
+        self.dimensions: int = self._model.embed_size * (2 if self._model.is_patch else 1)
+        self.id = f"dreamsim-{type}-{fingerprint(_weights(self._model))}{precision_suffix(dtype)}"
+
+    @torch.inference_mode()
+    def embed(self, images: Tensor) -> Tensor:
+        """See :class:`steer_env.types.Metric`."""
+        parts = [self._embed(part.to(self._device)) for part in images.split(self._max_batch)]
+        return torch.cat(parts).to(images.device)
+
+    def _embed(self, images: Tensor) -> Tensor:
+        prepared = resize(images.float(), _PIXELS)
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            features = self._model.embed(prepared).float()
+        if self._model.is_patch:
+            features = torch.cat([features[:, 0], features[:, 1:].mean(dim=1)], dim=1)
+        return nn.functional.normalize(features, dim=1)
+
+
+def _load(type: str, folder: Path, device: str, download: bool) -> Any:
+    mend_torchvision()
+    try:
+        from dreamsim import dreamsim
+    except ImportError as error:
+        advice = "metric=dreamsim needs a package that isn't here: pip install 'steer-env[dreamsim]'"
+        raise ImportError(advice) from error
+    files, advice = TYPES[type], provide(type, folder, download)
+    try:
+        with _undisturbed(), tensors_only():
+            model, _ = dreamsim(
+                device=device,
+                cache_dir=str(folder),
+                dreamsim_type=type.removesuffix("_patch"),
+                use_patch_model=type.endswith("_patch"),
+            )
+    except Exception as error:
+        if isinstance(error, URLError) or "no internet connection" in str(error):
+            place = folder / f"{files.hub.replace('/', '_')}_main"
+            advice = (
+                f"Without a network, put a copy of github.com/{files.hub} into {place}, and the weights that its "
+                f"hubconf.py names into {folder / 'checkpoints'}"
+            )
+        raise CheckpointError(
+            f"DreamSim's type {type!r} can't be made of what lies in {folder}, which may be of another type or "
+            f"architecture: {reason(error)}. {advice}"
+        ) from error
+    adapted = [value for name, value in model.named_parameters() if "lora_B" in name]
+    if not adapted or not all(bool(value.any()) for value in adapted):
+        # The package only warns, and would go on with the backbone alone.
+        raise CheckpointError(f"{folder / files.adapter} doesn't fit type {type!r}: layers lack its weights. {advice}")
+    return model
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """The package prints, warns of its own making, and moves torch.hub's folder for the whole process."""
+    hub = torch.hub.get_dir()
+    try:
+        with redirect_stdout(io.StringIO()), catch_warnings():
+            simplefilter("ignore")
+            yield
+    finally:
+        torch.hub.set_dir(hub)
+
+
+def _weights(model: Any) -> dict[str, Tensor]:
+    """All of them: CLIP's projections are no parameters of the package's model."""
+    weights: dict[str, Tensor] = dict(model.state_dict())
+    for i, extractor in enumerate(model.extractor_list):
+        if isinstance(getattr(extractor, "proj", None), Tensor):
+            weights[f"projection.{i}"] = extractor.proj
+    return weights
