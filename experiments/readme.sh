@@ -14,7 +14,7 @@ run search evaluate env.suite=tiles-val-v1 tasks=400 strips=0 baseline='constant
 
 # Three trainings of each agent.
 "$python" -m experiments.train --multirun folder="$out/sweep" agent=thompson,planning,ppo,dqn seed=1,2,3 episodes=4000 \
-  threads=1 hydra/launcher=joblib hydra.launcher.n_jobs=2
+  threads=1 launcher=joblib launcher.jobs=2
 
 # Policies, and users who write prompts instead, on the same test tasks.
 run table evaluate tasks=1000 \

@@ -1,0 +1,136 @@
+"""What the experiments share: the environment, the agents and the loggers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class EnvConfig:
+    """The environment.
+
+    Args:
+        suite: tasks to play: tiles-train-v1, tiles-val-v1 or tiles-test-v1.
+        generator: tiles, the embedded model; or stable-diffusion, with generator_options.path a folder or hub id.
+        metric: tile-perceptual; pixel-correlation; dreamsim, with metric_options.type and cache_dir; or clip, with
+            metric_options.path a folder or hub id.
+        human: greedy, who always picks the image nearest to the goal; softmax, with human_options.temperature; or
+            hesitant, with human_options.threshold.
+        distribution: how proposals are drawn: mixture, the paper's Eq. 8; antithetic, the same with opposite noises;
+            bayesian, which infers the goal from the choices, with distribution_options pool, temperature and metric.
+        rounds: interactions an episode.
+        proposals: images offered in a round.
+        judges: further metrics to report, which nothing is trained on.
+        generator_options: passed to the generator, such as steps, guidance_scale, device, or max_batch (images made
+            at a time; bounds the memory).
+        metric_options, human_options, distribution_options: the same for the other parts.
+    """
+
+    suite: str = "tiles-train-v1"
+    generator: str = "tiles"
+    metric: str = "tile-perceptual"
+    human: str = "greedy"
+    distribution: str = "mixture"
+    rounds: int = 4
+    proposals: int = 2
+    judges: list[str] = field(default_factory=list)
+    generator_options: dict[str, Any] = field(default_factory=dict)
+    metric_options: dict[str, Any] = field(default_factory=dict)
+    human_options: dict[str, Any] = field(default_factory=dict)
+    distribution_options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class AgentConfig:
+    """How the policy is learned; choose with agent=NAME.
+
+    Args:
+        name: what tables call the policy.
+    """
+
+    name: str = MISSING
+
+
+@dataclass
+class ThompsonConfig(AgentConfig):
+    """Thompson sampling (agent=thompson, agent=thompson-eq9).
+
+    Args:
+        kind: thompson.
+        cells: ``round``, Eq. 9 as printed; or ``round-stayed``, as the authors deployed it.
+        prior_variance: σ² of Eq. 9.
+    """
+
+    kind: str = "thompson"
+    cells: str = "round-stayed"
+    prior_variance: float = 1.0
+
+
+@dataclass
+class PlanningConfig(AgentConfig):
+    """Thompson sampling over whole policies of (round, stayed), by planning in sampled models (agent=planning).
+
+    Args:
+        kind: planning.
+        credit: what a scale accounts for: ``increment``, what its round gained, the rest being planned for;
+            ``return``, everything from its round on; or ``episode``, everything, as in Eq. 9.
+        pooling: whether neighbouring scales, and having stayed or not, tell about each other.
+        covariate: whether the similarity before a round explains a part of what the round gained.
+        spread: ``root``, what a round gains spreads as the square root of its scale; or ``constant``.
+    """
+
+    kind: str = "planning"
+    credit: str = "increment"
+    pooling: bool = True
+    covariate: bool = True
+    spread: str = "root"
+
+
+@dataclass
+class SB3Config(AgentConfig):
+    """A Stable-Baselines3 algorithm on (round, stayed) (agent=ppo, agent=a2c, agent=dqn).
+
+    Args:
+        algorithm: ppo, a2c or dqn.
+        reward: final, or increment for each round's share.
+        settings: hyper-parameters, arguments of the algorithm's class.
+    """
+
+    algorithm: str = MISSING
+    reward: str = "increment"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class LoggerConfig:
+    """Where the course of a training is logged, besides its folder; choose with logger=NAME.
+
+    At each checkpoint: mean improvement of the episodes since the last one, its standard error, and how often each
+    scale was played in each round; at the start the configuration, at the end the plots.
+
+    Args:
+        kind: none; jsonl, log.jsonl in the folder; tensorboard or wandb, which need the extra of that name.
+    """
+
+    kind: str = "none"
+
+
+@dataclass
+class WandbConfig(LoggerConfig):
+    """Weights & Biases (logger=wandb).
+
+    Args:
+        project, entity, group: where the run is shown.
+        mode: online; offline, kept in the folder for ``wandb sync``; or disabled. Online without a server that answers
+            becomes offline, with a warning.
+        timeout: seconds to wait for the server, at the start and at the end.
+    """
+
+    project: str = "steer-env"
+    entity: str = ""
+    group: str = ""
+    mode: str = "online"
+    timeout: float = 10.0
