@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,10 @@ class StableDiffusionGenerator:
 
     @torch.inference_mode()
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """Prompts (B) → ``prompt_embeds`` (B, length, width), and ``negative_embeds`` where guidance needs them."""
+        """Prompts (B) → ``prompt_embeds`` (B, length, width), and ``negative_embeds`` where guidance needs them.
+
+        Warns of a prompt that is longer than the text encoder reads, with the number of tokens cut.
+        """
         self._encode_new(list(dict.fromkeys(prompts)))
         conditioning = {"prompt_embeds": torch.stack([self._encoded[prompt] for prompt in prompts])}
         if self._guided:
@@ -82,8 +86,16 @@ class StableDiffusionGenerator:
             new = prompts
         for start in range(0, len(new), self.max_batch):
             part = new[start : start + self.max_batch]
+            self._warn_of_long(part)
             embeds, _ = self._pipeline.encode_prompt(part, self.device, 1, do_classifier_free_guidance=False)
             self._encoded.update(zip(part, embeds, strict=True))
+
+    def _warn_of_long(self, prompts: list[str]) -> None:
+        tokenizer = self._pipeline.tokenizer
+        for prompt, tokens in zip(prompts, tokenizer(prompts, verbose=False).input_ids, strict=True):
+            if (cut := len(tokens) - tokenizer.model_max_length) > 0:
+                limit = tokenizer.model_max_length
+                warnings.warn(f"the text encoder reads {limit} tokens: {cut} of {prompt[:60]!r} are cut", stacklevel=4)
 
     @torch.inference_mode()
     def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
