@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 from steer_env.compatibility import mend_torchvision, quiet
 from steer_env.types import Conditioning
 
+_LOG = logging.getLogger(__name__)
 _ENCODED_PROMPTS_KEPT = 65_536
 
 
@@ -70,7 +71,7 @@ class StableDiffusionGenerator:
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Prompts (B) → ``prompt_embeds`` (B, length, width), and ``negative_embeds`` where guidance needs them.
 
-        Warns of a prompt that is longer than the text encoder reads, with the number of tokens cut.
+        Logs a warning of a prompt that is longer than the text encoder reads, with the number of tokens cut.
         """
         self._encode_new(list(dict.fromkeys(prompts)))
         conditioning = {"prompt_embeds": torch.stack([self._encoded[prompt] for prompt in prompts])}
@@ -95,7 +96,7 @@ class StableDiffusionGenerator:
         for prompt, tokens in zip(prompts, tokenizer(prompts, verbose=False).input_ids, strict=True):
             if (cut := len(tokens) - tokenizer.model_max_length) > 0:
                 limit = tokenizer.model_max_length
-                warnings.warn(f"the text encoder reads {limit} tokens: {cut} of {prompt[:60]!r} are cut", stacklevel=4)
+                _LOG.warning("the text encoder reads %d tokens: %d of %r are cut", limit, cut, prompt[:60])
 
     @torch.inference_mode()
     def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:

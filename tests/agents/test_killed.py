@@ -37,7 +37,9 @@ def test_a_training_killed_again_and_again_ends_as_if_it_never_had_been(kind: st
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     # Processes are started from one that has imported everything and run nothing, so that starting them is quick.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.agents.test_killed", "steer_env.generators.stable_diffusion"])
+    context.set_forkserver_preload(
+        ["tests.conftest", "diffusers.pipelines.stable_diffusion", "tests.agents.test_killed"]
+    )
 
     def start(folder: Path) -> BaseProcess:
         started = context.Event()

@@ -294,7 +294,7 @@ class TestErrors:
         [
             ({"suite": "tiles"}, "unknown suite 'tiles'"),
             ({"generator": "tile"}, "unknown generator 'tile'; did you mean 'tiles'"),
-            ({"metric": "dreamsim"}, "unknown metric 'dreamsim'"),
+            ({"metric": "lpips"}, "unknown metric 'lpips'"),
             ({"human": "gready"}, "did you mean 'greedy'"),
             ({"distribution": "x"}, "unknown steering distribution"),
             ({"action": "buckets"}, "unknown kind of action 'buckets'; did you mean 'bucket'"),
