@@ -11,6 +11,7 @@ import numpy as np
 
 from agents.bandits import make_bandit
 from agents.checkpoints import CHECKPOINT
+from steer_env import assets
 from steer_env.cards import TrainingRecord
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Section
@@ -44,6 +45,7 @@ BUILT_IN: Registry[Callable[[str], Policy | Prompter]] = Registry(
         "constant": lambda text: TablePolicy.schedule(f"constant {text}", _numbers(text)),
         "schedule": lambda text: TablePolicy.schedule(f"schedule {text.replace('-', ' ')}", _numbers(text)),
         "published": lambda _: published_policy(),
+        "best-known": lambda _: load_policy(assets.verified(assets.ROOT / "best-known")),
         "text": load_prompter,
     },
 )

@@ -49,7 +49,7 @@ class EvaluateConfig:
 
     Args:
         folder: receives config.yaml, traces/, report.html, report.md and figures/.
-        policies: built-in ones (random-bucket, random-session, constant:0.9, schedule:1.0-0.8-0.6-0.4, published),
+        policies: built-in ones (random-bucket, random-session, constant:0.9, schedule:1.0-0.8-0.6-0.4, published, best-known),
             folders of training runs, and users who write prompts instead of choosing images: text:attribute, who
             names one more attribute of the goal in each attempt; text:blind, who says the first prompt in other
             words; text:feedback, who changes the prompt of the most similar image.
@@ -98,7 +98,7 @@ class EfficiencyConfig:
     seeds: int = 10
     checkpoints: list[int] = field(default_factory=lambda: [32, 64, 128, 256, 512, 1024, 2048])
     batch: int = 32
-    best: str = "schedule:1.0-1.0-0.8-0.6"
+    best: str = "best-known"
     share: float = 0.95
     suite: str = "tiles-test-v1"
     tasks: int = 1000
@@ -238,8 +238,8 @@ class LeaderboardConfig:
             "random-bucket",
             "random-session",
             "constant:0.9",
-            "schedule:1.0-0.8-0.6-0.4",
             "published",
+            "best-known",
         ]
     )
     tasks: int = 1000

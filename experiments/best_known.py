@@ -28,7 +28,8 @@ _PARTS = ("generator", "metric", "human", "mechanism")
 def main(config: Any) -> None:
     """Learn from the episodes of all trainings, race what was learned, and leave the best as a policy."""
     check_run(config)
-    learned_from = [trace for spec in expand(config.trainings) for trace in read_traces(Path(spec) / "traces")]
+    trainings = expand(config.trainings)
+    learned_from = [trace for spec in trainings for trace in read_traces(Path(spec) / "traces")]
     check_alike(learned_from, ("suite", *_PARTS))
     agents = {spec: bandit_factory(spec, config.env.rounds) for spec in config.agents}
     options = env_options(config)
@@ -39,7 +40,9 @@ def main(config: Any) -> None:
     traces = play_suite(candidates, config.tasks, config.tasks_per_batch, folder / "traces", **options)
     frame = traces_to_frame(traces)
     best = max(candidates, key=lambda candidate: float(table(frame, candidate.name).mean()))
-    record = TrainingRecord(learned_from[0].suite, len(learned_from), _provenance(best, learned_from, config), VERSIONS)
+    found_by = {"found by": best.name, "trainings": len(trainings), "raced on": config.env.suite, "tasks": config.tasks}
+    parts = {part: getattr(learned_from[0], part) for part in _PARTS}
+    record = TrainingRecord(learned_from[0].suite, len(learned_from), found_by | parts, VERSIONS)
     TablePolicy("best known", best.scales, card=PolicyCard(training=record)).save(folder / "policy")
     publish(steering_report(traces, best.name, config.threshold), folder)
     say(f"{best.name} is the best; mixture scales, (moved, stayed) for each round: {best.scales.tolist()}")
@@ -49,19 +52,6 @@ def main(config: Any) -> None:
 def _learn(spec: str, agent: BanditAgent, episodes: Sequence[SteeringTrace]) -> TablePolicy:
     agent.update(episodes)
     return agent.policy(spec)
-
-
-def _provenance(best: TablePolicy, learned_from: Sequence[SteeringTrace], config: Any) -> dict[str, Any]:
-    """How it was found, for its card."""
-    trainings = {(trace.policy, trace.training_seed) for trace in learned_from}
-    parts = {part: getattr(learned_from[0], part) for part in _PARTS}
-    return {
-        "found by": best.name,
-        "trainings": len(trainings),
-        "raced on": config.env.suite,
-        "tasks": config.tasks,
-        **parts,
-    }
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from steer_env.policies import TablePolicy
 
 
 def test_built_in_policies_by_name() -> None:
-    specs = ["random-bucket", "random-session", "constant:0.9", "schedule:1.0-0.8-0.6-0.4", "published", "text:blind"]
+    specs = ["random-bucket", "random-session", "constant:0.9", "schedule:1.0-0.8-0.6-0.4", "published", "best-known"]
+    specs.append("text:blind")
     policies = resolve_policies(specs)
     assert [policy.name for policy in policies] == [
         "random bucket",
@@ -17,6 +18,7 @@ def test_built_in_policies_by_name() -> None:
         "constant 0.9",
         "schedule 1.0 0.8 0.6 0.4",
         "published",
+        "best known",
         "text blind",
     ]
     constant, schedule = policies[2:4]

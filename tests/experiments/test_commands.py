@@ -175,6 +175,7 @@ def test_the_best_known_policy_is_raced_for(tmp_path: Path, command: Callable[..
     assert found.card.training is not None
     assert found.card.training.episodes == 32
     assert found.card.training.settings["found by"] == means.idxmax()
+    assert found.card.training.settings["trainings"] == 2
     command(train.main, f"folder={tmp_path / 'sweep' / 'other'}", "episodes=8", "batch=8", "env.human=hesitant")
     with pytest.raises(ValueError, match="with different human can't be taken together: greedy, hesitant"):
         command(best_known.main, *given, "overwrite=true")
