@@ -49,10 +49,10 @@ class EvaluateConfig:
 
     Args:
         folder: receives config.yaml, traces/, report.html, report.md and figures/.
-        policies: built-in ones (random-bucket, random-session, constant:0.9, schedule:1.0-0.8-0.6-0.4, published, best-known),
-            folders of training runs, and users who write prompts instead of choosing images: text:attribute, who
-            names one more attribute of the goal in each attempt; text:blind, who says the first prompt in other
-            words; text:feedback, who changes the prompt of the most similar image.
+        policies: built-in ones (random-bucket, random-session, constant:0.9, schedule:1.0-0.8-0.6-0.4, published,
+            best-known), folders of training runs, and users who write prompts instead of choosing images:
+            text:attribute, who names one more attribute of the goal in each attempt; text:blind, who says the first
+            prompt in other words; text:feedback, who changes the prompt of the most similar image.
         baseline: which of the policies' names the others are compared with.
         tasks: how many tasks of the suite, from its first.
         tasks_per_batch: how many of them at a time.
