@@ -17,8 +17,8 @@ class EnvConfig:
         generator: tiles, the embedded model; or stable-diffusion, with generator_options.path a folder or hub id.
         metric: tile-perceptual; pixel-correlation; dreamsim, with metric_options.type and cache_dir; or clip, with
             metric_options.path a folder or hub id.
-        human: greedy, who always picks the image nearest to the goal; softmax, with human_options.temperature; or
-            hesitant, with human_options.threshold.
+        human: greedy, who always picks the image nearest to the goal; softmax, with human_options.temperature and stay;
+            or hesitant, with human_options.threshold.
         distribution: how proposals are drawn: mixture, the paper's Eq. 8; antithetic, the same with opposite noises;
             bayesian, which infers the goal from the choices, with distribution_options pool, temperature and metric.
         rounds: interactions an episode.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -34,22 +35,26 @@ class SoftmaxHuman:
     Args:
         temperature: in units of similarity. The default is that of the annotators of the paper's study, who preferred
             the later of two images with log-odds 7.65 per unit of DreamSim similarity.
+        stay: bias to the current image, as if it were so much more similar; negative for a user who likes change.
 
     Raises:
-        ValueError: a temperature that isn't positive.
+        ValueError: a temperature that isn't positive, or a bias that isn't finite.
     """
 
-    def __init__(self, temperature: float = 0.13) -> None:
+    def __init__(self, temperature: float = 0.13, stay: float = 0.0) -> None:
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}; the limit of 0 is the greedy human")
-        self.temperature = temperature
-        self.id = f"softmax-{temperature:g}"
+        if not math.isfinite(stay):
+            raise ValueError(f"stay must be a finite number, got {stay}")
+        self.temperature, self.stay = temperature, stay
+        self.id = f"softmax-{temperature:g}" + (f"-stay{stay:+g}" if stay else "")
 
     def choose(self, similarities: Tensor, draws: Tensor) -> Tensor:
         """See :class:`steer_env.types.Human`; adds Gumbel noise made of the draws, and takes the largest."""
         tiny = torch.finfo(draws.dtype).tiny
-        gumbel = -(-draws.clamp(min=tiny).log()).clamp(min=tiny).log()
-        return (similarities / self.temperature + gumbel).argmax(dim=1)
+        scores = -(-draws.clamp(min=tiny).log()).clamp(min=tiny).log() + similarities / self.temperature
+        scores[:, 0] += self.stay / self.temperature
+        return scores.argmax(dim=1)
 
 
 class HesitantHuman:

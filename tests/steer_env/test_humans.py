@@ -19,13 +19,17 @@ def test_greedy_takes_the_most_similar_and_stays_on_a_tie() -> None:
     assert GreedyHuman().choose(torch.full((1, 4), 0.3), torch.zeros(1, 4)).tolist() == [0]
 
 
+@pytest.mark.parametrize("stay", [0.0, 0.1, -0.2])
 @pytest.mark.parametrize("temperature", [0.05, 0.13, 1.0])
-def test_softmax_choices_have_bradley_terry_frequencies(temperature: float) -> None:
+def test_softmax_choices_have_bradley_terry_frequencies(temperature: float, stay: float) -> None:
     similarities, n = np.array([0.5, 0.55, 0.42]), 40_000
     draws = torch.rand(n, 3, generator=torch.Generator().manual_seed(1))
-    choices = SoftmaxHuman(temperature).choose(torch.from_numpy(similarities).expand(n, 3), draws)
+    choices = SoftmaxHuman(temperature, stay).choose(torch.from_numpy(similarities).expand(n, 3), draws)
     counts = np.bincount(choices.numpy(), minlength=3)
-    assert stats.chisquare(counts, n * special.softmax(similarities / temperature)).pvalue > 1e-4
+    assert (
+        stats.chisquare(counts, n * special.softmax((similarities + np.array([stay, 0, 0])) / temperature)).pvalue
+        > 1e-4
+    )
 
 
 def test_extreme_draws_are_still_choices() -> None:
@@ -42,6 +46,8 @@ def test_a_hesitant_user_moves_only_beyond_the_just_noticeable_difference() -> N
 def test_errors() -> None:
     with pytest.raises(ValueError, match="temperature must be positive, got 0; the limit of 0 is the greedy human"):
         load_human("softmax", temperature=0)
+    with pytest.raises(ValueError, match="stay must be a finite number, got nan"):
+        load_human("softmax", stay=float("nan"))
     with pytest.raises(ValueError, match="threshold must not be negative, got -1"):
         load_human("hesitant", threshold=-1)
     with pytest.raises(ValueError, match="unknown human 'greed'; did you mean 'greedy'"):
@@ -51,3 +57,8 @@ def test_errors() -> None:
 def test_who_writes_prompts_goes_on_with_the_newest_image() -> None:
     check_human(Writer(), proposals=1)
     assert Writer().choose(torch.tensor([[0.9, 0.1], [0.1, 0.9]]), torch.rand(2, 2)).tolist() == [1, 1]
+
+
+def test_traces_tell_biased_users_apart() -> None:
+    assert load_human("softmax", temperature=0.05).id == "softmax-0.05"
+    assert load_human("softmax", temperature=0.05, stay=0.1).id == "softmax-0.05-stay+0.1"
