@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hydra import compose, initialize_config_module
 
 from experiments import (
     bench,
@@ -26,6 +27,22 @@ from experiments import (
 )
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces, traces_to_frame
+
+COMMANDS = [
+    train,
+    evaluate,
+    best_known,
+    compare,
+    decompose,
+    lottery,
+    efficiency,
+    leaderboard,
+    verify,
+    bench,
+    pretrain,
+    study,
+    sweep_status,
+]
 
 
 @pytest.fixture(scope="module")
@@ -214,24 +231,7 @@ def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None],
         command(train.main, "folder=x", override)
 
 
-@pytest.mark.parametrize(
-    "experiment",
-    [
-        train,
-        evaluate,
-        best_known,
-        compare,
-        decompose,
-        lottery,
-        efficiency,
-        leaderboard,
-        verify,
-        bench,
-        pretrain,
-        study,
-        sweep_status,
-    ],
-)
+@pytest.mark.parametrize("experiment", COMMANDS)
 def test_help_explains_every_option(
     experiment: ModuleType, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,6 +243,15 @@ def test_help_explains_every_option(
     assert options
     for option in options:
         assert re.search(rf"\b{option}\b", explained), f"{option} isn't explained"
+
+
+@pytest.mark.parametrize("experiment", COMMANDS)
+def test_no_librarys_warnings_are_silenced(experiment: ModuleType) -> None:
+    name = experiment.__name__.rpartition(".")[2]
+    with initialize_config_module("conf", version_base="1.3"):
+        hydra = compose(name, return_hydra_config=True).hydra
+    for logging in (hydra.job_logging, hydra.hydra_logging):
+        assert not logging.disable_existing_loggers
 
 
 def test_the_benchmark_prints_its_table(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
