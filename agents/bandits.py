@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from agents.planning import PlanningThompson
-from agents.thompson import ThompsonSampling
-from steer_env.policies import Policy, TablePolicy
+from agents.thompson import SampledPolicy, ThompsonSampling
+from steer_env.policies import TablePolicy
 from steer_env.registry import Registry
 from steer_env.traces import SteeringTrace
 
@@ -37,7 +37,7 @@ class BanditAgent(Protocol):
     @property
     def meaning(self) -> str: ...
 
-    def explore(self, episodes: int, rng: np.random.Generator, training_seed: int = -1) -> Policy:
+    def explore(self, episodes: int, rng: np.random.Generator, training_seed: int = -1) -> SampledPolicy:
         """What to play in the next N episodes."""
 
     def update(self, traces: Sequence[SteeringTrace]) -> None:

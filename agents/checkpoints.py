@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from agents.episodes import Training
 from agents.loggers import NO_LOGGER, Logger, training_metrics
 from steer_env.cards import TrainingRecord
 from steer_env.envs import ImageSteeringVectorEnv
@@ -27,19 +29,26 @@ class Checkpoints:
         folder: receives ``checkpoint.json`` and ``traces/``.
         agent: settings of the agent, as JSON.
         env: the environment that it trains in.
-        seed: of the training.
+        training: how long, and in what order.
         logger: receives the metrics of each checkpoint.
     """
 
     def __init__(
-        self, folder: Path, agent: dict[str, Any], env: ImageSteeringVectorEnv, seed: int, logger: Logger = NO_LOGGER
+        self,
+        folder: Path,
+        agent: dict[str, Any],
+        env: ImageSteeringVectorEnv,
+        training: Training,
+        logger: Logger = NO_LOGGER,
     ) -> None:
         dynamics = env.dynamics
         self._folder, self._logger = folder, logger
         self._identity: dict[str, Any] = {
             **agent,
-            "seed": seed,
-            "batch": env.num_envs,
+            "seed": training.seed,
+            "batch": env.num_envs * training.parts,
+            "parts": training.parts,
+            "lag": training.lag,
             "suite": env.suite.name,
             "rounds": dynamics.num_rounds,
             "proposals": dynamics.num_proposals,
@@ -49,15 +58,15 @@ class Checkpoints:
             "distribution": dynamics.distribution.id,
         }
 
-    def load(self) -> tuple[int, Any]:
-        """Episodes done and the agent's state; (0, None) where there is no checkpoint.
+    def load(self) -> tuple[int, Any, list[Any] | None]:
+        """Episodes done, the agent's state, and those before the last batches; (0, None, None) without a checkpoint.
 
         Raises:
             RunExistsError: the checkpoint is of another configuration. The number of episodes may differ.
         """
         path = self._folder / CHECKPOINT
         if not path.is_file():
-            return 0, None
+            return 0, None, None
         checkpoint = json.loads(path.read_text())
         before = {name: checkpoint["identity"].get(name) for name in self._identity}
         different = [name for name, value in self._identity.items() if before[name] != value]
@@ -66,14 +75,15 @@ class Checkpoints:
             raise RunExistsError(
                 f"{self._folder} holds a run with {was}, not {now}: choose another folder, or overwrite=true"
             )
-        return int(checkpoint["episodes"]), checkpoint["agent"]
+        return int(checkpoint["episodes"]), checkpoint["agent"], checkpoint["earlier"]
 
-    def save(self, done: int, traces: list[SteeringTrace], state: Any) -> None:
+    def save(self, done: int, traces: list[SteeringTrace], state: Any, earlier: Iterable[Any] = ()) -> None:
         """Traces and log first: what a crash in between leaves of them, the resumed run writes again."""
         if traces:
             write_traces(traces, self._folder / "traces" / f"{done - len(traces):08d}.parquet")
             self._logger.metrics(done, training_metrics(traces))
-        write_json({"identity": self._identity, "episodes": done, "agent": state}, self._folder / CHECKPOINT)
+        checkpoint = {"identity": self._identity, "episodes": done, "agent": state, "earlier": list(earlier)}
+        write_json(checkpoint, self._folder / CHECKPOINT)
 
 
 def episodes_done(folder: Path) -> int:

@@ -57,8 +57,8 @@ def train_sb3(
         ValueError: an unknown algorithm.
     """
     kind = ALGORITHMS[algorithm]
-    checkpoints = Checkpoints(folder, {"algorithm": algorithm, "settings": settings}, env, training.seed, logger)
-    done, resumed = checkpoints.load()
+    checkpoints = Checkpoints(folder, {"algorithm": algorithm, "settings": settings}, env, training, logger)
+    done, resumed, _ = checkpoints.load()
     stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
     with interruptible() as interrupted, progress(training.episodes, done) as report:
         watch = _Watch(done, checkpoints, training, interrupted, report, folder / WEIGHTS)

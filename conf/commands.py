@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from conf.launchers import LauncherConfig
-from conf.parts import AgentConfig, EnvConfig, LoggerConfig
+from conf.parts import AgentConfig, CollectorsConfig, EnvConfig, LoggerConfig
 
 
 @dataclass
@@ -21,6 +21,9 @@ class TrainConfig:
             interrupted sweep. A run that fails leaves error.txt.
         episodes: in all; the paper's number is 60,000.
         batch: episodes played at a time with one posterior; 1 is the paper's sequential form.
+        parts: in how many of them a batch is played, by one collector after another or by several at once.
+        lag: how many batches behind the posterior may be, and always is; 0 is synchronous. With it the collectors
+            needn't wait for the slowest of a batch.
         seed: of every random draw.
         overwrite: delete what an earlier run left in the folder. Without it an unfinished run is resumed, and a
             finished one refused or, in a sweep, skipped.
@@ -30,6 +33,8 @@ class TrainConfig:
     folder: str = MISSING
     episodes: int = 60_000
     batch: int = 32
+    parts: int = 1
+    lag: int = 0
     seed: int = 0
     overwrite: bool = False
     threads: int = 0
@@ -37,6 +42,7 @@ class TrainConfig:
     agent: AgentConfig = field(default_factory=AgentConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
+    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
 
 
 def _test_suite() -> EnvConfig:
@@ -72,6 +78,7 @@ class EvaluateConfig:
     threads: int = 0
     env: EnvConfig = field(default_factory=_test_suite)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
+    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
 
 
 @dataclass
@@ -253,6 +260,7 @@ class LeaderboardConfig:
     overwrite: bool = False
     threads: int = 0
     env: EnvConfig = field(default_factory=_test_suite)
+    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
 
 
 @dataclass
@@ -298,6 +306,32 @@ class BenchConfig:
     repeats: int = 3
     threads: int = 0
     env: EnvConfig = field(default_factory=EnvConfig)
+
+
+@dataclass
+class ScalingConfig:
+    """Measure how a training scales with its collectors, and how much its coordinator can take.
+
+    No GPU is needed: each collector's generator waits as long as a given GPU would compute, and makes no true image.
+    For the coordinator's own limit, collectors answer at once with the same episodes over and over.
+
+    Args:
+        counts: numbers of collectors.
+        episodes_per_second: of the GPU that each stands for.
+        batches: timed for each number.
+        part: episodes that a collector plays at a time.
+        limit_part: the same while the coordinator's limit is timed, with the largest number of collectors.
+        limit_batches: batches that it is timed on.
+        gpus: the cluster that the limit is held against.
+    """
+
+    counts: list[int] = field(default_factory=lambda: [1, 2, 4])
+    episodes_per_second: float = 2.0
+    batches: int = 4
+    part: int = 8
+    limit_part: int = 32
+    limit_batches: int = 400
+    gpus: int = 64
 
 
 @dataclass

@@ -10,11 +10,15 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-APART = ("folder", "overwrite", "threads", "launcher")
+APART = ("folder", "overwrite", "threads", "launcher", "collectors")
 """Options that don't make a job another one."""
 
-PLUGINS = {"joblib": "hydra_plugins.hydra_joblib_launcher", "slurm": "hydra_plugins.hydra_submitit_launcher"}
-"""What a launcher needs; the extra of its name installs it."""
+PLUGINS = {
+    "launcher=joblib": "hydra_plugins.hydra_joblib_launcher",
+    "launcher=slurm": "hydra_plugins.hydra_submitit_launcher",
+    "collectors=ray": "ray",
+}
+"""What a choice needs; the extra of its name installs it."""
 
 
 @dataclass
@@ -73,15 +77,16 @@ class SlurmConfig(LauncherConfig):
     sbatch: dict[str, Any] = field(default_factory=lambda: {"requeue": True})
 
 
-def check_launcher(overrides: Sequence[str]) -> None:
-    """Refuse a launcher whose packages aren't there; Hydra itself wouldn't say how to get them.
+def check_plugins(overrides: Sequence[str]) -> None:
+    """Refuse a choice whose packages aren't there; Hydra itself wouldn't say how to get them.
 
     Raises:
         ValueError: saying what to install.
     """
-    for name, module in PLUGINS.items():
-        if f"launcher={name}" in overrides and not find_spec(module):
-            raise ValueError(f"launcher={name} needs a package that isn't here: pip install 'steer-env[{name}]'")
+    for choice, module in PLUGINS.items():
+        if choice in overrides and not find_spec(module):
+            extra = choice.partition("=")[2]
+            raise ValueError(f"{choice} needs a package that isn't here: pip install 'steer-env[{extra}]'")
 
 
 def job_name(overrides: Sequence[str]) -> str:

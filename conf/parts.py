@@ -134,3 +134,36 @@ class WandbConfig(LoggerConfig):
     group: str = ""
     mode: str = "online"
     timeout: float = 10.0
+
+
+@dataclass
+class CollectorsConfig:
+    """Who plays the episodes; choose with collectors=NAME. What is learned or measured doesn't depend on it.
+
+    Args:
+        kind: here, this process; or ray, many processes, on one machine or many, which needs the extra ray.
+    """
+
+    kind: str = "here"
+
+
+@dataclass
+class RayConfig(CollectorsConfig):
+    """Processes of a Ray cluster (collectors=ray); see docs/ray.md.
+
+    A collector that is lost is replaced, and what it was playing is played again. A training keeps them busy if it has
+    as many parts, or as great a lag, as there are collectors.
+
+    Args:
+        count: how many; those that the cluster has no room for yet join when it has.
+        address: of the cluster, such as auto or HOST:6379; not given, one is started on this machine and ended again.
+        cpus, gpus: of a collector, in whole numbers or parts of one; parts of the environment with a device of cuda
+            (env.generator_options.device=cuda) are moved to the collector's GPU.
+        patience: seconds to wait for the first collector, or for any sign of one.
+    """
+
+    count: int = 2
+    address: str | None = None
+    cpus: float = 1
+    gpus: float = 0
+    patience: float = 600

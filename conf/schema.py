@@ -11,8 +11,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from conf import commands
-from conf.launchers import LauncherConfig, check_launcher
-from conf.parts import AgentConfig, LoggerConfig
+from conf.launchers import LauncherConfig, check_plugins
+from conf.parts import AgentConfig, CollectorsConfig, LoggerConfig
 from steer_env.registry import Registry
 
 SCHEMAS: dict[str, type] = {}
@@ -33,6 +33,7 @@ def register() -> None:
         "agent": AgentConfig.__subclasses__(),
         "logger": _kinds(LoggerConfig),
         "launcher": _kinds(LauncherConfig),
+        "collectors": _kinds(CollectorsConfig),
     }
     for group, kinds in groups.items():
         for kind in kinds:
@@ -50,6 +51,7 @@ def register() -> None:
         "leaderboard": commands.LeaderboardConfig,
         "verify": commands.VerifyConfig,
         "bench": commands.BenchConfig,
+        "scaling": commands.ScalingConfig,
         "study": commands.StudyConfig,
     }
     for name, node in schemas.items():
@@ -60,10 +62,10 @@ def check_overrides(name: str, overrides: Sequence[str]) -> None:
     """Refuse an override of an option that doesn't exist; Hydra itself wouldn't say which ones do.
 
     Raises:
-        ValueError: naming the option, the nearest one that exists, and all that exist in its place; or a launcher
+        ValueError: naming the option, the nearest one that exists, and all that exist in its place; or a choice
             whose packages aren't installed.
     """
-    check_launcher(overrides)
+    check_plugins(overrides)
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if "=" not in override or override.startswith("-") or key.startswith(("hydra.", "hydra/")):

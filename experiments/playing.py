@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from experiments.runs import stop
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
+from steer_env.evaluation.collectors import Collectors
 from steer_env.evaluation.leaderboard import Entry
-from steer_env.evaluation.rollout import evaluate, make_env, replay
+from steer_env.evaluation.rollout import make_env, replay
+from steer_env.evaluation.suites import evaluate
 from steer_env.policies import Policy, TablePolicy
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 from steer_env.types import Prompter
@@ -37,13 +39,14 @@ def play_suite(
     tasks_per_batch: int,
     folder: Path,
     noise: int = 0,
+    collectors: Collectors | None = None,
     **options: Any,
 ) -> list[SteeringTrace]:
     """Play every policy on the first tasks of a suite, or go on where an earlier call in this folder was stopped.
 
     Args:
         policies: any number.
-        tasks, tasks_per_batch, noise: see :func:`steer_env.evaluation.rollout.evaluate`.
+        tasks, tasks_per_batch, noise, collectors: see :func:`steer_env.evaluation.suites.evaluate`.
         folder: receives the traces, a file for each batch of tasks.
         **options: of the environment.
 
@@ -55,7 +58,7 @@ def play_suite(
     """
     done = _tasks_done(folder)
     try:
-        for part in evaluate(policies, tasks, tasks_per_batch, done, noise, **options):
+        for part in evaluate(policies, tasks, tasks_per_batch, done, noise, collectors, **options):
             write_traces(part, folder / f"{part[0].task_index:08d}.parquet")
     except KeyboardInterrupt:
         stop(folder)
@@ -67,19 +70,21 @@ def _tasks_done(folder: Path) -> int:
     return 1 + max(trace.task_index for trace in read_traces(parts[-1])) if parts else 0
 
 
-def time_policies(policies: Sequence[Policy | Prompter], tasks: int, **options: Any) -> dict[str, Entry]:
+def time_policies(
+    policies: Sequence[Policy | Prompter], tasks: int, collectors: Collectors | None = None, **options: Any
+) -> dict[str, Entry]:
     """Play one policy of each name alone on the first tasks, all at a time: its leaderboard entry, by name."""
-    _seconds(policies[0], tasks, **options)  # Not counted: models may still have to be loaded.
+    _seconds(policies[0], tasks, collectors, **options)  # Not counted: models may still have to be loaded.
     first = {policy.name: policy for policy in reversed(policies)}
     return {
-        name: Entry(_training_episodes(policy), _seconds(policy, tasks, **options) / tasks)
+        name: Entry(_training_episodes(policy), _seconds(policy, tasks, collectors, **options) / tasks)
         for name, policy in first.items()
     }
 
 
-def _seconds(policy: Policy | Prompter, tasks: int, **options: Any) -> float:
+def _seconds(policy: Policy | Prompter, tasks: int, collectors: Collectors | None, **options: Any) -> float:
     start = time.perf_counter()
-    for _ in evaluate([policy], tasks, tasks, **options):
+    for _ in evaluate([policy], tasks, tasks, collectors=collectors, **options):
         pass
     return time.perf_counter() - start
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from steer_env.evaluation.rollout import evaluate
+from steer_env.evaluation.suites import evaluate
 from steer_env.policies import TablePolicy
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 

@@ -101,7 +101,8 @@ SCHEMA = pa.schema(
 
 def write_traces(traces: Iterable[SteeringTrace], path: Path) -> None:
     """Write a Parquet file, all or nothing: a reader never sees half of it."""
-    table = pa.Table.from_pylist([asdict(trace) for trace in traces], schema=SCHEMA)
+    rows = list(traces)
+    table = pa.Table.from_pydict({name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, schema=SCHEMA)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     pq.write_table(table, partial)

@@ -48,6 +48,9 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.leaderboard_page": {"evaluation"},
     "evaluation.claims": {"cards", "evaluation"},
     "evaluation.rollout": {"", "envs", "policies", "traces", "types"},
+    "evaluation.collectors": {"policies", "traces", "types"},
+    "evaluation.on_ray": {"compatibility", "evaluation", "traces"},
+    "evaluation.suites": {"evaluation", "policies", "traces", "types"},
     "study": {"evaluation", "registry", "study", "traces"},
 }
 """What each part of ``steer_env`` may import of it."""

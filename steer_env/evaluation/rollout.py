@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from rich.progress import track
 
 from steer_env import __version__
 from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
@@ -158,65 +157,6 @@ def record(
             prompts=prompts[row] if prompts else [],
             versions=VERSIONS,
         )
-
-
-def evaluate(
-    policies: Sequence[Policy | Prompter],
-    tasks: int,
-    tasks_per_batch: int = 16,
-    first_task: int = 0,
-    noise: int = 0,
-    **options: Any,
-) -> Iterator[list[SteeringTrace]]:
-    """Play policies of image steering and prompters on the first tasks of a suite, behind a progress bar.
-
-    An episode's noise comes from its task alone, so results of different runs are paired. All start from the same
-    images.
-
-    Args:
-        policies: any number of either.
-        tasks: how many tasks of the suite.
-        tasks_per_batch: how many of them at a time; bounds the memory together with the generator's ``max_batch``.
-        first_task: where to begin, to go on with an interrupted evaluation.
-        noise: number of the noise, from 0; another one plays the same tasks again with other proposals.
-        **options: of the environment (suite, generator, metric, human, rounds, …).
-
-    Yields:
-        The traces of each batch of tasks, those of prompters last.
-
-    Raises:
-        ValueError: the suite has fewer tasks.
-    """
-    prompters = [policy for policy in policies if isinstance(policy, Prompter)]
-    choosing = [policy for policy in policies if not isinstance(policy, Prompter)]
-
-    def environments(places: int) -> tuple[ImageSteeringVectorEnv, TextSteeringVectorEnv]:
-        sizes = [max(1, places * len(players)) for players in (choosing, prompters)]
-        return make_env(sizes[0], **options), make_text_env(sizes[1], **options)
-
-    places = min(tasks_per_batch, tasks)
-    env, text_env = environments(places)
-    if tasks > len(env.suite):
-        raise ValueError(f"suite {env.suite.name!r} has {len(env.suite)} tasks, {tasks} were asked for")
-    starts = range(first_task, tasks, tasks_per_batch)
-    for start in track(starts, f"{len(policies)} policies on {env.suite.name}", disable=len(starts) < 2):
-        index = list(range(start, min(start + tasks_per_batch, tasks)))
-        if len(index) != places:
-            places = len(index)
-            env, text_env = environments(places)
-        seeds = [evaluation_seed(i, noise) for i in index]
-        traces = []
-        if choosing:
-            traces += play(env, choosing, index, seeds)
-        if prompters:
-            traces += play_text(text_env, prompters, index, seeds)
-        yield traces
-
-
-def evaluation_seed(task_index: int, noise: int = 0) -> int:
-    """The seed of the noise that every policy meets on a task of a suite; evaluations share noise number 0."""
-    words = [0xE7A1, task_index, *([noise] if noise else [])]
-    return int(np.random.SeedSequence(words).generate_state(1)[0] >> 1)
 
 
 def replay(trace: SteeringTrace, **options: Any) -> list[np.ndarray]:

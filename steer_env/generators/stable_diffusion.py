@@ -63,6 +63,13 @@ class StableDiffusionGenerator:
         self.image_shape = (3, pixels, pixels)
         self._encoded: dict[str, Tensor] = {}
 
+    def to(self, device: str) -> StableDiffusionGenerator:
+        """Move it; returns itself."""
+        self._pipeline.to(device)
+        self.device = torch.device(device)
+        self._encoded.clear()
+        return self
+
     @property
     def _guided(self) -> bool:
         return self.guidance_scale > 1

@@ -71,6 +71,12 @@ class CLIPMetric:
         self.id = f"clip-{fingerprint(model.state_dict())}{precision_suffix(dtype)}"
         self._model = model.eval().to(self._device)
 
+    def to(self, device: str) -> CLIPMetric:
+        """Move it; returns itself."""
+        self._device = torch.device(device)
+        self._model = self._model.to(self._device)
+        return self
+
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
         """See :class:`steer_env.types.Metric`."""

@@ -75,6 +75,17 @@ class DreamSimMetric:
         self.dimensions: int = self._model.embed_size * (2 if self._model.is_patch else 1)
         self.id = f"dreamsim-{type}-{fingerprint(_weights(self._model))}{precision_suffix(dtype)}"
 
+    def to(self, device: str) -> DreamSimMetric:
+        """Move it; returns itself."""
+        self._device = torch.device(device)
+        self._model = self._model.to(self._device)
+        # The package's modules remember the device that they were made on.
+        for module in self._model.modules():
+            for part in (module, *getattr(module, "extractor_list", ())):
+                if hasattr(part, "device"):
+                    part.device = device
+        return self
+
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
         """See :class:`steer_env.types.Metric`."""

@@ -102,7 +102,7 @@ def _write_configuration(folder: Path) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     values = {
         "host": socket.gethostname().partition(".")[0],
-        "ports": _free_ports(2),
+        "ports": free_ports(2),
         "user": pwd.getpwuid(os.getuid()).pw_name,
         "cpus": os.cpu_count(),
         "memory": memory * 9 // 10,
@@ -110,7 +110,7 @@ def _write_configuration(folder: Path) -> None:
     (folder / "slurm.conf").write_text(_CONF.format(folder=folder, **values))
 
 
-def _free_ports(n: int) -> list[int]:
+def free_ports(n: int) -> list[int]:
     with ExitStack() as sockets:
         found = [sockets.enter_context(socket.socket()) for _ in range(n)]
         for one in found:

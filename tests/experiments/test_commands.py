@@ -20,6 +20,7 @@ from experiments import (
     leaderboard,
     lottery,
     pretrain,
+    scaling,
     study,
     sweep_status,
     train,
@@ -40,6 +41,7 @@ COMMANDS = [
     verify,
     bench,
     pretrain,
+    scaling,
     study,
     sweep_status,
 ]
@@ -260,6 +262,18 @@ def test_the_benchmark_prints_its_table(command: Callable[..., None], capsys: py
     rows = [line for line in printed.splitlines() if re.match(r"\| (1|4|reference)", line)]
     assert len(rows) == 3
     assert re.search(r"\| overhead \|", printed)
+
+
+@pytest.mark.slow
+def test_the_scaling_is_measured_on_gpus_that_wait(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(scaling.main, "counts=[1]", "batches=3", "part=2", "limit_batches=8", "episodes_per_second=10", "gpus=2")
+    printed = capsys.readouterr().out
+    rates = re.search(r"^\| 1 \| 10.00 \| ([\d.]+) \(\d+%\) \| ([\d.]+) ", printed, flags=re.MULTILINE)
+    assert rates
+    assert all(0 < float(rate) <= 10 for rate in rates.groups())
+    assert re.search(r"2 GPUs of 10 episodes/s need 20 episodes/s, \d+ times less", printed)
 
 
 def test_the_benchmark_refuses_what_its_reference_cannot_play(command: Callable[..., None]) -> None:

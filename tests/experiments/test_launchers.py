@@ -18,7 +18,15 @@ SMALL = ("episodes=4", "batch=4", "threads=1", "env.rounds=1", "env.proposals=1"
 
 
 @pytest.mark.parametrize(
-    "option", ["launcher=slurm", "launcher.partition=gpu", "+launcher.sbatch.nice=5", "+launcher.sbatch={nice: 5}"]
+    "option",
+    [
+        "launcher=slurm",
+        "collectors=ray",
+        "collectors.count=8",
+        "launcher.partition=gpu",
+        "+launcher.sbatch.nice=5",
+        "+launcher.sbatch={nice: 5}",
+    ],
 )
 def test_where_a_job_runs_doesnt_name_its_folder(option: str) -> None:
     assert job_name(["seed=1", "threads=2", option, "agent=ppo"]) == "agent=ppo,seed=1"
@@ -29,6 +37,7 @@ def test_where_a_job_runs_doesnt_name_its_folder(option: str) -> None:
     [
         (["launcher.partitoin=x"], "unknown option of train 'partitoin'; did you mean 'partition'"),
         (["launcher=slurm"], "launcher=slurm needs a package that isn't here: pip install 'steer-env\\[slurm\\]'"),
+        (["collectors=ray"], "collectors=ray needs a package that isn't here: pip install 'steer-env\\[ray\\]'"),
     ],
 )
 def test_what_isnt_there_is_an_error_that_says_what_is(
@@ -39,7 +48,7 @@ def test_what_isnt_there_is_an_error_that_says_what_is(
         command(train.main, "--multirun", "folder=x", *options)
 
 
-@pytest.mark.skipif(not launchers.find_spec(launchers.PLUGINS["slurm"]), reason="needs the extra slurm")
+@pytest.mark.skipif(not launchers.find_spec(launchers.PLUGINS["launcher=slurm"]), reason="needs the extra slurm")
 def test_a_launcher_without_a_sweep_is_refused(tmp_path: Path, command: Callable[..., None]) -> None:
     with pytest.raises(ValueError, match="launcher=slurm is for sweeps: add --multirun"):
         command(train.main, f"folder={tmp_path / 'new'}", "launcher=slurm")
@@ -50,9 +59,9 @@ def test_a_launcher_without_a_sweep_is_refused(tmp_path: Path, command: Callable
 def test_a_run_that_doesnt_ask_for_a_cluster_imports_nothing_of_it(tmp_path: Path) -> None:
     options = ["train", "--multirun", f"folder={tmp_path}", *SMALL]
     code = f"import sys; from experiments import train; sys.argv = {options}; train.main()"
-    code += "; print('submitit' in sys.modules)"
+    code += "; print([name for name in ('submitit', 'ray') if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert found.splitlines()[-1] == "False"
+    assert found.splitlines()[-1] == "[]"
 
 
 def test_the_page_about_slurm_names_options_that_exist() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import cloudpickle
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -171,3 +174,14 @@ def clip_folder(folder: Path, seed: int = 0, **vision: Any) -> Path:
     crop = {"height": size, "width": size}
     CLIPImageProcessor(size={"shortest_edge": size}, crop_size=crop).save_pretrained(folder)
     return folder
+
+
+def check_travels(metric: Any) -> None:
+    """A metric that is sent to another process, and to a device there, is all of it on that device."""
+    images = pictures(2, 48)
+    sent = cloudpickle.loads(cloudpickle.dumps(metric))
+    assert sent.to("cpu") is sent
+    assert torch.equal(sent.embed(images), metric.embed(images))
+    # Whatever stayed behind couldn't be computed with. The meta device knows no autocast.
+    with patch("torch.autocast", lambda *_, **__: nullcontext()):
+        assert sent.to("meta").embed(images.to("meta")).device.type == "meta"

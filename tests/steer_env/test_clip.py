@@ -16,7 +16,7 @@ from steer_env.metrics import load_metric
 from steer_env.metrics.checkpoints import CheckpointError
 from steer_env.metrics.clip import CLIPMetric
 from steer_env.testing import check_metric
-from tests.steer_env.checkpoints import Trap, clip_folder, pictures, pil
+from tests.steer_env.checkpoints import Trap, check_travels, clip_folder, pictures, pil
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,10 @@ def reference(folder: Path, pixels: torch.Tensor) -> torch.Tensor:
 
 def test_conformance(folder: Path) -> None:
     check_metric(load_metric("clip", path=str(folder)), pictures(4, 48))
+
+
+def test_it_travels(folder: Path) -> None:
+    check_travels(CLIPMetric(str(folder)))
 
 
 def test_similarities_are_those_of_the_whole_model(folder: Path) -> None:

@@ -17,7 +17,7 @@ from steer_env.metrics import load_metric
 from steer_env.metrics.checkpoints import CheckpointError
 from steer_env.metrics.dreamsim import DreamSimMetric
 from steer_env.testing import check_metric
-from tests.steer_env.checkpoints import Trap, dreamsim_folder, pictures, pil, save_adapter, save_backbone
+from tests.steer_env.checkpoints import Trap, check_travels, dreamsim_folder, pictures, pil, save_adapter, save_backbone
 
 pytest.importorskip("dreamsim", reason="needs steer-env[dreamsim]")
 TYPE = "clip_vitb32"
@@ -66,6 +66,12 @@ def test_conformance(dreamsim_metric: DreamSimMetric) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Already found a `peft_config`", "ignore:.*weight_norm")
+def test_it_travels(dreamsim_metric: DreamSimMetric, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It asks for a number, which the device that checks this by doesn't have.
+    monkeypatch.setattr("torchvision.transforms.functional.normalize", lambda images, *_: images)
+    check_travels(dreamsim_metric)
+
+
 @pytest.mark.parametrize("type", DISTINCT)
 def test_cached_embeddings_give_the_distance_of_the_package(type: str, tmp_path: Path) -> None:
     folder = dreamsim_folder(tmp_path, type)

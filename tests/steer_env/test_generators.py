@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
@@ -120,6 +121,20 @@ def test_the_embedded_models_id_says_what_is_other_than_usual() -> None:
     assert load_generator("tiles", steps=2).id == usual
     assert load_generator("tiles", steps=1).id == f"{usual} steps=1"
     assert load_generator("tiles", id="mine", steps=1).id == "mine"
+
+
+def test_it_travels(generator: Generator) -> None:
+    """To another process, and to a device there."""
+    sent = cloudpickle.loads(cloudpickle.dumps(generator))
+    prompts, latents = ["a square", "a circle"], torch.randn(2, *generator.latent_shape)
+    assert torch.equal(
+        sent.generate(latents, sent.encode(prompts)), generator.generate(latents, generator.encode(prompts))
+    )
+    assert sent.to("cpu") is sent
+    assert sent.id == generator.id
+    sent.to("meta")
+    assert sent.device.type == "meta"
+    assert sent.encode(prompts)["prompt_embeds"].device.type == "meta"
 
 
 def test_a_prompt_that_is_cut_is_warned_of(generator: Generator, caplog: pytest.LogCaptureFixture) -> None:

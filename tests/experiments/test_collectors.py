@@ -1,0 +1,57 @@
+"""The group ``collectors``: whoever plays, the run is the same; tests/cluster has a real cluster of two nodes."""
+
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from agents.checkpoints import CHECKPOINT
+from conf.parts import RayConfig
+from experiments import evaluate, leaderboard, train
+from steer_env.traces import read_traces
+
+ROOT = Path(__file__).parents[2]
+TRAIN = ("episodes=16", "batch=8", "parts=2", "lag=1", "threads=1", "env.rounds=2", "env.proposals=1")
+TABLE = ("tasks=6", "tasks_per_batch=2", "strips=1", "threads=1", "env.rounds=2", "env.proposals=1")
+RAY = ("collectors=ray", "collectors.count=2")
+
+
+@pytest.mark.slow
+def test_a_run_is_the_same_whoever_plays_it(tmp_path: Path, command: Callable[..., None]) -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    for name, options in (("here", ()), ("many", RAY)):
+        command(train.main, f"folder={tmp_path / name}", *TRAIN, *options)
+        table = f"folder={tmp_path / name / 'table'}"
+        command(evaluate.main, table, *TABLE, f"policies=[random-bucket,text:blind,{tmp_path / name}]", *options)
+    board = f"folder={tmp_path / 'board'}"
+    command(leaderboard.main, board, *TABLE, "policies=[random-bucket,published]", "robust_human=softmax", *RAY)
+    one, many = tmp_path / "here", tmp_path / "many"
+    for name in (CHECKPOINT, "policy/policy.json"):
+        assert (one / name).read_text() == (many / name).read_text()
+    for name in ("traces", "table/traces"):
+        assert read_traces(one / name) == read_traces(many / name)
+    assert (one / "table" / "report.md").read_text() == (many / "table" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["agent=ppo", "collectors=ray"], "collectors, parts and lag are for the bandit agents"),
+        (["agent=dqn", "lag=2"], "collectors, parts and lag are for the bandit agents"),
+        (["parts=3"], "a batch of 32 episodes can't be played in 3 equal parts"),
+        (["lag=-1"], "lag at least 0, got 1 and -1"),
+    ],
+)
+def test_what_cant_be_is_refused_before_any_work(
+    tmp_path: Path, command: Callable[..., None], options: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        command(train.main, f"folder={tmp_path / 'new'}", *options)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_page_about_ray_names_options_that_exist() -> None:
+    page = (ROOT / "docs" / "ray.md").read_text()
+    assert set(re.findall(r"collectors\.(\w+)", page)) == {f.name for f in fields(RayConfig)} - {"kind"}
