@@ -24,6 +24,7 @@ class EnvConfig:
         rounds: interactions an episode.
         proposals: images offered in a round.
         judges: further metrics to report, which nothing is trained on.
+        seeds: how many random seeds the model has for goals, first images and those of new prompts; 0 for all.
         generator_options: passed to the generator, such as steps, guidance_scale, device, or max_batch (images made
             at a time; bounds the memory).
         metric_options, human_options, distribution_options: the same for the other parts.
@@ -37,6 +38,7 @@ class EnvConfig:
     rounds: int = 4
     proposals: int = 2
     judges: list[str] = field(default_factory=list)
+    seeds: int = 0
     generator_options: dict[str, Any] = field(default_factory=dict)
     metric_options: dict[str, Any] = field(default_factory=dict)
     human_options: dict[str, Any] = field(default_factory=dict)

@@ -48,6 +48,7 @@ def register() -> None:
         "decompose": commands.DecomposeConfig,
         "lottery": commands.LotteryConfig,
         "sweep_status": commands.SweepStatusConfig,
+        "producibility": commands.ProducibilityConfig,
         "leaderboard": commands.LeaderboardConfig,
         "verify": commands.VerifyConfig,
         "bench": commands.BenchConfig,
@@ -68,7 +69,7 @@ def check_overrides(name: str, overrides: Sequence[str]) -> None:
     check_plugins(overrides)
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
-        if "=" not in override or override.startswith("-") or key.startswith(("hydra.", "hydra/")):
+        if "=" not in override or override.startswith("-") or key.startswith(("hydra.", "hydra/")) or key == "experiment":
             continue
         place: Any = SCHEMAS[name]
         for part in key.partition("@")[0].split("."):

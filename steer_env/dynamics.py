@@ -172,7 +172,9 @@ class SteeringDynamics:
         return self._offer(rows, proposals, given, draws, fresh, scales)
 
     @torch.inference_mode()
-    def rewrite(self, prompts: Sequence[str], rows: np.ndarray | None = None) -> RoundOutcome:
+    def rewrite(
+        self, prompts: Sequence[str], rows: np.ndarray | None = None, seeds: Sequence[int] | None = None
+    ) -> RoundOutcome:
         """Play one attempt of text steering (paper, section 3): the image of a new prompt, from a fresh latent.
 
         The user goes on from the new image and its prompt wherever ``human`` takes it, which a
@@ -181,6 +183,7 @@ class SteeringDynamics:
         Args:
             prompts: n, one a row.
             rows: int64 (n,), which places of the batch play; all by default.
+            seeds: n, of the latents; by default they come from each episode's own noise.
 
         Raises:
             RuntimeError, FloatingPointError: as in :meth:`step`.
@@ -193,6 +196,8 @@ class SteeringDynamics:
                 raise ValueError(f"prompts are strings, got {prompt!r}")
         conditioning = self.generator.encode(prompts)
         latents, draws = self._draw(rows, 1)
+        if seeds is not None:
+            latents = draw_latents(list(seeds), self.generator.latent_shape).to(latents.device)[:, None]
         outcome = self._offer(
             rows, latents, conditioning, draws, fresh=latents.new_ones(len(rows), 1, dtype=torch.bool)
         )

@@ -50,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.rollout": {"", "envs", "policies", "traces", "types"},
     "evaluation.collectors": {"policies", "traces", "types"},
     "evaluation.on_ray": {"compatibility", "evaluation", "traces"},
+    "evaluation.producibility": {"evaluation", "pictures", "proposals", "types"},
     "evaluation.suites": {"evaluation", "policies", "traces", "types"},
     "study": {"evaluation", "registry", "study", "traces"},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,14 @@ from steer_env.metrics import load_metric
 from steer_env.registry import Registry
 from steer_env.rendering import frame
 from steer_env.tasks import load_suite
-from steer_env.types import Generator, Metric, RoundOutcome
+from steer_env.types import Generator, Metric, RoundOutcome, Task
 
 REWARDS = Registry("reward", {"final": "the improvement, at the last round", "increment": "its part in each round"})
 OBSERVABLE = {"image": "uint8", "embedding": "unit vector", "latent": "standard normal"}
 LATENT_BOUND = 10.0
 """Observed latents are clipped here; a standard normal value lies beyond once in 10²² draws."""
+FIRST_SEED = 42
+"""Of those of a model that has only some."""
 
 
 class SteeringVectorEnv(VectorEnv):
@@ -42,6 +45,8 @@ class SteeringVectorEnv(VectorEnv):
         reward: a name of ``REWARDS``.
         observe: names of what is observed besides the round.
         judges: names of further metrics, reported in infos.
+        seeds: how many random seeds the model has for goals, first images and those of new prompts (paper, C.1,
+            Figure 7): all goals come from the first of them; 0 for as many as there are.
         generator_options, metric_options: passed to the loaders.
         render_mode: None or ``rgb_array``.
         autoreset_mode: an ``AutoresetMode`` or its value; NEXT_STEP by default, as elsewhere in Gymnasium.
@@ -64,6 +69,7 @@ class SteeringVectorEnv(VectorEnv):
         reward: str = "final",
         observe: Sequence[str] = (),
         judges: Sequence[str] = (),
+        seeds: int = 0,
         generator_options: dict[str, Any] | None = None,
         metric_options: dict[str, Any] | None = None,
         render_mode: str | None = None,
@@ -73,6 +79,9 @@ class SteeringVectorEnv(VectorEnv):
             table[name]
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"unknown render_mode {render_mode!r}; there are: None, rgb_array")
+        if seeds < 0:
+            raise ValueError(f"seeds must be at least 1, or 0 for all, got {seeds}")
+        self.seeds = seeds
         self.suite = load_suite(suite)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
@@ -166,12 +175,19 @@ class SteeringVectorEnv(VectorEnv):
         for row in rows:
             # Both are drawn even where one is given, so that what is given doesn't shift later draws.
             index, seed = (int(self.rngs[row].integers(n)) for n in (len(self.suite), 2**31 - 1))
-            tasks.append(self.suite[_entry(given, "task_index", row, self.num_envs, index)])
+            tasks.append(self._restricted(self.suite[_entry(given, "task_index", row, self.num_envs, index)]))
             seeds.append(_entry(given, "episode_seed", row, self.num_envs, seed))
         self.dynamics.reset(tasks, seeds, rows)
         self._over[rows] = False
         self.last_outcome = None
         return infos.spread(rows, self._task_infos(rows, seeds), self.num_envs)
+
+    def _restricted(self, task: Task) -> Task:
+        """The task with seeds that the model has."""
+        if not self.seeds:
+            return task
+        first = FIRST_SEED + int(np.random.default_rng([FIRST_SEED, task.index]).integers(self.seeds))
+        return replace(task, goal_seed=FIRST_SEED, initial_seed=first)
 
     def _task_infos(self, rows: np.ndarray, seeds: list[int]) -> dict[str, np.ndarray]:
         tasks = [self.dynamics.tasks[row] for row in rows]

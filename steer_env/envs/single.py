@@ -94,8 +94,9 @@ class ImageSteeringEnv(SteeringEnv):
     ``suite``, ``generator``, ``metric``, ``human``, ``distribution``: names of parts; all but the first may also be
     parts of your own, made for the protocols of :mod:`steer_env.types`. ``rounds`` (4) and
     ``proposals`` (2). ``action``, ``reward``, ``observe``: as above. ``judges``: names of further metrics, reported
-    in ``info`` as ``similarity/NAME``. ``generator_options``, ``metric_options``, ``human_options``,
-    ``distribution_options``: passed to the part's loader.
+    in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and first
+    images. ``generator_options``, ``metric_options``, ``human_options``, ``distribution_options``: passed to the part's
+    loader.
 
     ### Info
     After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity``
@@ -143,8 +144,9 @@ class TextSteeringEnv(SteeringEnv):
     ``suite``, ``generator``, ``metric``: names of parts; the last two may also be parts of your own, made for the
     protocols of :mod:`steer_env.types`. ``rounds`` (4). ``max_length`` (1000): of a prompt, in characters; what the
     generator's text encoder doesn't read of it has no effect. ``reward``, ``observe``: as above. ``judges``: names of
-    further metrics, reported in ``info`` as ``similarity/NAME``. ``generator_options``, ``metric_options``: passed to
-    the part's loader.
+    further metrics, reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model
+    has for goals and for the images of prompts (paper, C.1). ``generator_options``, ``metric_options``: passed to the
+    part's loader.
 
     ### Info
     After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity`` of

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from steer_env.envs.shell import OBSERVABLE, SteeringVectorEnv
+from steer_env.envs.shell import FIRST_SEED, OBSERVABLE, SteeringVectorEnv
 from steer_env.humans import Writer
 from steer_env.registry import Registry
 from steer_env.types import Generator, Metric, RoundOutcome
@@ -19,6 +19,8 @@ CHARACTERS = "".join(
     if chr(code).isprintable()
 )
 """What a prompt may hold: the Latin, Greek and Cyrillic scripts, and the punctuation that word processors put."""
+
+_STREAM = 0x5EED
 
 
 class TextSteeringVectorEnv(SteeringVectorEnv):
@@ -46,7 +48,7 @@ class TextSteeringVectorEnv(SteeringVectorEnv):
     @property
     def mechanism(self) -> str:
         """See :class:`SteeringVectorEnv`."""
-        return "text"
+        return f"text seeds={self.seeds}" if self.seeds else "text"
 
     def _mechanism(self, generator: Generator, metric: Metric) -> dict[str, Any]:
         return {"human": Writer(), "proposals": 1}
@@ -62,7 +64,14 @@ class TextSteeringVectorEnv(SteeringVectorEnv):
         if isinstance(actions, str) or len(actions) != self.num_envs:
             given = repr(actions) if isinstance(actions, str) else len(actions)
             raise ValueError(f"{self.num_envs} environments need as many prompts, got {given}")
-        return self.dynamics.rewrite([self._checked(actions[row]) for row in rows], rows)
+        return self.dynamics.rewrite([self._checked(actions[row]) for row in rows], rows, self._drawn(rows))
+
+    def _drawn(self, rows: np.ndarray) -> list[int] | None:
+        """Seeds of the next images, each as likely as any other that the model has."""
+        if not self.seeds:
+            return None
+        places = [(_STREAM, self.dynamics.seeds[row], self.dynamics.rounds[row]) for row in rows]
+        return [FIRST_SEED + int(np.random.default_rng(place).integers(self.seeds)) for place in places]
 
     def _start(self, rows: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:
         told = super()._start(rows, options)

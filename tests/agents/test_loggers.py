@@ -146,9 +146,9 @@ def test_the_log_of_a_crashed_and_resumed_training_is_that_of_an_uninterrupted_o
             run(tmp_path / "crashed")
     assert [record["episodes"] for record in records(tmp_path / "crashed")] == [8]
     calls = iter(range(100))
-    play = training._play_batch
+    play = training.play
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_play_batch", lambda *a: play(*a) if next(calls) < 3 else crashing())
+        patch.setattr(training, "play", lambda *a: play(*a) if next(calls) < 3 else crashing())
         with pytest.raises(OSError, match="disk full"):
             run(tmp_path / "crashed")
     run(tmp_path / "crashed")

@@ -6,11 +6,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from steer_env.envs import TextSteeringEnv, TextSteeringVectorEnv
+from steer_env.envs.shell import FIRST_SEED
 from steer_env.envs.text import CHARACTERS
+from steer_env.proposals import draw_latents
 from steer_env.tasks import load_suite
 from tests.conftest import CountingGenerator
 from tests.steer_env.test_envs import equals_gymnasiums_own_vector, same
@@ -131,6 +134,30 @@ def test_bad_prompts_cost_nothing(prompt: Any, message: str, counting_generator:
         env.step(prompt)
     assert len(counting_generator.latents) == made
     assert env.step("tiles")[0]["round"] == 1
+
+
+def test_a_model_with_few_seeds_has_no_others(counting_generator: CountingGenerator) -> None:
+    env = TextSteeringVectorEnv(8, seeds=2, rounds=3, generator=counting_generator, autoreset_mode="Disabled")
+    env.reset(seed=0)
+    for prompt in PROMPTS[:3]:
+        env.step([prompt] * 8)
+    allowed = draw_latents([FIRST_SEED, FIRST_SEED + 1], counting_generator.latent_shape)
+    used = [
+        min(range(2), key=lambda i: float((latent - allowed[i]).abs().max())) for latent in counting_generator.latents
+    ]
+    assert all(torch.equal(latent, allowed[i]) for latent, i in zip(counting_generator.latents, used, strict=True))
+    tasks = [task for task in env.dynamics.tasks if task]
+    assert {task.goal_seed for task in tasks} == {FIRST_SEED}
+    assert {task.initial_seed for task in tasks} == {FIRST_SEED, FIRST_SEED + 1}
+    assert set(used[-24:]) == {0, 1}
+    assert env.mechanism == "text seeds=2"
+
+
+def test_with_one_seed_the_goals_prompt_gives_the_goal() -> None:
+    env = TextSteeringVectorEnv(3, seeds=1, rounds=1)
+    env.reset(seed=4)
+    *_, told = env.step([task.goal_prompt for task in env.dynamics.tasks if task])
+    np.testing.assert_allclose(told["similarity"], 1, atol=1e-5)
 
 
 def test_other_bad_arguments() -> None:
