@@ -377,7 +377,8 @@ class StudyConfig:
     Args:
         path: a checkout of the authors' repository, https://github.com/SarahBentley/Steerability, or a folder with its
             image_generation/data and LLMs/data. Nothing is downloaded.
-        folder: receives config.yaml, traces/, report.html and report.md.
+        folder: receives config.yaml, traces/, report.html, report.md, and tasks.csv, the pairs of goal prompt and a
+            real user's first prompt, for env.suite=csv:FOLDER/tasks.csv.
         overwrite, threads: as in training.
     """
 

@@ -13,7 +13,8 @@ class EnvConfig:
     """The environment.
 
     Args:
-        suite: tasks to play: tiles-train-v1, tiles-val-v1 or tiles-test-v1.
+        suite: tasks to play: tiles-train-v1, tiles-val-v1 or tiles-test-v1; or csv:PATH, a file with the columns
+            goal_prompt and prompt (the user's), and if you like goal_seed and initial_seed.
         generator: tiles, the embedded model; or stable-diffusion, with generator_options.path a folder or hub id.
         metric: tile-perceptual; pixel-correlation; dreamsim, with metric_options.type and cache_dir; or clip, with
             metric_options.path a folder or hub id.

@@ -69,7 +69,12 @@ def check_overrides(name: str, overrides: Sequence[str]) -> None:
     check_plugins(overrides)
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
-        if "=" not in override or override.startswith("-") or key.startswith(("hydra.", "hydra/")) or key == "experiment":
+        if (
+            "=" not in override
+            or override.startswith("-")
+            or key.startswith(("hydra.", "hydra/"))
+            or key == "experiment"
+        ):
             continue
         place: Any = SCHEMAS[name]
         for part in key.partition("@")[0].split("."):

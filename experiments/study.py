@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from conf import schema
 from experiments.runs import application, check_run, close_run, console, open_run
 from steer_env.study.files import load_study
@@ -24,10 +26,13 @@ def main(config: Any) -> None:
     report = study_report(study)
     folder = open_run(config)
     write_traces(traces, folder / "traces" / "study.parquet")
+    # What real users wanted and wrote first, to train and evaluate on: env.suite=csv:FOLDER/tasks.csv.
+    pairs = dict.fromkeys((trace.goal_prompt, trace.prompt) for trace in traces if trace.goal_prompt and trace.prompt)
+    pd.DataFrame(list(pairs), columns=["goal_prompt", "prompt"]).to_csv(folder / "tasks.csv", index=False)
     report.save(folder)
     close_run(folder, {"path": config.path, "sessions": len(traces), "skipped": int(study.skipped["rows"].sum())})
     console.print(report.markdown(), markup=False, highlight=False, soft_wrap=True)
-    console.print(f"wrote {folder}/report.html, report.md and traces/")
+    console.print(f"wrote {folder}/report.html, report.md, tasks.csv and traces/")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -59,6 +62,64 @@ class TileSuite(Sequence[Task]):
         )
 
 
+class CSVSuite(Sequence[Task]):
+    """Tasks from a file of one's own, such as pairs of prompts that real users wrote.
+
+    Columns ``goal_prompt`` and ``prompt``, the user's, and if the seeds should be given ones, ``goal_seed`` and
+    ``initial_seed``; other columns are ignored. The name is ``csv:PATH@HASH``, with a hash of the contents.
+
+    Args:
+        path: of the file, UTF-8.
+        expected: hash that it must have; empty for any.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another hash, a missing column, an empty prompt or a bad seed, with its line.
+    """
+
+    def __init__(self, path: str, expected: str = "") -> None:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no file of tasks at {path}")
+        contents = Path(path).read_bytes()
+        found = hashlib.sha256(contents).hexdigest()[:8]
+        if expected not in ("", found):
+            raise ValueError(f"{path} has changed: its hash is {found}, not {expected}")
+        self.name = f"csv:{path}@{found}"
+        reader = csv.DictReader(io.StringIO(contents.decode("utf-8-sig"), newline=""))
+        missing = {"goal_prompt", "prompt"} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}; it has: {reader.fieldnames}")
+        self._tasks = [self._task(row, i, f"{path}, line {reader.line_num}") for i, row in enumerate(reader)]
+        if not self._tasks:
+            raise ValueError(f"{path} holds no tasks")
+
+    def _task(self, row: Mapping[str, str], index: int, place: str) -> Task:
+        drawn = np.random.default_rng([_CSV_STREAM, index]).integers(2**31, size=2).tolist()
+        seeds = []
+        for name, own in zip(("goal_seed", "initial_seed"), drawn, strict=True):
+            text = (row.get(name) or "").strip()
+            if text and not text.isdigit():
+                raise ValueError(f"{place}: {name} must be a non-negative integer, got {text!r}")
+            seeds.append(int(text) if text else own)
+        for name in ("goal_prompt", "prompt"):
+            if not (row[name] or "").strip():
+                raise ValueError(f"{place}: {name} is empty")
+        return Task(self.name, index, row["goal_prompt"].strip(), seeds[0], row["prompt"].strip(), seeds[1])
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Task]: ...
+    def __getitem__(self, index: int | slice) -> Task | list[Task]:
+        return self._tasks[index]
+
+
+_CSV_STREAM = 0xC5F
+
+
 def _draw_tiling(split: str, rng: np.random.Generator) -> np.ndarray:
     while True:
         factors = tiles.sample_factors(1, rng)[0]
@@ -78,8 +139,8 @@ SUITES = Registry(
 
 
 @lru_cache
-def load_suite(name: str) -> TileSuite:
-    """The suite of that name.
+def load_suite(name: str) -> TileSuite | CSVSuite:
+    """The suite of that name, or of a file: ``csv:PATH``, see :class:`CSVSuite`.
 
     Raises:
         ValueError: there is none; the message lists those that exist.
@@ -87,4 +148,7 @@ def load_suite(name: str) -> TileSuite:
     >>> load_suite("tiles-test-v1")[0] == load_suite("tiles-test-v1")[0]
     True
     """
+    if name.startswith("csv:"):
+        path, _, expected = name.removeprefix("csv:").partition("@")
+        return CSVSuite(path, expected)
     return TileSuite(name, *SUITES[name])

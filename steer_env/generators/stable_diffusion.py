@@ -31,6 +31,7 @@ class StableDiffusionGenerator:
 
     Raises:
         FileNotFoundError: the checkpoint isn't there.
+        OSError: it can't be read, or is at a hub that can't be reached; with what to do.
         ValueError: steps or max_batch below 1, or an unknown dtype.
     """
 
@@ -147,12 +148,27 @@ def _load_pipeline(path: str, dtype: torch.dtype) -> Any:
         # Imported here because the import itself remarks on optional packages.
         from diffusers import StableDiffusionPipeline
 
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            str(local) if local.is_dir() else path,
-            dtype=dtype,
-            safety_checker=None,
-            requires_safety_checker=False,
-            use_safetensors=True,
-        )
+        try:
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                str(local) if local.is_dir() else path,
+                dtype=dtype,
+                safety_checker=None,
+                requires_safety_checker=False,
+                use_safetensors=True,
+            )
+        except Exception as error:
+            raise OSError(f"{path} can't be loaded: {_advice(local)} ({str(error).strip()[:300]})") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _advice(local: Path) -> str:
+    if local.is_dir():
+        return (
+            "a part of the checkpoint is missing, damaged, of another architecture, or has no safetensors, and weights "
+            "that are pickled aren't read; copy or convert it again"
+        )
+    return (
+        "it isn't a folder here, and the hub doesn't have it or can't be reached; fetch it where there is a network, "
+        "`hf download ID --local-dir FOLDER`, and give the folder as generator_options.path"
+    )

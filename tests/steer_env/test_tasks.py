@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from steer_env import tiles
@@ -47,6 +49,47 @@ def test_an_unknown_suite_is_answered_with_those_that_exist() -> None:
 def test_an_index_out_of_range_is_named() -> None:
     with pytest.raises(IndexError, match="has tasks 0 to 1999, not 2000"):
         load_suite("tiles-test-v1")[2000]
+
+
+def csv_file(folder: Path, text: str) -> str:
+    (folder / "tasks.csv").write_text(text, encoding="utf-8")
+    return f"csv:{folder / 'tasks.csv'}"
+
+
+def test_tasks_come_from_a_file(tmp_path: Path) -> None:
+    text = 'id,prompt,goal_prompt,goal_seed\n1,"a cat, ✓","a ""black"" cat\non a roof",7\n2,a dog,a big dog,\n'
+    suite = load_suite(csv_file(tmp_path, text))
+    first, second = suite
+    assert (first.prompt, first.goal_prompt, first.goal_seed) == ("a cat, ✓", 'a "black" cat\non a roof', 7)
+    assert len({first.initial_seed, second.initial_seed, second.goal_seed}) == 3
+    assert (second.index, second.suite) == (1, suite.name)
+    assert load_suite(suite.name)[:] == suite[:]
+    (tmp_path / "tasks.csv").write_text("prompt,goal_prompt\na,b\n")
+    load_suite.cache_clear()
+    with pytest.raises(ValueError, match="has changed: its hash is "):
+        load_suite(suite.name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prompt,goal\na,b\n", r"lacks the columns goal_prompt; it has: \['prompt', 'goal'\]"),
+        ("prompt,goal_prompt\na,b\n, c\n", "line 3: prompt is empty"),
+        ("prompt,goal_prompt\na\n", "line 2: goal_prompt is empty"),
+        ("prompt,goal_prompt,goal_seed\na,b,-3\n", "line 2: goal_seed must be a non-negative integer, got '-3'"),
+        ("prompt,goal_prompt\n", "holds no tasks"),
+        ("", "lacks the columns goal_prompt, prompt"),
+    ],
+)
+def test_a_bad_file_of_tasks_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    load_suite.cache_clear()
+    with pytest.raises(ValueError, match=message):
+        load_suite(csv_file(tmp_path, text))
+
+
+def test_a_missing_file_of_tasks() -> None:
+    with pytest.raises(FileNotFoundError, match=r"no file of tasks at nowhere\.csv"):
+        load_suite("csv:nowhere.csv")
 
 
 def test_registries_are_immutable() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from experiments import study
+from steer_env.tasks import load_suite
 from steer_env.traces import read_traces
 
 
@@ -17,7 +18,11 @@ def test_the_command_prints_the_tables_and_leaves_report_and_traces(
     markdown = (folder / "report.md").read_text()
     assert markdown.strip() in capsys.readouterr().out
     assert "Similarity by model (Table 2)" in (folder / "report.html").read_text()
-    assert len(read_traces(folder / "traces")) == json.loads((folder / "result.json").read_text())["sessions"]
+    traces = read_traces(folder / "traces")
+    suite = load_suite(f"csv:{folder / 'tasks.csv'}")
+    assert {(task.goal_prompt, task.prompt) for task in suite} <= {(t.goal_prompt, t.prompt) for t in traces}
+    assert len(suite) > 1
+    assert len(traces) == json.loads((folder / "result.json").read_text())["sessions"]
 
 
 def test_a_folder_without_the_release_is_an_error_before_anything_is_written(

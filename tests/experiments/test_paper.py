@@ -1,0 +1,78 @@
+"""The paper's own protocol, on small checkpoints in the formats of the real ones."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from experiments import evaluate, train
+from steer_env import assets
+from steer_env.policies import load_policy
+from steer_env.traces import read_traces
+from tests.steer_env.checkpoints import dreamsim_folder
+
+pytest.importorskip("dreamsim", reason="needs steer-env[dreamsim]")
+pytestmark = pytest.mark.slow
+TYPE = "clip_vitb32"
+PAIRS = 'goal_prompt,prompt\n"two red rings, no border",a ring\nnine blue stars,some stars\none cross,a white cross\n'
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> list[str]:
+    """Overrides that put small checkpoints in the places of Stable Diffusion 1.4 and DreamSim."""
+    (tmp_path / "tasks.csv").write_text(PAIRS)
+    model = shutil.copytree(assets.ROOT / "tiles-generator", tmp_path / "model")
+    (tmp_path / "dreamsim").mkdir()
+    weights = dreamsim_folder(tmp_path / "dreamsim", TYPE)
+    return [
+        f"env.suite=csv:{tmp_path / 'tasks.csv'}",
+        f"env.generator_options.path={model}",
+        "env.generator_options.steps=2",
+        f"env.metric_options.type={TYPE}",
+        f"+env.metric_options.cache_dir={weights}",
+    ]
+
+
+def test_it_is_trained_and_evaluated_as_table_1(
+    small: list[str], tmp_path: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, table = tmp_path / "run", tmp_path / "table"
+    command(train.main, "experiment=paper", f"folder={run}", *small, "episodes=4", "batch=4")
+    assert load_policy(run / "policy").scales.shape == (4, 2)
+    policies = f"policies=[random-session,published,{run}]"
+    options = ("tasks=3", "tasks_per_batch=2", "strips=1")
+    command(evaluate.main, "experiment=paper_table", f"folder={table}", *small, policies, *options)
+    traces = read_traces(table / "traces")
+    assert {trace.policy for trace in traces} == {"random scale per session", "published", "learned"}
+    (generator,), (metric,) = ({getattr(trace, part) for trace in traces} for part in ("generator", "metric"))
+    assert generator.endswith("model@2x7.5")
+    assert metric.startswith(f"dreamsim-{TYPE}-")
+    assert json.loads((run / "checkpoint.json").read_text())["identity"]["suite"].startswith("csv:")
+    assert "learned" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda model: (model / "unet" / "config.json").unlink(), "a part of the checkpoint is missing"),
+        (lambda model: (model / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 99), "damaged"),
+        (lambda model: shutil.rmtree(model), "the hub doesn't have it or can't be reached"),
+    ],
+)
+def test_a_checkpoint_that_cant_be_read_is_found_before_the_first_episode(
+    spoil: Callable[[Path], None],
+    message: str,
+    small: list[str],
+    tmp_path: Path,
+    command: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    spoil(tmp_path / "model")
+    if not (tmp_path / "model").exists():
+        small[1] = "env.generator_options.path=somebody/model"
+    with pytest.raises(OSError, match=message):
+        command(train.main, "experiment=paper", f"folder={tmp_path / 'run'}", *small)
+    assert not (tmp_path / "run").exists()
