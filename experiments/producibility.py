@@ -34,7 +34,7 @@ def main(config: Any) -> None:
     lead += f"{dynamics.generator.id}, metric {dynamics.metric.id}. Standard errors in parentheses."
     searched = f"similarity of the closest of at most {config.tries} images, of {config.variations} variations of the "
     searched += f"prompt with each seed, to {config.goals} goals of another generator, {maker}."
-    publish(producibility_report(steered, produced, lead, searched), folder)
+    publish(producibility_report(steered, produced, lead, searched), folder, wide=True)
     close_run(folder, {"tasks": config.tasks, "produced": {str(n): found.tolist() for n, found in produced.items()}})
 
 

@@ -23,6 +23,9 @@ run table evaluate tasks=1000 \
 run blind evaluate tasks=1000 env.rounds=20 'policies=[text:blind]' baseline='text blind' strips=0
 run lottery lottery evaluation="$out/table" blind_evaluation="$out/blind"
 
+# Fewer random seeds.
+run seeds producibility
+
 # The leaderboard, with the best that all the trainings' episodes together can teach.
 run best best_known "trainings=[$out/sweep/*]"
 run leaderboard leaderboard tasks=500 robust_human=softmax +robust_human_options.temperature=0.05 claim=true \
