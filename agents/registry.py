@@ -6,6 +6,7 @@ import glob
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from steer_env import assets
 from steer_env.cards import TrainingRecord
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Section
+from steer_env.language import Writer
+from steer_env.language.prompters import WRITTEN
 from steer_env.policies import (
     POLICY_FILE,
     Policy,
@@ -47,9 +50,14 @@ BUILT_IN: Registry[Callable[[str], Policy | Prompter]] = Registry(
         "published": lambda _: published_policy(),
         "best-known": lambda _: load_policy(assets.verified(assets.ROOT / "best-known")),
         "text": load_prompter,
+        "written": lambda _: _no_writer(),
     },
 )
-"""Name → policy or prompter from what follows the colon."""
+"""Name → policy or prompter from what follows the colon; ``written`` is for those who are given a language model."""
+
+
+def _no_writer() -> NoReturn:
+    raise ValueError("prompts written by a language model need one: writer=endpoint or writer=local")
 
 
 def expand(specs: Sequence[str]) -> list[str]:
@@ -74,14 +82,18 @@ def policy_folder(spec: str) -> Path | None:
     return next((folder for folder in folders if (folder / POLICY_FILE).is_file()), None)
 
 
-def resolve_policies(specs: Sequence[str]) -> list[Policy | Prompter]:
+def resolve_policies(specs: Sequence[str], writer: Writer | None = None) -> list[Policy | Prompter]:
     """Policies from names such as ``constant:0.9`` or folders of training runs; prompters from ``text:attribute``.
+
+    Args:
+        specs: names and folders.
+        writer: who writes for ``written:blind`` and ``written:feedback``.
 
     Raises:
         ValueError: an unknown name, a folder without a policy, the same policy twice, or trainings of one name that
             differ in more than their seed.
     """
-    policies = [_resolve(spec) for spec in specs]
+    policies = [_resolve(spec, writer) for spec in specs]
     seen = [(policy.name, policy.training_seed) for policy in policies]
     twice = [name for name, seed in seen if seen.count((name, seed)) > 1]
     if twice:
@@ -97,13 +109,15 @@ def resolve_policies(specs: Sequence[str]) -> list[Policy | Prompter]:
     return policies
 
 
-def _resolve(spec: str) -> Policy | Prompter:
+def _resolve(spec: str, writer: Writer | None) -> Policy | Prompter:
     folder = policy_folder(spec)
     if folder is not None:
         return load_policy(folder)
     name, _, rest = spec.partition(":")
     if "/" in name:
         raise ValueError(f"{spec} holds no policy: train one there first with experiments.train folder={spec}")
+    if name == "written" and writer:
+        return WRITTEN[rest](writer)
     return BUILT_IN[name](rest)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from conf.launchers import LauncherConfig
-from conf.parts import AgentConfig, CollectorsConfig, EnvConfig, LoggerConfig
+from conf.parts import AgentConfig, CollectorsConfig, EnvConfig, LoggerConfig, WriterConfig
 
 
 @dataclass
@@ -58,7 +58,8 @@ class EvaluateConfig:
         policies: built-in ones (random-bucket, random-session, constant:0.9, schedule:1.0-0.8-0.6-0.4, published,
             best-known), folders of training runs, and users who write prompts instead of choosing images:
             text:attribute, who names one more attribute of the goal in each attempt; text:blind, who says the first
-            prompt in other words; text:feedback, who changes the prompt of the most similar image.
+            prompt in other words; text:feedback, who changes the prompt of the most similar image. These three know
+            tilings alone; on other images a language model writes: written:blind, written:feedback, with writer=.
         baseline: which of the policies' names the others are compared with.
         tasks: how many tasks of the suite, from its first.
         tasks_per_batch: how many of them at a time.
@@ -77,6 +78,7 @@ class EvaluateConfig:
     overwrite: bool = False
     threads: int = 0
     env: EnvConfig = field(default_factory=_test_suite)
+    writer: WriterConfig = field(default_factory=WriterConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
     collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
 

@@ -17,6 +17,7 @@ PLUGINS = {
     "launcher=joblib": "hydra_plugins.hydra_joblib_launcher",
     "launcher=slurm": "hydra_plugins.hydra_submitit_launcher",
     "collectors=ray": "ray",
+    "writer=endpoint": "openai",
 }
 """What a choice needs; the extra of its name installs it."""
 

@@ -170,3 +170,58 @@ class RayConfig(CollectorsConfig):
     cpus: float = 1
     gpus: float = 0
     patience: float = 600
+
+
+@dataclass
+class WriterConfig:
+    """A language model that writes prompts for written:blind and written:feedback; choose with writer=NAME.
+
+    Args:
+        kind: none; endpoint, a server that speaks OpenAI's protocol, which needs the extra endpoint; or local, a causal
+            language model that transformers reads.
+    """
+
+    kind: str = "none"
+
+
+@dataclass
+class EndpointConfig(WriterConfig):
+    """A server that speaks OpenAI's protocol (writer=endpoint).
+
+    Args:
+        model: as the server calls it.
+        base_url: such as http://localhost:8000/v1; not given, OpenAI's own.
+        key_variable: environment variable that holds the key.
+        temperature, max_tokens: of the answers.
+        timeout: seconds to wait for one.
+        retries: after a lost connection, a timeout, or a refusal for the time being.
+        per_minute: most requests; 0 for no limit.
+        cache: file that keeps every answer, so that a rerun asks nothing again; empty for none.
+    """
+
+    model: str = MISSING
+    base_url: str = ""
+    key_variable: str = "OPENAI_API_KEY"
+    temperature: float = 1.0
+    max_tokens: int = 300
+    timeout: float = 60.0
+    retries: int = 5
+    per_minute: float = 0.0
+    cache: str = "outputs/answers.sqlite"
+
+
+@dataclass
+class LocalConfig(WriterConfig):
+    """A causal language model on this machine (writer=local).
+
+    Args:
+        path: a folder, or a hub id.
+        device, dtype: where it runs, and the precision of its weights.
+        temperature, max_tokens: of the answers.
+    """
+
+    path: str = MISSING
+    device: str = "cpu"
+    dtype: str = "float32"
+    temperature: float = 1.0
+    max_tokens: int = 300

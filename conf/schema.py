@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 
 from conf import commands
 from conf.launchers import LauncherConfig, check_plugins
-from conf.parts import AgentConfig, CollectorsConfig, LoggerConfig
+from conf.parts import AgentConfig, CollectorsConfig, LoggerConfig, WriterConfig
 from steer_env.registry import Registry
 
 SCHEMAS: dict[str, type] = {}
@@ -34,6 +34,7 @@ def register() -> None:
         "logger": _kinds(LoggerConfig),
         "launcher": _kinds(LauncherConfig),
         "collectors": _kinds(CollectorsConfig),
+        "writer": _kinds(WriterConfig),
     }
     for group, kinds in groups.items():
         for kind in kinds:

@@ -12,6 +12,7 @@ from experiments.collecting import collecting, shared_options
 from experiments.playing import check_tasks, draw_examples, play_suite
 from experiments.runs import application, check_run, close_run, open_run, publish
 from steer_env.evaluation.reports import steering_report
+from steer_env.language import Writer, load_writer
 
 schema.register()
 
@@ -21,7 +22,7 @@ def main(config: Any) -> None:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
     check_run(config)
     specs, options = expand(config.policies), shared_options(config)
-    policies = resolve_policies(specs)
+    policies = resolve_policies(specs, _writer(config.writer))
     if config.baseline not in [policy.name for policy in policies]:
         names = ", ".join(policy.name for policy in policies)
         raise ValueError(f"the baseline {config.baseline!r} isn't among the policies evaluated: {names}")
@@ -35,6 +36,11 @@ def main(config: Any) -> None:
     report = steering_report(traces, config.baseline, config.threshold, learning, strips)
     publish(report, folder)
     close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
+
+
+def _writer(config: Any) -> Writer | None:
+    own = {str(name): value for name, value in config.items() if name != "kind"}
+    return None if config.kind == "none" else load_writer(config.kind, **own)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "envs": BASE
     | {"distributions", "dynamics", "envs", "generators", "humans", "metrics", "proposals", "rendering", "tasks"},
     "testing": {"types", "policies"},
+    "language": BASE | {"compatibility", "envs", "language"},
     "evaluation.decomposition": {"evaluation"},
     "evaluation.decomposition_report": {"evaluation"},
     "evaluation.predictors": set(),

@@ -1,0 +1,85 @@
+"""A causal language model on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from steer_env.compatibility import mend_torchvision
+from steer_env.language import Request, WriterError
+
+
+class LocalModel:
+    """Any causal language model that transformers reads; one with a chat template is asked by it.
+
+    Answers are drawn one at a time, so that each depends on its own request alone.
+
+    Args:
+        path: a local folder, or a hub id. Only safetensors are read, and no code that comes with them is run.
+        device: where it runs.
+        dtype: precision of its weights, a name of torch's.
+        temperature: of the draws; 0 for the likeliest words.
+        max_tokens: of an answer.
+
+    Raises:
+        WriterError: weights that can't be had or read.
+        ValueError: a number out of range.
+    """
+
+    def __init__(
+        self, path: str, device: str = "cpu", dtype: str = "float32", temperature: float = 1.0, max_tokens: int = 300
+    ) -> None:
+        if temperature < 0 or max_tokens < 1:
+            raise ValueError(
+                f"temperature must be at least 0 and max_tokens at least 1, got {temperature} and {max_tokens}"
+            )
+        self.id = path.rstrip("/").rpartition("/")[2]
+        self._tokenizer, model = _load(path, getattr(torch, dtype))
+        self._model = model.eval().to(device)
+        self._drawing: dict[str, Any] = {"max_new_tokens": max_tokens, "do_sample": temperature > 0}
+        if temperature > 0:
+            self._drawing["temperature"] = temperature
+
+    @torch.inference_mode()
+    def write(self, requests: Sequence[Request]) -> list[str]:
+        """See :class:`steer_env.language.Writer`."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Request) -> str:
+        inputs = self._tokenizer(self._text(request), return_tensors="pt", add_special_tokens=not self._chats)
+        inputs = {name: inputs[name].to(self._model.device) for name in ("input_ids", "attention_mask")}
+        with torch.random.fork_rng():
+            torch.manual_seed(request.seed)
+            tokens = self._model.generate(**inputs, **self._drawing, pad_token_id=self._tokenizer.eos_token_id or 0)
+        new = tokens[0, inputs["input_ids"].shape[1] :]
+        return str(self._tokenizer.decode(new, skip_special_tokens=True))
+
+    @property
+    def _chats(self) -> bool:
+        return bool(self._tokenizer.chat_template)
+
+    def _text(self, request: Request) -> str:
+        if not self._chats:
+            return f"{request.instructions}\n\n{request.question}\n\nNew prompt:"
+        messages = [
+            {"role": "system", "content": request.instructions},
+            {"role": "user", "content": request.question},
+        ]
+        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def _load(path: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    mend_torchvision()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        return tokenizer, AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True)
+    except Exception as error:
+        raise WriterError(
+            f"{path} can't be loaded as a causal language model: give a folder with its tokenizer, configuration and "
+            f"safetensors, fetched where there is a network by `hf download ID --local-dir FOLDER` "
+            f"({str(error).strip()[:300]})"
+        ) from error
