@@ -347,6 +347,35 @@ class BenchConfig:
 
 
 @dataclass
+class ThroughputConfig:
+    """Measure a generator of Stable Diffusion's architecture against the plain pipeline and against the hardware.
+
+    Weights are random, which makes no difference to the speed. The plain pipeline makes one image a call, as its
+    documentation shows. The floor is the time that the floating-point operations of an image, counted, would take at
+    the rate at which the device multiplies large matrices, measured.
+
+    Args:
+        size: sd14, Stable Diffusion 1.4's sizes; or small, of the same parts, for machines without a GPU.
+        device: such as cuda or cpu.
+        dtype: of the weights: float32, float16 or bfloat16.
+        steps: of the solver.
+        guidance_scale: of classifier-free guidance, which doubles the denoiser's work above 1.
+        batches: numbers of images made at a time.
+        repeats: times each is measured; the median is reported.
+        threads: of torch; 0 leaves its default.
+    """
+
+    size: str = "sd14"
+    device: str = "cuda"
+    dtype: str = "bfloat16"
+    steps: int = 20
+    guidance_scale: float = 7.5
+    batches: list[int] = field(default_factory=lambda: [1, 4, 16, 64])
+    repeats: int = 3
+    threads: int = 0
+
+
+@dataclass
 class ScalingConfig:
     """Measure how a training scales with its collectors, and how much its coordinator can take.
 

@@ -26,8 +26,8 @@ class EnvConfig:
         proposals: images offered in a round.
         judges: further metrics to report, which nothing is trained on.
         seeds: how many random seeds the model has for goals, first images and those of new prompts; 0 for all.
-        generator_options: passed to the generator, such as steps, guidance_scale, device, or max_batch (images made
-            at a time; bounds the memory).
+        generator_options: passed to the generator, such as steps, guidance_scale, solver (ddim, dpm++, unipc, euler),
+            device, dtype, or max_batch (images made at a time; bounds the memory).
         metric_options, human_options, distribution_options: the same for the other parts.
     """
 

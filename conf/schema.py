@@ -53,6 +53,7 @@ def register() -> None:
         "leaderboard": commands.LeaderboardConfig,
         "verify": commands.VerifyConfig,
         "bench": commands.BenchConfig,
+        "throughput": commands.ThroughputConfig,
         "scaling": commands.ScalingConfig,
         "study": commands.StudyConfig,
     }

@@ -8,7 +8,7 @@ from typing import Any
 from steer_env.registry import Registry
 from steer_env.types import Generator
 
-_TILES = {"steps": 2, "guidance_scale": 1.0}
+_TILES = {"steps": 2, "guidance_scale": 1.0, "solver": ""}
 
 
 def _tiles(**options: Any) -> Generator:

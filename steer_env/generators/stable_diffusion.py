@@ -11,10 +11,21 @@ import torch
 from torch import Tensor
 
 from steer_env.compatibility import mend_torchvision, quiet
+from steer_env.registry import Registry
 from steer_env.types import Conditioning
 
 _LOG = logging.getLogger(__name__)
 _ENCODED_PROMPTS_KEPT = 65_536
+SOLVERS = Registry(
+    "solver",
+    {
+        "ddim": "DDIMScheduler",
+        "dpm++": "DPMSolverMultistepScheduler",
+        "unipc": "UniPCMultistepScheduler",
+        "euler": "EulerDiscreteScheduler",
+    },
+)
+"""Deterministic ones of diffusers."""
 
 
 class StableDiffusionGenerator:
@@ -24,15 +35,16 @@ class StableDiffusionGenerator:
         path: a local folder in Stable Diffusion format, or a hub id.
         steps: denoising steps an image.
         guidance_scale: classifier-free guidance; at 1 or below there is no second pass.
-        max_batch: most images generated at a time; bounds the memory.
+        max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
         device: where it runs.
         dtype: precision of its weights, a name of torch's.
-        id: what traces call it; path, steps and guidance by default.
+        solver: a name of :data:`SOLVERS`; by default the checkpoint's own.
+        id: what traces call it; path, steps, guidance and solver by default.
 
     Raises:
         FileNotFoundError: the checkpoint isn't there.
         OSError: it can't be read, or is at a hub that can't be reached; with what to do.
-        ValueError: steps or max_batch below 1, or an unknown dtype.
+        ValueError: steps or max_batch below 1, or an unknown dtype or solver.
     """
 
     def __init__(
@@ -43,30 +55,35 @@ class StableDiffusionGenerator:
         max_batch: int = 64,
         device: str = "cpu",
         dtype: str = "float32",
+        solver: str = "",
         id: str | None = None,
     ) -> None:
         if steps < 1 or max_batch < 1:
             raise ValueError(f"steps and max_batch must be at least 1, got {steps} and {max_batch}")
         if dtype not in ("float32", "float16", "bfloat16"):
             raise ValueError(f"unknown dtype {dtype!r}; there are: float32, float16, bfloat16")
-        self._pipeline = _load_pipeline(path, getattr(torch, dtype)).to(device)
+        if solver:
+            SOLVERS[solver]
+        self.pipeline = _load_pipeline(path, getattr(torch, dtype)).to(device)
+        if solver:
+            self.pipeline.scheduler = _solver(solver).from_config(self.pipeline.scheduler.config)
         self._scheduler, self._unet, self._vae = (
-            self._pipeline.scheduler,
-            self._pipeline.unet,
-            self._pipeline.vae,
+            self.pipeline.scheduler,
+            self.pipeline.unet,
+            self.pipeline.vae,
         )
-        self.id = id or f"{path}@{steps}x{guidance_scale}"
+        self.id = id or " ".join([f"{path}@{steps}x{guidance_scale}", *([solver] if solver else [])])
         self.steps, self.guidance_scale, self.max_batch = steps, guidance_scale, max_batch
         self.device = torch.device(device)
         size = self._unet.config.sample_size
         self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, size, size)
-        pixels = size * self._pipeline.vae_scale_factor
+        pixels = size * self.pipeline.vae_scale_factor
         self.image_shape = (3, pixels, pixels)
         self._encoded: dict[str, Tensor] = {}
 
     def to(self, device: str) -> StableDiffusionGenerator:
         """Move it; returns itself."""
-        self._pipeline.to(device)
+        self.pipeline.to(device)
         self.device = torch.device(device)
         self._encoded.clear()
         return self
@@ -96,11 +113,11 @@ class StableDiffusionGenerator:
         for start in range(0, len(new), self.max_batch):
             part = new[start : start + self.max_batch]
             self._warn_of_long(part)
-            embeds, _ = self._pipeline.encode_prompt(part, self.device, 1, do_classifier_free_guidance=False)
+            embeds, _ = self.pipeline.encode_prompt(part, self.device, 1, do_classifier_free_guidance=False)
             self._encoded.update(zip(part, embeds, strict=True))
 
     def _warn_of_long(self, prompts: list[str]) -> None:
-        tokenizer = self._pipeline.tokenizer
+        tokenizer = self.pipeline.tokenizer
         for prompt, tokens in zip(prompts, tokenizer(prompts, verbose=False).input_ids, strict=True):
             if (cut := len(tokens) - tokenizer.model_max_length) > 0:
                 limit = tokenizer.model_max_length
@@ -117,8 +134,25 @@ class StableDiffusionGenerator:
         if tuple(latents.shape[1:]) != self.latent_shape or rows != len(latents):
             expected = f"({rows}, {', '.join(map(str, self.latent_shape))})"
             raise ValueError(f"latents for {rows} prompts must have shape {expected}, got {tuple(latents.shape)}")
-        parts = [slice(start, start + self.max_batch) for start in range(0, len(latents), self.max_batch)]
-        return torch.cat([self._sample(latents[p], {k: v[p] for k, v in conditioning.items()}) for p in parts])
+        images: list[Tensor] = []
+        start = 0
+        while start < len(latents):
+            part = slice(start, start + self.max_batch)
+            try:
+                images.append(self._sample(latents[part], {k: v[part] for k, v in conditioning.items()}))
+            except torch.OutOfMemoryError:
+                if self.max_batch == 1:
+                    raise
+                self._halve()
+                continue
+            start = part.stop
+        return torch.cat(images)
+
+    def _halve(self) -> None:
+        """Go on with smaller batches."""
+        self.max_batch //= 2
+        torch.cuda.empty_cache()
+        _LOG.warning("not enough memory on %s: going on with %d images at a time", self.device, self.max_batch)
 
     def _sample(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
         embeds = conditioning["prompt_embeds"]
@@ -160,6 +194,12 @@ def _load_pipeline(path: str, dtype: torch.dtype) -> Any:
             raise OSError(f"{path} can't be loaded: {_advice(local)} ({str(error).strip()[:300]})") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _solver(name: str) -> Any:
+    import diffusers
+
+    return getattr(diffusers, SOLVERS[name])
 
 
 def _advice(local: Path) -> str:

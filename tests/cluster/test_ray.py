@@ -60,14 +60,13 @@ class Disturbed:
         return self._collectors.next()
 
 
-def learn(folder: Path, options: dict[str, Any], lag: int, collectors: Collectors | None = None) -> None:
-    training = Training(EPISODES, seed=3, batches_per_checkpoint=2, parts=PARTS, lag=lag)
+def learn(folder: Path, options: dict[str, Any], collectors: Collectors | None = None) -> None:
+    training = Training(EPISODES, seed=3, batches_per_checkpoint=2, parts=PARTS)
     assert train(ThompsonSampling(2), make_env(PART, **options), training, folder, collectors=collectors)
 
 
-@pytest.mark.parametrize("lag", [0, 2])
 def test_a_training_that_loses_a_collector_and_a_node_equals_one_in_a_single_process(
-    lag: int, cluster: tuple[str, Node, Node], options: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    cluster: tuple[str, Node, Node], options: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     address, head, other = cluster
 
@@ -80,10 +79,10 @@ def test_a_training_that_loses_a_collector_and_a_node_equals_one_in_a_single_pro
 
     events = {2 * PARTS: lose_a_collector, 3 * PARTS: lose_a_node}
     with closing(RayCollectors(options, COLLECTORS, address, patience=120)) as collectors:
-        learn(tmp_path / "many", options, lag, Disturbed(collectors, events))
+        learn(tmp_path / "many", options, Disturbed(collectors, events))
     assert not events
     assert "a collector was lost: its 4 episodes are played again" in caplog.text
-    learn(tmp_path / "one", options, lag)
+    learn(tmp_path / "one", options)
     one, many = (json.loads((tmp_path / name / CHECKPOINT).read_text()) for name in ("one", "many"))
     assert many == one
     assert np.sum(many["agent"]["counts"]) == 2 * EPISODES

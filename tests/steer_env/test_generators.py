@@ -2,13 +2,14 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import diffusers
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
 from steer_env import assets
 from steer_env.generators import load_generator
-from steer_env.generators.stable_diffusion import StableDiffusionGenerator
+from steer_env.generators.stable_diffusion import SOLVERS, StableDiffusionGenerator
 from steer_env.proposals import draw_latents
 from steer_env.testing import check_generator
 from steer_env.types import Generator
@@ -37,6 +38,43 @@ def test_it_equals_the_diffusers_pipeline(pipeline: Any, steps: int, guidance: f
         torch.testing.assert_close(found[i], output.images[0].float(), atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_each_solver_equals_the_diffusers_pipeline_with_it(pipeline: Any, solver: str) -> None:
+    ours = StableDiffusionGenerator(FOLDER, 4, 2.0, solver=solver)
+    latents = draw_latents([1, 2, 3], ours.latent_shape)
+    found = ours.generate(latents, ours.encode(PROMPTS))
+    before = pipeline.scheduler
+    pipeline.scheduler = getattr(diffusers, SOLVERS[solver]).from_config(before.config)
+    options = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "pt"}
+    expected = pipeline(PROMPTS, latents=latents, **options).images
+    pipeline.scheduler = before
+    torch.testing.assert_close(found, expected.float(), atol=2e-5, rtol=0)
+    assert ours.id.endswith(f"@4x2.0 {solver}")
+
+
+def test_too_little_memory_halves_the_batch_and_loses_no_image(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    generator = StableDiffusionGenerator(FOLDER, 1, 1.0, max_batch=8)
+    latents = draw_latents(list(range(7)), generator.latent_shape)
+    conditioning = generator.encode(["stars"] * 7)
+    expected = generator.generate(latents, conditioning)
+    sample, fits = generator._sample, [2]
+
+    def scarce(latents: torch.Tensor, conditioning: Any) -> torch.Tensor:
+        if len(latents) > fits[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return sample(latents, conditioning)
+
+    monkeypatch.setattr(generator, "_sample", scarce)
+    torch.testing.assert_close(generator.generate(latents, conditioning), expected, atol=1e-5, rtol=0)
+    assert generator.max_batch == 2
+    assert "going on with 2 images at a time" in caplog.text
+    fits[0] = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        generator.generate(latents, conditioning)
+
+
 @pytest.mark.parametrize("options", [{}, {"guidance_scale": 2.0, "steps": 3, "max_batch": 2}])
 def test_conformance(options: dict[str, Any]) -> None:
     check_generator(load_generator("tiles", **options), ("", "four red stars", "a blue ring"))
@@ -60,13 +98,13 @@ def test_max_batch_bounds_what_the_unet_sees(monkeypatch: pytest.MonkeyPatch) ->
 def test_each_distinct_prompt_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = StableDiffusionGenerator(FOLDER, 1, 1.0)
     encoded: list[str] = []
-    encode = generator._pipeline.encode_prompt
+    encode = generator.pipeline.encode_prompt
 
     def watched(prompts: list[str], *args: Any, **options: Any) -> Any:
         encoded.extend(prompts)
         return encode(prompts, *args, **options)
 
-    monkeypatch.setattr(generator._pipeline, "encode_prompt", watched)
+    monkeypatch.setattr(generator.pipeline, "encode_prompt", watched)
     generator.encode(["a star", "a ring", "a star"])
     generator.encode(["a ring", "a cross"])
     assert encoded == ["a star", "a ring", "a cross"]
@@ -95,6 +133,7 @@ class TestErrors:
         [
             ({"steps": 0}, "steps and max_batch must be at least 1, got 0 and 64"),
             ({"max_batch": 0}, "got 2 and 0"),
+            ({"solver": "dim"}, "unknown solver 'dim'; did you mean 'ddim'"),
             ({"dtype": "int8"}, "unknown dtype 'int8'; there are: float32, float16, bfloat16"),
         ],
     )
