@@ -140,7 +140,8 @@ class RayCollectors:
         if not came:
             raise CollectorsLostError(
                 f"no sign of any collector for {self._patience} s: the cluster has {_resources()}, and each of "
-                f"{self.capacity // 2} collectors asks for {self._cpus:g} CPUs and {self._gpus:g} GPUs"
+                f"{self.capacity // 2} collectors asks for {self._cpus:g} CPUs and {self._gpus:g} GPUs; "
+                "where they only take longer, collectors.patience says how long to wait"
             )
         for answer in came:
             collector, order = self._busy.pop(answer)

@@ -80,19 +80,24 @@ def test_ctrl_c_stops_after_the_batch_and_the_resumed_run_equals_an_uninterrupte
     equal(uninterrupted, tmp_path)
 
 
-@pytest.mark.parametrize("crash_at", [1, 2, 4])
-def test_a_crashed_run_goes_on_from_its_checkpoint_exactly(
-    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash_at: int
-) -> None:
+def crash(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    """The batch of that number, from 1, isn't played, the first time that it is to be."""
     play, calls = training.play, []
 
     def crashing(*args: Any) -> Any:
         calls.append(1)
-        if len(calls) == crash_at:
+        if len(calls) == place:
             raise MemoryError("no more")
         return play(*args)
 
     monkeypatch.setattr(training, "play", crashing)
+
+
+@pytest.mark.parametrize("crash_at", [1, 2, 4])
+def test_a_crashed_run_goes_on_from_its_checkpoint_exactly(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash_at: int
+) -> None:
+    crash(monkeypatch, crash_at)
     with pytest.raises(MemoryError):
         run(tmp_path)
     assert run(tmp_path)[1]
@@ -126,15 +131,7 @@ def test_a_training_in_parts_and_behind_resumes_exactly(
         return train(ThompsonSampling(), make_env(BATCH // 2), set_up, folder)
 
     assert start(tmp_path / "whole")
-    play, calls = training.play, []
-
-    def crashing(*args: Any) -> Any:
-        calls.append(1)
-        if len(calls) == crash_at:
-            raise MemoryError("no more")
-        return play(*args)
-
-    monkeypatch.setattr(training, "play", crashing)
+    crash(monkeypatch, crash_at)
     with pytest.raises(MemoryError):
         start(tmp_path / "crashed")
     assert start(tmp_path / "crashed")
