@@ -29,20 +29,30 @@ def main(config: Any) -> None:
 def merge(evaluations: Sequence[Sequence[SteeringTrace]]) -> list[SteeringTrace]:
     """Traces of several evaluations, whose policies are told apart by whatever else differs: mechanism or user.
 
-    Prompters have one mechanism and are users themselves: they keep their names.
+    Prompters are users themselves. An episode that was played in several evaluations counts once.
 
     Raises:
         ValueError: evaluations on different suites, or with different generators or metrics.
     """
-    traces = [trace for evaluation in evaluations for trace in evaluation]
+    traces = list({_episode(trace): trace for evaluation in evaluations for trace in evaluation}.values())
     check_alike(traces, ("suite", "generator", "metric"))
-    chosen = [trace for trace in traces if not trace.prompts]
-    varying = [part for part in ("mechanism", "human") if len({getattr(trace, part) for trace in chosen}) > 1]
-    named = [
+    chosen, written = ([trace for trace in traces if bool(trace.prompts) is kind] for kind in (False, True))
+    return [*_named(chosen, ("mechanism", "human")), *_named(written, ("mechanism",))]
+
+
+def _episode(trace: SteeringTrace) -> tuple[Any, ...]:
+    """All that settles what happens in it."""
+    player = (trace.policy, trace.training_seed, trace.mechanism, trace.human, trace.generator, trace.metric)
+    played = (tuple(trace.scales), tuple(trace.choices), tuple(trace.prompts))
+    return (*player, *played, trace.suite, trace.task_index, trace.episode_seed, trace.goal_seed, trace.initial_seed)
+
+
+def _named(traces: Sequence[SteeringTrace], parts: Sequence[str]) -> list[SteeringTrace]:
+    varying = [part for part in parts if len({getattr(trace, part) for trace in traces}) > 1]
+    return [
         replace(trace, policy=", ".join([trace.policy, *(getattr(trace, part) for part in varying)]))
-        for trace in chosen
+        for trace in traces
     ]
-    return named + [trace for trace in traces if trace.prompts]
 
 
 if __name__ == "__main__":
