@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -21,16 +22,16 @@ def test_a_requeued_job_goes_on_even_if_it_was_to_overwrite(
     tmp_path: Path, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = [f"folder={tmp_path}", *SMALL, "overwrite=true"]
-    play = training._play_batch
+    play, batches = training.play, iter(range(16))
 
-    def preempted(*args: object) -> object:
-        if args[-1] == 20:
+    def preempted(*args: Any) -> Any:
+        if next(batches) == 10:
             raise SystemExit(255)
-        return play(*args)  # type: ignore[arg-type]
+        return play(*args)
 
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_play_batch", preempted)
+        patch.setattr(training, "play", preempted)
         with pytest.raises(SystemExit):
             command(train.main, *options)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")

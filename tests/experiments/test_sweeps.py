@@ -45,15 +45,15 @@ def before_playing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
     @contextmanager
     def doing(seed: int, action: Callable[[], None]) -> Iterator[None]:
-        play = training._play_batch
+        play = training.play
 
         def acting(*args: Any) -> Any:
-            if args[2].seed == seed:
+            if args[1][0].training_seed == seed:
                 action()
             return play(*args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(training, "_play_batch", acting)
+            patch.setattr(training, "play", acting)
             yield
 
     return doing

@@ -65,13 +65,13 @@ def test_conformance(dreamsim_metric: DreamSimMetric) -> None:
     check_metric(dreamsim_metric, pictures(3, 48))
 
 
-@pytest.mark.filterwarnings("ignore:Already found a `peft_config`", "ignore:.*weight_norm")
 def test_it_travels(dreamsim_metric: DreamSimMetric, monkeypatch: pytest.MonkeyPatch) -> None:
     # It asks for a number, which the device that checks this by doesn't have.
     monkeypatch.setattr("torchvision.transforms.functional.normalize", lambda images, *_: images)
     check_travels(dreamsim_metric)
 
 
+@pytest.mark.filterwarnings("ignore:Already found a `peft_config`", "ignore:.*weight_norm")
 @pytest.mark.parametrize("type", DISTINCT)
 def test_cached_embeddings_give_the_distance_of_the_package(type: str, tmp_path: Path) -> None:
     folder = dreamsim_folder(tmp_path, type)
