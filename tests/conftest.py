@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -14,6 +15,8 @@ from steer_env.metrics import load_metric
 from steer_env.types import Conditioning, Generator, Metric
 
 mend_torchvision()  # before any test imports diffusers
+# The clusters of these tests listen on this machine alone. A process keeps to the first of Ray's modes that it meets.
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 
 @pytest.fixture(scope="session")

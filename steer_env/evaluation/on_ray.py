@@ -151,6 +151,9 @@ class RayCollectors:
                 ray.kill(collector)
                 self._replace(order, error)
                 continue
+            except Exception:
+                self._free.append(collector)
+                raise
             self._free.append(collector)
             self._failed_starts = 0
             if order:

@@ -31,8 +31,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 EPISODES, PARTS, PART, COLLECTORS = 96, 4, 4, 4
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[str, Node, Node]]:
+    """For all tests here, of which the last one ends a node of it."""
     with two_nodes() as found:
         yield found
 
@@ -65,6 +66,16 @@ def learn(folder: Path, options: dict[str, Any], collectors: Collectors | None =
     assert train(ThompsonSampling(2), make_env(PART, **options), training, folder, collectors=collectors)
 
 
+def test_an_evaluation_on_two_nodes_equals_one_in_a_single_process(
+    cluster: tuple[str, Node, Node], options: dict[str, Any]
+) -> None:
+    policies = [TablePolicy.schedule(str(scale), [scale]) for scale in (0.2, 0.9)]
+    with closing(RayCollectors(options, COLLECTORS, cluster[0])) as collectors:
+        many = list(evaluate(policies, 15, 2, collectors=collectors, **options))
+    assert many == list(evaluate(policies, 15, 2, **options))
+    assert [len(traces) for traces in many] == [4] * 7 + [2]
+
+
 def test_a_training_that_loses_a_collector_and_a_node_equals_one_in_a_single_process(
     cluster: tuple[str, Node, Node], options: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -89,13 +100,3 @@ def test_a_training_that_loses_a_collector_and_a_node_equals_one_in_a_single_pro
     traces = read_traces(tmp_path / "many" / "traces")
     assert len({trace.episode_seed for trace in traces}) == len(traces) == EPISODES
     assert traces == read_traces(tmp_path / "one" / "traces")
-
-
-def test_an_evaluation_on_two_nodes_equals_one_in_a_single_process(
-    cluster: tuple[str, Node, Node], options: dict[str, Any]
-) -> None:
-    policies = [TablePolicy.schedule(str(scale), [scale]) for scale in (0.2, 0.9)]
-    with closing(RayCollectors(options, COLLECTORS, cluster[0])) as collectors:
-        many = list(evaluate(policies, 15, 2, collectors=collectors, **options))
-    assert many == list(evaluate(policies, 15, 2, **options))
-    assert [len(traces) for traces in many] == [4] * 7 + [2]

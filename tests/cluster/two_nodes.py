@@ -1,6 +1,5 @@
 """A real Ray cluster: two nodes, each with a raylet of its own, on this machine."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -14,8 +13,6 @@ import psutil
 from tests.cluster.one_node import free_ports, wait_until
 
 PATIENCE = 60
-_OPEN = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-"""The nodes take whoever comes: they listen on this machine alone."""
 
 
 class Node:
@@ -25,9 +22,7 @@ class Node:
         ray = Path(sys.executable).parent / "ray"
         command = [str(ray), "start", "--block", f"--num-cpus={cpus}", "--disable-usage-stats", *options]
         with log.open("wb") as file:
-            self.process = psutil.Popen(
-                command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=_OPEN
-            )
+            self.process = psutil.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         started = lambda: "Ray runtime started" in log.read_text()  # noqa: E731
         try:
             wait_until(started, "a node to start", log.read_text, PATIENCE)

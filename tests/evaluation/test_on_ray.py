@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -58,27 +58,6 @@ def collectors(generator: Any, metric: Metric, count: int = 1, **settings: Any) 
     return closing(RayCollectors({**SMALL, "generator": generator, "metric": metric}, count, **settings))
 
 
-def test_batches_come_back_in_order_whoever_is_first(generator: Generator, metric: Metric) -> None:
-    with collectors(generator, metric, 2) as pool:
-        pool.submit(batch(lambda: time.sleep(2)))
-        for seed in range(4):
-            pool.submit(Batch([Policy(time.time)], [seed], [7]))
-        found = [pool.next() for _ in range(5)]
-    assert [[trace.task_index for trace in traces] for traces in found] == [[0, 1], [0], [1], [2], [3]]
-
-
-def test_what_the_episodes_raise_is_raised_here_and_nothing_is_tried_again(
-    generator: Generator, metric: Metric
-) -> None:
-    def broken() -> None:
-        raise FloatingPointError("not finite in round 1")
-
-    with collectors(generator, metric) as pool:
-        pool.submit(batch(broken))
-        with pytest.raises(FloatingPointError, match="not finite in round 1"):
-            pool.next()
-
-
 def test_a_batch_that_ends_every_collector_is_an_error(generator: Generator, metric: Metric) -> None:
     with collectors(generator, metric) as pool:
         pool.submit(batch(lambda: os._exit(1)))
@@ -127,3 +106,30 @@ def test_impossible_settings(
 ) -> None:
     with pytest.raises(error, match=message):
         collectors(generator, metric, **settings)
+
+
+@pytest.fixture(scope="module")
+def pool(generator: Generator, metric: Metric) -> Iterator[RayCollectors]:
+    """For the tests below. A process has one Ray at a time: those that start their own stand above."""
+    with collectors(generator, metric, 2) as found:
+        yield found
+
+
+def test_batches_come_back_in_order_whoever_is_first(pool: RayCollectors) -> None:
+    pool.submit(batch(lambda: time.sleep(2)))
+    for seed in range(4):
+        pool.submit(Batch([Policy(time.time)], [seed], [7]))
+    found = [pool.next() for _ in range(5)]
+    assert [[trace.task_index for trace in traces] for traces in found] == [[0, 1], [0], [1], [2], [3]]
+
+
+def test_what_the_episodes_raise_is_raised_here_and_nothing_is_tried_again(pool: RayCollectors) -> None:
+    def broken() -> None:
+        raise FloatingPointError("not finite in round 1")
+
+    for _ in range(3):
+        pool.submit(batch(broken))
+        with pytest.raises(FloatingPointError, match="not finite in round 1"):
+            pool.next()
+    pool.submit(batch())
+    assert len(pool.next()) == 2

@@ -23,14 +23,21 @@ def test_a_run_is_the_same_whoever_plays_it(tmp_path: Path, command: Callable[..
     pytest.importorskip("ray", reason="needs the extra ray")
     for name, options in (("here", ()), ("many", RAY)):
         command(train.main, f"folder={tmp_path / name}", *TRAIN, *options)
-        table = f"folder={tmp_path / name / 'table'}"
-        command(evaluate.main, table, *TABLE, f"policies=[random-bucket,text:blind,{tmp_path / name}]", *options)
     one, many = tmp_path / "here", tmp_path / "many"
     for name in (CHECKPOINT, "policy/policy.json"):
         assert (one / name).read_text() == (many / name).read_text()
-    for name in ("traces", "table/traces"):
-        assert read_traces(one / name) == read_traces(many / name)
-    assert (one / "table" / "report.md").read_text() == (many / "table" / "report.md").read_text()
+    assert read_traces(one / "traces") == read_traces(many / "traces")
+
+
+@pytest.mark.slow
+def test_tables_are_the_same_whoever_plays(tmp_path: Path, command: Callable[..., None]) -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    for name, options in (("here", ()), ("many", RAY)):
+        policies = "policies=[random-bucket,text:blind,published]"
+        command(evaluate.main, f"folder={tmp_path / name}", *TABLE, policies, *options)
+    one, many = tmp_path / "here", tmp_path / "many"
+    assert read_traces(one / "traces") == read_traces(many / "traces")
+    assert (one / "report.md").read_text() == (many / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
