@@ -47,6 +47,6 @@ beside noisy noisy-mixture noisy-bayesian
 beside other mixture other-bayesian
 
 # How many episodes the agents need.
-run efficiency efficiency tasks=150 'checkpoints=[32,64,128,256,512]'
+run efficiency efficiency seeds=5 tasks=150 'checkpoints=[32,64,128,256,512]'
 
 "$python" -m experiments.bench
