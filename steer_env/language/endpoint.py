@@ -77,7 +77,7 @@ class Endpoint:
         self._turn, self._client = Lock(), _client(self._client_options)
 
     def write(self, requests: Sequence[Request]) -> list[str]:
-        """See :class:`steer_env.language.Writer`. What was answered before an error is kept."""
+        """See :class:`steer_env.language.Writer`. What was answered before or beside an error is kept."""
         keys = [self._key(request) for request in requests]
         known = self._read(keys)
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
@@ -85,6 +85,9 @@ class Endpoint:
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             asked = {pool.submit(self._ask, request): key for key, request in missing.items()}
             for answer in as_completed(asked):
+                # Those under way when one fails are answered, and paid for, all the same.
+                if answer.cancelled():
+                    continue
                 try:
                     known[asked[answer]] = answer.result()
                     self._keep(asked[answer], known[asked[answer]])
@@ -92,7 +95,6 @@ class Endpoint:
                     failed.append(error)
                     for waiting in asked:
                         waiting.cancel()
-                    break
         if failed:
             raise failed[0]
         return [known[key] for key in keys]
@@ -101,13 +103,9 @@ class Endpoint:
         import openai
 
         self._wait()
-        messages: Any = [
-            {"role": "system", "content": request.instructions},
-            {"role": "user", "content": request.question},
-        ]
         where = self._server or "OpenAI's server"
         try:
-            found = self._client.chat.completions.create(messages=messages, seed=request.seed, **self._settings)
+            found = self._client.chat.completions.create(messages=request.messages, seed=request.seed, **self._settings)
             content = found.choices[0].message.content
         except openai.APITimeoutError as error:
             raise WriterError(f"{where} didn't answer in time: writer.timeout is {self._client.timeout} s") from error
