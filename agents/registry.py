@@ -6,7 +6,6 @@ import glob
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
@@ -40,24 +39,26 @@ def _numbers(text: str) -> list[float]:
         raise ValueError(f"{text!r} isn't mixture scales such as 1.0-0.8-0.6-0.4") from error
 
 
-BUILT_IN: Registry[Callable[[str], Policy | Prompter]] = Registry(
+def _written(name: str, writer: Writer | None) -> Prompter:
+    if writer is None:
+        raise ValueError("prompts written by a language model need one: writer=endpoint or writer=local")
+    return WRITTEN[name](writer)
+
+
+BUILT_IN: Registry[Callable[[str, Writer | None], Policy | Prompter]] = Registry(
     "policy",
     {
-        "random-bucket": lambda _: RandomBucketPolicy(),
-        "random-session": lambda _: RandomScalePolicy(),
-        "constant": lambda text: TablePolicy.schedule(f"constant {text}", _numbers(text)),
-        "schedule": lambda text: TablePolicy.schedule(f"schedule {text.replace('-', ' ')}", _numbers(text)),
-        "published": lambda _: published_policy(),
-        "best-known": lambda _: load_policy(assets.verified(assets.ROOT / "best-known")),
-        "text": load_prompter,
-        "written": lambda _: _no_writer(),
+        "random-bucket": lambda *_: RandomBucketPolicy(),
+        "random-session": lambda *_: RandomScalePolicy(),
+        "constant": lambda text, _: TablePolicy.schedule(f"constant {text}", _numbers(text)),
+        "schedule": lambda text, _: TablePolicy.schedule(f"schedule {text.replace('-', ' ')}", _numbers(text)),
+        "published": lambda *_: published_policy(),
+        "best-known": lambda *_: load_policy(assets.verified(assets.ROOT / "best-known")),
+        "text": lambda name, _: load_prompter(name),
+        "written": _written,
     },
 )
-"""Name → policy or prompter from what follows the colon; ``written`` is for those who are given a language model."""
-
-
-def _no_writer() -> NoReturn:
-    raise ValueError("prompts written by a language model need one: writer=endpoint or writer=local")
+"""Name → policy or prompter from what follows the colon, and from who writes, if anybody does."""
 
 
 def expand(specs: Sequence[str]) -> list[str]:
@@ -116,9 +117,7 @@ def _resolve(spec: str, writer: Writer | None) -> Policy | Prompter:
     name, _, rest = spec.partition(":")
     if "/" in name:
         raise ValueError(f"{spec} holds no policy: train one there first with experiments.train folder={spec}")
-    if name == "written" and writer:
-        return WRITTEN[rest](writer)
-    return BUILT_IN[name](rest)
+    return BUILT_IN[name](rest, writer)
 
 
 def learning_section(folder: Path) -> Section:

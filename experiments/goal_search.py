@@ -10,8 +10,9 @@ import numpy as np
 from rich.progress import track
 
 from experiments.playing import check_tasks
-from experiments.runs import env_options, stop
+from experiments.runs import stop
 from pretraining.drawn import DrawnTiles
+from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.envs.shell import FIRST_SEED
 from steer_env.evaluation.producibility import closest, goals, search_stream, variations
 from steer_env.generators import load_generator
@@ -19,8 +20,8 @@ from steer_env.prompters import BlindPrompter
 from steer_env.types import Prompter
 
 
-def check_search(config: Any, user: Any, options: dict[str, Any]) -> Any:
-    """The dynamics, whose parts are the searcher's too; nothing has been worked on yet.
+def check_search(config: Any, user: Any, options: dict[str, Any]) -> ImageSteeringVectorEnv:
+    """An environment, whose parts and suite are the searcher's too; nothing has been worked on yet.
 
     Raises:
         ValueError: an option out of range, or a user who doesn't write prompts.
@@ -33,13 +34,13 @@ def check_search(config: Any, user: Any, options: dict[str, Any]) -> Any:
     if not config.seeds or min(config.seeds) < 0 or len(set(config.seeds)) < len(config.seeds):
         raise ValueError(f"seeds must be different numbers from 1, or 0 for all, got {list(config.seeds)}")
     check_tasks(config.tasks, **options)
-    return check_tasks(config.goals, **options).dynamics
+    return check_tasks(config.goals, **options)
 
 
-def search(config: Any, dynamics: Any, folder: Path) -> tuple[str, Mapping[int, np.ndarray]]:
+def search(config: Any, env: ImageSteeringVectorEnv, folder: Path) -> tuple[str, Mapping[int, np.ndarray]]:
     """Who made the goals, and for each number of seeds the similarity of the closest image to each, float (G,)."""
-    generator, metric = dynamics.generator, dynamics.metric
-    tasks = check_tasks(config.goals, **env_options(config)).suite[: config.goals]
+    generator, metric = env.dynamics.generator, env.dynamics.metric
+    tasks = env.suite[: config.goals]
     shapes = (generator.image_shape, generator.latent_shape)
     maker = DrawnTiles(*shapes) if config.drawn else load_generator(config.env.generator, **config.goal_options)
     wanted, prompts = goals(maker, metric, tasks), variations(BlindPrompter(), tasks, config.variations)

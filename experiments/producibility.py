@@ -22,16 +22,16 @@ def main(config: Any) -> None:
     check_run(config)
     (user,) = resolve_policies([config.user])
     options = env_options(config)
-    dynamics = check_search(config, user, options)
+    env = check_search(config, user, options)
     folder = open_run(config)
     steered = {}
     for n in config.seeds:
         played = options | {"seeds": n}
         traces = play_suite([user], config.tasks, config.tasks_per_batch, folder / "traces" / f"{n}-seeds", **played)
         steered[n] = np.array([np.mean(trace.similarities) for trace in traces])
-    maker, produced = search(config, dynamics, folder)
+    maker, produced = search(config, env, folder)
     lead = f"“{user.name}” on {config.tasks} tasks of {config.env.suite}, {config.env.rounds + 1} attempts; generator "
-    lead += f"{dynamics.generator.id}, metric {dynamics.metric.id}. Standard errors in parentheses."
+    lead += f"{env.dynamics.generator.id}, metric {env.dynamics.metric.id}. Standard errors in parentheses."
     searched = f"similarity of the closest of at most {config.tries} images, of {config.variations} variations of the "
     searched += f"prompt with each seed, to {config.goals} goals of another generator, {maker}."
     publish(producibility_report(steered, produced, lead, searched), folder, wide=True)

@@ -18,6 +18,8 @@ from steer_env.types import Task
 
 _SPLITS = {"test": (0,), "val": (1,), "train": tuple(range(2, 10))}
 
+_CSV_STREAM = 0xC5F
+
 
 class TileSuite(Sequence[Task]):
     """Tasks on the embedded domain, each a pure function of the suite's seed and the task's index.
@@ -115,9 +117,6 @@ class CSVSuite(Sequence[Task]):
     def __getitem__(self, index: slice) -> list[Task]: ...
     def __getitem__(self, index: int | slice) -> Task | list[Task]:
         return self._tasks[index]
-
-
-_CSV_STREAM = 0xC5F
 
 
 def _draw_tiling(split: str, rng: np.random.Generator) -> np.ndarray:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from steer_env.evaluation import plots
@@ -68,7 +67,6 @@ def closest(
     return float((found[""] @ goal).max())
 
 
-@torch.inference_mode()
 def goals(generator: Generator, metric: Metric, tasks: Sequence[Task]) -> Tensor:
     """Embeddings float (T, D) of the images that a generator makes of goal prompts."""
     latents = draw_latents([task.goal_seed for task in tasks], generator.latent_shape).to(generator.device)

@@ -27,6 +27,11 @@ class Request:
     question: str
     seed: int
 
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """As those are asked who take a conversation."""
+        return [{"role": "system", "content": self.instructions}, {"role": "user", "content": self.question}]
+
 
 class Writer(Protocol):
     """A language model. ``id`` is what traces call it."""

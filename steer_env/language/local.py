@@ -63,11 +63,7 @@ class LocalModel:
     def _text(self, request: Request) -> str:
         if not self._chats:
             return f"{request.instructions}\n\n{request.question}\n\nNew prompt:"
-        messages = [
-            {"role": "system", "content": request.instructions},
-            {"role": "user", "content": request.question},
-        ]
-        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return str(self._tokenizer.apply_chat_template(request.messages, tokenize=False, add_generation_prompt=True))
 
 
 def _load(path: str, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ from steer_env.registry import Registry
 from steer_env.types import Prompter, Task
 
 _LONGEST = 1000
+_KNOWN = frozenset(CHARACTERS)
 _QUOTES = "\"'`“”‘’ \t\n"
 _BLIND = (
     "You are given a prompt for a text-to-image model. Write it again in other words, for the same image, leaving "
@@ -66,9 +67,6 @@ class WrittenPrompter:
         if not prompt:
             raise WriterError(f"{self._writer.id} answered {answer[:200]!r}, no prompt, to: {request.question[:200]}")
         return prompt
-
-
-_KNOWN = frozenset(CHARACTERS)
 
 
 class WrittenBlindPrompter(WrittenPrompter):

@@ -6,12 +6,13 @@ import pytest
 from agents.registry import BUILT_IN, expand, resolve_policies
 from steer_env.cards import PolicyCard, TrainingRecord
 from steer_env.policies import TablePolicy
+from tests.language.test_prompters import Echo
 
 
 def test_built_in_policies_by_name() -> None:
     specs = ["random-bucket", "random-session", "constant:0.9", "schedule:1.0-0.8-0.6-0.4", "published", "best-known"]
-    specs.append("text:blind")
-    policies = resolve_policies(specs)
+    specs += ["text:blind", "written:blind"]
+    policies = resolve_policies(specs, Echo())
     assert [policy.name for policy in policies] == [
         "random bucket",
         "random scale per session",
@@ -20,12 +21,13 @@ def test_built_in_policies_by_name() -> None:
         "published",
         "best known",
         "text blind",
+        "text blind by echo",
     ]
     constant, schedule = policies[2:4]
     observation = {"round": np.arange(4), "stayed": np.array([0, 1, 0, 1])}
     assert constant.act(observation).tolist() == [0.9] * 4
     assert schedule.act(observation).tolist() == [1.0, 0.8, 0.6, 0.4]
-    assert {spec.partition(":")[0] for spec in specs} == set(BUILT_IN) - {"written"}
+    assert {spec.partition(":")[0] for spec in specs} == set(BUILT_IN)
 
 
 def test_folders_of_training_runs(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -16,40 +17,21 @@ from experiments import (
     best_known,
     compare,
     decompose,
-    efficiency,
     evaluate,
-    leaderboard,
     lottery,
-    pretrain,
     producibility,
     scaling,
-    study,
-    sweep_status,
     throughput,
     train,
-    verify,
 )
 from experiments.random_weights import operations
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces, traces_to_frame
 
 COMMANDS = [
-    train,
-    evaluate,
-    best_known,
-    compare,
-    decompose,
-    lottery,
-    efficiency,
-    leaderboard,
-    verify,
-    bench,
-    pretrain,
-    producibility,
-    scaling,
-    study,
-    sweep_status,
-    throughput,
+    import_module(f"experiments.{path.stem}")
+    for path in sorted(Path(train.__file__).parent.glob("*.py"))
+    if "\n@application(" in path.read_text()
 ]
 
 
