@@ -26,6 +26,8 @@ class EnvConfig:
         proposals: images offered in a round.
         judges: further metrics to report, which nothing is trained on.
         seeds: how many random seeds the model has for goals, first images and those of new prompts; 0 for all.
+        choose: what users who write prompts may set besides: seed, of each attempt's latent, and guidance, the scale of
+            classifier-free guidance from 1 to 10; they keep what has just come closer, else go back or try another.
         generator_options: passed to the generator, such as steps, guidance_scale, solver (ddim, dpm++, unipc, euler),
             device, dtype, or max_batch (images made at a time; bounds the memory).
         metric_options, human_options, distribution_options: the same for the other parts.
@@ -40,6 +42,7 @@ class EnvConfig:
     proposals: int = 2
     judges: list[str] = field(default_factory=list)
     seeds: int = 0
+    choose: list[str] = field(default_factory=list)
     generator_options: dict[str, Any] = field(default_factory=dict)
     metric_options: dict[str, Any] = field(default_factory=dict)
     human_options: dict[str, Any] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from experiments.collecting import collecting, shared_options
 from experiments.runs import env_options
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
-from steer_env.evaluation.rollout import make_env
+from steer_env.evaluation.rollout import image_options, make_env
 from steer_env.policies import TablePolicy
 
 Learner = Callable[[Path, Logger], TablePolicy | None]
@@ -60,8 +60,9 @@ def _sb3(config: Any) -> Learner:
     from agents.sb3 import train_sb3
 
     settings: Any = OmegaConf.to_container(config.agent.settings)
+    options = image_options(env_options(config))
     env = ImageSteeringVectorEnv(
-        config.batch, autoreset_mode=AutoresetMode.DISABLED, reward=config.agent.reward, **env_options(config)
+        config.batch, autoreset_mode=AutoresetMode.DISABLED, reward=config.agent.reward, **options
     )
     training = Training(config.episodes, config.seed)
     algorithm, name = config.agent.algorithm, config.agent.name

@@ -13,6 +13,7 @@ from steer_env.proposals import Mixture, check_scales, draw_latents
 from steer_env.types import (
     Conditioning,
     Generator,
+    GuidedGenerator,
     Human,
     Metric,
     RoundOutcome,
@@ -173,7 +174,11 @@ class SteeringDynamics:
 
     @torch.inference_mode()
     def rewrite(
-        self, prompts: Sequence[str], rows: np.ndarray | None = None, seeds: Sequence[int] | None = None
+        self,
+        prompts: Sequence[str],
+        rows: np.ndarray | None = None,
+        seeds: Sequence[int] | None = None,
+        guidance: Sequence[float] | None = None,
     ) -> RoundOutcome:
         """Play one attempt of text steering (paper, section 3): the image of a new prompt, from a fresh latent.
 
@@ -184,17 +189,19 @@ class SteeringDynamics:
             prompts: n, one a row.
             rows: int64 (n,), which places of the batch play; all by default.
             seeds: n, of the latents; by default they come from each episode's own noise.
+            guidance: n guidance scales; by default the generator's own.
 
         Raises:
             RuntimeError, FloatingPointError: as in :meth:`step`.
-            ValueError: a prompt that isn't a string, or a batch of the wrong size.
+            ValueError: a prompt that isn't a string, a batch of the wrong size, or guidance for a generator that isn't
+                a :class:`steer_env.types.GuidedGenerator`.
         """
         rows = self._rows(rows)
         self._check_playable(rows, np.shape(prompts), "prompts")
         for prompt in prompts:
             if not isinstance(prompt, str):
                 raise ValueError(f"prompts are strings, got {prompt!r}")
-        conditioning = self.generator.encode(prompts)
+        conditioning = self._encode(prompts, guidance)
         latents, draws = self._draw(rows, 1)
         if seeds is not None:
             latents = draw_latents(list(seeds), self.generator.latent_shape).to(latents.device)[:, None]
@@ -205,6 +212,13 @@ class SteeringDynamics:
         written = [prompt for prompt, choice in zip(prompts, outcome.choices, strict=True) if choice]
         self._condition(rows[taken], written, {k: v[taken] for k, v in conditioning.items()})
         return outcome
+
+    def _encode(self, prompts: Sequence[str], guidance: Sequence[float] | None) -> Conditioning:
+        if guidance is None:
+            return self.generator.encode(prompts)
+        if not isinstance(self.generator, GuidedGenerator):
+            raise ValueError(f"generator {self.generator.id} has no guidance scale to choose")
+        return self.generator.encode_guided(prompts, guidance)
 
     def _offer(
         self,

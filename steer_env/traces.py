@@ -11,7 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-TRACE_VERSION = 1
+TRACE_VERSION = 2
+_READABLE = {1, TRACE_VERSION}
+"""Version 1 had neither seeds nor guidance scales that users choose."""
 _VERSION_KEY = b"steer_env.trace_version"
 
 
@@ -35,6 +37,8 @@ class SteeringTrace:
         similarities: (1 + R,), similarity to the goal of the image held at each attempt, the initial one first.
         judged: by name of a further metric, (1 + R,), the same under it.
         prompts: (1 + R,), prompt of each attempt where the user rewrites it; empty for image steering.
+        seeds: (1 + R,), seed of each attempt's latent where users choose it (paper, B.3); empty otherwise.
+        guidance: (1 + R,), guidance scale of each attempt where users choose it (B.4); empty otherwise.
         versions: of the packages that made it.
     """
 
@@ -56,6 +60,8 @@ class SteeringTrace:
     similarities: Sequence[float]
     judged: dict[str, Sequence[float]] = field(default_factory=dict)
     prompts: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+    guidance: Sequence[float] = ()
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -80,7 +86,14 @@ def check_alike(traces: Iterable[SteeringTrace], parts: Sequence[str]) -> None:
 
 
 _INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "training_seed"}
-_LISTS = {"scales": pa.float64(), "choices": pa.int64(), "similarities": pa.float64(), "prompts": pa.string()}
+_LISTS = {
+    "scales": pa.float64(),
+    "choices": pa.int64(),
+    "similarities": pa.float64(),
+    "prompts": pa.string(),
+    "seeds": pa.int64(),
+    "guidance": pa.float64(),
+}
 
 
 def _column(name: str) -> pa.DataType:
@@ -133,7 +146,7 @@ def _read(path: Path) -> pa.Table:
     except pa.ArrowInvalid as error:
         raise TraceVersionError(f"{path} is no readable trace file: {error}") from error
     version = json.loads((table.schema.metadata or {}).get(_VERSION_KEY, b"null"))
-    if version != TRACE_VERSION:
+    if version not in _READABLE:
         raise TraceVersionError(f"{path} has trace version {version}, this is version {TRACE_VERSION}: convert it")
     return table
 

@@ -52,6 +52,17 @@ class Generator(Protocol):
         """Standard normal latents (B, *latent_shape) → images float (B, 3, H, W) in [0, 1] on the device."""
 
 
+@runtime_checkable
+class GuidedGenerator(Generator, Protocol):
+    """A generator with classifier-free guidance, which users may choose (paper, B.4)."""
+
+    guidance_scale: float
+    """What it is where nobody chooses."""
+
+    def encode_guided(self, prompts: Sequence[str], scales: Sequence[float]) -> Conditioning:
+        """As :meth:`encode`, for images with a guidance scale of their own each, float (B,)."""
+
+
 class Metric(Protocol):
     """A perceptual similarity, as the cosine of embeddings (paper, B.1)."""
 

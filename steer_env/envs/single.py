@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -51,7 +52,8 @@ class SteeringEnv(gym.Env):
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Play one round; see :meth:`SteeringVectorEnv.step` for the errors."""
-        _, rewards, terminated, truncated, told = self._batch.step([action])
+        batch = {name: [part] for name, part in action.items()} if isinstance(action, Mapping) else [action]
+        _, rewards, terminated, truncated, told = self._batch.step(batch)
         return self._observation(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), infos.first(told)
 
     def _observation(self) -> dict[str, Any]:
@@ -123,7 +125,9 @@ class TextSteeringEnv(SteeringEnv):
     (paper, section 3). The agent is the user.
 
     ### Action space
-    ``Text(max_length)``: the new prompt, in Latin, Greek or Cyrillic letters, digits and punctuation.
+    ``Text(max_length)``: the new prompt, in Latin, Greek or Cyrillic letters, digits and punctuation. With ``choose``,
+    a ``Dict`` of that ``prompt`` and of what else the user may set (paper, B.3 and B.4): ``seed``, ``Discrete(2³¹)``,
+    of the attempt's latent; ``guidance``, ``Box(1, 10, ())``, the scale of classifier-free guidance.
 
     ### Observation space
     ``Dict``: ``round``, rewritings so far, 0 to R. On request (``observe``): ``prompt``, that of the current image;
@@ -143,10 +147,10 @@ class TextSteeringEnv(SteeringEnv):
     ### Arguments
     ``suite``, ``generator``, ``metric``: names of parts; the last two may also be parts of your own, made for the
     protocols of :mod:`steer_env.types`. ``rounds`` (4). ``max_length`` (1000): of a prompt, in characters; what the
-    generator's text encoder doesn't read of it has no effect. ``reward``, ``observe``: as above. ``judges``: names of
-    further metrics, reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model
-    has for goals and for the images of prompts (paper, C.1). ``generator_options``, ``metric_options``: passed to the
-    part's loader.
+    generator's text encoder doesn't read of it has no effect. ``choose`` (nothing), ``reward``, ``observe``: as above.
+    ``judges``: names of further metrics, reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many
+    random seeds the model has for goals and for the images of prompts (paper, C.1). ``generator_options``,
+    ``metric_options``: passed to the part's loader.
 
     ### Info
     After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity`` of

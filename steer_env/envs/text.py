@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from gymnasium import spaces
 from steer_env.envs.shell import FIRST_SEED, OBSERVABLE, SteeringVectorEnv
 from steer_env.humans import Writer
 from steer_env.registry import Registry
-from steer_env.types import Generator, Metric, RoundOutcome
+from steer_env.types import Generator, GuidedGenerator, Metric, RoundOutcome
 
 CHARACTERS = "".join(
     chr(code)
@@ -20,6 +21,13 @@ CHARACTERS = "".join(
 )
 """What a prompt may hold: the Latin, Greek and Cyrillic scripts, and the punctuation that word processors put."""
 
+CHOOSABLE = Registry("setting", {"seed": "of the attempt's latent", "guidance": "scale of classifier-free guidance"})
+"""What users may set besides the prompt (paper, B.3 and B.4)."""
+
+GUIDANCE = (1.0, 10.0)
+"""Least and greatest scale, as in the paper's survey; 1 is none."""
+
+_SEEDS = 2**31
 _STREAM = 0x5EED
 
 
@@ -31,40 +39,86 @@ class TextSteeringVectorEnv(SteeringVectorEnv):
     Args:
         num_envs: N.
         max_length: of a prompt, in characters.
+        choose: names of ``CHOOSABLE``, which are then part of the action.
         **shared: see :class:`SteeringVectorEnv`.
 
     Raises:
-        ValueError: ``max_length`` below 1.
+        ValueError: ``max_length`` below 1, an unknown setting, or guidance that the generator doesn't have.
     """
 
     observable = Registry("observation", {"prompt": "of the current image", **OBSERVABLE})
 
-    def __init__(self, num_envs: int = 1, max_length: int = 1000, **shared: Any) -> None:
+    def __init__(self, num_envs: int = 1, max_length: int = 1000, choose: Sequence[str] = (), **shared: Any) -> None:
         if max_length < 1:
             raise ValueError(f"max_length must be at least 1, got {max_length}")
+        for setting in choose:
+            CHOOSABLE[setting]
         self._prompt_space = spaces.Text(max_length, charset=CHARACTERS)
+        self.choose = tuple(setting for setting in CHOOSABLE if setting in choose)
         super().__init__(num_envs, **shared)
 
     @property
     def mechanism(self) -> str:
         """See :class:`SteeringVectorEnv`."""
-        return f"text seeds={self.seeds}" if self.seeds else "text"
+        chosen = [f"choosing {' and '.join(self.choose)}"] if self.choose else []
+        return " ".join(["text", *([f"seeds={self.seeds}"] if self.seeds else []), *chosen])
 
     def _mechanism(self, generator: Generator, metric: Metric) -> dict[str, Any]:
+        if "guidance" in self.choose and not isinstance(generator, GuidedGenerator):
+            raise ValueError(f"users can't choose the guidance of generator {generator.id}, which has none")
         return {"human": Writer(), "proposals": 1}
 
     def _action_space(self) -> spaces.Space:
-        return self._prompt_space
+        if not self.choose:
+            return self._prompt_space
+        settings = {name: self.setting_spaces[name] for name in self.choose}
+        return spaces.Dict({"prompt": self._prompt_space, **settings})
+
+    @property
+    def setting_spaces(self) -> dict[str, spaces.Space]:
+        """By name of ``CHOOSABLE``, what may be chosen."""
+        seeds = spaces.Discrete(self.seeds, start=FIRST_SEED) if self.seeds else spaces.Discrete(_SEEDS)
+        return {"seed": seeds, "guidance": spaces.Box(*GUIDANCE, (), np.float32)}
+
+    def first_settings(self, row: int) -> dict[str, Any]:
+        """What the first image of an episode was made with, by name of ``choose``."""
+        task, generator = self.dynamics.tasks[row], self.dynamics.generator
+        assert task is not None
+        first: dict[str, Any] = {"seed": task.initial_seed}
+        if isinstance(generator, GuidedGenerator):
+            first["guidance"] = float(generator.guidance_scale)
+        return {name: first[name] for name in self.choose}
 
     def _observation_space(self) -> spaces.Dict:
         written = {"prompt": self._prompt_space} if "prompt" in self._observe else {}
         return spaces.Dict({**super()._observation_space(), **written})
 
     def _play(self, actions: Any, rows: np.ndarray) -> RoundOutcome:
-        if isinstance(actions, str) or len(actions) != self.num_envs:
-            given = repr(actions) if isinstance(actions, str) else len(actions)
-            raise ValueError(f"{self.num_envs} environments need as many prompts, got {given}")
-        return self.dynamics.rewrite([self._checked(actions[row]) for row in rows], rows, self._drawn(rows))
+        prompts, settings = self._taken_apart(actions, rows)
+        seeds = settings.get("seed", self._drawn(rows))
+        return self.dynamics.rewrite(prompts, rows, seeds, settings.get("guidance"))
+
+    def _taken_apart(self, actions: Any, rows: np.ndarray) -> tuple[list[str], dict[str, list[Any]]]:
+        """The rows' prompts, and by name of ``choose`` the rows' settings, all checked."""
+        expected = {"prompt", *self.choose}
+        parts: Any = actions if self.choose else {"prompt": actions}
+        if not isinstance(parts, Mapping) or parts.keys() != expected:
+            got = sorted(parts) if isinstance(parts, Mapping) else repr(parts)
+            raise ValueError(f"an action is a dict of {', '.join(sorted(expected))}, got {got}")
+        for name, values in parts.items():
+            if isinstance(values, str) or len(values) != self.num_envs:
+                given = repr(values) if isinstance(values, str) else len(values)
+                raise ValueError(f"{self.num_envs} environments need as many {name}s, got {given}")
+        settings = {name: [self._in_range(name, parts[name][row]) for row in rows] for name in self.choose}
+        return [self._checked(parts["prompt"][row]) for row in rows], settings
+
+    def _in_range(self, name: str, value: Any) -> Any:
+        space, number = self.setting_spaces[name], np.asarray(value)
+        if isinstance(space, spaces.Box) and number.dtype.kind in "iuf":
+            number = number.astype(np.float32)
+        if not space.contains(number):
+            raise ValueError(f"{name} must be in {space}, got {value!r}")
+        return number.item()
 
     def _drawn(self, rows: np.ndarray) -> list[int] | None:
         """Seeds of the next images, each as likely as any other that the model has."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -11,19 +11,28 @@ from gymnasium.vector import AutoresetMode
 
 from steer_env import __version__
 from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
+from steer_env.habits import win_stay
 from steer_env.policies import Policy
 from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter
 
 _CHOOSERS_OPTIONS = ("human", "human_options", "distribution", "distribution_options", "proposals")
 """Options of the environment that mean nothing to users who write prompts."""
+_WRITERS_OPTIONS = ("choose",)
+"""And those that mean nothing to users who choose among images."""
 _SAME_SIMILARITY = 0.01
 """Images of one latent and prompt, made on other machines or in other batches, are at least as alike as this."""
 
 
 def make_env(num_envs: int, **options: Any) -> ImageSteeringVectorEnv:
     """A vector environment as :func:`play` needs it: mixture scales as actions, no autoreset."""
-    return ImageSteeringVectorEnv(num_envs, action="scale", autoreset_mode=AutoresetMode.DISABLED, **options)
+    known = image_options(options)
+    return ImageSteeringVectorEnv(num_envs, action="scale", autoreset_mode=AutoresetMode.DISABLED, **known)
+
+
+def image_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of an environment, without what only text steering knows."""
+    return {name: value for name, value in options.items() if name not in _WRITERS_OPTIONS}
 
 
 def make_text_env(num_envs: int, **options: Any) -> TextSteeringVectorEnv:
@@ -88,19 +97,39 @@ def play_text(
     for prompter in prompters:
         prompter.start([env.suite[i] for i in task_index], episode_seeds)
     written = [[prompt] for prompt in env.dynamics.prompts]
+    settings = _Settings(env, list(episode_seeds) * len(prompters))
     for _ in range(env.dynamics.num_rounds):
         similarities = np.stack([infos["similarity"] for infos in rounds], axis=1)
         for prompter, part in zip(prompters, parts, strict=True):
             new = prompter.write(written[part], similarities[part])
             for row, prompt in zip(written[part], new, strict=True):
                 row.append(prompt)
-        *_, infos = env.step([row[-1] for row in written])
+        prompts = [row[-1] for row in written]
+        *_, infos = env.step({"prompt": prompts, **settings.choose(similarities)} if env.choose else prompts)
         rounds.append(infos)
     return [
         trace
         for prompter, part in zip(prompters, parts, strict=True)
-        for trace in record(env, rounds, prompter.name, prompter.training_seed, part, written)
+        for trace in record(env, rounds, prompter.name, prompter.training_seed, part, written, settings.tried)
     ]
+
+
+class _Settings:
+    """What the users of all places have set besides their prompts, where they may."""
+
+    def __init__(self, env: TextSteeringVectorEnv, episode_seeds: Sequence[int]) -> None:
+        first = [env.first_settings(row) for row in range(env.num_envs)]
+        self.tried = {name: [[settings[name]] for settings in first] for name in env.choose}
+        self._habits = {name: win_stay(env.setting_spaces[name]) for name in env.choose}
+        for habit in self._habits.values():
+            habit.start(episode_seeds)
+
+    def choose(self, similarities: np.ndarray) -> dict[str, list[Any]]:
+        """By name, the next attempt's, from similarities float (N, t)."""
+        for name, habit in self._habits.items():
+            for row, value in zip(self.tried[name], habit.choose(self.tried[name], similarities), strict=True):
+                row.append(value)
+        return {name: [row[-1] for row in tried] for name, tried in self.tried.items()}
 
 
 def _begin(
@@ -120,6 +149,7 @@ def record(
     training_seed: int,
     part: slice,
     prompts: Sequence[Sequence[str]] | None = None,
+    settings: Mapping[str, Sequence[Sequence[Any]]] | None = None,
 ) -> Iterator[SteeringTrace]:
     """Traces of episodes that have just ended.
 
@@ -130,7 +160,9 @@ def record(
         training_seed: of its training.
         part: which places of the batch.
         prompts: of every place and each of its attempts, in text steering.
+        settings: the same, by name of what users may choose besides.
     """
+    chosen = settings or {}
     dynamics = env.dynamics
     judges = [name.removeprefix("similarity/") for name in rounds[0] if name.startswith("similarity/")]
     for row in range(part.start, part.stop):
@@ -155,6 +187,8 @@ def record(
             similarities=[float(infos["similarity"][row]) for infos in rounds],
             judged={name: [float(infos[f"similarity/{name}"][row]) for infos in rounds] for name in judges},
             prompts=prompts[row] if prompts else [],
+            seeds=chosen["seed"][row] if "seed" in chosen else [],
+            guidance=chosen["guidance"][row] if "guidance" in chosen else [],
             versions=VERSIONS,
         )
 
@@ -170,8 +204,13 @@ def replay(trace: SteeringTrace, **options: Any) -> list[np.ndarray]:
         RuntimeError: the parts now behave otherwise than when the trace was made.
     """
     options = {"suite": trace.suite, "rounds": len(trace.similarities) - 1, "render_mode": "rgb_array", **options}
+    settings = {name: values for name, values in (("seed", trace.seeds), ("guidance", trace.guidance)) if values}
+    options["choose"] = list(settings)
     env: SteeringVectorEnv = make_text_env(1, **options) if trace.prompts else make_env(1, **options)
     actions: list[Any] = [[prompt] for prompt in trace.prompts[1:]]
+    if settings:
+        told = {"prompt": trace.prompts, **settings}
+        actions = [{name: [values[i]] for name, values in told.items()} for i in range(1, len(trace.prompts))]
     actions += [np.array([[scale]]) for scale in trace.scales]
     env.reset(options={"task_index": [trace.task_index], "episode_seed": [trace.episode_seed]})
     frames = []

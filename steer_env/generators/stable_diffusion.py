@@ -105,6 +105,14 @@ class StableDiffusionGenerator:
             conditioning["negative_embeds"] = self._encoded[""].expand_as(conditioning["prompt_embeds"])
         return conditioning
 
+    @torch.inference_mode()
+    def encode_guided(self, prompts: Sequence[str], scales: Sequence[float]) -> Conditioning:
+        """As :meth:`encode`, with ``guidance`` float (B,) in place of the generator's own scale; 1 or below is none."""
+        self._encode_new(list(dict.fromkeys([*prompts, ""])))
+        embeds = torch.stack([self._encoded[prompt] for prompt in prompts])
+        guidance = torch.tensor(scales, dtype=embeds.dtype, device=self.device)
+        return {"prompt_embeds": embeds, "negative_embeds": self._encoded[""].expand_as(embeds), "guidance": guidance}
+
     def _encode_new(self, prompts: list[str]) -> None:
         new = [prompt for prompt in prompts if prompt not in self._encoded]
         if len(self._encoded) + len(new) > _ENCODED_PROMPTS_KEPT:
@@ -155,21 +163,28 @@ class StableDiffusionGenerator:
         _LOG.warning("not enough memory on %s: going on with %d images at a time", self.device, self.max_batch)
 
     def _sample(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
-        embeds = conditioning["prompt_embeds"]
-        if self._guided:
+        embeds, guided = conditioning["prompt_embeds"], "negative_embeds" in conditioning
+        if guided:
             embeds = torch.cat([conditioning["negative_embeds"], embeds])
         self._scheduler.set_timesteps(self.steps, device=self.device)
         sample = latents.to(self._unet.dtype) * self._scheduler.init_noise_sigma
         for time in self._scheduler.timesteps:
-            inputs = torch.cat([sample] * 2) if self._guided else sample
+            inputs = torch.cat([sample] * 2) if guided else sample
             inputs = self._scheduler.scale_model_input(inputs, time)
             output = self._unet(inputs, time, encoder_hidden_states=embeds, return_dict=False)[0]
-            if self._guided:
+            if guided:
                 unguided, named = output.chunk(2)
-                output = unguided + self.guidance_scale * (named - unguided)
+                output = self._guide(unguided, named, conditioning.get("guidance"))
             sample = self._scheduler.step(output, time, sample, return_dict=False)[0]
         decoded = self._vae.decode(sample / self._vae.config.scaling_factor, return_dict=False)[0]
         return (decoded.float() / 2 + 0.5).clamp(0, 1)
+
+    def _guide(self, unguided: Tensor, named: Tensor, scales: Tensor | None) -> Tensor:
+        """Away from what no prompt gives, by the generator's scale or by each image's own, (B,)."""
+        if scales is None:
+            return unguided + self.guidance_scale * (named - unguided)
+        scales = scales.view(-1, 1, 1, 1)
+        return torch.where(scales > 1, unguided + scales * (named - unguided), named)
 
 
 def _load_pipeline(path: str, dtype: torch.dtype) -> Any:

@@ -73,6 +73,23 @@ def test_a_trace_records_everything_and_replays() -> None:
     assert len({frame.shape for frame in frames}) == 1
 
 
+def test_users_who_choose_seeds_and_guidance_are_recorded_and_replayed() -> None:
+    options = {**OPTIONS, "choose": ["guidance", "seed"]}
+    prompters = [load_prompter("attribute"), load_prompter("blind")]
+    (traces,) = evaluate(prompters, 6, 6, **options)
+    (alone,) = evaluate(prompters[1:], 6, 6, **options)
+    close(traces[6:], alone)
+    for trace in traces:
+        assert trace.mechanism == "text choosing seed and guidance"
+        assert len(trace.seeds) == len(trace.guidance) == len(trace.prompts) == 5
+        assert (trace.seeds[0], trace.guidance[0]) == (trace.initial_seed, 1.0)
+        assert (trace.seeds[1], trace.guidance[1]) == (trace.initial_seed, 1.0), "nothing is better than the first yet"
+        kept = np.argmax(trace.similarities[:4]) == 3
+        assert (trace.seeds[4] == trace.seeds[3]) or not kept
+    assert len({seed for trace in traces for seed in trace.seeds}) > 6 * 2
+    assert len(replay(traces[0], **options)) == 4
+
+
 def test_a_trace_that_the_parts_no_longer_reproduce_is_refused() -> None:
     (traces,) = evaluate([constant(0.6)], 1, tasks_per_batch=1, **OPTIONS)
     forged = replace(traces[0], choices=[(choice + 1) % 3 for choice in traces[0].choices])

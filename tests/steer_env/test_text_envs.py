@@ -10,11 +10,14 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
+from pretraining.drawn import DrawnTiles
 from steer_env.envs import TextSteeringEnv, TextSteeringVectorEnv
 from steer_env.envs.shell import FIRST_SEED
 from steer_env.envs.text import CHARACTERS
+from steer_env.generators import load_generator
 from steer_env.proposals import draw_latents
 from steer_env.tasks import load_suite
+from steer_env.types import Generator, GuidedGenerator
 from tests.conftest import CountingGenerator
 from tests.steer_env.test_envs import equals_gymnasiums_own_vector, same
 
@@ -158,6 +161,81 @@ def test_with_one_seed_the_goals_prompt_gives_the_goal() -> None:
     env.reset(seed=4)
     *_, told = env.step([task.goal_prompt for task in env.dynamics.tasks if task])
     np.testing.assert_allclose(told["similarity"], 1, atol=1e-5)
+
+
+BOTH: dict[str, Any] = {"choose": ("seed", "guidance")}
+
+
+def test_check_env_passes_where_users_choose_more_than_words() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make(ID, render_mode="rgb_array", max_length=200, **BOTH).unwrapped)
+
+
+def test_a_chosen_seed_is_that_of_the_latent_and_a_chosen_guidance_that_of_the_pipeline() -> None:
+    env = TextSteeringEnv(rounds=2, observe=("image",), **BOTH)
+    env.reset(seed=0)
+    for seed, guidance in ((7, 3.0), (8, 1.0)):
+        action = {"prompt": "nine red stars", "seed": seed, "guidance": guidance}
+        observation, *_ = env.step(action)
+        generator = load_generator("tiles", guidance_scale=guidance)
+        expected = generator.generate(
+            draw_latents([seed], generator.latent_shape), generator.encode(["nine red stars"])
+        )
+        np.testing.assert_allclose(observation["image"], expected[0].numpy() * 255, atol=0.6)
+
+
+def test_guidance_of_one_is_none_whatever_its_neighbours_choose(generator: Generator) -> None:
+    latents = draw_latents([1, 2], generator.latent_shape)
+    alone = generator.generate(latents[:1], generator.encode(["stars"]))
+    assert isinstance(generator, GuidedGenerator)
+    beside = generator.generate(latents, generator.encode_guided(["stars", "stars"], [1.0, 6.0]))
+    torch.testing.assert_close(beside[:1], alone, atol=5e-5, rtol=0)
+    strong = load_generator("tiles", guidance_scale=6.0)
+    expected = strong.generate(latents[1:], strong.encode(["stars"]))
+    torch.testing.assert_close(beside[1:], expected, atol=5e-5, rtol=0)
+
+
+def test_a_seed_is_chosen_among_those_that_the_model_has() -> None:
+    env = TextSteeringVectorEnv(2, seeds=3, choose=("seed",))
+    assert env.mechanism == "text seeds=3 choosing seed"
+    env.reset(seed=0)
+    env.step({"prompt": ["a", "b"], "seed": [FIRST_SEED, FIRST_SEED + 2]})
+    with pytest.raises(ValueError, match=r"seed must be in Discrete\(3, start=42\), got 45"):
+        env.step({"prompt": ["a", "b"], "seed": [FIRST_SEED, FIRST_SEED + 3]})
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ("stars", "an action is a dict of guidance, prompt, seed, got"),
+        ({"prompt": "stars", "seed": 1}, r"dict of guidance, prompt, seed, got \['prompt', 'seed'\]"),
+        ({"prompt": "stars", "seed": 1.5, "guidance": 2.0}, r"seed must be in Discrete\(2147483648\), got 1.5"),
+        ({"prompt": "stars", "seed": -1, "guidance": 2.0}, "seed must be in .*, got -1"),
+        ({"prompt": "stars", "seed": 1, "guidance": 0.5}, "guidance must be in .*, got 0.5"),
+        ({"prompt": "stars", "seed": 1, "guidance": float("nan")}, "guidance must be in .*, got nan"),
+        ({"prompt": "stars", "seed": 1, "guidance": "2"}, "guidance must be in .*, got '2'"),
+        ({"prompt": "", "seed": 1, "guidance": 2.0}, "a prompt must not be empty"),
+    ],
+)
+def test_bad_settings_cost_nothing(action: Any, message: str, generator: Generator) -> None:
+    env = TextSteeringEnv(**BOTH)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        env.step(action)
+    assert env.step({"prompt": "tiles", "seed": 1, "guidance": 2})[0]["round"] == 1
+
+
+def test_what_can_not_be_chosen() -> None:
+    with pytest.raises(ValueError, match=r"unknown setting 'sampler'; .*There are: seed, guidance"):
+        TextSteeringEnv(choose=("sampler",))
+    drawn = DrawnTiles((3, 48, 48), (4, 12, 12))
+    with pytest.raises(ValueError, match="can't choose the guidance of generator drawn tiles"):
+        TextSteeringEnv(generator=drawn, choose=("guidance",))
+    env = TextSteeringVectorEnv(2, choose=("seed",))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="2 environments need as many seeds, got 1"):
+        env.step({"prompt": ["a", "b"], "seed": [1]})
 
 
 def test_other_bad_arguments() -> None:

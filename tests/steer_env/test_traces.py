@@ -36,12 +36,17 @@ TRACE = SteeringTrace(
     similarities=[0.5, 0.5, 0.6, 0.6, 0.75],
     judged={"pixel-correlation": [0.1, 0.1, 0.3, 0.3, 0.2]},
     prompts=[],
+    seeds=[],
+    guidance=[],
     versions={"torch": "2"},
 )
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    traces = [TRACE, replace(TRACE, task_index=4, judged={}, choices=[], scales=[], prompts=["a", "an a"])]
+    traces = [
+        TRACE,
+        replace(TRACE, task_index=4, judged={}, choices=[], scales=[], prompts=["a", "an a"], seeds=[3, 2**31]),
+    ]
     write_traces(traces, tmp_path / "deep" / "traces.parquet")
     assert read_traces(tmp_path / "deep" / "traces.parquet") == traces
     assert not list(tmp_path.rglob("*.partial"))
@@ -51,6 +56,15 @@ def test_the_files_of_a_folder_are_joined_in_the_order_of_their_names(tmp_path: 
     for index in (2, 0, 1):
         write_traces([replace(TRACE, task_index=index)], tmp_path / f"{index:08d}.parquet")
     assert [trace.task_index for trace in read_traces(tmp_path)] == [0, 1, 2]
+
+
+def test_files_of_the_first_version_are_read(tmp_path: Path) -> None:
+    """It had neither seeds nor guidance."""
+    write_traces([TRACE], tmp_path / "new.parquet")
+    table = pq.read_table(tmp_path / "new.parquet").drop_columns(["seeds", "guidance"])
+    old = table.replace_schema_metadata({b"steer_env.trace_version": b"1"})
+    pq.write_table(old, tmp_path / "old.parquet")
+    assert read_traces(tmp_path / "old.parquet") == [replace(TRACE, seeds=(), guidance=())]
 
 
 def test_other_tools_read_the_file(tmp_path: Path) -> None:
@@ -68,7 +82,7 @@ class TestErrors:
     def test_an_incompatible_version_is_named(self, tmp_path: Path) -> None:
         schema = SCHEMA.with_metadata({b"steer_env.trace_version": json.dumps(99).encode()})
         pq.write_table(schema.empty_table(), tmp_path / "new.parquet")
-        with pytest.raises(TraceVersionError, match=r"new.parquet has trace version 99, this is version 1"):
+        with pytest.raises(TraceVersionError, match=r"new.parquet has trace version 99, this is version 2"):
             read_traces(tmp_path / "new.parquet")
 
     def test_a_table_of_something_else(self, tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""How simulated users set what isn't words: the seed and the guidance scale of an attempt (paper, B.3 and B.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+_STREAM = 4
+
+
+class WinStay:
+    """Keeps what has just come closer than anything before; else goes back to what came closest, or tries another.
+
+    The paper's participants were told as much of seeds: go on with one whose images resemble the goal, or try others.
+
+    Args:
+        draw: another value, from a generator of random numbers.
+        curiosity: probability of trying another rather than going back, in [0, 1].
+
+    Raises:
+        ValueError: a probability outside [0, 1].
+    """
+
+    def __init__(self, draw: Callable[[np.random.Generator], Any], curiosity: float = 0.5) -> None:
+        if not 0 <= curiosity <= 1:
+            raise ValueError(f"curiosity is a probability, got {curiosity}")
+        self._draw, self.curiosity = draw, curiosity
+
+    def start(self, episode_seeds: Sequence[int]) -> None:
+        """Begin N episodes; whatever the user draws at random comes from these seeds."""
+        self._rngs = [np.random.default_rng([seed, _STREAM]) for seed in episode_seeds]
+
+    def choose(self, tried: Sequence[Sequence[Any]], similarities: np.ndarray) -> list[Any]:
+        """The next value of each episode.
+
+        Args:
+            tried: N × t, each episode's values so far, the first image's first.
+            similarities: float (N, t), to the goal of the images that came of them.
+        """
+        return [self._next(*episode) for episode in zip(tried, similarities, self._rngs, strict=True)]
+
+    def _next(self, tried: Sequence[Any], similarities: np.ndarray, rng: np.random.Generator) -> Any:
+        best = int(np.argmax(similarities))
+        other, curious = self._draw(rng), rng.random() < self.curiosity
+        return other if best < len(tried) - 1 and curious else tried[best]
+
+
+def win_stay(space: spaces.Space, curiosity: float = 0.5) -> WinStay:
+    """Over what a space holds, each value as likely as any other.
+
+    >>> import numpy as np
+    >>> user = win_stay(spaces.Discrete(1, start=42))
+    >>> user.start([0])
+    >>> user.choose([[7, 8]], np.array([[0.3, 0.2]]))[0] in (7, 42)
+    True
+    """
+    if isinstance(space, spaces.Discrete):
+        first, last = int(space.start), int(space.start) + int(space.n)
+        return WinStay(lambda rng: int(rng.integers(first, last)), curiosity)
+    assert isinstance(space, spaces.Box)
+    low, high = float(space.low), float(space.high)
+    return WinStay(lambda rng: float(np.float32(rng.uniform(low, high))), curiosity)
