@@ -24,13 +24,15 @@ class EnvConfig:
             bayesian, which infers the goal from the choices, with distribution_options pool, temperature and metric.
         rounds: interactions an episode.
         proposals: images offered in a round.
-        judges: further metrics to report, which nothing is trained on.
+        judges: further metrics to report, which nothing is trained on; clip-alignment compares each image with its
+            prompt instead of the goal.
         seeds: how many random seeds the model has for goals, first images and those of new prompts; 0 for all.
         choose: what users who write prompts may set besides: seed, of each attempt's latent, and guidance, the scale of
             classifier-free guidance from 1 to 10; they keep what has just come closer, else go back or try another.
         generator_options: passed to the generator, such as steps, guidance_scale, solver (ddim, dpm++, unipc, euler),
             device, dtype, or max_batch (images made at a time; bounds the memory).
         metric_options, human_options, distribution_options: the same for the other parts.
+        judge_options: the same of each judge that has any, by its name.
     """
 
     suite: str = "tiles-train-v1"
@@ -47,6 +49,7 @@ class EnvConfig:
     metric_options: dict[str, Any] = field(default_factory=dict)
     human_options: dict[str, Any] = field(default_factory=dict)
     distribution_options: dict[str, Any] = field(default_factory=dict)
+    judge_options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

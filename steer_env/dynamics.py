@@ -11,6 +11,7 @@ from torch import Tensor
 from steer_env.pictures import picture
 from steer_env.proposals import Mixture, check_scales, draw_latents
 from steer_env.types import (
+    Alignment,
     Conditioning,
     Generator,
     GuidedGenerator,
@@ -41,7 +42,8 @@ class SteeringDynamics:
         rounds: R, rounds an episode.
         proposals: K, proposals a round of image steering.
         distribution: how proposals are drawn; the paper's mixture by default.
-        judges: further metrics under which the kept image is measured, by name; nothing is optimised for them.
+        judges: further metrics under which the kept image is measured, by name; nothing is optimised for them. An
+            :class:`steer_env.types.Alignment` compares it with its prompt, the others compare it with the goal.
         keep_images: keep the images of the current round (uint8, in main memory) for drawing and for policies.
     """
 
@@ -85,7 +87,7 @@ class SteeringDynamics:
         self._current = {
             name: torch.zeros(n, metric.dimensions, device=device) for name, metric in self._metrics.items()
         }
-        self._goals = {name: torch.zeros_like(embeddings) for name, embeddings in self._current.items()}
+        self._targets = {name: torch.zeros_like(embeddings) for name, embeddings in self._current.items()}
         images = (n, *self.generator.image_shape) if self._keep_images else (0,)
         self.images = np.zeros(images, dtype=np.uint8)
         self.goal_images = np.zeros(images, dtype=np.uint8)
@@ -96,11 +98,11 @@ class SteeringDynamics:
         return self._current[""]
 
     def judged(self, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """By name of each judge, float64 (n,): similarity of the current images to their goals under it."""
+        """By name of each judge, float64 (n,): similarity of the current images to their goals, or to their prompts."""
         rows = self._rows(rows)
         where = self._where(rows)
         return {
-            name: _similarity(self._current[name][where], self._goals[name][where]).cpu().double().numpy()
+            name: _similarity(self._current[name][where], self._targets[name][where]).cpu().double().numpy()
             for name in self._metrics
             if name
         }
@@ -133,7 +135,7 @@ class SteeringDynamics:
         goal, initial = index.chunk(2)
         self.latents[where] = latents[initial]
         for name, values in embeddings.items():
-            self._goals[name][where], self._current[name][where] = values[goal], values[initial]
+            self._targets[name][where], self._current[name][where] = values[goal], values[initial]
         self._condition(rows, [task.prompt for task in tasks], {k: v[initial] for k, v in conditioning.items()})
         if images is not None:
             self.goal_images[rows], self.images[rows] = images[goal.cpu()], images[initial.cpu()]
@@ -141,7 +143,7 @@ class SteeringDynamics:
         self._begin(rows, tasks, seeds, where)
 
     def _begin(self, rows: np.ndarray, tasks: Sequence[Task], seeds: Sequence[int], where: Tensor) -> None:
-        similarity = _similarity(self._current[""][where], self._goals[""][where])
+        similarity = _similarity(self._current[""][where], self._targets[""][where])
         self.similarity[rows] = self.initial_similarity[rows] = similarity.cpu().double().numpy()
         self.rounds[rows], self.stayed[rows] = 0, False
         for row, task, seed in zip(rows, tasks, seeds, strict=True):
@@ -205,13 +207,8 @@ class SteeringDynamics:
         latents, draws = self._draw(rows, 1)
         if seeds is not None:
             latents = draw_latents(list(seeds), self.generator.latent_shape).to(latents.device)[:, None]
-        outcome = self._offer(
-            rows, latents, conditioning, draws, fresh=latents.new_ones(len(rows), 1, dtype=torch.bool)
-        )
-        taken = np.flatnonzero(outcome.choices)
-        written = [prompt for prompt, choice in zip(prompts, outcome.choices, strict=True) if choice]
-        self._condition(rows[taken], written, {k: v[taken] for k, v in conditioning.items()})
-        return outcome
+        fresh = latents.new_ones(len(rows), 1, dtype=torch.bool)
+        return self._offer(rows, latents, conditioning, draws, fresh, prompts=prompts)
 
     def _encode(self, prompts: Sequence[str], guidance: Sequence[float] | None) -> Conditioning:
         if guidance is None:
@@ -228,17 +225,25 @@ class SteeringDynamics:
         draws: Tensor,
         fresh: Tensor,
         scales: np.ndarray | None = None,
+        prompts: Sequence[str] | None = None,
     ) -> RoundOutcome:
-        """Make the images of the fresh (n, P) ones of proposals (n, P, *latent_shape); let the user choose."""
+        """Make the images of the fresh (n, P) ones of proposals (n, P, *latent_shape); let the user choose.
+
+        Where proposals come of new prompts (n), P is 1, and who takes one goes on with its prompt.
+        """
         where, rounds = self._where(rows), self.rounds[rows] + 1
         place = f"round {rounds.min()} of tasks {_names([self.tasks[row] for row in rows])}"
         offered, images = self._picture(proposals[fresh], conditioning, place, fresh.nonzero()[:, 0])
         candidates = {name: _beside(self._current[name][where], fresh, values) for name, values in offered.items()}
-        similarities = _similarity(candidates[""], self._goals[""][where][:, None])
+        similarities = _similarity(candidates[""], self._targets[""][where][:, None])
         choices = self.human.choose(similarities, draws)
         self._move(where, rows, choices, candidates, proposals)
         shown = self._show(rows, choices, fresh.cpu(), images)
         picked = choices.cpu().numpy()
+        if prompts is not None:
+            taken = np.flatnonzero(picked)
+            written = [prompt for prompt, choice in zip(prompts, picked, strict=True) if choice]
+            self._condition(rows[taken], written, {k: v[taken] for k, v in conditioning.items()})
         found = similarities.cpu().double().numpy()
         self.similarity[rows] = found[np.arange(len(rows)), picked]
         self.stayed[rows], self.rounds[rows] = picked == 0, rounds
@@ -259,6 +264,9 @@ class SteeringDynamics:
             self._conditioning[name][self._where(rows)] = values
         for row, prompt in zip(rows, prompts, strict=True):
             self.prompts[row] = prompt
+        for name, metric in self._metrics.items():
+            if isinstance(metric, Alignment):
+                self._targets[name][self._where(rows)] = metric.embed_prompts(prompts).to(self.latents.device)
 
     def _check_playable(self, rows: np.ndarray, shape: tuple[int, ...], actions: str) -> None:
         if shape != rows.shape:

@@ -73,6 +73,14 @@ class Metric(Protocol):
         """Images float (B, 3, H, W) in [0, 1] → unit vectors float32 (B, dimensions) on the same device."""
 
 
+@runtime_checkable
+class Alignment(Metric, Protocol):
+    """How well an image shows what its prompt says, as the cosine of both's embeddings (paper, Figure 6)."""
+
+    def embed_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """Prompts (B) → unit vectors float32 (B, dimensions)."""
+
+
 class Human(Protocol):
     """A simulated user."""
 

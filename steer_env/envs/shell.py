@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,10 +44,11 @@ class SteeringVectorEnv(VectorEnv):
         rounds: R.
         reward: a name of ``REWARDS``.
         observe: names of what is observed besides the round.
-        judges: names of further metrics, reported in infos.
+        judges: names of further metrics, reported in infos; or such metrics, by name.
         seeds: how many random seeds the model has for goals, first images and those of new prompts (paper, C.1,
             Figure 7): all goals come from the first of them; 0 for as many as there are.
         generator_options, metric_options: passed to the loaders.
+        judge_options: the same of each judge that has any, by its name.
         render_mode: None or ``rgb_array``.
         autoreset_mode: an ``AutoresetMode`` or its value; NEXT_STEP by default, as elsewhere in Gymnasium.
     """
@@ -68,10 +69,11 @@ class SteeringVectorEnv(VectorEnv):
         rounds: int = 4,
         reward: str = "final",
         observe: Sequence[str] = (),
-        judges: Sequence[str] = (),
+        judges: Sequence[str] | Mapping[str, Metric] = (),
         seeds: int = 0,
         generator_options: dict[str, Any] | None = None,
         metric_options: dict[str, Any] | None = None,
+        judge_options: dict[str, dict[str, Any]] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -96,7 +98,7 @@ class SteeringVectorEnv(VectorEnv):
             metric,
             num_episodes=num_envs,
             rounds=rounds,
-            judges={name: load_metric(name) for name in judges},
+            judges=_load_judges(judges, judge_options or {}),
             keep_images=render_mode is not None or "image" in observe,
             **self._mechanism(generator, metric),
         )
@@ -266,6 +268,16 @@ class SteeringVectorEnv(VectorEnv):
                 shown, choice = outcome.shown[place], int(outcome.choices[place])
             frames.append(frame(dynamics.goal_images[row], shown, dynamics.images[row], choice, dynamics.num_proposals))
         return tuple(frames)
+
+
+def _load_judges(
+    judges: Sequence[str] | Mapping[str, Metric], options: Mapping[str, dict[str, Any]]
+) -> Mapping[str, Metric]:
+    if unused := sorted(options.keys() - set(judges)):
+        raise ValueError(f"judge_options of {unused[0]!r}, which is none of the judges: {', '.join(judges) or 'none'}")
+    if isinstance(judges, Mapping):
+        return judges
+    return {name: load_metric(name, **options.get(name, {})) for name in judges}
 
 
 def _entry(given: dict[str, Any], name: str, row: int, n: int, default: int) -> int:

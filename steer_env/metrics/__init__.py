@@ -29,6 +29,12 @@ def _clip(**options: Any) -> Metric:
     return CLIPMetric(**options)
 
 
+def _clip_alignment(**options: Any) -> Metric:
+    from steer_env.metrics.clip_alignment import CLIPAlignment
+
+    return CLIPAlignment(**options)
+
+
 def _dreamsim(**options: Any) -> Metric:
     from steer_env.metrics.dreamsim import DreamSimMetric
 
@@ -41,6 +47,7 @@ METRICS = Registry(
         "tile-perceptual": _tile_perceptual,
         "pixel-correlation": _pixel_correlation,
         "clip": _clip,
+        "clip-alignment": _clip_alignment,
         "dreamsim": _dreamsim,
     },
 )

@@ -66,7 +66,7 @@ class CLIPMetric:
         max_batch: int = 64,
     ) -> None:
         self._dtype, self._device, self._max_batch = check_precision(dtype, max_batch), torch.device(device), max_batch
-        model, self.prepare = _load(_folder(path))
+        model, self.prepare = _load(checkpoint_folder(path))
         self.dimensions: int = model.config.projection_dim
         self.id = f"clip-{fingerprint(model.state_dict())}{precision_suffix(dtype)}"
         self._model = model.eval().to(self._device)
@@ -89,7 +89,7 @@ class CLIPMetric:
         return nn.functional.normalize(features.float(), dim=1)
 
 
-def _folder(path: str) -> Path:
+def checkpoint_folder(path: str) -> Path:
     """The local folder itself, or the hub's files in its cache."""
     from huggingface_hub import snapshot_download
 
@@ -98,7 +98,7 @@ def _folder(path: str) -> Path:
         if local.is_absolute() or path.startswith((".", "~")):
             raise CheckpointError(f"{local} is no folder. {_ADVICE}")
         try:
-            local = Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors"]))
+            local = Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"{path!r} is no folder here, and can't be had from the hub: {reason(error)}. Put its files into a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from steer_env import assets
 
 WIDTH, DEPTH, PIXELS = 768, 12, 224
 HUBCONF = """
@@ -153,7 +156,7 @@ def save_adapter(folder: Path, extractors: int = 1, seed: int = 0, prefix: str =
 
 
 def clip_folder(folder: Path, seed: int = 0, **vision: Any) -> Path:
-    """A CLIP model of two narrow layers as transformers saves it, with its preprocessing.
+    """A CLIP model of two narrow layers as transformers saves it, with its preprocessing and a small tokenizer.
 
     Args:
         folder: where to.
@@ -164,7 +167,7 @@ def clip_folder(folder: Path, seed: int = 0, **vision: Any) -> Path:
 
     narrow = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     half = narrow | {"projection_dim": 16}
-    text = half | {"vocab_size": 10, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    text = half | {"vocab_size": 63, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "initializer_factor": 4.0}
     vision = half | {"image_size": 32, "patch_size": 8, "initializer_factor": 4.0} | vision
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -173,6 +176,8 @@ def clip_folder(folder: Path, seed: int = 0, **vision: Any) -> Path:
     size = vision["image_size"]
     crop = {"height": size, "width": size}
     CLIPImageProcessor(size={"shortest_edge": size}, crop_size=crop).save_pretrained(folder)
+    for file in (assets.ROOT / "tiles-generator" / "tokenizer").iterdir():
+        shutil.copy(file, folder)
     return folder
 
 

@@ -1,0 +1,92 @@
+"""CLIP's cosine between an image and its prompt, through transformers (paper, Figure 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from steer_env.compatibility import quiet
+from steer_env.metrics.checkpoints import CheckpointError, fingerprint, reason
+from steer_env.metrics.clip import CLIPMetric, checkpoint_folder
+
+_TOKENIZERS = ("tokenizer.json", "vocab.json")
+_ADVICE = (
+    "Prompts are compared by a whole CLIP checkpoint as transformers' save_pretrained writes it, tokenizer included"
+)
+
+
+class CLIPAlignment(CLIPMetric):
+    """How well an image shows what its prompt says: an :class:`steer_env.types.Alignment`.
+
+    What CLIPScore (Hessel et al., 2021) is before it is scaled: the cosine of both's embeddings, mostly 0 to 0.4.
+
+    Args:
+        path, device, dtype, max_batch: see :class:`CLIPMetric`.
+
+    Raises:
+        ValueError, CheckpointError: as :class:`CLIPMetric`; or a checkpoint without its text half or its tokenizer.
+    """
+
+    def __init__(
+        self,
+        path: str = "openai/clip-vit-large-patch14",
+        device: str = "cpu",
+        dtype: str = "float32",
+        max_batch: int = 64,
+    ) -> None:
+        super().__init__(path, device, dtype, max_batch)
+        text, self._tokenizer = _load(checkpoint_folder(path))
+        self._text = text.eval().to(self._device)
+        self.id = self.id.replace("clip-", f"clip-alignment-{fingerprint(text.state_dict())}-")
+
+    def to(self, device: str) -> CLIPAlignment:
+        """Move it; returns itself."""
+        super().to(device)
+        self._text = self._text.to(self._device)
+        return self
+
+    @torch.inference_mode()
+    def embed_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """See :class:`steer_env.types.Alignment`; what the text half doesn't read of a prompt has no effect."""
+        starts = range(0, len(prompts), self._max_batch)
+        parts = [self._embed_prompts(list(prompts[start : start + self._max_batch])) for start in starts]
+        return torch.cat(parts) if parts else torch.zeros(0, self.dimensions, device=self._device)
+
+    def _embed_prompts(self, prompts: list[str]) -> Tensor:
+        longest = self._text.config.max_position_embeddings
+        # Always padded to the same length: another one in a batch would round a prompt's embedding otherwise.
+        tokens = self._tokenizer(
+            prompts, padding="max_length", truncation=True, max_length=longest, return_tensors="pt"
+        ).to(self._device)
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            features = self._text(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).text_embeds
+        return nn.functional.normalize(features.float(), dim=1)
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    # transformers would go on with an empty vocabulary.
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise CheckpointError(f"{folder} can't read prompts: it has no {' and no '.join(_TOKENIZERS)}. {_ADVICE}")
+    with quiet():
+        from safetensors import SafetensorError
+        from transformers import AutoTokenizer, CLIPTextModelWithProjection
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            model, report = CLIPTextModelWithProjection.from_pretrained(
+                folder,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                dtype=torch.float32,
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"{folder} can't read prompts: {reason(error)}. {_ADVICE}") from error
+    # transformers would go on with random weights in the place of both.
+    if unfit := [*sorted(report["missing_keys"]), *sorted(str(entry[0]) for entry in report["mismatched_keys"])]:
+        raise CheckpointError(f"{folder} lacks {unfit[0]} and {len(unfit) - 1} other weights. {_ADVICE}")
+    return model, tokenizer
