@@ -50,6 +50,7 @@ def register() -> None:
         "lottery": commands.LotteryConfig,
         "sweep_status": commands.SweepStatusConfig,
         "producibility": commands.ProducibilityConfig,
+        "benchmark": commands.BenchmarkConfig,
         "leaderboard": commands.LeaderboardConfig,
         "verify": commands.VerifyConfig,
         "bench": commands.BenchConfig,

@@ -14,7 +14,7 @@ from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
 from steer_env.evaluation.collectors import Collectors
 from steer_env.evaluation.leaderboard import Entry
-from steer_env.evaluation.rollout import make_env, replay
+from steer_env.evaluation.rollout import make_env, make_text_env, replay
 from steer_env.evaluation.suites import evaluate
 from steer_env.policies import Policy, TablePolicy
 from steer_env.traces import SteeringTrace, read_traces, write_traces
@@ -28,6 +28,8 @@ def check_tasks(tasks: int, **options: Any) -> ImageSteeringVectorEnv:
         ValueError: a part that doesn't exist, or too few or too many tasks.
     """
     env = make_env(1, **options)
+    if options.get("choose"):
+        make_text_env(1, **options)
     if not 2 <= tasks <= len(env.suite):
         raise ValueError(f"tasks must be 2 to {len(env.suite)}, the size of {env.suite.name}, got {tasks}")
     return env

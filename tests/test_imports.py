@@ -46,6 +46,8 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.efficiency": {"evaluation"},
     "evaluation.lottery": {"evaluation"},
     "evaluation.ranking": set(),
+    "evaluation.agreement": {"evaluation"},
+    "evaluation.benchmark": {"evaluation", "traces"},
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.leaderboard_page": {"evaluation"},
     "evaluation.claims": {"cards", "evaluation"},

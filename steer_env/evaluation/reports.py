@@ -152,8 +152,8 @@ def _summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     result = pd.DataFrame({"policy": summary.index})
     result["episodes"] = [found.episodes for found in summary["change"]]
     result["avg. change"] = [number(found) for found in summary["change"]]
-    result["% improved"] = [_share(found) for found in summary["improved"]]
-    result["% reached"] = [_share(found) for found in summary["reached"]]
+    result["% improved"] = [share(found) for found in summary["improved"]]
+    result["% reached"] = [share(found) for found in summary["reached"]]
     result["rounds"] = [number(found, 2) for found in summary["rounds"]]
     for name in summary.columns:
         if name.endswith(" change"):
@@ -180,7 +180,7 @@ def number(found: Estimate, digits: int = 4) -> str:
     return f"{found.mean:.{digits}f} ({found.error:.{digits}f})"
 
 
-def _share(found: Estimate) -> str:
+def share(found: Estimate) -> str:
     return f"{found.mean:.1%} ({found.error:.1%})"
 
 
