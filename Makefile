@@ -17,7 +17,8 @@ $(SETUP): pyproject.toml constraints.txt
 	touch $@
 
 test: $(SETUP)  ## Run the tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -m "not slow" -n auto --maxprocesses=8 --dist=loadfile
+	$(RUN) -m pytest -m slow
 
 lint: $(SETUP)  ## Check style and types
 	$(RUN) -m ruff check .
@@ -25,7 +26,7 @@ lint: $(SETUP)  ## Check style and types
 	$(RUN) -m mypy
 
 demo: $(SETUP)  ## Train a steering policy, compare it with random proposals, write a report
-	$(RUN) -m experiments.train folder=$(DEMO)/learned episodes=3200 overwrite=true
+	$(RUN) -m experiments.train folder=$(DEMO)/learned agent=planning episodes=1024 overwrite=true
 	$(RUN) -m experiments.evaluate folder=$(DEMO)/table overwrite=true tasks=320 \
 	  'policies=[random-bucket,$(DEMO)/learned]'
 

@@ -15,6 +15,11 @@ from steer_env.metrics import load_metric
 from steer_env.types import Conditioning, Generator, Metric
 
 mend_torchvision()  # before any test imports diffusers
+# Two processes that each want every core all but stop one another.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    share = max(1, (os.cpu_count() or 1) // workers)
+    os.environ["OMP_NUM_THREADS"] = str(share)
+    torch.set_num_threads(share)
 # The clusters of these tests listen on this machine alone. A process keeps to the first of Ray's modes that it meets.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 

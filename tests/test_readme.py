@@ -1,4 +1,4 @@
-"""What the README tells a reader to type works."""
+"""What the README and the pages beside it tell a reader to type works."""
 
 import re
 import shlex
@@ -8,9 +8,15 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_module
+
+from conf import schema
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_FIRST = re.compile(r"^([^=]+=[^\[{,]+),.*$")
+"""Of the values that a sweep goes through."""
 SMALL = {
     "train": ["episodes=8", "batch=8"],
     "evaluate": ["tasks=2", "strips=0"],
@@ -20,13 +26,19 @@ SMALL = {
 }
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
-def commands() -> list[list[str]]:
-    lines = [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
-    return [shlex.split(line) for line in lines if line.startswith("python -m experiments.")]
+def commands(page: str = README) -> list[list[str]]:
+    lines = [line for block in blocks("bash", page) for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if "python -m experiments." in line]
+
+
+def arguments(words: list[str]) -> tuple[str, list[str]]:
+    """Name of the experiment, and what it is told."""
+    start = words.index("-m") + 1
+    return words[start].removeprefix("experiments."), [word for word in words[start + 1 :] if word != "--multirun"]
 
 
 def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,6 +61,18 @@ def test_the_commands_run_in_their_order(tmp_path: Path, monkeypatch: pytest.Mon
             main()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_understood(page: Path) -> None:
+    for name, told in map(arguments, commands(page.read_text())):
+        main = import_module(f"experiments.{name}").main
+        assert callable(main)
+        if "--help" in told:
+            continue
+        schema.check_overrides(name, told)
+        with initialize_config_module("conf", version_base="1.3"):
+            compose(name, [_FIRST.sub(r"\1", word) for word in told])
+
+
 def test_the_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for line in "\n".join(blocks("bash")).splitlines():
@@ -56,6 +80,7 @@ def test_the_make_targets_exist() -> None:
             assert re.search(rf"^{line.split()[1]}:", makefile, flags=re.MULTILINE), line
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
