@@ -14,9 +14,14 @@ from typing import Any
 # Ray reads it when it is imported: tensors of an object in its store are mapped into each process, not copied.
 os.environ.setdefault("RAY_ENABLE_ZERO_COPY_TORCH_TENSORS", "1")
 
-import ray
+try:
+    import ray
+    from ray.exceptions import ObjectLostError, RayActorError
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "collectors on Ray need a package that isn't here: pip install 'steer-env[ray]'"
+    ) from error
 import torch
-from ray.exceptions import ObjectLostError, RayActorError
 
 from steer_env.compatibility import mend_torchvision
 from steer_env.evaluation.collectors import Batch

@@ -1,8 +1,10 @@
 """The group ``collectors``: whoever plays, the run is the same; tests/cluster has a real cluster of two nodes."""
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,13 @@ ROOT = Path(__file__).parents[2]
 TRAIN = ("episodes=16", "batch=8", "parts=2", "lag=1", "threads=1", "env.rounds=2", "env.proposals=1")
 TABLE = ("tasks=6", "tasks_per_batch=2", "strips=1", "threads=1", "env.rounds=2", "env.proposals=1")
 RAY = ("collectors=ray", "collectors.count=2")
+
+
+def test_without_ray_its_collectors_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "steer_env.evaluation.on_ray", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'steer-env\[ray\]'"):
+        import_module("steer_env.evaluation.on_ray")
 
 
 @pytest.mark.slow
