@@ -80,29 +80,11 @@ class CSVSuite(Sequence[Task]):
     """
 
     def __init__(self, path: str, expected: str = "") -> None:
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no file of tasks at {path}")
-        contents = Path(path).read_bytes()
-        found = hashlib.sha256(contents).hexdigest()[:8]
-        if expected not in ("", found):
-            raise ValueError(f"{path} has changed: its hash is {found}, not {expected}")
-        self.name = f"csv:{path}@{found}"
-        reader = csv.DictReader(io.StringIO(contents.decode("utf-8-sig"), newline=""))
-        missing = {"goal_prompt", "prompt"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}; it has: {reader.fieldnames}")
-        self._tasks = [self._task(row, i, f"{path}, line {reader.line_num}") for i, row in enumerate(reader)]
-        if not self._tasks:
-            raise ValueError(f"{path} holds no tasks")
+        self.name, rows = read_rows(path, expected, {"goal_prompt", "prompt"})
+        self._tasks = [self._task(row, i, place) for i, (row, place) in enumerate(rows)]
 
     def _task(self, row: Mapping[str, str], index: int, place: str) -> Task:
-        drawn = np.random.default_rng([_CSV_STREAM, index]).integers(2**31, size=2).tolist()
-        seeds = []
-        for name, own in zip(("goal_seed", "initial_seed"), drawn, strict=True):
-            text = (row.get(name) or "").strip()
-            if text and not text.isdigit():
-                raise ValueError(f"{place}: {name} must be a non-negative integer, got {text!r}")
-            seeds.append(int(text) if text else own)
+        seeds = given_seeds(row, index, place)
         for name in ("goal_prompt", "prompt"):
             if not (row[name] or "").strip():
                 raise ValueError(f"{place}: {name} is empty")
@@ -117,6 +99,50 @@ class CSVSuite(Sequence[Task]):
     def __getitem__(self, index: slice) -> list[Task]: ...
     def __getitem__(self, index: int | slice) -> Task | list[Task]:
         return self._tasks[index]
+
+
+def read_rows(path: str, expected: str, columns: set[str]) -> tuple[str, list[tuple[dict[str, str], str]]]:
+    """The suite's name, and the rows of a file of tasks, each with its place for errors.
+
+    Args:
+        path: of the file, UTF-8.
+        expected: hash that it must have; empty for any.
+        columns: those that it must have; others may be there.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another hash, a missing column, or no rows.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file of tasks at {path}")
+    contents = Path(path).read_bytes()
+    found = hashlib.sha256(contents).hexdigest()[:8]
+    if expected not in ("", found):
+        raise ValueError(f"{path} has changed: its hash is {found}, not {expected}")
+    reader = csv.DictReader(io.StringIO(contents.decode("utf-8-sig"), newline=""))
+    missing = columns - set(reader.fieldnames or ())
+    if missing:
+        raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}; it has: {reader.fieldnames}")
+    rows = [(row, f"{path}, line {reader.line_num}") for row in reader]
+    if not rows:
+        raise ValueError(f"{path} holds no tasks")
+    return f"csv:{path}@{found}", rows
+
+
+def given_seeds(row: Mapping[str, str], index: int, place: str) -> list[int]:
+    """Goal seed and initial seed of a row: those in its columns of these names, or else drawn by its index.
+
+    Raises:
+        ValueError: one that isn't a non-negative integer.
+    """
+    drawn = np.random.default_rng([_CSV_STREAM, index]).integers(2**31, size=2).tolist()
+    seeds = []
+    for name, own in zip(("goal_seed", "initial_seed"), drawn, strict=True):
+        text = (row.get(name) or "").strip()
+        if text and not text.isdigit():
+            raise ValueError(f"{place}: {name} must be a non-negative integer, got {text!r}")
+        seeds.append(int(text) if text else own)
+    return seeds
 
 
 def _draw_tiling(split: str, rng: np.random.Generator) -> np.ndarray:

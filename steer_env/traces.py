@@ -39,6 +39,8 @@ class SteeringTrace:
         prompts: (1 + R,), prompt of each attempt where the user rewrites it; empty for image steering.
         seeds: (1 + R,), seed of each attempt's latent where users choose it (paper, B.3); empty otherwise.
         guidance: (1 + R,), guidance scale of each attempt where users choose it (B.4); empty otherwise.
+        texts: (1 + R,), what came of each prompt where the generator writes texts; empty where it makes images.
+        goal_text: the goal, where it is a text.
         versions: of the packages that made it.
     """
 
@@ -62,6 +64,8 @@ class SteeringTrace:
     prompts: Sequence[str] = ()
     seeds: Sequence[int] = ()
     guidance: Sequence[float] = ()
+    texts: Sequence[str] = field(default_factory=list)
+    goal_text: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -91,6 +95,7 @@ _LISTS = {
     "choices": pa.int64(),
     "similarities": pa.float64(),
     "prompts": pa.string(),
+    "texts": pa.string(),
     "seeds": pa.int64(),
     "guidance": pa.float64(),
 }

@@ -18,19 +18,22 @@ class Request:
     """What a language model is asked.
 
     Args:
-        instructions: what it is to do; its system message where it has one.
+        instructions: what it is to do; its system message where it has one; empty for none.
         question: what to do it with.
         seed: of its draws.
+        cue: what a model that takes no conversation is left to complete.
     """
 
     instructions: str
     question: str
     seed: int
+    cue: str = "New prompt:"
 
     @property
     def messages(self) -> list[dict[str, str]]:
         """As those are asked who take a conversation."""
-        return [{"role": "system", "content": self.instructions}, {"role": "user", "content": self.question}]
+        system = [{"role": "system", "content": self.instructions}] if self.instructions else []
+        return [*system, {"role": "user", "content": self.question}]
 
 
 class Writer(Protocol):

@@ -62,7 +62,7 @@ class LocalModel:
 
     def _text(self, request: Request) -> str:
         if not self._chats:
-            return f"{request.instructions}\n\n{request.question}\n\nNew prompt:"
+            return "\n\n".join(filter(None, [request.instructions, request.question, request.cue]))
         return str(self._tokenizer.apply_chat_template(request.messages, tokenize=False, add_generation_prompt=True))
 
 

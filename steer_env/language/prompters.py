@@ -8,12 +8,11 @@ import numpy as np
 
 from steer_env.envs.text import CHARACTERS
 from steer_env.language import Request, Writer, WriterError
+from steer_env.language.answers import attempt_seed, prompt_in
 from steer_env.registry import Registry
 from steer_env.types import Prompter, Task
 
-_LONGEST = 1000
 _KNOWN = frozenset(CHARACTERS)
-_QUOTES = "\"'`“”‘’ \t\n"
 _BLIND = (
     "You are given a prompt for a text-to-image model. Write it again in other words, for the same image, leaving "
     "nothing out and adding nothing. Answer with the new prompt alone."
@@ -51,7 +50,7 @@ class WrittenPrompter:
             WriterError: no answer, or one without a prompt in it.
         """
         requests = [
-            Request(self.instructions, self.question(row, seen), _seed(seed, len(row)))
+            Request(self.instructions, self.question(row, seen), attempt_seed(seed, len(row)))
             for row, seen, seed in zip(prompts, similarities, self._seeds, strict=True)
         ]
         answers = self._writer.write(requests)
@@ -62,8 +61,7 @@ class WrittenPrompter:
         raise NotImplementedError
 
     def _prompt(self, answer: str, request: Request) -> str:
-        known = "".join(character for character in " ".join(answer.split()) if character in _KNOWN)
-        prompt = known.strip(_QUOTES)[:_LONGEST].strip()
+        prompt = prompt_in("".join(character for character in " ".join(answer.split()) if character in _KNOWN))
         if not prompt:
             raise WriterError(f"{self._writer.id} answered {answer[:200]!r}, no prompt, to: {request.question[:200]}")
         return prompt
@@ -94,7 +92,3 @@ WRITTEN: Registry[Callable[[Writer], Prompter]] = Registry(
     "prompter", {"blind": WrittenBlindPrompter, "feedback": WrittenFeedbackPrompter}
 )
 """Whose prompts a language model can write."""
-
-
-def _seed(episode: int, attempt: int) -> int:
-    return int(np.random.SeedSequence([episode, attempt]).generate_state(1)[0] >> 1)

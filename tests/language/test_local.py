@@ -5,28 +5,17 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from steer_env.language import Request, WriterError, load_writer
+from tests.language.models import causal_folder
 
-WORDS = ["<s>", "</s>", "<unk>", *(f"word{i}" for i in range(40)), "red", "stars", "New", "prompt", ":"]
 REQUESTS = [Request("Say it again", "red stars", seed) for seed in (1, 2, 1)]
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}word7"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("lm") / "tiny"
-    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    PreTrainedTokenizerFast(tokenizer_object=inner, **special).save_pretrained(place)
-    torch.manual_seed(0)
-    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-    config = LlamaConfig(vocab_size=len(WORDS), num_attention_heads=4, **sizes, bos_token_id=0, eos_token_id=1)
-    LlamaForCausalLM(config).save_pretrained(place)
-    return place
+    return causal_folder(tmp_path_factory.mktemp("lm") / "tiny")
 
 
 def test_an_answer_depends_on_its_own_request_alone(folder: Path) -> None:
@@ -51,8 +40,10 @@ def test_a_chat_template_is_used(folder: Path) -> None:
     writer: Any = load_writer("local", path=str(folder), max_tokens=4)
     plain = writer._text(REQUESTS[0])
     assert plain == "Say it again\n\nred stars\n\nNew prompt:"
+    assert writer._text(Request("", "red stars", 1, cue="Stars:")) == "red stars\n\nStars:"
     writer._tokenizer.chat_template = TEMPLATE
     assert writer._text(REQUESTS[0]) == "Say it again red stars word7"
+    assert writer._text(Request("", "red stars", 1)) == "red stars word7"
     assert writer.write(REQUESTS[:1])[0]
 
 

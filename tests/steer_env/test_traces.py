@@ -46,6 +46,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     traces = [
         TRACE,
         replace(TRACE, task_index=4, judged={}, choices=[], scales=[], prompts=["a", "an a"], seeds=[3, 2**31]),
+        replace(TRACE, task_index=5, prompts=["a", "an a"], texts=["A", "An A"], goal_text="The A"),
     ]
     write_traces(traces, tmp_path / "deep" / "traces.parquet")
     assert read_traces(tmp_path / "deep" / "traces.parquet") == traces
@@ -59,9 +60,9 @@ def test_the_files_of_a_folder_are_joined_in_the_order_of_their_names(tmp_path: 
 
 
 def test_files_of_the_first_version_are_read(tmp_path: Path) -> None:
-    """It had neither seeds nor guidance."""
+    """It had neither seeds nor guidance nor texts."""
     write_traces([TRACE], tmp_path / "new.parquet")
-    table = pq.read_table(tmp_path / "new.parquet").drop_columns(["seeds", "guidance"])
+    table = pq.read_table(tmp_path / "new.parquet").drop_columns(["seeds", "guidance", "texts", "goal_text"])
     old = table.replace_schema_metadata({b"steer_env.trace_version": b"1"})
     pq.write_table(old, tmp_path / "old.parquet")
     assert read_traces(tmp_path / "old.parquet") == [replace(TRACE, seeds=(), guidance=())]
