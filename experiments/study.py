@@ -26,8 +26,9 @@ def main(config: Any) -> None:
     report = study_report(study)
     folder = open_run(config)
     write_traces(traces, folder / "traces" / "study.parquet")
-    # What real users wanted and wrote first, to train and evaluate on: env.suite=csv:FOLDER/tasks.csv.
-    pairs = dict.fromkeys((trace.goal_prompt, trace.prompt) for trace in traces if trace.goal_prompt and trace.prompt)
+    # What real users wanted of images and wrote first, to train and evaluate on: env.suite=csv:FOLDER/tasks.csv.
+    of_images = [trace for trace in traces if trace.goal_prompt and trace.prompt and not trace.texts]
+    pairs = dict.fromkeys((trace.goal_prompt, trace.prompt) for trace in of_images)
     pd.DataFrame(list(pairs), columns=["goal_prompt", "prompt"]).to_csv(folder / "tasks.csv", index=False)
     report.save(folder)
     close_run(folder, {"path": config.path, "sessions": len(traces), "skipped": int(study.skipped["rows"].sum())})

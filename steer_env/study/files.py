@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,7 @@ def _judgements(name: str, flag: str) -> Source:
     return Source(_image(name), (*_TEXT, "user_id"), flags=(flag,), session=(*SESSION, "user_id"))
 
 
+_SESSION = ("steering_user_id", "goal_headline", "model")
 _LLM = ("target_headline", "steering_user_id", "model", "user_id")
 SOURCES: Mapping[str, Source] = Registry(
     "study file",
@@ -94,7 +95,10 @@ SOURCES: Mapping[str, Source] = Registry(
             optional=True,
         ),
         "llm_steering": Source(
-            ("LLMs/data/steering_llms.csv",), ("goal_headline", "steering_user_id", "model"), ("attempt",)
+            ("LLMs/data/steering_llms.csv",),
+            (*_SESSION, "secret_prompt", "original_headline", "generated_headline", "user_prompt"),
+            ("attempt",),
+            session=(*_SESSION, "attempt"),
         ),
         "llm_ratings": Source(("LLMs/data/sat_ratings.csv",), _LLM, ("attempt", "rating"), session=(*_LLM, "attempt")),
         "llm_improvement": Source(("LLMs/data/improvement.csv",), _LLM, flags=("last_chosen",), session=_LLM),
@@ -124,19 +128,28 @@ def load_study(folder: Path) -> Study:
         FileNotFoundError: a file that isn't optional is missing.
         StudyError: a file lacks a column, or a column holds what it shouldn't.
     """
-    found = {
-        name: [folder / path for path in source.paths if (folder / path).is_file()] for name, source in SOURCES.items()
-    }
-    missing = [source.paths[0] for name, source in SOURCES.items() if not found[name] and not source.optional]
-    if missing:
-        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: download {REPOSITORY} and give its folder")
-    frames, skipped = {}, []
+    found, frames, skipped = _found(folder, list(SOURCES)), {}, []
     for name, paths in found.items():
         if paths:
             frame = _checked(paths[0], SOURCES[name])
             frames[name], left_out = _cleaned(frame, SOURCES[name])
             skipped += [(paths[0].name, reason, rows) for reason, rows in left_out.items() if rows]
     return Study(frames, pd.DataFrame(skipped, columns=["file", "reason", "rows"]))
+
+
+def load_source(folder: Path, name: str) -> pd.DataFrame:
+    """Read one file of the release, of that name in :data:`SOURCES`; errors as in :func:`load_study`."""
+    (path, *_) = _found(folder, [name])[name]
+    return _cleaned(_checked(path, SOURCES[name]), SOURCES[name])[0]
+
+
+def _found(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
+    """By name, the paths at which the folder has the file."""
+    found = {name: [folder / path for path in SOURCES[name].paths if (folder / path).is_file()] for name in names}
+    missing = [SOURCES[name].paths[0] for name in names if not found[name] and not SOURCES[name].optional]
+    if missing:
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: download {REPOSITORY} and give its folder")
+    return found
 
 
 def _checked(path: Path, source: Source) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Real people's sessions as traces.
 
 What the release doesn't hold: seeds, but for the surveys that restrict or offer them, and those are −1; similarities of
-image sessions, which are nan. A trace has no place for a goal image's address, nor for the seed of each attempt.
+image sessions and of headlines, which are nan. A trace has no place for a goal image's address, nor for each attempt's
+seed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from steer_env.study.files import SESSION, Study, StudyError
+from steer_env.study.headlines import headline_traces, sessions_of
 from steer_env.study.literals import image_rounds
 from steer_env.traces import SteeringTrace
 
@@ -37,7 +39,7 @@ _UNKNOWN: dict[str, Any] = {"goal_seed": -1, "initial_seed": -1, "episode_seed":
 
 
 def study_traces(study: Study) -> list[SteeringTrace]:
-    """All sessions that were read: text, blind, image."""
+    """All sessions that were read: text, blind, image, headlines."""
     traces: list[SteeringTrace] = []
     for name, suite in TEXT_SUITES.items():
         if name in study.files:
@@ -47,7 +49,7 @@ def study_traces(study: Study) -> list[SteeringTrace]:
     for name, rounds in rounds_by_file(study).items():
         if rounds is not None:
             traces += image_traces(rounds, *IMAGE_SUITES[name])
-    return traces
+    return traces + headline_traces(sessions_of(study.files["llm_steering"]))
 
 
 def rounds_by_file(study: Study) -> dict[str, pd.DataFrame | None]:

@@ -70,6 +70,19 @@ def judgements(models: list[str], goal: str, flag: str) -> pd.DataFrame:
     )
 
 
+def headline_attempts() -> pd.DataFrame:
+    """Two people a model with two goals each; the last session lacks its first attempt."""
+    frame = text_sessions(LLM_MODELS).rename(columns={"goal_image": "goal_headline"})
+    before = "I will give you instructions to rewrite this news headline: 'Rain over Lords'. Only return the rewritten "
+    before += "headline. Here are my instructions: "
+    frame["goal_headline"] = [f"Gloom Befalls the Lord {name}\n" for name in frame["goal_headline"]]
+    frame["original_headline"] = "Rain over Lords"
+    frame["secret_prompt"] = f"{before}make it dark. "
+    frame["user_prompt"] = [f"{before}darker, number {attempt}" for attempt in frame["attempt"]]
+    frame["generated_headline"] = [f"Dark Rain {attempt}\n" for attempt in frame["attempt"]]
+    return frame.drop(index=len(frame) - len(ATTEMPTS))
+
+
 def write_release(folder: Path) -> Path:
     """Every file that isn't optional."""
     steering = text_sessions(MODELS)
@@ -77,7 +90,6 @@ def write_release(folder: Path) -> Path:
     rated = judgements(MODELS, "goal_image", "rating").assign(rating=2, attempt=1)
     headlines = judgements(LLM_MODELS, "target_headline", "rating").assign(rating=[1, 4] * 20, attempt=1)
     turbo = text_sessions(["sd3.5-large-turbo"], 2, seeds=True)
-    llm = text_sessions(LLM_MODELS).rename(columns={"goal_image": "goal_headline"})
     files = {
         f"{IMAGES}/steering": steering,
         f"{IMAGES}/steering_1_seed": turbo,
@@ -89,7 +101,7 @@ def write_release(folder: Path) -> Path:
         f"{IMAGES}/pom1": judgements(MODELS, "goal_image", "ref_chosen"),
         f"{IMAGES}/pom5": judgements(MODELS, "goal_image", "ref_chosen"),
         f"{IMAGES}/sat_rating_4": rated,
-        f"{LLMS}/steering_llms": llm,
+        f"{LLMS}/steering_llms": headline_attempts(),
         f"{LLMS}/sat_ratings": headlines,
         f"{LLMS}/improvement": judgements(LLM_MODELS, "target_headline", "last_chosen"),
     }

@@ -22,6 +22,7 @@ def test_the_command_prints_the_tables_and_leaves_report_and_traces(
     suite = load_suite(f"csv:{folder / 'tasks.csv'}")
     assert {(task.goal_prompt, task.prompt) for task in suite} <= {(t.goal_prompt, t.prompt) for t in traces}
     assert len(suite) > 1
+    assert not {task.prompt for task in suite} & {trace.prompt for trace in traces if trace.texts}
     assert len(traces) == json.loads((folder / "result.json").read_text())["sessions"]
 
 

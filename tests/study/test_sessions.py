@@ -8,10 +8,20 @@ import pytest
 from steer_env.evaluation.statistics import paired_difference, stay_rates
 from steer_env.study import literals
 from steer_env.study.files import StudyError, load_study
+from steer_env.study.headlines import headline_traces
+from steer_env.study.headlines import sessions_of as sessions_in
 from steer_env.study.literals import image_rounds
 from steer_env.study.sessions import blind_traces, image_traces, study_traces, text_traces
 from steer_env.traces import read_traces, traces_to_frame, write_traces
-from tests.study.small_release import MODELS, blind, image_session, image_sessions, text_sessions
+from tests.study.small_release import (
+    LLM_MODELS,
+    MODELS,
+    blind,
+    headline_attempts,
+    image_session,
+    image_sessions,
+    text_sessions,
+)
 
 
 def sessions_of(text: str) -> pd.DataFrame:
@@ -72,6 +82,23 @@ def test_an_image_session_is_a_trace_of_choices_and_scales() -> None:
     assert stay_rates(traces_to_frame(traces)).loc["published"].tolist() == [0.25, 0.25, 0.25, 0.5]
 
 
+def test_a_whole_headline_session_is_a_trace_of_prompts_and_texts() -> None:
+    frame = headline_attempts()
+    sessions = sessions_in(frame.sample(frac=1, random_state=0).sort_values("goal_headline", kind="stable"))
+    assert len(sessions) == 19, "one lacks its first attempt"
+    traces = headline_traces(sessions_in(frame))
+    trace, last = traces[0], traces[-1]
+    assert (trace.suite, trace.task_index, last.task_index) == ("study-headlines", 0, 18)
+    assert (trace.human, trace.generator) == (f"person-{LLM_MODELS[0]}-0", LLM_MODELS[0])
+    assert trace.texts == [f"Dark Rain {attempt}" for attempt in range(1, 6)]
+    assert trace.goal_text == f"Gloom Befalls the Lord {LLM_MODELS[0]}-0-0.png"
+    assert [prompt[-15:] for prompt in trace.prompts] == [f"darker, number {attempt}"[-15:] for attempt in range(1, 6)]
+    assert np.isnan(trace.similarities).all(), "the release has none"
+    assert sessions[0].instructions[2] == "darker, number 3"
+    scored = headline_traces(sessions, "words", lambda session: [float(len(text)) for text in session.texts])
+    assert (scored[0].metric, scored[0].similarities) == ("words", [11.0] * 5)
+
+
 def test_stayed_before_is_of_the_round_before() -> None:
     rounds = image_rounds(sessions_of(repr([image_session([0, 1, 0, 0])])), "file")
     assert rounds["stayed_before"].tolist() == [False, True, False, True]
@@ -104,7 +131,7 @@ def test_a_long_literal_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_all_sessions_are_written_and_read_again(release: Path, tmp_path: Path) -> None:
     traces = study_traces(load_study(release))
-    assert len(traces) == 40 + 4 + 4 + 4 * 4 + 4 + 4
+    assert len(traces) == 40 + 4 + 4 + 4 * 4 + 4 + 4 + 19
     write_traces(traces, tmp_path / "traces.parquet")
     for before, after in zip(traces, read_traces(tmp_path / "traces.parquet"), strict=True):
         assert np.array_equal(after.similarities, before.similarities, equal_nan=True)
@@ -115,4 +142,4 @@ def test_only_blind_runs_share_tasks_with_others(release: Path) -> None:
     """Sessions of different files under one suite would pair people who had different goals."""
     image_sessions().to_csv(release / "image_generation/data/img_steering.csv", index=False)
     traces = [trace for trace in study_traces(load_study(release)) if not trace.policy.startswith("blind")]
-    assert len({(trace.suite, trace.task_index) for trace in traces}) == len(traces) == 40 + 4 + 4 + 4 + 4 + 4
+    assert len({(trace.suite, trace.task_index) for trace in traces}) == len(traces) == 40 + 4 + 4 + 4 + 4 + 4 + 19
