@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "envs": BASE
     | {"distributions", "dynamics", "envs", "generators", "humans", "metrics", "proposals", "rendering", "tasks"},
     "testing": {"types", "policies"},
+    "headlines": BASE | {"compatibility", "evaluation", "headlines", "language", "metrics", "study", "tasks", "traces"},
     "language": BASE | {"compatibility", "envs", "language"},
     "evaluation.decomposition": {"evaluation"},
     "evaluation.decomposition_report": {"evaluation"},

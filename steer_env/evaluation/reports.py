@@ -86,8 +86,8 @@ def steering_report(
     sections = [
         Section(
             f"{_kinds(frame, chosen)} (Table 1)",
-            f"Change of similarity from first to last image, share of episodes that improved, and the same change "
-            f"under metrics that no policy was trained on. Rounds: until similarity {threshold} is reached, "
+            f"Change of similarity from first to last {_made(frame)}, share of episodes that improved, and the same "
+            f"change under metrics that no policy was trained on. Rounds: until similarity {threshold} is reached, "
             f"{rounds + 1} where it isn't.",
             [_summary_table(summary)],
         ),
@@ -125,6 +125,11 @@ def _kinds(frame: pd.DataFrame, chosen: pd.DataFrame) -> str:
     return "Image steering" if len(chosen) == len(frame) else "Text and image steering"
 
 
+def _made(frame: pd.DataFrame) -> str:
+    """What the generator makes."""
+    return "text" if len(frame["texts"].iloc[0]) else "image"
+
+
 def conditions(frame: pd.DataFrame) -> str:
     """A sentence on what was played, and with which parts."""
     first, chosen = frame.iloc[0], statistics.by_choosing(frame)
@@ -132,7 +137,7 @@ def conditions(frame: pd.DataFrame) -> str:
     return (
         f"{frame['policy'].nunique()} policies on {frame['task_index'].nunique()} tasks of {first['suite']}: "
         f"{len(first['similarities']) - 1} rounds, {users}generator {first['generator']}, metric {first['metric']}. "
-        "Every policy met the same goals, first images and noise."
+        f"Every policy met the same goals, first {_made(frame)}s and noise."
     )
 
 

@@ -227,9 +227,10 @@ def replay(trace: SteeringTrace, **options: Any) -> list[np.ndarray]:
     return frames
 
 
-def _versions() -> dict[str, str]:
+def package_versions(*packages: str) -> dict[str, str]:
+    """By name, the versions of ``steer_env`` and of those packages."""
     found = {"steer_env": __version__}
-    for package in ("torch", "diffusers", "numpy"):
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -237,4 +238,4 @@ def _versions() -> dict[str, str]:
     return found
 
 
-VERSIONS = _versions()
+VERSIONS = package_versions("torch", "diffusers", "numpy")

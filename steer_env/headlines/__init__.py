@@ -1,0 +1,1 @@
+"""Steering of language models to headlines (paper, appendix B.2)."""

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+from steer_env.headlines.embeddings import SentenceMetric
+from steer_env.language import Writer, load_writer
+from tests.experiments.conftest import command
+from tests.language.models import causal_folder, encoder_folder
+from tests.study.small_release import write_release
+
+__all__ = ["command"]
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return causal_folder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def metric_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return encoder_folder(tmp_path_factory.mktemp("metrics") / "encoder")
+
+
+@pytest.fixture(scope="session")
+def model(model_folder: Path) -> Writer:
+    return load_writer("local", path=str(model_folder), max_tokens=5)
+
+
+@pytest.fixture(scope="session")
+def metric(metric_folder: Path) -> SentenceMetric:
+    return SentenceMetric(str(metric_folder))
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A folder with a small release of the study."""
+    return write_release(tmp_path / "release")
