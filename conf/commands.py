@@ -8,7 +8,14 @@ from typing import Any
 from omegaconf import MISSING
 
 from conf.launchers import LauncherConfig
-from conf.parts import AgentConfig, CollectorsConfig, EnvConfig, LoggerConfig, WriterConfig
+from conf.parts import (
+    AgentConfig,
+    CollectorsConfig,
+    EnvConfig,
+    LoggerConfig,
+    SentenceMetricConfig,
+    WriterConfig,
+)
 
 
 @dataclass
@@ -430,6 +437,50 @@ class ScalingConfig:
     limit_part: int = 32
     limit_batches: int = 400
     gpus: int = 64
+
+
+@dataclass
+class HeadlinesConfig:
+    """Steer a language model to headlines (paper, B.2): users tell it how to rewrite an original, and report.
+
+    A user may not use words of the goal headline that the original doesn't have; see docs/headlines.md.
+
+    Args:
+        folder: receives config.yaml, traces/, rule/, report.html, report.md and figures/.
+        suite: csv:PATH, a file with the column original, and goal_prompt, hidden instructions by which the model writes
+            the goal, or goal, a headline; and if you like instructions (the user's first), goal_seed and initial_seed.
+            study:FOLDER, originals, goals and people's first instructions of the released study; study-prompts:FOLDER,
+            the same with goals that the model writes anew by the study's hidden prompts.
+        users: goal, who sees the goal, as people in the study did; feedback, who sees how similar the texts were; and
+            blind, who says the first instructions in other words.
+        baseline: which of the users the others are compared with.
+        attempts: of an episode.
+        tries: how often a user who sees the goal is asked again for instructions with forbidden words, before the words
+            are left out.
+        tasks: how many tasks of the suite, from its first; 0 for all.
+        tasks_per_batch: how many of them at a time.
+        threshold: similarity whose reaching is counted.
+        examples: how many episodes of the first user to print.
+        study: folder of the released study, to report its real people's attempts under the metric, too; empty for not.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    suite: str = MISSING
+    users: list[str] = field(default_factory=lambda: ["goal", "feedback", "blind"])
+    baseline: str = "blind"
+    attempts: int = 5
+    tries: int = 2
+    tasks: int = 0
+    tasks_per_batch: int = 16
+    threshold: float = 0.8
+    examples: int = 4
+    study: str = ""
+    overwrite: bool = False
+    threads: int = 0
+    metric: SentenceMetricConfig = field(default_factory=SentenceMetricConfig)
+    model: WriterConfig = field(default_factory=WriterConfig)
+    writer: WriterConfig = field(default_factory=WriterConfig)
 
 
 @dataclass

@@ -180,7 +180,10 @@ class RayConfig(CollectorsConfig):
 
 @dataclass
 class WriterConfig:
-    """A language model that writes prompts for written:blind and written:feedback; choose with writer=NAME.
+    """A language model; choose with writer=NAME, or model=NAME where one is steered.
+
+    It writes the prompts of simulated users: of written:blind and written:feedback, or of the users of headlines, whose
+    prompts the steered model itself writes if there is none.
 
     Args:
         kind: none; endpoint, a server that speaks OpenAI's protocol, which needs the extra endpoint; or local, a causal
@@ -192,7 +195,7 @@ class WriterConfig:
 
 @dataclass
 class EndpointConfig(WriterConfig):
-    """A server that speaks OpenAI's protocol (writer=endpoint).
+    """A server that speaks OpenAI's protocol (writer=endpoint, model=endpoint).
 
     Args:
         model: as the server calls it.
@@ -218,7 +221,7 @@ class EndpointConfig(WriterConfig):
 
 @dataclass
 class LocalConfig(WriterConfig):
-    """A causal language model on this machine (writer=local).
+    """A causal language model on this machine (writer=local, model=local).
 
     Args:
         path: a folder, or a hub id.
@@ -231,3 +234,16 @@ class LocalConfig(WriterConfig):
     dtype: str = "float32"
     temperature: float = 1.0
     max_tokens: int = 300
+
+
+@dataclass
+class SentenceMetricConfig:
+    """Similarity of texts: cosine of the mean of an encoder's token embeddings.
+
+    Args:
+        path: a folder with an encoder as transformers saves it, such as all-MiniLM-L6-v2, or a hub id.
+        device: where it runs.
+    """
+
+    path: str = MISSING
+    device: str = "cpu"

@@ -56,6 +56,7 @@ def register() -> None:
         "bench": commands.BenchConfig,
         "throughput": commands.ThroughputConfig,
         "scaling": commands.ScalingConfig,
+        "headlines": commands.HeadlinesConfig,
         "study": commands.StudyConfig,
     }
     for name, node in schemas.items():

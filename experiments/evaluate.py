@@ -11,8 +11,8 @@ from conf import schema
 from experiments.collecting import collecting, shared_options
 from experiments.playing import check_tasks, draw_examples, play_suite
 from experiments.runs import application, check_run, close_run, open_run, publish
+from experiments.writers import configured_writer
 from steer_env.evaluation.reports import steering_report
-from steer_env.language import Writer, load_writer
 
 schema.register()
 
@@ -22,7 +22,7 @@ def main(config: Any) -> None:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
     check_run(config)
     specs, options = expand(config.policies), shared_options(config)
-    policies = resolve_policies(specs, _writer(config.writer))
+    policies = resolve_policies(specs, configured_writer(config.writer))
     if config.baseline not in [policy.name for policy in policies]:
         names = ", ".join(policy.name for policy in policies)
         raise ValueError(f"the baseline {config.baseline!r} isn't among the policies evaluated: {names}")
@@ -36,11 +36,6 @@ def main(config: Any) -> None:
     report = steering_report(traces, config.baseline, config.threshold, learning, strips)
     publish(report, folder)
     close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
-
-
-def _writer(config: Any) -> Writer | None:
-    own = {str(name): value for name, value in config.items() if name != "kind"}
-    return None if config.kind == "none" else load_writer(config.kind, **own)
 
 
 if __name__ == "__main__":

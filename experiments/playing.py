@@ -58,7 +58,7 @@ def play_suite(
     Raises:
         SystemExit: after a Ctrl-C.
     """
-    done = _tasks_done(folder)
+    done = tasks_done(folder)
     try:
         for part in evaluate(policies, tasks, tasks_per_batch, done, noise, collectors, **options):
             write_traces(part, folder / f"{part[0].task_index:08d}.parquet")
@@ -67,7 +67,8 @@ def play_suite(
     return [trace for trace in read_traces(folder) if trace.task_index < tasks]
 
 
-def _tasks_done(folder: Path) -> int:
+def tasks_done(folder: Path) -> int:
+    """How many tasks, from the first, the folder has traces of."""
     parts = sorted(folder.glob("*.parquet"))
     return 1 + max(trace.task_index for trace in read_traces(parts[-1])) if parts else 0
 
@@ -97,10 +98,14 @@ def _training_episodes(policy: Policy | Prompter) -> int | None:
 
 
 def draw_examples(traces: Sequence[SteeringTrace], policy: str, n: int, options: dict[str, Any]) -> list[Figure]:
-    """Strips of episodes evenly spread over how much they improved, so that a reader sees the bad ones too."""
-    ranked = sorted((t for t in traces if t.policy == policy), key=lambda trace: -trace.improvement)
-    chosen = [ranked[round(i * (len(ranked) - 1) / max(1, n - 1))] for i in range(min(n, len(ranked)))]
-    return [_strip(trace, options) for trace in chosen]
+    """Strips of episodes, see :func:`spread`, so that a reader sees the bad ones too."""
+    return [_strip(trace, options) for trace in spread([t for t in traces if t.policy == policy], n)]
+
+
+def spread(traces: Sequence[SteeringTrace], n: int) -> list[SteeringTrace]:
+    """At most n traces, evenly spread over how much they improved, the best first."""
+    ranked = sorted(traces, key=lambda trace: -trace.improvement)
+    return [ranked[round(i * (len(ranked) - 1) / max(1, n - 1))] for i in range(min(n, len(ranked)))]
 
 
 def _strip(trace: SteeringTrace, options: dict[str, Any]) -> Figure:

@@ -36,7 +36,7 @@ _ASIDE = (
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
-    *("traces", "training", "policy", "figures", "tensorboard", "wandb"),
+    *("traces", "training", "policy", "figures", "tensorboard", "wandb", "rule", "people"),
 )
 
 console = Console()

@@ -1,0 +1,69 @@
+"""Playing users on headlines: resumable, with the counts of the rule beside the traces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from agents.checkpoints import write_json
+from experiments.playing import tasks_done
+from experiments.runs import stop
+from steer_env.headlines.dynamics import HeadlineDynamics
+from steer_env.headlines.rollout import RuleCount, evaluate
+from steer_env.headlines.tasks import HeadlineSuite
+from steer_env.headlines.users import HeadlineUser
+from steer_env.traces import SteeringTrace, check_alike, read_traces, write_traces
+
+
+def check_size(config: Any, suite: HeadlineSuite) -> int:
+    """How many tasks of the suite are played.
+
+    Raises:
+        ValueError: fewer than two, or more than there are; a number of the configuration out of range.
+    """
+    tasks = config.tasks or len(suite.tasks)
+    if not 2 <= tasks <= len(suite.tasks):
+        raise ValueError(f"tasks must be 2 to {len(suite.tasks)}, the size of {suite.name}, got {tasks}")
+    if config.tasks_per_batch < 1 or config.tries < 0 or not config.users or len({*config.users}) < len(config.users):
+        raise ValueError("tasks_per_batch must be at least 1, tries at least 0, and users some, each once")
+    return tasks
+
+
+def play_suite(
+    dynamics: HeadlineDynamics,
+    users: Sequence[HeadlineUser],
+    suite: HeadlineSuite,
+    tasks: int,
+    config: Any,
+    folder: Path,
+) -> tuple[list[SteeringTrace], list[RuleCount]]:
+    """Play every user on the first tasks of a suite, or go on where an earlier call in this folder was stopped.
+
+    Returns:
+        The traces and the rule's counts of all the tasks.
+
+    Raises:
+        SystemExit: after a Ctrl-C.
+        ValueError: what is there already was played with another suite, model or metric.
+    """
+    done = tasks_done(folder / "traces")
+    try:
+        for traces, counts in evaluate(dynamics, users, suite, tasks, config.tasks_per_batch, done, config.tries):
+            name = f"{traces[0].task_index:08d}"
+            # The traces last: they tell that the batch is done.
+            (folder / "rule").mkdir(exist_ok=True)
+            write_json({"counts": [asdict(count) for count in counts]}, folder / "rule" / f"{name}.json")
+            write_traces(traces, folder / "traces" / f"{name}.parquet")
+    except KeyboardInterrupt:
+        stop(folder)
+    played = [trace for trace in read_traces(folder / "traces") if trace.task_index < tasks]
+    check_alike(played, ("suite", "generator", "metric"))
+    counted = [
+        RuleCount(**count)
+        for path in sorted((folder / "rule").glob("*.json"))
+        for count in json.loads(path.read_text())["counts"]
+    ]
+    return played, [count for count in counted if count.task_index < tasks]

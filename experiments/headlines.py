@@ -1,0 +1,66 @@
+"""Steer a language model: ``python -m experiments.headlines folder=outputs/lines suite=csv:PATH model=local ...``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from conf import schema
+from experiments.headline_playing import check_size, play_suite
+from experiments.playing import spread
+from experiments.runs import application, check_run, close_run, open_run, publish
+from experiments.writers import configured_writer
+from steer_env.evaluation.reports import Section, steering_report
+from steer_env.headlines.dynamics import HeadlineDynamics
+from steer_env.headlines.embeddings import SentenceMetric
+from steer_env.headlines.reports import episode_section, people_section, rule_section
+from steer_env.headlines.tasks import load_headlines
+from steer_env.headlines.users import USERS
+from steer_env.study.headlines import Session, headline_sessions, headline_traces
+from steer_env.traces import write_traces
+
+schema.register()
+
+
+@application("headlines")
+def main(config: Any) -> None:
+    """Play every user on the same headlines, write traces as they come, and leave a report."""
+    check_run(config)
+    suite = load_headlines(config.suite)
+    tasks = check_size(config, suite)
+    kinds = [USERS[name] for name in config.users]
+    people = headline_sessions(Path(config.study)) if config.study else []
+    if config.baseline not in config.users:
+        raise ValueError(f"the baseline {config.baseline!r} isn't among the users: {', '.join(config.users)}")
+    metric = SentenceMetric(config.metric.path, config.metric.device)
+    model = configured_writer(config.model)
+    assert model is not None
+    dynamics = HeadlineDynamics(model, metric, config.attempts)
+    writer = configured_writer(config.writer) or model
+    users = [kind(writer) for kind in kinds]
+    folder = open_run(config)
+    traces, counts = play_suite(dynamics, users, suite, tasks, config, folder)
+    sections = [rule_section(counts)]
+    if people:
+        sections.append(_people(people, metric, folder))
+    examples = spread([trace for trace in traces if trace.policy == users[0].name], config.examples)
+    sections += [episode_section(trace) for trace in examples]
+    baseline = users[list(config.users).index(config.baseline)].name
+    publish(steering_report(traces, baseline, config.threshold, sections), folder)
+    close_run(folder, {"tasks": tasks, "users": [user.name for user in users]})
+
+
+def _people(sessions: list[Session], metric: SentenceMetric, folder: Path) -> Section:
+    """Real people's attempts, scored and left as traces."""
+
+    def similarities(session: Session) -> list[float]:
+        goal, *texts = metric.embed([session.goal, *session.texts])
+        return [float((goal * text).sum().clamp(-1, 1)) for text in texts]
+
+    traces = headline_traces(sessions, metric.id, similarities)
+    write_traces(traces, folder / "people" / "study.parquet")
+    return people_section(sessions, traces)
+
+
+if __name__ == "__main__":
+    main()
