@@ -10,13 +10,15 @@ from experiments.headline_playing import check_size, play_suite
 from experiments.playing import spread
 from experiments.runs import application, check_run, close_run, open_run, publish
 from experiments.writers import configured_writer
-from steer_env.evaluation.reports import Section, steering_report
+from steer_env.evaluation.reports import steering_report
 from steer_env.headlines.dynamics import HeadlineDynamics
 from steer_env.headlines.embeddings import SentenceMetric
-from steer_env.headlines.reports import episode_section, people_section, rule_section
+from steer_env.headlines.people import people_section, score
+from steer_env.headlines.reports import episode_section, rule_section
 from steer_env.headlines.tasks import load_headlines
 from steer_env.headlines.users import USERS
-from steer_env.study.headlines import Session, headline_sessions, headline_traces
+from steer_env.study.files import load_source
+from steer_env.study.headlines import headline_sessions, session_ratings
 from steer_env.traces import write_traces
 
 schema.register()
@@ -30,6 +32,7 @@ def main(config: Any) -> None:
     tasks = check_size(config, suite)
     kinds = [USERS[name] for name in config.users]
     people = headline_sessions(Path(config.study)) if config.study else []
+    ratings = load_source(Path(config.study), "llm_ratings") if config.study else None
     if config.baseline not in config.users:
         raise ValueError(f"the baseline {config.baseline!r} isn't among the users: {', '.join(config.users)}")
     metric = SentenceMetric(config.metric.path, config.metric.device)
@@ -41,25 +44,15 @@ def main(config: Any) -> None:
     folder = open_run(config)
     traces, counts = play_suite(dynamics, users, suite, tasks, config, folder)
     sections = [rule_section(counts)]
-    if people:
-        sections.append(_people(people, metric, folder))
+    if ratings is not None:
+        scored = score(people, metric)
+        write_traces(scored, folder / "people" / "study.parquet")
+        sections.append(people_section(people, scored, session_ratings(people, ratings)))
     examples = spread([trace for trace in traces if trace.policy == users[0].name], config.examples)
     sections += [episode_section(trace) for trace in examples]
     baseline = users[list(config.users).index(config.baseline)].name
     publish(steering_report(traces, baseline, config.threshold, sections), folder)
     close_run(folder, {"tasks": tasks, "users": [user.name for user in users]})
-
-
-def _people(sessions: list[Session], metric: SentenceMetric, folder: Path) -> Section:
-    """Real people's attempts, scored and left as traces."""
-
-    def similarities(session: Session) -> list[float]:
-        goal, *texts = metric.embed([session.goal, *session.texts])
-        return [float((goal * text).sum().clamp(-1, 1)) for text in texts]
-
-    traces = headline_traces(sessions, metric.id, similarities)
-    write_traces(traces, folder / "people" / "study.parquet")
-    return people_section(sessions, traces)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ _ADVICE = (
     "name it with metric.path"
 )
 _UNUSED = "pooler."
+_MOST_TOKENS = 8192
+"""Where a checkpoint says nothing of it."""
 _KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
 
 
@@ -46,6 +48,10 @@ class SentenceMetric:
         self.id = f"sentences-{fingerprint(weights)}"
         self._longest = _longest(folder, self._tokenizer, model)
         self._model = model.eval().to(device)
+        try:
+            self.embed(["A headline"])
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{folder} can't be run as an encoder: {reason(error)}. {_ADVICE}") from error
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> Tensor:
@@ -112,7 +118,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
 def _longest(folder: Path, tokenizer: Any, model: Any) -> int:
     """Tokens that a text may have; the shortest of what the checkpoint's files say."""
     own = (_json(folder / "sentence_bert_config.json") or {}).get("max_seq_length")
-    limits = [own, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None)]
+    limits = [own, tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None), _MOST_TOKENS]
     return min(int(limit) for limit in limits if limit)
 
 

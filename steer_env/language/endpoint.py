@@ -56,7 +56,7 @@ class Endpoint:
             )
         key = os.environ.get(key_variable, "")
         if not key and not base_url:
-            raise WriterError(f"the environment variable {key_variable} holds no key, and writer.base_url isn't given")
+            raise WriterError(f"the environment variable {key_variable} holds no key, and base_url isn't given")
         self.id = model
         self._settings = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
         self._client_options: dict[str, Any] = {
@@ -108,9 +108,9 @@ class Endpoint:
             found = self._client.chat.completions.create(messages=request.messages, seed=request.seed, **self._settings)
             content = found.choices[0].message.content
         except openai.APITimeoutError as error:
-            raise WriterError(f"{where} didn't answer in time: writer.timeout is {self._client.timeout} s") from error
+            raise WriterError(f"{where} didn't answer in time: timeout is {self._client.timeout} s") from error
         except openai.APIConnectionError as error:
-            raise WriterError(f"{where} can't be reached ({error}): does it run, is writer.base_url right?") from error
+            raise WriterError(f"{where} can't be reached ({error}): does it run, is base_url right?") from error
         except openai.APIStatusError as error:
             raise WriterError(f"{where} refused, with status {error.status_code}: {error.message[:300]}") from error
         except Exception as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from steer_env.study.files import load_source
@@ -74,6 +75,19 @@ def _session(group: pd.DataFrame) -> Session:
         prompts=tuple(group["user_prompt"]),
         texts=tuple(map(_line, group["generated_headline"])),
     )
+
+
+def session_ratings(sessions: Sequence[Session], frame: pd.DataFrame) -> np.ndarray:
+    """Mean satisfaction of each attempt's raters, float (N, 5), from 1 to 4; nan for an attempt that nobody rated.
+
+    Args:
+        sessions: N.
+        frame: the file ``llm_ratings``.
+    """
+    goals, numbers = frame["target_headline"].map(_line), frame["attempt"].astype(int)
+    means = frame.groupby([frame["steering_user_id"], goals, frame["model"], numbers])["rating"].mean().to_dict()
+    attempts = range(1, ATTEMPTS + 1)
+    return np.array([[means.get((s.person, s.goal, s.model, i), nan) for i in attempts] for s in sessions])
 
 
 def headline_traces(

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, T5Config, T5Model
 
 from steer_env.headlines.embeddings import SentenceMetric
 from steer_env.metrics.checkpoints import CheckpointError
-from tests.language.models import encoder_folder
+from tests.language.models import encoder_folder, save_tokenizer
 
 TEXTS = ["red stars", "dark rain : red stars word1", "word2"]
 
@@ -71,6 +71,14 @@ def test_what_isnt_there_is_an_error_that_says_what_to_give(tmp_path: Path, metr
     (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
     with pytest.raises(CheckpointError, match=r"lacks encoder\.layer\.2\..* and 15 other weights"):
         SentenceMetric(str(folder))
+
+
+def test_what_cant_be_run_is_found_out_at_once(tmp_path: Path) -> None:
+    save_tokenizer(tmp_path)
+    sizes = {"d_model": 16, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+    T5Model(T5Config(vocab_size=60, **sizes)).save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="can't be run as an encoder: You must"):
+        SentenceMetric(str(tmp_path))
 
 
 def test_a_hub_that_cant_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def slow(_: dict[str, Any]) -> Reply:
         (lambda _: (200, "<html>"), "answered no chat completion"),
         (lambda _: (200, '{"choices": []}'), "answered no chat completion"),
         (lambda _: completion(None), "answered no text, but None"),
-        (slow, r"didn't answer in time: writer.timeout is 0.3 s"),
+        (slow, r"didn't answer in time: timeout is 0.3 s"),
     ],
 )
 def test_what_is_no_answer_is_an_error_that_says_so(reply: Callable[..., Reply], message: str) -> None:
@@ -105,7 +105,7 @@ def test_what_is_no_answer_is_an_error_that_says_so(reply: Callable[..., Reply],
 
 def test_nobody_there() -> None:
     writer = load_writer("endpoint", model="stub", base_url="http://127.0.0.1:9/v1", retries=0, cache="")
-    with pytest.raises(WriterError, match=r"http://127.0.0.1:9/v1 can't be reached .* is writer.base_url right"):
+    with pytest.raises(WriterError, match=r"http://127.0.0.1:9/v1 can't be reached .* is base_url right"):
         writer.write(REQUESTS[:1])
 
 

@@ -89,6 +89,7 @@ def write_release(folder: Path) -> Path:
     steering["clip_similarity"], steering["duplicate"] = steering["dreamsim"] / 2, False
     rated = judgements(MODELS, "goal_image", "rating").assign(rating=2, attempt=1)
     headlines = judgements(LLM_MODELS, "target_headline", "rating").assign(rating=[1, 4] * 20, attempt=1)
+    headlines["target_headline"] = [f"Gloom Befalls the Lord {name}\n" for name in headlines["target_headline"]]
     turbo = text_sessions(["sd3.5-large-turbo"], 2, seeds=True)
     files = {
         f"{IMAGES}/steering": steering,

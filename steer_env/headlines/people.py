@@ -1,0 +1,90 @@
+"""The study's real people under an automatic metric: how they did by it, and whether their raters agree with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from steer_env.evaluation.reports import Section, number
+from steer_env.evaluation.statistics import estimate
+from steer_env.headlines.dynamics import TextMetric
+from steer_env.headlines.rule import forbidden_words
+from steer_env.study.headlines import ATTEMPTS, Session, headline_traces
+from steer_env.traces import SteeringTrace
+
+_RESAMPLES = 1000
+
+
+def score(sessions: Sequence[Session], metric: TextMetric) -> list[SteeringTrace]:
+    """The sessions as traces, with the similarity of each attempt to the goal."""
+
+    def similarities(session: Session) -> list[float]:
+        goal, *texts = metric.embed([session.goal, *session.texts])
+        return [float((goal * text).sum().clamp(-1, 1)) for text in texts]
+
+    return headline_traces(sessions, metric.id, similarities)
+
+
+def people_section(sessions: Sequence[Session], traces: Sequence[SteeringTrace], ratings: np.ndarray) -> Section:
+    """Real people's attempts under a metric, by the model that they steered, and the metric's agreement with raters.
+
+    Args:
+        sessions: N, of the released study.
+        traces: theirs, from :func:`score`.
+        ratings: float (N, 5), see :func:`steer_env.study.headlines.session_ratings`.
+    """
+    similarities = np.array([trace.similarities for trace in traces])
+    frame = pd.DataFrame({"model": [session.model for session in sessions]})
+    frame["first"], frame["last"] = similarities[:, 0], similarities[:, -1]
+    frame["broken"] = [
+        sum(bool(forbidden_words(told, session.original, session.goal)) for told in session.instructions)
+        for session in sessions
+    ]
+    parts = [(str(model), part) for model, part in frame.groupby("model") if len(part) > 1]
+    rows = [_row(model, part) for model, part in [*parts, ("all", frame)]]
+    columns = ["model", "sessions", "first attempt", "last attempt", "avg. change", "% improved", "break the rule"]
+    text = f"The released sessions with all five attempts, under {traces[0].metric}; standard errors over sessions, "
+    text += "and the share of people's instructions that break the rule as it stands here. Below, Spearman's rank "
+    text += "correlation of similarity and mean satisfaction over the attempts that were rated; 95 % bootstrap "
+    text += "interval over sessions."
+    return Section("Real people", text, [pd.DataFrame(rows, columns=columns), _agreement_table(similarities, ratings)])
+
+
+def agreement(similarities: np.ndarray, ratings: np.ndarray) -> tuple[float, float, float]:
+    """Spearman's correlation over rated attempts, and its 95 % interval by resampling sessions; nan where it has none.
+
+    Args:
+        similarities: float (N, 5).
+        ratings: float (N, 5); nan for an attempt without a rating.
+    """
+    rng, n = np.random.default_rng(0), len(ratings)
+    drawn = [rng.integers(n, size=n) for _ in range(_RESAMPLES)]
+    resampled = [_correlation(similarities[rows], ratings[rows]) for rows in drawn]
+    low, high = np.nanquantile(resampled, [0.025, 0.975]) if np.isfinite(resampled).any() else (np.nan, np.nan)
+    return _correlation(similarities, ratings), float(low), float(high)
+
+
+def _correlation(similarities: np.ndarray, ratings: np.ndarray) -> float:
+    rated = np.isfinite(ratings)
+    a, b = similarities[rated], ratings[rated]
+    if len(np.unique(a)) < 2 or len(np.unique(b)) < 2:
+        return float("nan")
+    return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
+
+
+def _agreement_table(similarities: np.ndarray, ratings: np.ndarray) -> pd.DataFrame:
+    found, low, high = agreement(similarities, ratings)
+    shown = ("–", "–") if np.isnan(found) else (f"{found:.3f}", f"[{low:.3f}, {high:.3f}]")
+    columns = ["rated attempts", "Spearman's correlation", "95 % interval"]
+    return pd.DataFrame([(int(np.isfinite(ratings).sum()), *shown)], columns=columns)
+
+
+def _row(model: str, part: pd.DataFrame) -> tuple[str, ...]:
+    change = (part["last"] - part["first"]).to_numpy()
+    means = [number(estimate(np.array([values]))) for values in (part["first"], part["last"], change)]
+    improved = estimate(np.array([change > 0], dtype=float))
+    broken = part["broken"].sum() / (ATTEMPTS * len(part))
+    return (model, str(len(part)), *means, f"{improved.mean:.1%} ({improved.error:.1%})", f"{broken:.1%}")

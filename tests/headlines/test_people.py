@@ -1,0 +1,68 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from steer_env.headlines.people import agreement, people_section, score
+from steer_env.study.files import load_source
+from steer_env.study.headlines import headline_sessions, session_ratings
+from tests.headlines.scripted import Colours
+
+STUDY = os.environ.get("STEER_ENV_STUDY", "")
+
+
+class Letters(Colours):
+    """Colours that a headline is made of: its letters."""
+
+    id = "letters"
+
+    def embed(self, texts):  # type: ignore[no-untyped-def]
+        return super().embed([text.replace("D", "red ").replace("R", "green ").replace("L", "blue ") for text in texts])
+
+
+def test_people_are_scored_and_rated(release: Path) -> None:
+    sessions = headline_sessions(release)
+    traces = score(sessions, Letters())
+    assert {trace.metric for trace in traces} == {"letters"}
+    ratings = session_ratings(sessions, load_source(release, "llm_ratings"))
+    assert ratings.shape == (19, 5)
+    assert np.isfinite(ratings).sum(axis=0).tolist() == [10, 0, 0, 0, 0], "two of a model's sessions, first attempts"
+    assert set(ratings[np.isfinite(ratings)]) == {2.5}
+    people, raters = people_section(sessions, traces, ratings).tables
+    assert people["sessions"].tolist() == ["4"] * 4 + ["3", "19"]
+    assert set(people["% improved"]) == {"0.0% (0.0%)"}
+    assert raters.to_numpy().tolist() == [[10, "–", "–"]]
+
+
+def test_agreement_is_spearmans() -> None:
+    rng = np.random.default_rng(1)
+    similarities = rng.random((60, 5))
+    ratings = np.where(rng.random((60, 5)) < 0.3, np.nan, similarities**3)
+    assert agreement(similarities, ratings) == pytest.approx((1, 1, 1))
+    assert agreement(-similarities, ratings)[0] == pytest.approx(-1)
+    noisy = np.where(np.isnan(ratings), ratings, rng.integers(1, 5, (60, 5)))
+    found, low, high = agreement(similarities, noisy)
+    rated = np.isfinite(noisy)
+    assert found == pytest.approx(stats.spearmanr(similarities[rated], noisy[rated]).statistic)
+    assert low < found < high
+    assert low < 0 < high
+
+
+def test_sessions_are_what_is_resampled() -> None:
+    """Attempts of a session that say the same narrow the interval no more than one of them does."""
+    rng = np.random.default_rng(2)
+    one, rated = rng.random((40, 1)), rng.random((40, 1))
+    _, low, high = agreement(one, rated)
+    _, low_of_five, high_of_five = agreement(np.tile(one, 5), np.tile(rated, 5))
+    assert (low, high) == pytest.approx((low_of_five, high_of_five))
+
+
+@pytest.mark.skipif(not STUDY, reason="STEER_ENV_STUDY doesn't name a folder with the released study")
+def test_most_of_the_released_attempts_are_rated() -> None:
+    sessions = headline_sessions(Path(STUDY))
+    ratings = session_ratings(sessions, load_source(Path(STUDY), "llm_ratings"))
+    assert ratings.shape == (88, 5)
+    assert np.isfinite(ratings).sum() == 371
+    assert 1 <= np.nanmin(ratings) <= np.nanmax(ratings) <= 4
