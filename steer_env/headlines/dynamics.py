@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from steer_env.headlines.rule import check_instructions
+from steer_env.headlines.rule import check_instructions, word_overlap
 from steer_env.headlines.tasks import HeadlineTask, prompt_for
 from steer_env.language import Request, Writer, WriterError
 from steer_env.language.answers import attempt_seed
@@ -43,6 +43,7 @@ class HeadlineDynamics:
         goals: N, the goal headlines.
         seeds: N, of the episodes.
         instructions, texts, similarities: N × t, of each attempt so far.
+        overlaps: N × t, word overlap with the goal, which nothing is optimised for.
 
     Raises:
         ValueError: fewer than two attempts.
@@ -80,6 +81,7 @@ class HeadlineDynamics:
         self.instructions: list[list[str]] = [[] for _ in tasks]
         self.texts: list[list[str]] = [[] for _ in tasks]
         self.similarities: list[list[float]] = [[] for _ in tasks]
+        self.overlaps: list[list[float]] = [[] for _ in tasks]
 
     def rewrite(self, instructions: Sequence[str]) -> None:
         """Play one attempt of every episode: the model rewrites the original headline by each user's instructions.
@@ -110,6 +112,7 @@ class HeadlineDynamics:
             self.instructions[row].append(instructions[row])
             self.texts[row].append(text)
             self.similarities[row].append(float((embedding * self._embedded[row]).sum().clamp(-1, 1)))
+            self.overlaps[row].append(word_overlap(text, self.goals[row]))
 
     def _write(self, asked: Sequence[tuple[str, int]]) -> list[str]:
         """One line for each prompt and seed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from scipy import stats
 from steer_env.evaluation.reports import Section, number
 from steer_env.evaluation.statistics import estimate
 from steer_env.headlines.dynamics import TextMetric
-from steer_env.headlines.rule import forbidden_words
+from steer_env.headlines.rollout import OVERLAP
+from steer_env.headlines.rule import forbidden_words, word_overlap
 from steer_env.study.headlines import ATTEMPTS, Session, headline_traces
 from steer_env.traces import SteeringTrace
 
@@ -19,13 +21,14 @@ _RESAMPLES = 1000
 
 
 def score(sessions: Sequence[Session], metric: TextMetric) -> list[SteeringTrace]:
-    """The sessions as traces, with the similarity of each attempt to the goal."""
-
-    def similarities(session: Session) -> list[float]:
-        goal, *texts = metric.embed([session.goal, *session.texts])
-        return [float((goal * text).sum().clamp(-1, 1)) for text in texts]
-
-    return headline_traces(sessions, metric.id, similarities)
+    """The sessions as traces, with the similarity and the word overlap of each attempt to the goal."""
+    traces = []
+    for trace in headline_traces(sessions):
+        goal, *texts = metric.embed([trace.goal_text, *trace.texts])
+        similarities = [float((goal * text).sum().clamp(-1, 1)) for text in texts]
+        overlaps = [word_overlap(text, trace.goal_text) for text in trace.texts]
+        traces.append(replace(trace, metric=metric.id, similarities=similarities, judged={OVERLAP: overlaps}))
+    return traces
 
 
 def people_section(sessions: Sequence[Session], traces: Sequence[SteeringTrace], ratings: np.ndarray) -> Section:
@@ -36,7 +39,7 @@ def people_section(sessions: Sequence[Session], traces: Sequence[SteeringTrace],
         traces: theirs, from :func:`score`.
         ratings: float (N, 5), see :func:`steer_env.study.headlines.session_ratings`.
     """
-    similarities = np.array([trace.similarities for trace in traces])
+    metric, similarities = traces[0].metric, np.array([trace.similarities for trace in traces])
     frame = pd.DataFrame({"model": [session.model for session in sessions]})
     frame["first"], frame["last"] = similarities[:, 0], similarities[:, -1]
     frame["broken"] = [
@@ -46,11 +49,14 @@ def people_section(sessions: Sequence[Session], traces: Sequence[SteeringTrace],
     parts = [(str(model), part) for model, part in frame.groupby("model") if len(part) > 1]
     rows = [_row(model, part) for model, part in [*parts, ("all", frame)]]
     columns = ["model", "sessions", "first attempt", "last attempt", "avg. change", "% improved", "break the rule"]
-    text = f"The released sessions with all five attempts, under {traces[0].metric}; standard errors over sessions, "
+    text = f"The released sessions with all five attempts, under {metric}; standard errors over sessions, "
     text += "and the share of people's instructions that break the rule as it stands here. Below, Spearman's rank "
-    text += "correlation of similarity and mean satisfaction over the attempts that were rated; 95 % bootstrap "
-    text += "interval over sessions."
-    return Section("Real people", text, [pd.DataFrame(rows, columns=columns), _agreement_table(similarities, ratings)])
+    text += "correlation with mean satisfaction over the attempts that were rated; 95 % bootstrap intervals over "
+    text += "sessions."
+    overlaps = np.array([trace.judged[OVERLAP] for trace in traces])
+    raters = [_agreement_row(name, found, ratings) for name, found in ((metric, similarities), (OVERLAP, overlaps))]
+    agreed = pd.DataFrame(raters, columns=["metric", "rated attempts", "Spearman's correlation", "95 % interval"])
+    return Section("Real people", text, [pd.DataFrame(rows, columns=columns), agreed])
 
 
 def agreement(similarities: np.ndarray, ratings: np.ndarray) -> tuple[float, float, float]:
@@ -75,11 +81,10 @@ def _correlation(similarities: np.ndarray, ratings: np.ndarray) -> float:
     return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
 
 
-def _agreement_table(similarities: np.ndarray, ratings: np.ndarray) -> pd.DataFrame:
+def _agreement_row(metric: str, similarities: np.ndarray, ratings: np.ndarray) -> tuple[str, int, str, str]:
     found, low, high = agreement(similarities, ratings)
     shown = ("–", "–") if np.isnan(found) else (f"{found:.3f}", f"[{low:.3f}, {high:.3f}]")
-    columns = ["rated attempts", "Spearman's correlation", "95 % interval"]
-    return pd.DataFrame([(int(np.isfinite(ratings).sum()), *shown)], columns=columns)
+    return (metric, int(np.isfinite(ratings).sum()), *shown)
 
 
 def _row(model: str, part: pd.DataFrame) -> tuple[str, ...]:

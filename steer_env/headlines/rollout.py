@@ -40,6 +40,10 @@ class RuleCount:
     repeated: int = 0
 
 
+OVERLAP = "word-overlap"
+"""What traces call it."""
+
+
 class _Umpire:
     """Has instructions written, by the rule; counts what it took."""
 
@@ -176,6 +180,7 @@ def _trace(dynamics: HeadlineDynamics, row: int, user: str) -> SteeringTrace:
         scales=[],
         choices=[],
         similarities=list(dynamics.similarities[row]),
+        judged={OVERLAP: list(dynamics.overlaps[row])},
         prompts=prompts,
         texts=list(dynamics.texts[row]),
         goal_text=dynamics.goals[row],

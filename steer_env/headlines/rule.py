@@ -62,6 +62,16 @@ def without(instructions: str, words: Collection[str]) -> str:
     return text if _WORD.search(text) else ""
 
 
+def word_overlap(text: str, goal: str) -> float:
+    """Share of common words among all that the two have, as the rule tells words apart; 0 where neither has any.
+
+    >>> word_overlap("Fate befalls a lord", "The lord's fates")
+    0.4
+    """
+    ours, theirs = ({_folded(word) for word in _words(each)} for each in (text, goal))
+    return len(ours & theirs) / len(ours | theirs) if ours | theirs else 0.0
+
+
 def _words(text: str) -> list[str]:
     return _WORD.findall(_normal(text))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
@@ -90,16 +90,8 @@ def session_ratings(sessions: Sequence[Session], frame: pd.DataFrame) -> np.ndar
     return np.array([[means.get((s.person, s.goal, s.model, i), nan) for i in attempts] for s in sessions])
 
 
-def headline_traces(
-    sessions: Sequence[Session], metric: str = "none", similarities: Callable[[Session], list[float]] | None = None
-) -> list[SteeringTrace]:
-    """One trace a session; the task index counts them.
-
-    Args:
-        sessions: from :func:`headline_sessions`.
-        metric: id of what measured the similarities.
-        similarities: of each attempt to the goal, (5,); nan by default, since the release has none.
-    """
+def headline_traces(sessions: Sequence[Session]) -> list[SteeringTrace]:
+    """One trace a session; the task index counts them. Similarities are nan, since the release has none."""
     return [
         SteeringTrace(
             suite=HEADLINE_SUITE,
@@ -114,10 +106,10 @@ def headline_traces(
             training_seed=-1,
             human=f"person-{session.person}",
             generator=session.model,
-            metric=metric,
+            metric="none",
             scales=[],
             choices=[],
-            similarities=similarities(session) if similarities else [nan] * ATTEMPTS,
+            similarities=[nan] * ATTEMPTS,
             prompts=list(session.prompts),
             texts=list(session.texts),
             goal_text=session.goal,

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from steer_env.headlines.people import agreement, people_section, score
+from steer_env.headlines.rollout import OVERLAP
 from steer_env.study.files import load_source
 from steer_env.study.headlines import headline_sessions, session_ratings
 from tests.headlines.scripted import Colours
@@ -14,18 +15,20 @@ STUDY = os.environ.get("STEER_ENV_STUDY", "")
 
 
 class Letters(Colours):
-    """Colours that a headline is made of: its letters."""
+    """Colours for some of the capital letters."""
 
     id = "letters"
 
     def embed(self, texts):  # type: ignore[no-untyped-def]
-        return super().embed([text.replace("D", "red ").replace("R", "green ").replace("L", "blue ") for text in texts])
+        return super().embed([text.replace("D", "red ").replace("R", "green ").replace("L", "red ") for text in texts])
 
 
 def test_people_are_scored_and_rated(release: Path) -> None:
     sessions = headline_sessions(release)
     traces = score(sessions, Letters())
     assert {trace.metric for trace in traces} == {"letters"}
+    assert traces[0].similarities[0] == pytest.approx(0.5**0.5), "red and green against red"
+    assert list(traces[0].judged) == ["word-overlap"]
     ratings = session_ratings(sessions, load_source(release, "llm_ratings"))
     assert ratings.shape == (19, 5)
     assert np.isfinite(ratings).sum(axis=0).tolist() == [10, 0, 0, 0, 0], "two of a model's sessions, first attempts"
@@ -33,7 +36,7 @@ def test_people_are_scored_and_rated(release: Path) -> None:
     people, raters = people_section(sessions, traces, ratings).tables
     assert people["sessions"].tolist() == ["4"] * 4 + ["3", "19"]
     assert set(people["% improved"]) == {"0.0% (0.0%)"}
-    assert raters.to_numpy().tolist() == [[10, "–", "–"]]
+    assert raters.to_numpy().tolist() == [["letters", 10, "–", "–"], ["word-overlap", 10, "–", "–"]]
 
 
 def test_agreement_is_spearmans() -> None:
@@ -65,4 +68,6 @@ def test_most_of_the_released_attempts_are_rated() -> None:
     ratings = session_ratings(sessions, load_source(Path(STUDY), "llm_ratings"))
     assert ratings.shape == (88, 5)
     assert np.isfinite(ratings).sum() == 371
+    overlaps = np.array([trace.judged[OVERLAP] for trace in score(sessions, Letters())])
+    assert agreement(overlaps, ratings) == pytest.approx((0.219, 0.100, 0.326), abs=5e-4)
     assert 1 <= np.nanmin(ratings) <= np.nanmax(ratings) <= 4

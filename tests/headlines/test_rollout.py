@@ -35,6 +35,7 @@ def test_an_episode_worked_out_by_hand() -> None:
     assert trace.texts == ["use green", "red blue", "red red blue"]
     assert list(trace.similarities) == pytest.approx([0, 3 / 10**0.5, 1])
     assert trace.improvement == pytest.approx(1)
+    assert trace.judged == {"word-overlap": [0, 1, 1]}
     assert (trace.policy, trace.human, trace.generator, trace.metric) == (
         "goal by writer",
         "writer",

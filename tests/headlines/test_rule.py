@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from steer_env.headlines import rule
 from steer_env.headlines.rule import ForbiddenWordsError, check_instructions, forbidden_words, without
-from steer_env.study.headlines import headline_sessions
+from steer_env.study.files import load_source
 
 STUDY = os.environ.get("STEER_ENV_STUDY", "")
 ORIGINAL = "What James Gandolfini’s Son Learned Last Night"
@@ -68,8 +69,13 @@ def test_nothing_but_punctuation_is_nothing() -> None:
 
 
 @pytest.mark.skipif(not STUDY, reason="STEER_ENV_STUDY doesn't name a folder with the released study")
-def test_real_people_keep_to_it() -> None:
-    sessions = headline_sessions(Path(STUDY))
-    assert len(sessions) == 88
-    broken = [forbidden_words(told, s.original, s.goal) for s in sessions for told in s.instructions]
-    assert sum(map(bool, broken)) / len(broken) < 0.1
+def test_most_released_prompts_keep_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = load_source(Path(STUDY), "llm_steering")
+    told = [prompt.partition("Here are my instructions:")[2] for prompt in frame["user_prompt"]]
+    played = list(zip(told, frame["original_headline"], frame["goal_headline"], strict=True))
+    broken = [bool(forbidden_words(*each)) for each in played]
+    assert (len(broken), sum(broken)) == (550, 43)
+    assert frame[broken].groupby(["steering_user_id", "goal_headline"]).ngroups == 15
+    monkeypatch.setattr(rule, "_FREE", frozenset())
+    strict = [bool(forbidden_words(*each)) for each in played]
+    assert sum(strict) > 320, "function words are hardly to be done without"

@@ -95,8 +95,6 @@ def test_a_whole_headline_session_is_a_trace_of_prompts_and_texts() -> None:
     assert [prompt[-15:] for prompt in trace.prompts] == [f"darker, number {attempt}"[-15:] for attempt in range(1, 6)]
     assert np.isnan(trace.similarities).all(), "the release has none"
     assert sessions[0].instructions[2] == "darker, number 3"
-    scored = headline_traces(sessions, "words", lambda session: [float(len(text)) for text in session.texts])
-    assert (scored[0].metric, scored[0].similarities) == ("words", [11.0] * 5)
 
 
 def test_stayed_before_is_of_the_round_before() -> None:
