@@ -15,21 +15,35 @@ from steer_env.headlines.dynamics import HeadlineDynamics
 from steer_env.headlines.rollout import RuleCount, evaluate
 from steer_env.headlines.tasks import HeadlineSuite
 from steer_env.headlines.users import HeadlineUser
-from steer_env.traces import SteeringTrace, check_alike, read_traces, write_traces
+from steer_env.traces import SteeringTrace, read_traces, write_traces
 
 
-def check_size(config: Any, suite: HeadlineSuite) -> int:
-    """How many tasks of the suite are played.
+def check_numbers(config: Any, suite: HeadlineSuite) -> int:
+    """Before any work: how many tasks of the suite are played.
 
     Raises:
-        ValueError: fewer than two, or more than there are; a number of the configuration out of range.
+        ValueError: fewer than two, or more than there are; another number out of range; or users that can't be.
     """
     tasks = config.tasks or len(suite.tasks)
     if not 2 <= tasks <= len(suite.tasks):
         raise ValueError(f"tasks must be 2 to {len(suite.tasks)}, the size of {suite.name}, got {tasks}")
-    if config.tasks_per_batch < 1 or config.tries < 0 or not config.users or len({*config.users}) < len(config.users):
-        raise ValueError("tasks_per_batch must be at least 1, tries at least 0, and users some, each once")
+    if config.attempts < 2 or config.tasks_per_batch < 1 or config.tries < 0:
+        raise ValueError("attempts must be at least 2, tasks_per_batch at least 1, and tries at least 0")
+    if not config.users or len({*config.users}) < len(config.users):
+        raise ValueError(f"users must be some, each once, got [{', '.join(config.users)}]")
+    if config.baseline not in config.users:
+        raise ValueError(f"the baseline {config.baseline!r} isn't among the users: {', '.join(config.users)}")
     return tasks
+
+
+def _check_same(trace: SteeringTrace, dynamics: HeadlineDynamics, suite: HeadlineSuite) -> None:
+    """Files and weights may have changed under the same names."""
+    before = (trace.suite, trace.generator, trace.metric)
+    now = (suite.name, dynamics.model.id, dynamics.metric.id)
+    if before != now:
+        raise ValueError(
+            f"what the folder holds was played with {', '.join(before)}, not {', '.join(now)}: give another folder"
+        )
 
 
 def play_suite(
@@ -50,6 +64,8 @@ def play_suite(
         ValueError: what is there already was played with another suite, model or metric.
     """
     done = tasks_done(folder / "traces")
+    if done:
+        _check_same(read_traces(folder / "traces")[0], dynamics, suite)
     try:
         for traces, counts in evaluate(dynamics, users, suite, tasks, config.tasks_per_batch, done, config.tries):
             name = f"{traces[0].task_index:08d}"
@@ -60,7 +76,6 @@ def play_suite(
     except KeyboardInterrupt:
         stop(folder)
     played = [trace for trace in read_traces(folder / "traces") if trace.task_index < tasks]
-    check_alike(played, ("suite", "generator", "metric"))
     counted = [
         RuleCount(**count)
         for path in sorted((folder / "rule").glob("*.json"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from conf import schema
-from experiments.headline_playing import check_size, play_suite
+from experiments.headline_playing import check_numbers, play_suite
 from experiments.playing import spread
 from experiments.runs import application, check_run, close_run, open_run, publish
 from experiments.writers import configured_writer
@@ -29,15 +29,14 @@ def main(config: Any) -> None:
     """Play every user on the same headlines, write traces as they come, and leave a report."""
     check_run(config)
     suite = load_headlines(config.suite)
-    tasks = check_size(config, suite)
+    tasks = check_numbers(config, suite)
     kinds = [USERS[name] for name in config.users]
     people = headline_sessions(Path(config.study)) if config.study else []
     ratings = load_source(Path(config.study), "llm_ratings") if config.study else None
-    if config.baseline not in config.users:
-        raise ValueError(f"the baseline {config.baseline!r} isn't among the users: {', '.join(config.users)}")
     metric = SentenceMetric(config.metric.path, config.metric.device)
     model = configured_writer(config.model)
-    assert model is not None
+    if model is None:
+        raise ValueError("there is nothing to steer: give model=endpoint or model=local")
     dynamics = HeadlineDynamics(model, metric, config.attempts)
     writer = configured_writer(config.writer) or model
     users = [kind(writer) for kind in kinds]

@@ -53,9 +53,7 @@ class HeadlineDynamics:
         if attempts < 2:
             raise ValueError(f"attempts must be at least 2, of which the first is where improvement starts: {attempts}")
         self.model, self.metric, self.num_attempts = model, metric, attempts
-        self.tasks: list[HeadlineTask] = []
-        self.seeds: list[int] = []
-        self.goals: list[str] = []
+        self.reset([], [])
 
     def reset(self, tasks: Sequence[HeadlineTask], seeds: Sequence[int]) -> None:
         """Start N episodes: have the goals written that aren't given.
@@ -66,7 +64,7 @@ class HeadlineDynamics:
 
         Raises:
             ValueError: not as many seeds as tasks.
-            WriterError: no answer, or a goal without a word.
+            WriterError: no answer, or an empty goal.
         """
         if len(tasks) != len(seeds):
             raise ValueError(f"{len(tasks)} episodes need as many seeds, got {len(seeds)}")
@@ -76,7 +74,8 @@ class HeadlineDynamics:
         self.goals = [task.goal or next(written) for task in tasks]
         for task, goal in zip(tasks, self.goals, strict=True):
             if not goal:
-                raise WriterError(f"{self.model.id} wrote an empty goal for {task.suite}[{task.index}]")
+                where = f"{task.suite}[{task.index}] with goal seed {task.goal_seed}"
+                raise WriterError(f"{self.model.id} wrote an empty goal for {where}: give another seed, or the goal")
         self._embedded = self._embed(self.goals)
         self.instructions: list[list[str]] = [[] for _ in tasks]
         self.texts: list[list[str]] = [[] for _ in tasks]
@@ -117,11 +116,13 @@ class HeadlineDynamics:
     def _write(self, asked: Sequence[tuple[str, int]]) -> list[str]:
         """One line for each prompt and seed."""
         distinct = list(dict.fromkeys(asked))
+        if not distinct:
+            return []
         answers = self.model.write([Request("", prompt, seed, _CUE) for prompt, seed in distinct])
         lines = {pair: " ".join(answer.split()) for pair, answer in zip(distinct, answers, strict=True)}
         return [lines[pair] for pair in asked]
 
     def _embed(self, texts: Sequence[str]) -> list[Tensor]:
         distinct = list(dict.fromkeys(texts))
-        embedded = dict(zip(distinct, self.metric.embed(distinct), strict=True))
+        embedded = dict(zip(distinct, self.metric.embed(distinct), strict=True)) if distinct else {}
         return [embedded[text] for text in texts]

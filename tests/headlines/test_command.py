@@ -107,13 +107,14 @@ def test_endpoints_steer_and_are_steered_and_a_rerun_asks_nothing(
         ("suite=tiles", "suites of headlines are csv:PATH"),
         ("tasks=6", r"tasks must be 2 to 5, the size of csv:.*, got 6"),
         ("tries=-1", "tries at least 0"),
-        ("users=[goal,goal]", "users some, each once"),
-        ("users=[gaol]", "unknown user 'gaol'; did you mean 'goal'"),
+        ("users=[goal,goal]", r"users must be some, each once, got \[goal, goal\]"),
+        ("users=[gaol,blind]", "unknown user 'gaol'; did you mean 'goal'"),
         ("baseline=nobody", "the baseline 'nobody' isn't among the users: goal, feedback, blind"),
         ("study=nowhere", r"nowhere lacks LLMs/data/steering_llms\.csv"),
         ("metric.path=/nowhere", "/nowhere is no folder"),
         ("model.path=/nowhere", "/nowhere can't be loaded as a causal language model"),
         ("attempts=1", "attempts must be at least 2"),
+        ("model.kind=none", "there is nothing to steer"),
     ],
 )
 def test_errors_come_before_anything_is_written(
@@ -132,5 +133,5 @@ def test_a_file_that_changed_under_a_stopped_run_is_found_out(
     (tmp_path / "run" / "result.json").unlink()
     path = tmp_path / "own.csv"
     path.write_text(path.read_text().replace("red rain", "dark rain"))
-    with pytest.raises(ValueError, match="episodes with different suite can't be taken together"):
+    with pytest.raises(ValueError, match=r"was played with csv:.*, not csv:.*: give another folder"):
         command(headlines.main, *given, "tasks=4")

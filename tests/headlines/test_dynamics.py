@@ -72,6 +72,8 @@ def test_what_cant_be_played_is_an_error() -> None:
     with pytest.raises(ValueError, match="attempts must be at least 2"):
         HeadlineDynamics(Scripted(written), Colours(), attempts=1)
     dynamics = HeadlineDynamics(Scripted(written), Colours(), attempts=2)
+    with pytest.raises(ValueError, match="0 episodes need as many instructions, got 1"):
+        dynamics.rewrite(["use green"])
     with pytest.raises(ValueError, match="1 episodes need as many seeds, got 0"):
         dynamics.reset([task()], [])
     dynamics.reset([task()], [1])
@@ -81,5 +83,5 @@ def test_what_cant_be_played_is_an_error() -> None:
         dynamics.rewrite(["use green"])
     with pytest.raises(RuntimeError, match="over after 2 attempts: call reset"):
         dynamics.rewrite(["use green"])
-    with pytest.raises(WriterError, match=r"script wrote an empty goal for tests\[3\]"):
+    with pytest.raises(WriterError, match=r"script wrote an empty goal for tests\[3\] with goal seed -1: give another"):
         HeadlineDynamics(Scripted(lambda _: " \n"), Colours()).reset([task(3, goal="", goal_prompt="x")], [1])
