@@ -62,8 +62,8 @@ class SteeringTrace:
     similarities: Sequence[float]
     judged: dict[str, Sequence[float]] = field(default_factory=dict)
     prompts: Sequence[str] = ()
-    seeds: Sequence[int] = ()
-    guidance: Sequence[float] = ()
+    seeds: Sequence[int] = field(default_factory=list)
+    guidance: Sequence[float] = field(default_factory=list)
     texts: Sequence[str] = field(default_factory=list)
     goal_text: str = ""
     versions: dict[str, str] = field(default_factory=dict)
