@@ -26,8 +26,8 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     for i, (policy, rows) in enumerate(attempts.groupby("policy", sort=False)):
         style: dict[str, Any] = {"color": _COLOURS[i % 10], "capsize": 2, "marker": "o", "ms": 3}
         axes.errorbar(rows["attempt"], rows["mean"], rows["error"], label=policy, **style)
-    axes.set_xlabel("attempt (0 is the image of the user's prompt)")
-    axes.set_ylabel("similarity to the goal image")
+    axes.set_xlabel("attempt (0 is what the first prompt gave)")
+    axes.set_ylabel("similarity to the goal")
     axes.set_xticks(sorted(attempts["attempt"].unique()))
     axes.grid(alpha=0.25)
     axes.legend(fontsize="small")
