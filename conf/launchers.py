@@ -12,6 +12,8 @@ from omegaconf import OmegaConf
 
 APART = ("folder", "overwrite", "threads", "launcher", "collectors")
 """Options that don't make a job another one."""
+_GOAL_BANK = "env.goal_bank"
+"""Nor does the folder of goals, whose slashes would make folders."""
 
 PLUGINS = {
     "launcher=joblib": "hydra_plugins.hydra_joblib_launcher",
@@ -93,10 +95,12 @@ def check_plugins(overrides: Sequence[str]) -> None:
 def job_name(overrides: Sequence[str]) -> str:
     """A folder for a job of a sweep, from what the command line says of it.
 
-    >>> job_name(["seed=1", "launcher=slurm", "launcher.partition=gpu", "agent=ppo"])
+    >>> job_name(["seed=1", "launcher=slurm", "launcher.partition=gpu", "env.goal_bank=goals", "agent=ppo"])
     'agent=ppo,seed=1'
     """
-    return ",".join(sorted(line for line in overrides if re.split("[.@=]", line.lstrip("+~"))[0] not in APART))
+    keys = {line: line.lstrip("+~").partition("=")[0] for line in overrides}
+    own = (line for line, key in keys.items() if key != _GOAL_BANK and re.split("[.@]", key)[0] not in APART)
+    return ",".join(sorted(own))
 
 
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)

@@ -29,6 +29,10 @@ class EnvConfig:
         seeds: how many random seeds the model has for goals, first images and those of new prompts; 0 for all.
         choose: what users who write prompts may set besides: seed, of each attempt's latent, and guidance, the scale of
             classifier-free guidance from 1 to 10; they keep what has just come closer, else go back or try another.
+        goal_bank: folder that keeps the embeddings of goals and first images, 4 GiB of them, for other runs and
+            processes to find there; empty for none. Each is then made alone, so that results are the same to the last
+            digit whatever the folder holds; from those without a bank similarities differ by about 1e-6. A run may go
+            on with another folder.
         generator_options: passed to the generator, such as steps, guidance_scale, solver (ddim, dpm++, unipc, euler),
             device, dtype, or max_batch (images made at a time; bounds the memory).
         metric_options, human_options, distribution_options: the same for the other parts.
@@ -45,6 +49,7 @@ class EnvConfig:
     judges: list[str] = field(default_factory=list)
     seeds: int = 0
     choose: list[str] = field(default_factory=list)
+    goal_bank: str = ""
     generator_options: dict[str, Any] = field(default_factory=dict)
     metric_options: dict[str, Any] = field(default_factory=dict)
     human_options: dict[str, Any] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from experiments.runs import env_options
@@ -21,6 +22,9 @@ def shared_options(config: Any) -> dict[str, Any]:
         for part, load in _LOADERS.items():
             elsewhere = {name: value for name, value in options.pop(f"{part}_options").items() if name != "device"}
             options[part] = load(options[part], **elsewhere)
+        if options["goal_bank"]:
+            # Processes elsewhere work in folders of their own.
+            options["goal_bank"] = str(Path(options["goal_bank"]).expanduser().absolute())
     return options
 
 

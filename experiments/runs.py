@@ -102,8 +102,14 @@ def _different(config: Any, aside: tuple[str, ...]) -> list[str]:
     """Names of the options that the run in the folder was given otherwise."""
     path = Path(config.folder) / CONFIG
     now: Any = OmegaConf.to_container(config, resolve=True)
-    before: Any = OmegaConf.load(path) if path.is_file() else now
-    return sorted(str(k) for k in now if k not in aside and before.get(k) != now[k])
+    before: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else now
+    return sorted(str(k) for k in now if k not in aside and _told(k, before) != _told(k, now))
+
+
+def _told(name: Any, config: Any) -> Any:
+    """What an option says of a run: that there is a bank of goals does, the folder that it is in doesn't."""
+    value = config.get(name)
+    return {**value, "goal_bank": bool(value.get("goal_bank"))} if name == "env" and value else value
 
 
 def check_run(config: Any) -> None:

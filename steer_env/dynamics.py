@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from steer_env.banked import BankedPictures
+from steer_env.goal_bank import GoalBank
 from steer_env.pictures import picture
 from steer_env.proposals import Mixture, check_scales, draw_latents
 from steer_env.types import (
@@ -45,6 +47,7 @@ class SteeringDynamics:
         judges: further metrics under which the kept image is measured, by name; nothing is optimised for them. An
             :class:`steer_env.types.Alignment` compares it with its prompt, the others compare it with the goal.
         keep_images: keep the images of the current round (uint8, in main memory) for drawing and for policies.
+        goal_bank: where goal images and first images of earlier episodes and runs are found again.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class SteeringDynamics:
         distribution: SteeringDistribution | None = None,
         judges: Mapping[str, Metric] | None = None,
         keep_images: bool = False,
+        goal_bank: GoalBank | None = None,
     ) -> None:
         for name, value in (("num_episodes", num_episodes), ("rounds", rounds), ("proposals", proposals)):
             if value < 1:
@@ -67,6 +71,7 @@ class SteeringDynamics:
         self.distribution = distribution or Mixture()
         self._metrics = {"": metric, **(judges or {})}
         self._keep_images = keep_images
+        self._banked = BankedPictures(goal_bank, generator, self._metrics, keep_images) if goal_bank else None
         self.tasks: list[Task | None] = [None] * num_episodes
         self.prompts = [""] * num_episodes
         self.rounds = np.full(num_episodes, -1)
@@ -109,7 +114,7 @@ class SteeringDynamics:
 
     @torch.inference_mode()
     def reset(self, tasks: Sequence[Task], seeds: Sequence[int], rows: np.ndarray | None = None) -> None:
-        """Start episodes: make goal and initial images, each distinct one once.
+        """Start episodes: make goal and initial images, each distinct one once, or find them in the bank.
 
         Args:
             tasks: one a row.
@@ -130,7 +135,12 @@ class SteeringDynamics:
         place = {picture: i for i, picture in enumerate(dict.fromkeys(pictures))}
         latents = draw_latents([seed for _, seed in place], self.generator.latent_shape).to(self.latents.device)
         conditioning = self.generator.encode([prompt for prompt, _ in place])
-        embeddings, images = self._picture(latents, conditioning, f"resetting tasks {_names(tasks)}")
+
+        def make(part: slice) -> tuple[dict[str, Tensor], Tensor | None]:
+            given = {name: values[part] for name, values in conditioning.items()}
+            return self._picture(latents[part], given, f"resetting tasks {_names(tasks)}")
+
+        embeddings, images = self._banked(list(place), make) if self._banked else make(slice(None))
         index = torch.tensor([place[picture] for picture in pictures]).to(self.latents.device)
         goal, initial = index.chunk(2)
         self.latents[where] = latents[initial]

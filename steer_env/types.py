@@ -63,8 +63,20 @@ class GuidedGenerator(Generator, Protocol):
         """As :meth:`encode`, for images with a guidance scale of their own each, float (B,)."""
 
 
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A generator whose images may be kept from one run to the next, see :mod:`steer_env.banked`."""
+
+    def fingerprint(self) -> str:
+        """Another one whenever images may be others: for other weights, other settings."""
+
+
 class Metric(Protocol):
-    """A perceptual similarity, as the cosine of embeddings (paper, B.1)."""
+    """A perceptual similarity, as the cosine of embeddings (paper, B.1).
+
+    ``id`` is another one for other weights. A metric that computes elsewhere than where the images are says so by an
+    attribute ``device``.
+    """
 
     id: str
     dimensions: int

@@ -15,6 +15,7 @@ from gymnasium.vector.utils import batch_space
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import infos
 from steer_env.generators import load_generator
+from steer_env.goal_bank import GoalBank
 from steer_env.metrics import load_metric
 from steer_env.registry import Registry
 from steer_env.rendering import frame
@@ -47,6 +48,8 @@ class SteeringVectorEnv(VectorEnv):
         judges: names of further metrics, reported in infos; or such metrics, by name.
         seeds: how many random seeds the model has for goals, first images and those of new prompts (paper, C.1,
             Figure 7): all goals come from the first of them; 0 for as many as there are.
+        goal_bank: folder that keeps embeddings of goals and first images, and the images where they are needed, for
+            later episodes and runs; or such a bank. None by default.
         generator_options, metric_options: passed to the loaders.
         judge_options: the same of each judge that has any, by its name.
         render_mode: None or ``rgb_array``.
@@ -71,6 +74,7 @@ class SteeringVectorEnv(VectorEnv):
         observe: Sequence[str] = (),
         judges: Sequence[str] | Mapping[str, Metric] = (),
         seeds: int = 0,
+        goal_bank: str | GoalBank | None = None,
         generator_options: dict[str, Any] | None = None,
         metric_options: dict[str, Any] | None = None,
         judge_options: dict[str, dict[str, Any]] | None = None,
@@ -93,6 +97,8 @@ class SteeringVectorEnv(VectorEnv):
             generator = load_generator(generator, **(generator_options or {}))
         if isinstance(metric, str):
             metric = load_metric(metric, **(metric_options or {}))
+        if isinstance(goal_bank, str):
+            goal_bank = GoalBank(goal_bank) if goal_bank else None
         self.dynamics = SteeringDynamics(
             generator,
             metric,
@@ -100,6 +106,7 @@ class SteeringVectorEnv(VectorEnv):
             rounds=rounds,
             judges=_load_judges(judges, judge_options or {}),
             keep_images=render_mode is not None or "image" in observe,
+            goal_bank=goal_bank,
             **self._mechanism(generator, metric),
         )
         self.single_action_space = self._action_space()

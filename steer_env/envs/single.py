@@ -97,8 +97,8 @@ class ImageSteeringEnv(SteeringEnv):
     parts of your own, made for the protocols of :mod:`steer_env.types`. ``rounds`` (4) and
     ``proposals`` (2). ``action``, ``reward``, ``observe``: as above. ``judges``: names of further metrics, reported
     in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and first
-    images. ``generator_options``, ``metric_options``, ``human_options``, ``distribution_options``: passed to the part's
-    loader.
+    images. ``goal_bank`` (None): a folder that keeps goals and first images for later runs. ``generator_options``,
+    ``metric_options``, ``human_options``, ``distribution_options``: passed to the part's loader.
 
     ### Info
     After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity``
@@ -149,8 +149,8 @@ class TextSteeringEnv(SteeringEnv):
     protocols of :mod:`steer_env.types`. ``rounds`` (4). ``max_length`` (1000): of a prompt, in characters; what the
     generator's text encoder doesn't read of it has no effect. ``choose`` (nothing), ``reward``, ``observe``: as above.
     ``judges``: names of further metrics, reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many
-    random seeds the model has for goals and for the images of prompts (paper, C.1). ``generator_options``,
-    ``metric_options``: passed to the part's loader.
+    random seeds the model has for goals and for the images of prompts (paper, C.1). ``goal_bank`` (None): a folder that
+    keeps goals and first images for later runs. ``generator_options``, ``metric_options``: passed to the part's loader.
 
     ### Info
     After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity`` of

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from steer_env.compatibility import mend_torchvision, quiet
-from steer_env.registry import Registry
+from steer_env.generators.checkpoints import SOLVERS, load_pipeline, load_solver, pipeline_fingerprint, plain_config
 from steer_env.types import Conditioning
 
 _LOG = logging.getLogger(__name__)
 _ENCODED_PROMPTS_KEPT = 65_536
-SOLVERS = Registry(
-    "solver",
-    {
-        "ddim": "DDIMScheduler",
-        "dpm++": "DPMSolverMultistepScheduler",
-        "unipc": "UniPCMultistepScheduler",
-        "euler": "EulerDiscreteScheduler",
-    },
-)
-"""Deterministic ones of diffusers."""
 
 
 class StableDiffusionGenerator:
@@ -38,7 +25,7 @@ class StableDiffusionGenerator:
         max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
         device: where it runs.
         dtype: precision of its weights, a name of torch's.
-        solver: a name of :data:`SOLVERS`; by default the checkpoint's own.
+        solver: a name of :data:`steer_env.generators.checkpoints.SOLVERS`; by default the checkpoint's own.
         id: what traces call it; path, steps, guidance and solver by default.
 
     Raises:
@@ -64,9 +51,9 @@ class StableDiffusionGenerator:
             raise ValueError(f"unknown dtype {dtype!r}; there are: float32, float16, bfloat16")
         if solver:
             SOLVERS[solver]
-        self.pipeline = _load_pipeline(path, getattr(torch, dtype)).to(device)
+        self.pipeline = load_pipeline(path, getattr(torch, dtype)).to(device)
         if solver:
-            self.pipeline.scheduler = _solver(solver).from_config(self.pipeline.scheduler.config)
+            self.pipeline.scheduler = load_solver(solver, self.pipeline)
         self._scheduler, self._unet, self._vae = (
             self.pipeline.scheduler,
             self.pipeline.unet,
@@ -80,6 +67,7 @@ class StableDiffusionGenerator:
         pixels = size * self.pipeline.vae_scale_factor
         self.image_shape = (3, pixels, pixels)
         self._encoded: dict[str, Tensor] = {}
+        self._weights: str | None = None
 
     def to(self, device: str) -> StableDiffusionGenerator:
         """Move it; returns itself."""
@@ -87,6 +75,14 @@ class StableDiffusionGenerator:
         self.device = torch.device(device)
         self._encoded.clear()
         return self
+
+    def fingerprint(self) -> str:
+        """See :class:`steer_env.types.Fingerprinted`: of weights and settings, wherever they were read from."""
+        if self._weights is None:
+            self._weights = pipeline_fingerprint(self.pipeline)
+        scheduler = self._scheduler
+        solver = sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
+        return f"{self._weights} {self.steps} {self.guidance_scale} {solver}"
 
     @property
     def _guided(self) -> bool:
@@ -185,45 +181,3 @@ class StableDiffusionGenerator:
             return unguided + self.guidance_scale * (named - unguided)
         scales = scales.view(-1, 1, 1, 1)
         return torch.where(scales > 1, unguided + scales * (named - unguided), named)
-
-
-def _load_pipeline(path: str, dtype: torch.dtype) -> Any:
-    local = Path(path).expanduser()
-    looks_local = local.is_absolute() or path.startswith((".", "~"))
-    if looks_local and not (local / "model_index.json").is_file():
-        raise FileNotFoundError(f"{local} is no Stable Diffusion checkpoint: it holds no model_index.json")
-    mend_torchvision()
-    with quiet():
-        # Imported here because the import itself remarks on optional packages.
-        from diffusers import StableDiffusionPipeline
-
-        try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                str(local) if local.is_dir() else path,
-                dtype=dtype,
-                safety_checker=None,
-                requires_safety_checker=False,
-                use_safetensors=True,
-            )
-        except Exception as error:
-            raise OSError(f"{path} can't be loaded: {_advice(local)} ({str(error).strip()[:300]})") from error
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def _solver(name: str) -> Any:
-    import diffusers
-
-    return getattr(diffusers, SOLVERS[name])
-
-
-def _advice(local: Path) -> str:
-    if local.is_dir():
-        return (
-            "a part of the checkpoint is missing, damaged, of another architecture, or has no safetensors, and weights "
-            "that are pickled aren't read; copy or convert it again"
-        )
-    return (
-        "it isn't a folder here, and the hub doesn't have it or can't be reached; fetch it where there is a network, "
-        "`hf download ID --local-dir FOLDER`, and give the folder as generator_options.path"
-    )

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision, quiet
-from steer_env.metrics.checkpoints import CheckpointError, fingerprint, reason
+from steer_env.fingerprints import fingerprint
+from steer_env.metrics.checkpoints import CheckpointError, reason
 
 _ADVICE = (
     "A sentence encoder is a folder with config.json, model.safetensors and its tokenizer, such as "
@@ -45,7 +46,7 @@ class SentenceMetric:
         self._tokenizer, model = _load(folder)
         self.dimensions: int = model.config.hidden_size
         weights = {name: value for name, value in model.state_dict().items() if not name.startswith(_UNUSED)}
-        self.id = f"sentences-{fingerprint(weights)}"
+        self.id = f"sentences-{fingerprint(weights)[:8]}"
         self._longest = _longest(folder, self._tokenizer, model)
         self._model = model.eval().to(device)
         try:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _DTYPES = ("float32", "float16", "bfloat16")
@@ -25,16 +23,6 @@ def reason(error: Exception) -> str:
     """Another package's message, fit to stand within a sentence: one line of at most 300 characters."""
     found = " ".join(str(error).split()).rstrip(".!")
     return found if len(found) <= 300 else f"{found[:299]}…"
-
-
-def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """Eight hexadecimal digits of a SHA-256 over names, dtypes, shapes and values, wherever the tensors are."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        value = weights[name].detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
-        digest.update(value.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:8]
 
 
 def check_precision(dtype: str, max_batch: int) -> torch.dtype:

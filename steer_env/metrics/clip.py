@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision, quiet
-from steer_env.metrics.checkpoints import CheckpointError, check_precision, fingerprint, precision_suffix, reason
+from steer_env.fingerprints import fingerprint
+from steer_env.metrics.checkpoints import CheckpointError, check_precision, precision_suffix, reason
 from steer_env.metrics.resizing import resize
 
 _FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
@@ -43,6 +44,11 @@ class Preprocessing:
         mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
         return (cropped - mean) / std
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it does, for a fingerprint."""
+        sizes = torch.tensor([self.shortest_edge, *self.crop])
+        return {"sizes": sizes, "mean": torch.tensor(self.mean), "std": torch.tensor(self.std)}
+
 
 class CLIPMetric:
     """Cosine of CLIP's image embeddings; the text half of a checkpoint isn't loaded.
@@ -65,26 +71,26 @@ class CLIPMetric:
         dtype: str = "float32",
         max_batch: int = 64,
     ) -> None:
-        self._dtype, self._device, self._max_batch = check_precision(dtype, max_batch), torch.device(device), max_batch
+        self._dtype, self.device, self._max_batch = check_precision(dtype, max_batch), torch.device(device), max_batch
         model, self.prepare = _load(checkpoint_folder(path))
         self.dimensions: int = model.config.projection_dim
-        self.id = f"clip-{fingerprint(model.state_dict())}{precision_suffix(dtype)}"
-        self._model = model.eval().to(self._device)
+        self.id = f"clip-{fingerprint(model.state_dict() | self.prepare.tensors())[:8]}{precision_suffix(dtype)}"
+        self._model = model.eval().to(self.device)
 
     def to(self, device: str) -> CLIPMetric:
         """Move it; returns itself."""
-        self._device = torch.device(device)
-        self._model = self._model.to(self._device)
+        self.device = torch.device(device)
+        self._model = self._model.to(self.device)
         return self
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
         """See :class:`steer_env.types.Metric`."""
-        parts = [self._embed(part.to(self._device)) for part in images.split(self._max_batch)]
+        parts = [self._embed(part.to(self.device)) for part in images.split(self._max_batch)]
         return torch.cat(parts).to(images.device)
 
     def _embed(self, images: Tensor) -> Tensor:
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
             features = self._model(pixel_values=self.prepare(images.float())).image_embeds
         return nn.functional.normalize(features.float(), dim=1)
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import quiet
-from steer_env.metrics.checkpoints import CheckpointError, fingerprint, reason
+from steer_env.fingerprints import fingerprint
+from steer_env.metrics.checkpoints import CheckpointError, reason
 from steer_env.metrics.clip import CLIPMetric, checkpoint_folder
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json")
@@ -40,13 +41,13 @@ class CLIPAlignment(CLIPMetric):
     ) -> None:
         super().__init__(path, device, dtype, max_batch)
         text, self._tokenizer = _load(checkpoint_folder(path))
-        self._text = text.eval().to(self._device)
-        self.id = self.id.replace("clip-", f"clip-alignment-{fingerprint(text.state_dict())}-")
+        self._text = text.eval().to(self.device)
+        self.id = self.id.replace("clip-", f"clip-alignment-{fingerprint(text.state_dict())[:8]}-")
 
     def to(self, device: str) -> CLIPAlignment:
         """Move it; returns itself."""
         super().to(device)
-        self._text = self._text.to(self._device)
+        self._text = self._text.to(self.device)
         return self
 
     @torch.inference_mode()
@@ -54,15 +55,15 @@ class CLIPAlignment(CLIPMetric):
         """See :class:`steer_env.types.Alignment`; what the text half doesn't read of a prompt has no effect."""
         starts = range(0, len(prompts), self._max_batch)
         parts = [self._embed_prompts(list(prompts[start : start + self._max_batch])) for start in starts]
-        return torch.cat(parts) if parts else torch.zeros(0, self.dimensions, device=self._device)
+        return torch.cat(parts) if parts else torch.zeros(0, self.dimensions, device=self.device)
 
     def _embed_prompts(self, prompts: list[str]) -> Tensor:
         longest = self._text.config.max_position_embeddings
         # Always padded to the same length: another one in a batch would round a prompt's embedding otherwise.
         tokens = self._tokenizer(
             prompts, padding="max_length", truncation=True, max_length=longest, return_tensors="pt"
-        ).to(self._device)
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+        ).to(self.device)
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
             features = self._text(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).text_embeds
         return nn.functional.normalize(features.float(), dim=1)
 

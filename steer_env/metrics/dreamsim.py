@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision
+from steer_env.fingerprints import fingerprint
 from steer_env.metrics.checkpoints import (
     CheckpointError,
     check_precision,
-    fingerprint,
     precision_suffix,
     reason,
     tensors_only,
@@ -70,15 +70,15 @@ class DreamSimMetric:
                 "metric_options.trust_hub_code=true, or take a type that runs none, such as open_clip_vitb32"
             )
         folder = Path(cache_dir).expanduser() if cache_dir else Path(torch.hub.get_dir()) / "dreamsim"
-        self._device, self._max_batch = torch.device(device), max_batch
+        self.device, self._max_batch = torch.device(device), max_batch
         self._model = _load(type, folder, device, download)
         self.dimensions: int = self._model.embed_size * (2 if self._model.is_patch else 1)
-        self.id = f"dreamsim-{type}-{fingerprint(_weights(self._model))}{precision_suffix(dtype)}"
+        self.id = f"dreamsim-{type}-{fingerprint(_weights(self._model))[:8]}{precision_suffix(dtype)}"
 
     def to(self, device: str) -> DreamSimMetric:
         """Move it; returns itself."""
-        self._device = torch.device(device)
-        self._model = self._model.to(self._device)
+        self.device = torch.device(device)
+        self._model = self._model.to(self.device)
         # The package's modules remember the device that they were made on.
         for module in self._model.modules():
             for part in (module, *getattr(module, "extractor_list", ())):
@@ -89,12 +89,12 @@ class DreamSimMetric:
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
         """See :class:`steer_env.types.Metric`."""
-        parts = [self._embed(part.to(self._device)) for part in images.split(self._max_batch)]
+        parts = [self._embed(part.to(self.device)) for part in images.split(self._max_batch)]
         return torch.cat(parts).to(images.device)
 
     def _embed(self, images: Tensor) -> Tensor:
         prepared = resize(images.float(), _PIXELS)
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
             features = self._model.embed(prepared).float()
         if self._model.is_patch:
             features = torch.cat([features[:, 0], features[:, 1:].mean(dim=1)], dim=1)

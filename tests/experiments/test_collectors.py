@@ -31,8 +31,11 @@ def test_without_ray_its_collectors_say_what_to_install(monkeypatch: pytest.Monk
 def test_a_run_is_the_same_whoever_plays_it(tmp_path: Path, command: Callable[..., None]) -> None:
     pytest.importorskip("ray", reason="needs the extra ray")
     for name, options in (("here", ()), ("many", RAY)):
-        command(train.main, f"folder={tmp_path / name}", *TRAIN, *options)
+        goals = f"env.goal_bank={tmp_path / name / 'goals'}"
+        command(train.main, f"folder={tmp_path / name}", *TRAIN, goals, *options)
     one, many = tmp_path / "here", tmp_path / "many"
+    banks = [sorted(path.name for path in (folder / "goals").glob("*/*")) for folder in (one, many)]
+    assert banks[0] == banks[1] != []
     for name in (CHECKPOINT, "policy/policy.json"):
         assert (one / name).read_text() == (many / name).read_text()
     assert read_traces(one / "traces") == read_traces(many / "traces")

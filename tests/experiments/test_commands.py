@@ -85,6 +85,17 @@ def test_an_unfinished_run_of_another_configuration_is_refused(tmp_path: Path, c
     assert load_policy(tmp_path / "policy").training_seed == 1
 
 
+def test_a_run_may_go_on_with_a_bank_of_goals_elsewhere(tmp_path: Path, command: Callable[..., None]) -> None:
+    options = (f"folder={tmp_path / 'run'}", "episodes=8", "batch=4", "env.rounds=1")
+    command(train.main, *options, f"env.goal_bank={tmp_path / 'one'}")
+    assert len(list((tmp_path / "one").glob("*/*.safetensors"))) == 2 * 8
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(FileExistsError, match="unfinished run with other env"):
+        command(train.main, *options)
+    command(train.main, *options, f"env.goal_bank={tmp_path / 'two'}")
+    assert (tmp_path / "run" / "result.json").exists()
+
+
 def test_overwriting_deletes_a_runs_own_files_alone(tmp_path: Path, command: Callable[..., None]) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for episodes in (16, 8):

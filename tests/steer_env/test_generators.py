@@ -9,7 +9,8 @@ from diffusers import StableDiffusionPipeline
 
 from steer_env import assets
 from steer_env.generators import load_generator
-from steer_env.generators.stable_diffusion import SOLVERS, StableDiffusionGenerator
+from steer_env.generators.checkpoints import SOLVERS
+from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 from steer_env.proposals import draw_latents
 from steer_env.testing import check_generator
 from steer_env.types import Generator

@@ -1,0 +1,96 @@
+"""Checkpoints in diffusers' formats: how they are read, and told apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from steer_env.compatibility import mend_torchvision, quiet
+from steer_env.fingerprints import fingerprint
+from steer_env.registry import Registry
+
+SOLVERS = Registry(
+    "solver",
+    {
+        "ddim": "DDIMScheduler",
+        "dpm++": "DPMSolverMultistepScheduler",
+        "unipc": "UniPCMultistepScheduler",
+        "euler": "EulerDiscreteScheduler",
+    },
+)
+"""Deterministic ones of diffusers."""
+
+
+def load_pipeline(path: str, dtype: torch.dtype) -> Any:
+    """The checkpoint as a diffusers pipeline.
+
+    Raises:
+        FileNotFoundError: no checkpoint in a local folder.
+        OSError: it can't be read, or is at a hub that can't be reached; with what to do.
+    """
+    local = Path(path).expanduser()
+    looks_local = local.is_absolute() or path.startswith((".", "~"))
+    if looks_local and not (local / "model_index.json").is_file():
+        raise FileNotFoundError(f"{local} is no Stable Diffusion checkpoint: it holds no model_index.json")
+    mend_torchvision()
+    with quiet():
+        # Imported here because the import itself remarks on optional packages.
+        from diffusers import StableDiffusionPipeline
+
+        try:
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                str(local) if local.is_dir() else path,
+                dtype=dtype,
+                safety_checker=None,
+                requires_safety_checker=False,
+                use_safetensors=True,
+            )
+        except Exception as error:
+            raise OSError(f"{path} can't be loaded: {_advice(local)} ({str(error).strip()[:300]})") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def load_solver(name: str, pipeline: Any) -> Any:
+    """The solver of that name, set up as the checkpoint's own one."""
+    import diffusers
+
+    return getattr(diffusers, SOLVERS[name]).from_config(pipeline.scheduler.config)
+
+
+def pipeline_fingerprint(pipeline: Any) -> str:
+    """SHA-256 of all parts of a pipeline but its scheduler: their weights, configurations and vocabularies."""
+    weights: dict[str, Tensor] = {}
+    told: dict[str, Any] = {}
+    for name, part in pipeline.components.items():
+        if isinstance(part, nn.Module):
+            weights |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
+            told[name] = plain_config(part.config)
+        elif hasattr(part, "backend_tokenizer"):
+            # How it pads and cuts is set with each call, and by its length.
+            vocabulary = json.loads(part.backend_tokenizer.to_str())
+            told[name] = [part.model_max_length, {**vocabulary, "truncation": None, "padding": None}]
+    return hashlib.sha256(json.dumps([fingerprint(weights), told], sort_keys=True).encode()).hexdigest()
+
+
+def plain_config(config: Any) -> dict[str, str]:
+    """What a part is configured to, but not where it was read from."""
+    values = config.to_dict() if hasattr(config, "to_dict") else config
+    return {name: repr(value) for name, value in values.items() if not name.startswith("_")}
+
+
+def _advice(local: Path) -> str:
+    if local.is_dir():
+        return (
+            "a part of the checkpoint is missing, damaged, of another architecture, or has no safetensors, and weights "
+            "that are pickled aren't read; copy or convert it again"
+        )
+    return (
+        "it isn't a folder here, and the hub doesn't have it or can't be reached; fetch it where there is a network, "
+        "`hf download ID --local-dir FOLDER`, and give the folder as generator_options.path"
+    )

@@ -1,0 +1,123 @@
+"""Tensors kept on disk, for all runs that need the same ones."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from steer_env.fingerprints import fingerprint
+
+_LOG = logging.getLogger(__name__)
+LIMIT = 4 << 30
+"""Bytes of a bank: half a million of DreamSim's embeddings, or some 5,000 images of 512 × 512."""
+_OURS = re.compile(r"[0-9a-f]{64}\.safetensors(\.[0-9a-f]+\.partial)?")
+
+
+class GoalBank:
+    """Tensors in a folder, each under an address that says all that it depends on.
+
+    Runs, processes and machines may share a folder. A file is read whole and written whole, and is sealed with a hash
+    of its address and its content: one that is damaged, truncated or another's is reported, dropped, and counts as
+    missing. A file that can't be written is reported once, and costs nothing but its making.
+
+    Args:
+        folder: made if it isn't there.
+        limit: bytes of all files. Beyond it those go first that haven't been read or written for longest. A process
+            looks whenever it has written a sixteenth of it, by which each that writes at the same time may exceed it.
+
+    Raises:
+        ValueError: a folder that can't be made or written to, or a limit below 1.
+    """
+
+    def __init__(self, folder: str | Path, limit: int = LIMIT) -> None:
+        if limit < 1:
+            raise ValueError(f"the limit of a goal bank must be at least 1 byte, got {limit}")
+        self.folder, self.limit = Path(folder).expanduser(), limit
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"goal_bank={folder} is no folder that can be made: {error.strerror}") from error
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise ValueError(f"goal_bank={folder} is a folder that can't be written to; name another one")
+        # Others may have left it full.
+        self._unseen, self._complained = limit, False
+
+    def get(self, address: str) -> Tensor | None:
+        """What was put there, on the CPU; None if there is nothing, or nothing good."""
+        path = self._path(address)
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        value = _opened(content, address)
+        with suppress(OSError):
+            if value is None:
+                _LOG.warning("%s is damaged, or isn't what its name says: dropped, to be made anew", path)
+                path.unlink(missing_ok=True)
+            else:
+                os.utime(path)
+        return value
+
+    def put(self, address: str, value: Tensor) -> None:
+        """Keep a tensor, in the place of what was there."""
+        path, value = self._path(address), value.detach().cpu().contiguous()
+        content = save({"value": value, "seal": _seal(address, value)}, metadata={"address": address})
+        partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            partial.write_bytes(content)
+            partial.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink()
+            if not self._complained:
+                _LOG.warning("%s can't be written (%s): goals are made anew each time", path, error.strerror)
+            self._complained = True
+            return
+        self._unseen += len(content)
+        if self._unseen > self.limit // 16:
+            self._unseen = 0
+            self._make_room()
+
+    def _path(self, address: str) -> Path:
+        name = hashlib.sha256(address.encode()).hexdigest()
+        return self.folder / name[:2] / f"{name}.safetensors"
+
+    def _make_room(self) -> None:
+        """Leave a sixteenth of the limit free."""
+        found = []
+        for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
+            # The folder may hold other things.
+            if _OURS.fullmatch(path.name):
+                with suppress(FileNotFoundError):
+                    told = path.stat()
+                    found.append((told.st_mtime_ns, told.st_size, path))
+        excess = sum(size for _, size, _ in found) - (self.limit - self.limit // 16)
+        for _, size, path in sorted(found):
+            if excess <= 0:
+                return
+            path.unlink(missing_ok=True)
+            excess -= size
+
+
+def _seal(address: str, value: Tensor) -> Tensor:
+    return torch.frombuffer(bytearray.fromhex(fingerprint({address: value})), dtype=torch.uint8)
+
+
+def _opened(content: bytes, address: str) -> Tensor | None:
+    try:
+        held = load(content)
+        value = held["value"]
+        return value if torch.equal(held["seal"], _seal(address, value)) else None
+    except Exception:
+        # The ways in which a file can be damaged are many, and all have the same remedy.
+        return None
