@@ -398,7 +398,9 @@ class ThroughputConfig:
         dtype: of the weights: float32, float16 or bfloat16.
         steps: of the solver.
         guidance_scale: of classifier-free guidance, which doubles the denoiser's work above 1.
-        batches: numbers of images made at a time.
+        channels_last, compile, tf32, decode_batch: what makes a generator faster, as in env.generator_options; the
+            plain pipeline is measured without.
+        batches: numbers of images made at a time; with 0 among them, at most as many as fit into the GPU's memory.
         repeats: times each is measured; the median is reported.
         threads: of torch; 0 leaves its default.
     """
@@ -408,6 +410,10 @@ class ThroughputConfig:
     dtype: str = "bfloat16"
     steps: int = 20
     guidance_scale: float = 7.5
+    channels_last: bool = False
+    compile: str = ""
+    tf32: bool = False
+    decode_batch: int = 0
     batches: list[int] = field(default_factory=lambda: [1, 4, 16, 64])
     repeats: int = 3
     threads: int = 0

@@ -34,7 +34,9 @@ class EnvConfig:
             digit whatever the folder holds; from those without a bank similarities differ by about 1e-6. A run may go
             on with another folder.
         generator_options: passed to the generator, such as steps, guidance_scale, solver (ddim, dpm++, unipc, euler),
-            device, dtype, or max_batch (images made at a time; bounds the memory).
+            device, dtype, or max_batch (images made at a time; bounds the memory; 0 for what fits into a GPU's). For
+            speed on a GPU: channels_last, compile (default, reduce-overhead, max-autotune), tf32, and decode_batch
+            (images decoded at a time).
         metric_options, human_options, distribution_options: the same for the other parts.
         judge_options: the same of each judge that has any, by its name.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from experiments.random_weights import SIZES, operations, save_random
 from experiments.runs import application, say
 from experiments.speeds import matrix_rate, ours, plain, seconds
 from steer_env.evaluation.reports import markdown_table
+from steer_env.generators.speed import Speed
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 
 schema.register()
@@ -33,14 +35,18 @@ def main(config: Any) -> None:
     dtype = getattr(torch, config.dtype)
     with tempfile.TemporaryDirectory() as folder:
         save_random(config.size, dtype, Path(folder))
-        given = (config.steps, config.guidance_scale, max(config.batches), config.device, config.dtype)
-        generator = StableDiffusionGenerator(folder, *given)
-    calls = {n: ours(generator, n) for n in config.batches}
-    found: dict[int, list[float]] = {n: [] for n in config.batches}
+        given = (config.steps, config.guidance_scale, min(config.batches) and max(config.batches))
+        speed = {part.name: config[part.name] for part in fields(Speed)}
+        generator, reference = (
+            StableDiffusionGenerator(folder, *given, config.device, config.dtype, **told) for told in (speed, {})
+        )
+    batches = [n or generator.max_batch for n in config.batches]
+    calls = {n: ours(generator, n) for n in batches}
+    found: dict[int, list[float]] = {n: [] for n in batches}
     rates: list[float] = []
     # Interleaved, so that a machine whose speed drifts doesn't favour one of them.
     for _ in range(config.repeats):
-        rates.append(1 / seconds(plain(generator), config.device))
+        rates.append(1 / seconds(plain(reference), config.device))
         for n, call in calls.items():
             found[n].append(n / seconds(call, config.device))
     _print(config, found, rates, matrix_rate(config.device, dtype))
@@ -59,6 +65,7 @@ def _print(config: Any, found: dict[int, list[float]], reference: list[float], r
     card = torch.cuda.get_device_name() if torch.device(config.device).type == "cuda" else config.device
     say(f"{card}, torch {torch.__version__}, {config.size}, {config.dtype}, {config.steps} steps; an image takes")
     say(f"{cost / 1e12:.3g} TFLOP, counted; large matrices are multiplied at {rate / 1e12:.3g} TFLOP/s, measured")
+    say(", ".join(f"{part.name}={config[part.name]}" for part in fields(Speed)))
     print(markdown_table(pd.DataFrame(rows, columns=columns)))
     hours = _EPISODES * _IMAGES / max(statistics.median(rates) for rates in found.values()) / 3600
     say(f"60,000 episodes of {_IMAGES} images would take {hours:.3g} h on one such device, {hours / 8:.3g} h on eight")

@@ -26,8 +26,14 @@ SOLVERS = Registry(
 """Deterministic ones of diffusers."""
 
 
-def load_pipeline(path: str, dtype: torch.dtype) -> Any:
+def load_pipeline(kind: str, path: str, dtype: torch.dtype, **options: Any) -> Any:
     """The checkpoint as a diffusers pipeline.
+
+    Args:
+        kind: name of the pipeline's class.
+        path: a local folder or a hub id.
+        dtype: of its weights.
+        **options: of the class.
 
     Raises:
         FileNotFoundError: no checkpoint in a local folder.
@@ -40,15 +46,11 @@ def load_pipeline(path: str, dtype: torch.dtype) -> Any:
     mend_torchvision()
     with quiet():
         # Imported here because the import itself remarks on optional packages.
-        from diffusers import StableDiffusionPipeline
+        import diffusers
 
         try:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                str(local) if local.is_dir() else path,
-                dtype=dtype,
-                safety_checker=None,
-                requires_safety_checker=False,
-                use_safetensors=True,
+            pipeline = getattr(diffusers, kind).from_pretrained(
+                str(local) if local.is_dir() else path, dtype=dtype, use_safetensors=True, **options
             )
         except Exception as error:
             raise OSError(f"{path} can't be loaded: {_advice(local)} ({str(error).strip()[:300]})") from error

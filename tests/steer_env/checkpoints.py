@@ -190,3 +190,78 @@ def check_travels(metric: Any) -> None:
     # Whatever stayed behind couldn't be computed with. The meta device knows no autocast.
     with patch("torch.autocast", lambda *_, **__: nullcontext()):
         assert sent.to("meta").embed(images.to("meta")).device.type == "meta"
+
+
+def diffusion_folder(folder: Path, xl: bool = False, **pipeline: Any) -> Path:
+    """A Stable Diffusion checkpoint of tiny parts, or one of Stable Diffusion XL; its images are 16 pixels a side.
+
+    Args:
+        folder: where to.
+        xl: whether it has two text encoders, and a denoiser that is told the image's size.
+        pipeline: further arguments of the pipeline's class.
+    """
+    import diffusers
+    from transformers import AutoTokenizer
+
+    from steer_env import assets
+
+    tokenizer = AutoTokenizer.from_pretrained(assets.ROOT / "tiles-generator" / "tokenizer")
+    tokenizer.model_max_length = 12
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        parts = {"vae": _tiny_vae(), "unet": _tiny_unet(xl), "text_encoder": _tiny_text(), "tokenizer": tokenizer}
+        if xl:
+            parts |= {"text_encoder_2": _tiny_text(projected=True), "tokenizer_2": tokenizer}
+    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    if xl:
+        scheduler = diffusers.EulerDiscreteScheduler(**betas, timestep_spacing="leading", steps_offset=1)
+        made = diffusers.StableDiffusionXLPipeline(**parts, scheduler=scheduler, add_watermarker=False, **pipeline)
+    else:
+        scheduler = diffusers.DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+        nothing = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        made = diffusers.StableDiffusionPipeline(**parts, scheduler=scheduler, **nothing, **pipeline)
+    made.save_pretrained(folder)
+    return folder
+
+
+def _tiny_unet(xl: bool) -> Any:
+    from diffusers import UNet2DConditionModel
+
+    text_time: dict[str, Any] = {
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 4,
+        "projection_class_embeddings_input_dim": 6 * 4 + 16,
+        "use_linear_projection": True,
+    }
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=2,
+        cross_attention_dim=32 if xl else 16,
+        **(text_time if xl else {}),
+    )
+
+
+def _tiny_vae() -> Any:
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+        latent_channels=4,
+        sample_size=16,
+    )
+
+
+def _tiny_text(projected: bool = False) -> Any:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    narrow = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config = CLIPTextConfig(**narrow, projection_dim=16, max_position_embeddings=12)
+    return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)

@@ -1,0 +1,241 @@
+"""What all latent diffusion models share: encoding each prompt once, batches that fit, the sampling loop, decoding."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steer_env.generators.checkpoints import SOLVERS, load_pipeline, load_solver, pipeline_fingerprint, plain_config
+from steer_env.generators.speed import Speed, fitting_batch, padded_size
+from steer_env.types import Conditioning
+
+_LOG = logging.getLogger(__name__)
+_ENCODED_PROMPTS_KEPT = 65_536
+
+
+class DiffusionGenerator:
+    """f(z, prompt) through a checkpoint's own scheduler, deterministically (DDIM's η is 0).
+
+    A subclass says what its denoiser is told of a prompt.
+
+    Args:
+        path: a local folder as diffusers saves its pipeline, or a hub id.
+        steps: denoising steps an image.
+        guidance_scale: classifier-free guidance; at 1 or below there is no second pass.
+        max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
+            0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
+        device: where it runs.
+        dtype: precision of its weights, a name of torch's.
+        solver: a name of :data:`steer_env.generators.checkpoints.SOLVERS`; by default the checkpoint's own.
+        id: what traces call it; path, steps, guidance and solver by default.
+        **speed: see :class:`steer_env.generators.speed.Speed`.
+
+    Raises:
+        FileNotFoundError: the checkpoint isn't there.
+        OSError: it can't be read, or is at a hub that can't be reached; with what to do.
+        ValueError: steps below 1, max_batch below 0, an unknown dtype or solver, or a bad option of speed.
+    """
+
+    kind: str
+    """Name of the pipeline in diffusers that reads the checkpoint."""
+    options: Mapping[str, Any] = MappingProxyType({})
+    """What that pipeline is told."""
+
+    def __init__(
+        self,
+        path: str,
+        steps: int = 20,
+        guidance_scale: float = 7.5,
+        max_batch: int = 64,
+        device: str = "cpu",
+        dtype: str = "float32",
+        solver: str = "",
+        id: str | None = None,
+        **speed: Any,
+    ) -> None:
+        if steps < 1 or max_batch < 0:
+            raise ValueError(f"steps must be at least 1, max_batch at least 0, got {steps} and {max_batch}")
+        if dtype not in ("float32", "float16", "bfloat16"):
+            raise ValueError(f"unknown dtype {dtype!r}; there are: float32, float16, bfloat16")
+        if solver:
+            SOLVERS[solver]
+        self.speed = Speed(**speed)
+        self.pipeline = load_pipeline(self.kind, path, getattr(torch, dtype), **self.options)
+        if solver:
+            self.pipeline.scheduler = load_solver(solver, self.pipeline)
+        self._scheduler, self._unet, self._vae = self.pipeline.scheduler, self.pipeline.unet, self.pipeline.vae
+        self.id = id or " ".join([f"{path}@{steps}x{guidance_scale}", *([solver] if solver else [])])
+        self.steps, self.guidance_scale = steps, guidance_scale
+        size = self._unet.config.sample_size
+        self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, size, size)
+        pixels = size * self.pipeline.vae_scale_factor
+        self.image_shape = (3, pixels, pixels)
+        self._encoded: dict[str, dict[str, Tensor]] = {}
+        self._weights: str | None = None
+        self._batch_told, self.max_batch = max_batch, max_batch or 1
+        self.speed.lay_out(self._unet, self._vae)
+        self.to(device)
+
+    def to(self, device: str) -> DiffusionGenerator:
+        """Move it; returns itself."""
+        self.pipeline.to(device)
+        self.device = torch.device(device)
+        self._encoded.clear()
+        self._denoise = self._unet
+        if not self._batch_told:
+            self.max_batch = fitting_batch(self.device, self._peak)
+        self._denoise = self.speed.denoiser(self._unet)
+        return self
+
+    @torch.inference_mode()
+    def _peak(self, images: int) -> int:
+        """Bytes of a GPU that so many images take at most while they are made."""
+        latents, conditioning = torch.zeros(images, *self.latent_shape).to(self.device), self.encode([""] * images)
+        before = torch.cuda.memory_allocated(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        self._sample(latents, conditioning)
+        return torch.cuda.max_memory_allocated(self.device) - before
+
+    def fingerprint(self) -> str:
+        """See :class:`steer_env.types.Fingerprinted`: of weights and settings, wherever they were read from."""
+        if self._weights is None:
+            self._weights = pipeline_fingerprint(self.pipeline)
+        scheduler = self._scheduler
+        solver = sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
+        return f"{self._weights} {self.steps} {self.guidance_scale} {self.speed} {solver}"
+
+    def _embed(self, prompts: list[str]) -> dict[str, Tensor]:
+        """What the denoiser is told of the prompts, by name, each with as many rows."""
+        raise NotImplementedError
+
+    def _unguided(self) -> dict[str, Tensor]:
+        """The same of no prompt, one row each."""
+        self._encode_new([""])
+        return {name: value[None] for name, value in self._encoded[""].items()}
+
+    def _told(self, conditioning: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Arguments of the denoiser."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """Prompts (B) → ``prompt_embeds`` (B, length, width) and what else the denoiser is told, with B rows each.
+
+        The same again under ``negative_…`` where guidance needs it. Logs a warning of a prompt that is longer than the
+        text encoder reads, with the number of tokens cut.
+        """
+        conditioning = self._rows(prompts)
+        return conditioning | self._without(conditioning) if self.guidance_scale > 1 else conditioning
+
+    @torch.inference_mode()
+    def encode_guided(self, prompts: Sequence[str], scales: Sequence[float]) -> Conditioning:
+        """As :meth:`encode`, with ``guidance`` float (B,) in place of the generator's own scale; 1 or below is none."""
+        conditioning = self._rows(prompts)
+        guidance = torch.tensor(scales, dtype=conditioning["prompt_embeds"].dtype, device=self.device)
+        return conditioning | self._without(conditioning) | {"guidance": guidance}
+
+    def _rows(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        self._encode_new(list(dict.fromkeys(prompts)))
+        rows = [self._encoded[prompt] for prompt in prompts]
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _without(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the second pass of guidance is told, with as many rows."""
+        return {f"negative_{name}": row.expand_as(conditioning[name]) for name, row in self._unguided().items()}
+
+    def _encode_new(self, prompts: list[str]) -> None:
+        new = [prompt for prompt in prompts if prompt not in self._encoded]
+        if len(self._encoded) + len(new) > _ENCODED_PROMPTS_KEPT:
+            self._encoded.clear()
+            new = prompts
+        for start in range(0, len(new), self.max_batch):
+            part = new[start : start + self.max_batch]
+            self._warn_of_long(part)
+            embedded = self._embed(part)
+            for i, prompt in enumerate(part):
+                self._encoded[prompt] = {name: values[i] for name, values in embedded.items()}
+
+    def _warn_of_long(self, prompts: list[str]) -> None:
+        tokenizer = self.pipeline.tokenizer
+        for prompt, tokens in zip(prompts, tokenizer(prompts, verbose=False).input_ids, strict=True):
+            if (cut := len(tokens) - tokenizer.model_max_length) > 0:
+                limit = tokenizer.model_max_length
+                _LOG.warning("the text encoder reads %d tokens: %d of %r are cut", limit, cut, prompt[:60])
+
+    @torch.inference_mode()
+    def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        """Standard normal latents (B, *latent_shape) → images float32 (B, 3, H, W) in [0, 1].
+
+        Raises:
+            ValueError: latents of another shape, or conditioning with another number of rows.
+        """
+        rows = len(conditioning["prompt_embeds"])
+        if tuple(latents.shape[1:]) != self.latent_shape or rows != len(latents):
+            expected = f"({rows}, {', '.join(map(str, self.latent_shape))})"
+            raise ValueError(f"latents for {rows} prompts must have shape {expected}, got {tuple(latents.shape)}")
+        images: list[Tensor] = []
+        start = 0
+        while start < len(latents):
+            part = slice(start, start + self.max_batch)
+            try:
+                images.append(self._sample(latents[part], {k: v[part] for k, v in conditioning.items()}))
+            except torch.OutOfMemoryError:
+                if self.max_batch == 1:
+                    raise
+                self._halve()
+                continue
+            start = part.stop
+        return torch.cat(images)
+
+    def _halve(self) -> None:
+        """Go on with smaller batches."""
+        self.max_batch //= 2
+        torch.cuda.empty_cache()
+        _LOG.warning("not enough memory on %s: going on with %d images at a time", self.device, self.max_batch)
+
+    def _sample(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        n = len(latents)
+        # A compiled denoiser knows few sizes: the last image stands in for those that are missing.
+        size = n if self._denoise is self._unet else padded_size(n, self.max_batch)
+        rows = torch.arange(size, device=latents.device).clamp(max=n - 1)
+        sample = latents[rows].to(self._unet.dtype)
+        given = {name: values[rows] for name, values in conditioning.items()}
+        scales: float | Tensor = given.pop("guidance", self.guidance_scale)
+        own = [name for name in given if not name.startswith("negative_")]
+        guided = len(own) < len(given)
+        if guided:
+            given = {name: torch.cat([given[f"negative_{name}"], given[name]]) for name in own}
+        with self.speed.precision():
+            return self._decode(self._solve(sample, self._told(given), scales if guided else None)[:n])
+
+    def _solve(self, sample: Tensor, told: Mapping[str, Any], scales: float | Tensor | None) -> Tensor:
+        """Standard normal latents (B, *latent_shape) → denoised ones, guided by these scales, or not at all."""
+        self._scheduler.set_timesteps(self.steps, device=self.device)
+        sample = sample * self._scheduler.init_noise_sigma
+        for time in self._scheduler.timesteps:
+            inputs = sample if scales is None else torch.cat([sample] * 2)
+            inputs = self._scheduler.scale_model_input(inputs, time)
+            output = self._denoise(inputs, time, return_dict=False, **told)[0]
+            if scales is not None:
+                unguided, named = output.chunk(2)
+                output = _guide(unguided, named, scales)
+            sample = self._scheduler.step(output, time, sample, return_dict=False)[0]
+        return sample
+
+    def _decode(self, sample: Tensor) -> Tensor:
+        """Denoised latents → images float32 (B, 3, H, W) in [0, 1]."""
+        decoded = self.speed.decode(self._vae, (sample / self._vae.config.scaling_factor).to(self._vae.dtype))
+        return (decoded.float() / 2 + 0.5).clamp(0, 1)
+
+
+def _guide(unguided: Tensor, named: Tensor, scales: float | Tensor) -> Tensor:
+    """Away from what no prompt gives, by one scale or by each image's own, (B,)."""
+    if not isinstance(scales, Tensor):
+        return unguided + scales * (named - unguided)
+    scales = scales.view(-1, 1, 1, 1)
+    return torch.where(scales > 1, unguided + scales * (named - unguided), named)

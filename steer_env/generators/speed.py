@@ -1,0 +1,136 @@
+"""What makes a diffusion model faster without changing its images, but for rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steer_env.registry import Registry
+
+COMPILERS: Registry[dict[str, Any]] = Registry(
+    "way to compile",
+    {
+        "default": {"mode": "default"},
+        "reduce-overhead": {"mode": "reduce-overhead"},
+        "max-autotune": {"mode": "max-autotune"},
+        "eager": {"backend": "eager"},
+        "aot_eager": {"backend": "aot_eager"},
+    },
+)
+"""Modes of ``torch.compile``; the last two make nothing faster, and serve to find out what goes wrong."""
+_RECORDING = ("reduce-overhead", "max-autotune")
+_SHAPES = 16
+"""How many the compiler may meet: halvings of the largest batch."""
+_ON_CPU, _LARGEST, _FEW, _SHARE = 64, 256, 4, 0.8
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How a generator computes; all off by default.
+
+    Args:
+        channels_last: the memory format of weights and activations, which suits convolutions on tensor cores.
+        compile: a name of :data:`COMPILERS`; ``reduce-overhead`` and ``max-autotune`` record CUDA graphs. The denoiser
+            is compiled for few fixed sizes of batches, ``max_batch`` and its halvings; others are padded.
+        tf32: whether products of float32 matrices and convolutions on a GPU are rounded to TF32, which is faster, and
+            off by some 1e-3 where float32 is off by 1e-6.
+        decode_batch: images decoded at a time, where the decoder needs more memory than the denoiser; 0 for all.
+
+    Raises:
+        ValueError: an unknown way to compile, or a negative ``decode_batch``.
+    """
+
+    channels_last: bool = False
+    compile: str = ""
+    tf32: bool = False
+    decode_batch: int = 0
+
+    def __post_init__(self) -> None:
+        if self.compile:
+            COMPILERS[self.compile]
+        if self.decode_batch < 0:
+            raise ValueError(f"decode_batch must be at least 1, or 0 for all at once, got {self.decode_batch}")
+
+    def lay_out(self, *modules: Any) -> None:
+        """Bring weights into the memory format."""
+        if self.channels_last:
+            for module in modules:
+                module.to(memory_format=torch.channels_last)
+
+    def denoiser(self, unet: Any) -> Callable[..., Any]:
+        """The denoiser to call, compiled if it is to be."""
+        return Compiled(unet, self.compile) if self.compile else unet
+
+    def decode(self, vae: Any, latents: Tensor) -> Tensor:
+        """Latents (B, …) → what the decoder makes of them (B, 3, H, W)."""
+        parts = latents.split(self.decode_batch or len(latents))
+        return torch.cat([vae.decode(part, return_dict=False)[0] for part in parts])
+
+    @contextmanager
+    def precision(self) -> Iterator[None]:
+        """While it lasts, TF32 is used or not as it was said; torch's own default uses it in convolutions."""
+        matrices, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+        before = matrices.allow_tf32, convolutions.allow_tf32
+        matrices.allow_tf32 = convolutions.allow_tf32 = self.tf32
+        try:
+            yield
+        finally:
+            matrices.allow_tf32, convolutions.allow_tf32 = before
+
+
+class Compiled:
+    """A denoiser that is compiled on its first call, and anew in every process that it is sent to."""
+
+    def __init__(self, unet: Any, how: str) -> None:
+        self._unet, self._how = unet, how
+        self._call: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Compiled, (self._unet, self._how)
+
+    def __call__(self, *inputs: Any, **named: Any) -> tuple[Tensor]:
+        """What the denoiser returns."""
+        if self._call is None:
+            dynamo = torch._dynamo.config
+            dynamo.recompile_limit = max(dynamo.recompile_limit, _SHAPES)
+            self._call = torch.compile(self._unet, dynamic=False, **COMPILERS[self._how])
+        if self._how not in _RECORDING:
+            return self._call(*inputs, **named)
+        # A CUDA graph writes into the same memory again and again; solvers keep what came before.
+        torch.compiler.cudagraph_mark_step_begin()
+        return (self._call(*inputs, **named)[0].clone(),)
+
+
+def padded_size(images: int, largest: int) -> int:
+    """The smallest among ``largest`` and its halvings that so many images fit into.
+
+    >>> [padded_size(images, 48) for images in (1, 2, 7, 24, 25, 48)]
+    [1, 2, 12, 24, 48, 48]
+    """
+    size = largest
+    while size > 1 and (half := -(-size // 2)) >= images:
+        size = half
+    return size
+
+
+def fitting_batch(device: torch.device, peak: Callable[[int], int]) -> int:
+    """How many images fit into the free memory of a GPU, with a fifth of it left for others; a fixed number elsewhere.
+
+    Args:
+        device: that makes them.
+        peak: makes so many images, and returns the bytes that it took at most.
+    """
+    if device.type != "cuda":
+        return _ON_CPU
+    # The first call allocates what stays.
+    peak(1)
+    one = peak(1)
+    each = max(1, (peak(_FEW) - one) // (_FEW - 1))
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(_LARGEST, 1 + int(_SHARE * free - one) // each))
