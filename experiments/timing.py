@@ -84,6 +84,9 @@ class TimedMetric:
         with self.clock:
             return self._inner.embed(images)
 
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        return self._inner.similarity(a, b)
+
 
 def time_environment(n: int, episodes: int, **options: Any) -> Timing:
     """Play at least ``episodes`` episodes in batches of n with scale 0.5, after one batch that isn't counted."""
@@ -136,7 +139,7 @@ class ReferenceLoop:
 
     def similarity(self, a: Tensor, b: Tensor) -> float:
         """Both pictures embedded for the comparison."""
-        return float(self._metric.embed(a[None])[0] @ self._metric.embed(b[None])[0])
+        return float(self._metric.similarity(self._metric.embed(a[None]), self._metric.embed(b[None])))
 
     def episode(self, task: Task, seed: int, scale: float = 0.5, rounds: int = 4, proposals: int = 2) -> float:
         """Play one episode; returns its improvement."""

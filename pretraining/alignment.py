@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from pretraining.renderer import render
 from steer_env import tiles
-from steer_env.types import Metric
+from steer_env.types import Alignment, Metric
 
 
-class DrawnAlignment:
-    """An :class:`steer_env.types.Alignment` for captions of tilings.
+class DrawnAlignment(Alignment):
+    """For captions of tilings.
 
     A caption's embedding is the normalised mean of those of drawings that show what it names, and anything where it
     leaves a factor open.

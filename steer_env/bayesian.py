@@ -90,7 +90,9 @@ class BayesianSteering:
         place = "pools of hypotheses"
         found, _ = picture(self._generator, {"": self._metric}, every, conditioning, place, rows=shared)
         embeddings = found[""].unflatten(0, (n, 1 + p))
-        likeness = (embeddings[:, :, None] * embeddings[:, None, 1:]).sum(dim=3)
+        # One hypothesis after the other: all at once would be p² embeddings an episode.
+        hypotheses = embeddings[:, 1:, None].unbind(1)
+        likeness = torch.stack([self._metric.similarity(embeddings, each) for each in hypotheses], dim=2)
         self._latents[where], self._evidence[where] = pool, 0.0
         self._held[where], self._likeness[where] = likeness[:, 0], likeness[:, 1:]
 

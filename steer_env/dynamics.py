@@ -99,7 +99,7 @@ class SteeringDynamics:
 
     @property
     def embeddings(self) -> Tensor:
-        """Unit vectors float (N, D) of the current images under the metric."""
+        """Float (N, D), of the current images under the metric."""
         return self._current[""]
 
     def judged(self, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -107,8 +107,8 @@ class SteeringDynamics:
         rows = self._rows(rows)
         where = self._where(rows)
         return {
-            name: _similarity(self._current[name][where], self._targets[name][where]).cpu().double().numpy()
-            for name in self._metrics
+            name: metric.similarity(self._current[name][where], self._targets[name][where]).cpu().double().numpy()
+            for name, metric in self._metrics.items()
             if name
         }
 
@@ -153,7 +153,7 @@ class SteeringDynamics:
         self._begin(rows, tasks, seeds, where)
 
     def _begin(self, rows: np.ndarray, tasks: Sequence[Task], seeds: Sequence[int], where: Tensor) -> None:
-        similarity = _similarity(self._current[""][where], self._targets[""][where])
+        similarity = self.metric.similarity(self._current[""][where], self._targets[""][where])
         self.similarity[rows] = self.initial_similarity[rows] = similarity.cpu().double().numpy()
         self.rounds[rows], self.stayed[rows] = 0, False
         for row, task, seed in zip(rows, tasks, seeds, strict=True):
@@ -245,7 +245,7 @@ class SteeringDynamics:
         place = f"round {rounds.min()} of tasks {_names([self.tasks[row] for row in rows])}"
         offered, images = self._picture(proposals[fresh], conditioning, place, fresh.nonzero()[:, 0])
         candidates = {name: _beside(self._current[name][where], fresh, values) for name, values in offered.items()}
-        similarities = _similarity(candidates[""], self._targets[""][where][:, None])
+        similarities = self.metric.similarity(candidates[""], self._targets[""][where][:, None])
         choices = self.human.choose(similarities, draws)
         self._move(where, rows, choices, candidates, proposals)
         shown = self._show(rows, choices, fresh.cpu(), images)
@@ -334,11 +334,6 @@ def _beside(held: Tensor, fresh: Tensor, made: Tensor) -> Tensor:
     candidates = torch.stack([held] * (1 + fresh.shape[1]), dim=1)
     candidates[:, 1:][fresh] = made
     return candidates
-
-
-def _similarity(a: Tensor, b: Tensor) -> Tensor:
-    # A sum of products, not a matrix product: its result doesn't depend on the size of the batch.
-    return (a * b).sum(dim=-1).clamp(-1, 1)
 
 
 def _names(tasks: Sequence[Task | None]) -> str:

@@ -31,7 +31,7 @@ def picture(
         rows: int64 (B,), the row of the conditioning that each latent is for, where many share one.
 
     Returns:
-        By name of each metric, unit vectors (B, D); and the images uint8 (B, 3, H, W) in main memory, or None.
+        By name of each metric, embeddings (B, D); and the images uint8 (B, 3, H, W) in main memory, or None.
 
     Raises:
         FloatingPointError: latents or embeddings that aren't finite, with the place.

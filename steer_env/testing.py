@@ -40,7 +40,9 @@ def check_generator(generator: Generator, prompts: tuple[str, ...] = ("", "a", "
 
 
 def check_metric(metric: Metric, images: torch.Tensor, tolerance: float = 1e-4) -> None:
-    """Unit vectors, and that a batch equals its images embedded one at a time.
+    """An image is like itself and no more like others, and a batch equals its images embedded one at a time.
+
+    Where similarity is the cosine, embeddings are unit vectors.
 
     Args:
         metric: to be checked.
@@ -51,8 +53,14 @@ def check_metric(metric: Metric, images: torch.Tensor, tolerance: float = 1e-4) 
     expected = (len(images), metric.dimensions)
     assert tuple(embeddings.shape) == expected, f"embeddings have shape {tuple(embeddings.shape)}, not {expected}"
     assert embeddings.device == images.device, f"embeddings are on {embeddings.device}, images on {images.device}"
-    norms = embeddings.norm(dim=1)
-    assert (norms - 1).abs().max() <= tolerance, f"embeddings must be unit vectors; norms are {norms.tolist()}"
+    if getattr(type(metric), "similarity", None) is Metric.similarity:
+        norms = embeddings.norm(dim=1)
+        assert (norms - 1).abs().max() <= tolerance, f"embeddings must be unit vectors; norms are {norms.tolist()}"
+    likeness = metric.similarity(embeddings[:, None], embeddings[None])
+    own = likeness.diagonal()
+    assert (own - 1).abs().max() <= tolerance, f"an image's similarity to itself must be 1, not {own.tolist()}"
+    assert likeness.max() <= 1 + tolerance, f"similarities are at most 1, not {float(likeness.max())}"
+    assert (likeness - likeness.T).abs().max() <= tolerance, "similarity must be symmetric"
     singles = torch.cat([metric.embed(image[None]) for image in images])
     gap = float((singles - embeddings).abs().max())
     assert gap <= tolerance, f"embeddings of a batch differ by {gap} from those of single images"

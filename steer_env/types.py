@@ -72,7 +72,7 @@ class Fingerprinted(Protocol):
 
 
 class Metric(Protocol):
-    """A perceptual similarity, as the cosine of embeddings (paper, B.1).
+    """A perceptual similarity of embeddings (paper, B.1): their cosine, for whatever metric is a subclass of this one.
 
     ``id`` is another one for other weights. A metric that computes elsewhere than where the images are says so by an
     attribute ``device``.
@@ -82,7 +82,15 @@ class Metric(Protocol):
     dimensions: int
 
     def embed(self, images: Tensor) -> Tensor:
-        """Images float (B, 3, H, W) in [0, 1] → unit vectors float32 (B, dimensions) on the same device."""
+        """Images float (B, 3, H, W) in [0, 1] → float32 (B, dimensions) on the same device.
+
+        For a cosine these are unit vectors.
+        """
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        """Embeddings (…, D) that broadcast → similarities (…), at most 1, which an image has to itself."""
+        # A sum of products, not a matrix product: its result doesn't depend on the size of the batch.
+        return (a * b).sum(dim=-1).clamp(-1, 1)
 
 
 @runtime_checkable

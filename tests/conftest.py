@@ -54,7 +54,7 @@ class CountingGenerator:
         return self._inner.generate(latents, conditioning)
 
 
-class CountingMetric:
+class CountingMetric(Metric):
     """The embedded metric, counting the images it embeds."""
 
     def __init__(self, inner: Metric) -> None:

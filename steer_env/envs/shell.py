@@ -23,7 +23,7 @@ from steer_env.tasks import load_suite
 from steer_env.types import Generator, Metric, RoundOutcome, Task
 
 REWARDS = Registry("reward", {"final": "the improvement, at the last round", "increment": "its part in each round"})
-OBSERVABLE = {"image": "uint8", "embedding": "unit vector", "latent": "standard normal"}
+OBSERVABLE = {"image": "uint8", "embedding": "in [−1, 1]", "latent": "standard normal"}
 LATENT_BOUND = 10.0
 """Observed latents are clipped here; a standard normal value lies beyond once in 10²² draws."""
 FIRST_SEED = 42

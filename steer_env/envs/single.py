@@ -80,7 +80,7 @@ class ImageSteeringEnv(SteeringEnv):
     ### Observation space
     ``Dict``: ``round``, rounds played so far, 0 to R; ``stayed``, whether the user kept the current image in the
     last round. On request (``observe``), of the current image: ``image`` uint8 (3, H, W), ``embedding`` float32
-    (D,) a unit vector, ``latent`` float32 in [−10, 10]. Nothing observed is computed from the goal.
+    (D,) in [−1, 1], ``latent`` float32 in [−10, 10]. Nothing observed is computed from the goal.
 
     ### Rewards
     The improvement, similarity(final, goal) − similarity(initial, goal), at the last round and 0 before; with

@@ -64,7 +64,7 @@ def closest(
     latents = draw_latents([seed for _, seed in pairs], generator.latent_shape).to(generator.device)
     conditioning = generator.encode([prompt for prompt, _ in pairs])
     found, _ = picture(generator, {"": metric}, latents, conditioning, f"the search for {prompts[0]!r}")
-    return float((found[""] @ goal).max())
+    return float(metric.similarity(found[""], goal).max())
 
 
 def goals(generator: Generator, metric: Metric, tasks: Sequence[Task]) -> Tensor:

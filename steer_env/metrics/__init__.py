@@ -41,6 +41,12 @@ def _dreamsim(**options: Any) -> Metric:
     return DreamSimMetric(**options)
 
 
+def _lpips(**options: Any) -> Metric:
+    from steer_env.metrics.lpips import LPIPSMetric
+
+    return LPIPSMetric(**options)
+
+
 METRICS = Registry(
     "metric",
     {
@@ -49,6 +55,7 @@ METRICS = Registry(
         "clip": _clip,
         "clip-alignment": _clip_alignment,
         "dreamsim": _dreamsim,
+        "lpips": _lpips,
     },
 )
 

@@ -13,6 +13,7 @@ from steer_env.compatibility import mend_torchvision, quiet
 from steer_env.fingerprints import fingerprint
 from steer_env.metrics.checkpoints import CheckpointError, check_precision, precision_suffix, reason
 from steer_env.metrics.resizing import resize
+from steer_env.types import Metric
 
 _FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 _ADVICE = f"A CLIP checkpoint as transformers' save_pretrained writes it holds {', '.join(_FILES)}"
@@ -50,7 +51,7 @@ class Preprocessing:
         return {"sizes": sizes, "mean": torch.tensor(self.mean), "std": torch.tensor(self.std)}
 
 
-class CLIPMetric:
+class CLIPMetric(Metric):
     """Cosine of CLIP's image embeddings; the text half of a checkpoint isn't loaded.
 
     Args:

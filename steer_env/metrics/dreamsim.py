@@ -24,11 +24,12 @@ from steer_env.metrics.checkpoints import (
 )
 from steer_env.metrics.dreamsim_files import TYPES, provide
 from steer_env.metrics.resizing import resize
+from steer_env.types import Metric
 
 _PIXELS = (224, 224)
 
 
-class DreamSimMetric:
+class DreamSimMetric(Metric):
     """1 − DreamSim's distance, as the dot product of unit vectors (paper, B.1).
 
     Embeddings are the package's own, normalised by itself; the ``_patch`` types' patches are averaged as its distance

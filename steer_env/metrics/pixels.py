@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from steer_env.types import Metric
 
-class PixelCorrelation:
+
+class PixelCorrelation(Metric):
     """Correlation of two pictures' pixels after blurring: cosine of the centred, pooled pictures.
 
     Args:

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from steer_env.types import Metric
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -47,7 +49,7 @@ class TileEncoder(nn.Module):
         return nn.functional.normalize(self.head(torch.cat(pooled[-4:], dim=1)), dim=1)
 
 
-class TilePerceptualMetric:
+class TilePerceptualMetric(Metric):
     """A trained :class:`TileEncoder` as a metric; it computes where the pictures are."""
 
     def __init__(self, encoder: TileEncoder, id: str = "tile-perceptual") -> None:

@@ -20,7 +20,7 @@ from tests.conftest import CountingGenerator
 TASKS = load_suite("tiles-val-v1")[:5]
 
 
-class Points:
+class Points(Metric):
     """Images are points on a circle, and so are embeddings: what the mechanism computes can be written down."""
 
     id, latent_shape, image_shape, max_batch, device, dimensions = "points", (1,), (1, 1, 1), 5, torch.device("cpu"), 2

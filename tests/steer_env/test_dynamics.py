@@ -175,7 +175,7 @@ class TestErrors:
             SteeringDynamics(generator, metric, GreedyHuman(), **options)
 
     def test_embeddings_that_are_not_finite_are_reported_with_round_and_task(self, generator: Generator) -> None:
-        class Broken:
+        class Broken(Metric):
             id, dimensions, calls = "broken", 2, 0
 
             def embed(self, images: Tensor) -> Tensor:

@@ -1,0 +1,124 @@
+"""LPIPS, through the package of its authors."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, simplefilter
+
+import torch
+from torch import Tensor, nn
+
+from steer_env.compatibility import mend_torchvision
+from steer_env.fingerprints import fingerprint
+from steer_env.metrics.checkpoints import (
+    CheckpointError,
+    check_precision,
+    check_torch_file,
+    precision_suffix,
+    tensors_only,
+)
+from steer_env.metrics.resizing import resize
+from steer_env.types import Metric
+
+_FILE = "alexnet-owt-7be5be79.pth"
+_ADVICE = f"Download https://download.pytorch.org/models/{_FILE}, and name it with metric_options.path"
+_SMALLEST = 31
+"""Pixels a side below which AlexNet's last layers have nothing left."""
+
+
+class LPIPSMetric(Metric):
+    """1 − LPIPS's distance, with AlexNet as its backbone (version 0.1).
+
+    The distance is a weighted squared distance of normalised features, averaged over the picture at each of five
+    layers. So an embedding holds all features, times the roots of their weights, and the similarity is 1 − |a − b|²,
+    not a cosine, and has no lower bound. Pictures are resized beforehand, see
+    :func:`steer_env.metrics.resizing.resize`, since an embedding grows with them: it has 31,872 numbers at 64 pixels.
+
+    The weights of the layers come with the package. AlexNet's are never fetched, and are read with everything but
+    tensors and plain containers refused.
+
+    Args:
+        path: AlexNet's weights as torchvision publishes them; by default where torch.hub would have put them.
+        pixels: a side that pictures are resized to; LPIPS was fitted to people's judgements of 64.
+        device: where it runs.
+        dtype: precision of its convolutions, a name of torch's.
+        max_batch: most images embedded at a time; bounds the memory.
+
+    Raises:
+        ImportError: the package isn't installed.
+        ValueError: an unknown dtype, max_batch below 1, or pictures too small for AlexNet.
+        CheckpointError: weights that are missing, damaged, pickled, or not AlexNet's.
+    """
+
+    def __init__(
+        self, path: str = "", pixels: int = 64, device: str = "cpu", dtype: str = "float32", max_batch: int = 64
+    ) -> None:
+        if pixels < _SMALLEST:
+            raise ValueError(f"pixels must be at least {_SMALLEST} for AlexNet, got {pixels}")
+        self._dtype, self.device, self._max_batch = check_precision(dtype, max_batch), torch.device(device), max_batch
+        self._pixels = pixels
+        self._model = _load(Path(path).expanduser() if path else Path(torch.hub.get_dir()) / "checkpoints" / _FILE)
+        self.id = f"lpips-alex-{pixels}-{fingerprint(self._model.state_dict())[:8]}{precision_suffix(dtype)}"
+        self.dimensions: int = self._features(torch.zeros(1, 3, pixels, pixels)).shape[1]
+        self._model = self._model.to(self.device)
+
+    def to(self, device: str) -> LPIPSMetric:
+        """Move it; returns itself."""
+        self.device = torch.device(device)
+        self._model = self._model.to(self.device)
+        return self
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        """1 − |a − b|²; see :class:`steer_env.types.Metric`."""
+        return 1 - (a - b).square().sum(dim=-1)
+
+    @torch.inference_mode()
+    def embed(self, images: Tensor) -> Tensor:
+        """See :class:`steer_env.types.Metric`; no unit vectors, but numbers between −1 and 1."""
+        size = (self._pixels, self._pixels)
+        parts = [self._features(resize(part.to(self.device).float(), size)) for part in images.split(self._max_batch)]
+        return torch.cat(parts).to(images.device)
+
+    @torch.inference_mode()
+    def _features(self, images: Tensor) -> Tensor:
+        model = self._model
+        reduced = self._dtype != torch.float32
+        with torch.autocast(images.device.type, self._dtype) if reduced else nullcontext():
+            layers = model.net(model.scaling_layer(images * 2 - 1))
+        scaled = []
+        for features, head in zip(layers, model.lins, strict=True):
+            # Their norm as the package adds its 1e-10: to the root, where normalize would take a maximum.
+            unit = features.float() / (features.float().square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
+            area = features.shape[2] * features.shape[3]
+            scaled.append((unit * (head.model[-1].weight / area).sqrt()).flatten(1))
+        return torch.cat(scaled, dim=1)
+
+
+def _load(path: Path) -> Any:
+    mend_torchvision()
+    try:
+        from lpips import LPIPS
+    except ImportError as error:
+        advice = "metric=lpips needs a package that isn't here: pip install 'steer-env[lpips]'"
+        raise ImportError(advice) from error
+    if not path.is_file():
+        raise CheckpointError(f"LPIPS needs AlexNet's weights, and {path} isn't there. {_ADVICE}")
+    check_torch_file(path, _ADVICE)
+    # The package draws a random AlexNet first, and torchvision warns of how.
+    with torch.random.fork_rng(devices=[]), catch_warnings(), tensors_only():
+        simplefilter("ignore")
+        model = LPIPS(net="alex", pnet_rand=True, verbose=False).requires_grad_(False)
+        _fill(model.net, torch.load(path, map_location="cpu", weights_only=True), path)
+    return model
+
+
+def _fill(backbone: nn.Module, published: Any, path: Path) -> None:
+    """Put torchvision's weights into the package's slices of the same layers."""
+    # slice2.3.weight is torchvision's features.3.weight.
+    names = {own: f"features.{own.partition('.')[2]}" for own in backbone.state_dict()}
+    try:
+        backbone.load_state_dict({own: published[name] for own, name in names.items()})
+    except (KeyError, TypeError, IndexError, RuntimeError) as error:
+        raise CheckpointError(f"{path} doesn't hold AlexNet's weights under torchvision's names. {_ADVICE}") from error
