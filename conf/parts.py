@@ -15,7 +15,8 @@ class EnvConfig:
     Args:
         suite: tasks to play: tiles-train-v1, tiles-val-v1 or tiles-test-v1; or csv:PATH, a file with the columns
             goal_prompt and prompt (the user's), and if you like goal_seed and initial_seed.
-        generator: tiles, the embedded model; or stable-diffusion, with generator_options.path a folder or hub id.
+        generator: tiles, the embedded model; or stable-diffusion or stable-diffusion-xl, with generator_options.path a
+            folder or hub id.
         metric: tile-perceptual; pixel-correlation; dreamsim, with metric_options.type and cache_dir; clip, with
             metric_options.path a folder or hub id; or lpips, with metric_options.path a file of AlexNet's weights.
         human: greedy, who always picks the image nearest to the goal; softmax, with human_options.temperature and stay;

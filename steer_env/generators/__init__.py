@@ -29,7 +29,17 @@ def _stable_diffusion(**options: Any) -> Generator:
     return StableDiffusionGenerator(**options)
 
 
-GENERATORS = Registry("generator", {"tiles": _tiles, "stable-diffusion": _stable_diffusion})
+def _stable_diffusion_xl(**options: Any) -> Generator:
+    """Any checkpoint in the format of Stable Diffusion XL's base model; ``path`` is a folder or a hub id."""
+    from steer_env.generators.stable_diffusion_xl import StableDiffusionXLGenerator
+
+    return StableDiffusionXLGenerator(**options)
+
+
+GENERATORS = Registry(
+    "generator",
+    {"tiles": _tiles, "stable-diffusion": _stable_diffusion, "stable-diffusion-xl": _stable_diffusion_xl},
+)
 
 
 @lru_cache

@@ -38,6 +38,7 @@ def load_pipeline(kind: str, path: str, dtype: torch.dtype, **options: Any) -> A
     Raises:
         FileNotFoundError: no checkpoint in a local folder.
         OSError: it can't be read, or is at a hub that can't be reached; with what to do.
+        ValueError: a checkpoint of Stable Diffusion XL where one of the earlier ones is expected, or the other way.
     """
     local = Path(path).expanduser()
     looks_local = local.is_absolute() or path.startswith((".", "~"))
@@ -48,14 +49,28 @@ def load_pipeline(kind: str, path: str, dtype: torch.dtype, **options: Any) -> A
         # Imported here because the import itself remarks on optional packages.
         import diffusers
 
+        source = str(local) if local.is_dir() else path
         try:
-            pipeline = getattr(diffusers, kind).from_pretrained(
-                str(local) if local.is_dir() else path, dtype=dtype, use_safetensors=True, **options
-            )
+            declared = diffusers.DiffusionPipeline.load_config(source)["_class_name"]
+            _check_family(declared, kind, path)
+            pipeline = getattr(diffusers, kind).from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
+        except _OtherFamilyError:
+            raise
         except Exception as error:
             raise OSError(f"{path} can't be loaded: {_advice(local)} ({str(error).strip()[:300]})") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+class _OtherFamilyError(ValueError):
+    pass
+
+
+def _check_family(declared: str, kind: str, path: str) -> None:
+    """Stable Diffusion's pipeline would read a checkpoint of XL's, and fail over the first image."""
+    if ("XL" in declared) != ("XL" in kind):
+        name = "stable-diffusion-xl" if "XL" in declared else "stable-diffusion"
+        raise _OtherFamilyError(f"{path} is a checkpoint for diffusers' {declared}: read it with generator={name}")
 
 
 def load_solver(name: str, pipeline: Any) -> Any:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from steer_env.generators.checkpoints import SOLVERS, load_pipeline, load_solver, pipeline_fingerprint, plain_config
+from steer_env.generators.prompts import EncodedPrompts
 from steer_env.generators.speed import Speed, fitting_batch, padded_size
 from steer_env.types import Conditioning
 
 _LOG = logging.getLogger(__name__)
-_ENCODED_PROMPTS_KEPT = 65_536
 
 
 class DiffusionGenerator:
@@ -38,7 +38,8 @@ class DiffusionGenerator:
     Raises:
         FileNotFoundError: the checkpoint isn't there.
         OSError: it can't be read, or is at a hub that can't be reached; with what to do.
-        ValueError: steps below 1, max_batch below 0, an unknown dtype or solver, or a bad option of speed.
+        ValueError: a checkpoint for another class; steps below 1, max_batch below 0, an unknown dtype or solver, or a
+            bad option of speed.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class DiffusionGenerator:
             SOLVERS[solver]
         self.speed = Speed(**speed)
         self.pipeline = load_pipeline(self.kind, path, getattr(torch, dtype), **self.options)
+        self._prepare(path)
         if solver:
             self.pipeline.scheduler = load_solver(solver, self.pipeline)
         self._scheduler, self._unet, self._vae = self.pipeline.scheduler, self.pipeline.unet, self.pipeline.vae
@@ -75,17 +77,20 @@ class DiffusionGenerator:
         self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, size, size)
         pixels = size * self.pipeline.vae_scale_factor
         self.image_shape = (3, pixels, pixels)
-        self._encoded: dict[str, dict[str, Tensor]] = {}
+        self._prompts = EncodedPrompts(self.pipeline.tokenizer, self._embed)
         self._weights: str | None = None
         self._batch_told, self.max_batch = max_batch, max_batch or 1
         self.speed.lay_out(self._unet, self._vae)
         self.to(device)
 
+    def _prepare(self, path: str) -> None:
+        """Check and change what has just been loaded."""
+
     def to(self, device: str) -> DiffusionGenerator:
         """Move it; returns itself."""
         self.pipeline.to(device)
         self.device = torch.device(device)
-        self._encoded.clear()
+        self._prompts.clear()
         self._denoise = self._unet
         if not self._batch_told:
             self.max_batch = fitting_batch(self.device, self._peak)
@@ -115,8 +120,8 @@ class DiffusionGenerator:
 
     def _unguided(self) -> dict[str, Tensor]:
         """The same of no prompt, one row each."""
-        self._encode_new([""])
-        return {name: value[None] for name, value in self._encoded[""].items()}
+        (row,) = self._prompts([""], 1)
+        return {name: value[None] for name, value in row.items()}
 
     def _told(self, conditioning: Mapping[str, Tensor]) -> dict[str, Any]:
         """Arguments of the denoiser."""
@@ -140,32 +145,12 @@ class DiffusionGenerator:
         return conditioning | self._without(conditioning) | {"guidance": guidance}
 
     def _rows(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        self._encode_new(list(dict.fromkeys(prompts)))
-        rows = [self._encoded[prompt] for prompt in prompts]
+        rows = self._prompts(prompts, self.max_batch)
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _without(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the second pass of guidance is told, with as many rows."""
         return {f"negative_{name}": row.expand_as(conditioning[name]) for name, row in self._unguided().items()}
-
-    def _encode_new(self, prompts: list[str]) -> None:
-        new = [prompt for prompt in prompts if prompt not in self._encoded]
-        if len(self._encoded) + len(new) > _ENCODED_PROMPTS_KEPT:
-            self._encoded.clear()
-            new = prompts
-        for start in range(0, len(new), self.max_batch):
-            part = new[start : start + self.max_batch]
-            self._warn_of_long(part)
-            embedded = self._embed(part)
-            for i, prompt in enumerate(part):
-                self._encoded[prompt] = {name: values[i] for name, values in embedded.items()}
-
-    def _warn_of_long(self, prompts: list[str]) -> None:
-        tokenizer = self.pipeline.tokenizer
-        for prompt, tokens in zip(prompts, tokenizer(prompts, verbose=False).input_ids, strict=True):
-            if (cut := len(tokens) - tokenizer.model_max_length) > 0:
-                limit = tokenizer.model_max_length
-                _LOG.warning("the text encoder reads %d tokens: %d of %r are cut", limit, cut, prompt[:60])
 
     @torch.inference_mode()
     def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:

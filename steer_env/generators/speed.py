@@ -130,7 +130,10 @@ def fitting_batch(device: torch.device, peak: Callable[[int], int]) -> int:
     # The first call allocates what stays.
     peak(1)
     one = peak(1)
-    each = max(1, (peak(_FEW) - one) // (_FEW - 1))
+    try:
+        each = max(1, (peak(_FEW) - one) // (_FEW - 1))
+    except torch.OutOfMemoryError:
+        return 1
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, min(_LARGEST, 1 + int(_SHARE * free - one) // each))

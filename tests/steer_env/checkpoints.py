@@ -203,15 +203,18 @@ def diffusion_folder(folder: Path, xl: bool = False, **pipeline: Any) -> Path:
     import diffusers
     from transformers import AutoTokenizer
 
-    from steer_env import assets
-
     tokenizer = AutoTokenizer.from_pretrained(assets.ROOT / "tiles-generator" / "tokenizer")
     tokenizer.model_max_length = 12
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        parts = {"vae": _tiny_vae(), "unet": _tiny_unet(xl), "text_encoder": _tiny_text(), "tokenizer": tokenizer}
+        parts = {
+            "vae": _tiny_vae(),
+            "unet": _tiny_unet(xl),
+            "text_encoder": _tiny_text(tokenizer),
+            "tokenizer": tokenizer,
+        }
         if xl:
-            parts |= {"text_encoder_2": _tiny_text(projected=True), "tokenizer_2": tokenizer}
+            parts |= {"text_encoder_2": _tiny_text(tokenizer, projected=True), "tokenizer_2": tokenizer}
     betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     if xl:
         scheduler = diffusers.EulerDiscreteScheduler(**betas, timestep_spacing="leading", steps_offset=1)
@@ -259,9 +262,11 @@ def _tiny_vae() -> Any:
     )
 
 
-def _tiny_text(projected: bool = False) -> Any:
+def _tiny_text(tokenizer: Any, projected: bool = False) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     narrow = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
-    config = CLIPTextConfig(**narrow, projection_dim=16, max_position_embeddings=12)
+    # Where a text ends is where its pooled embedding is taken.
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = CLIPTextConfig(**narrow, **ends, projection_dim=16, max_position_embeddings=12)
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)

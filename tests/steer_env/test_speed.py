@@ -154,6 +154,14 @@ class TestBatchThatFits:
         """Half a GiB for any number, and one for each."""
         assert fitting_batch(gpu(free), lambda images: GIB // 2 + images * GIB) == fits
 
+    def test_where_a_few_do_not_fit_it_is_one(self, gpu: Callable[[float], torch.device]) -> None:
+        def peak(images: int) -> int:
+            if images > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return GIB
+
+        assert fitting_batch(gpu(1), peak) == 1
+
     def test_what_costs_nothing_is_bounded(self, gpu: Callable[[float], torch.device]) -> None:
         assert fitting_batch(gpu(20), lambda images: 0) == 256
 

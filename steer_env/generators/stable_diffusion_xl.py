@@ -1,0 +1,60 @@
+"""Checkpoints in the format of Stable Diffusion XL: two text encoders, and a denoiser that is told the image's size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from steer_env.generators.diffusion import DiffusionGenerator
+
+
+class StableDiffusionXLGenerator(DiffusionGenerator):
+    """Stable Diffusion XL's base model, and whatever else diffusers' ``StableDiffusionXLPipeline`` reads.
+
+    As the pipeline does by itself, it asks for pictures of the checkpoint's own size that nothing was cropped from. See
+    :class:`DiffusionGenerator` for the arguments; where the checkpoint's decoder overflows in float16, it computes in
+    float32.
+    """
+
+    kind = "StableDiffusionXLPipeline"
+    options = MappingProxyType({"add_watermarker": False})
+
+    def _prepare(self, path: str) -> None:
+        vae, encoders = self.pipeline.vae, (self.pipeline.text_encoder, self.pipeline.text_encoder_2)
+        if None in encoders:
+            raise ValueError(f"{path} has one text encoder, as the refiner has; images are made by the base model")
+        if vae.dtype == torch.float16 and vae.config.force_upcast:
+            vae.float()
+
+    def _embed(self, prompts: list[str]) -> dict[str, Tensor]:
+        embeds, _, pooled, _ = self.pipeline.encode_prompt(
+            prompts, device=self.device, do_classifier_free_guidance=False
+        )
+        return {"prompt_embeds": embeds, "pooled_embeds": pooled}
+
+    def _unguided(self) -> dict[str, Tensor]:
+        without = super()._unguided()
+        if self.pipeline.config.force_zeros_for_empty_prompt:
+            return {name: torch.zeros_like(row) for name, row in without.items()}
+        return without
+
+    def _told(self, conditioning: Mapping[str, Tensor]) -> dict[str, Any]:
+        embeds, pooled = conditioning["prompt_embeds"], conditioning["pooled_embeds"]
+        _, height, width = self.image_shape
+        # The size before cropping, where the crop began, and the size wanted.
+        sizes = embeds.new_tensor([height, width, 0, 0, height, width]).expand(len(embeds), 6)
+        return {"encoder_hidden_states": embeds, "added_cond_kwargs": {"text_embeds": pooled, "time_ids": sizes}}
+
+    def _decode(self, sample: Tensor) -> Tensor:
+        config = self._vae.config
+        if config.latents_mean is not None and config.latents_std is not None:
+            mean, deviation = (
+                sample.new_tensor(values).view(1, -1, 1, 1) for values in (config.latents_mean, config.latents_std)
+            )
+            # The scaling factor, which all decoders divide by, stands between the two.
+            sample = sample * deviation + mean * config.scaling_factor
+        return super()._decode(sample)
