@@ -81,9 +81,9 @@ def load_solver(name: str, pipeline: Any) -> Any:
 
 
 def pipeline_fingerprint(pipeline: Any) -> str:
-    """SHA-256 of all parts of a pipeline but its scheduler: their weights, configurations and vocabularies."""
+    """SHA-256 of a pipeline and all its parts but the scheduler: weights, configurations and vocabularies."""
     weights: dict[str, Tensor] = {}
-    told: dict[str, Any] = {}
+    told: dict[str, Any] = {"pipeline": plain_config(pipeline.config)}
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module):
             weights |= {f"{name}.{key}": value for key, value in part.state_dict().items()}

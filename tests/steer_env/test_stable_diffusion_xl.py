@@ -82,7 +82,9 @@ def test_no_prompt_is_encoded_or_zero_as_the_checkpoint_says(folder: Path, copy:
     ours = StableDiffusionXLGenerator(str(copy), 3, 5.0)
     found = pictures(ours)
     torch.testing.assert_close(found, of_the_pipeline(copy, 3, 5.0), atol=2e-5, rtol=0)
-    assert (found - pictures(StableDiffusionXLGenerator(str(folder), 3, 5.0))).abs().max() > 1e-3
+    zero = StableDiffusionXLGenerator(str(folder), 3, 5.0)
+    assert (found - pictures(zero)).abs().max() > 1e-3
+    assert ours.fingerprint() != zero.fingerprint()
 
 
 def test_latents_are_brought_to_the_decoders_mean_and_deviation(folder: Path, copy: Path) -> None:
