@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from steer_env.bayesian import BayesianSteering
-from steer_env.proposals import AntitheticMixture, Mixture
+from steer_env.memory import MemoryMixture
+from steer_env.proposals import AntitheticMixture, Mixture, OrthogonalMixture
 from steer_env.registry import Registry
 from steer_env.types import Generator, Metric, SteeringDistribution
 
@@ -15,6 +16,8 @@ DISTRIBUTIONS: Registry[Callable[..., SteeringDistribution]] = Registry(
     {
         "mixture": lambda generator, metric: Mixture(),
         "antithetic": lambda generator, metric: AntitheticMixture(),
+        "orthogonal": lambda generator, metric: OrthogonalMixture(),
+        "memory": lambda generator, metric, **options: MemoryMixture(**options),
         "bayesian": BayesianSteering,
     },
 )

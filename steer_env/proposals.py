@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from steer_env.directions import orthonormal
 from steer_env.types import SteeringHistory
 
 BUCKETS = 10
@@ -78,6 +79,30 @@ class AntitheticMixture:
         paired = noise.clone()
         paired[:, 1::2] = -noise[:, : noise.shape[1] - noise.shape[1] % 2 : 2]
         return mix(latents, paired, scales)
+
+
+class OrthogonalMixture:
+    """Mixtures whose noises are orthogonal to one another, each as long as it was drawn.
+
+    By themselves independent noises come close to that in many dimensions: their cosine has a standard deviation of one
+    over the square root of the latent's size. They aren't made orthogonal to the current latent, too: the length of a
+    proposal would spread less than that of a standard normal latent.
+    """
+
+    id = "orthogonal"
+
+    def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
+        """See :class:`steer_env.types.SteeringDistribution`; the history isn't used.
+
+        Raises:
+            ValueError: more proposals than the latent has dimensions.
+        """
+        drawn = noise.flatten(2)
+        proposals, size = drawn.shape[1:]
+        if proposals > size:
+            raise ValueError(f"at most {size} proposals can be orthogonal in latents of size {size}, got {proposals}")
+        turned = orthonormal(drawn) * drawn.norm(dim=2, keepdim=True)
+        return mix(latents, turned.reshape(noise.shape), scales)
 
 
 def draw_latents(seeds: list[int], shape: tuple[int, ...]) -> Tensor:

@@ -80,19 +80,30 @@ def check_human(human: Human, proposals: int = 2, episodes: int = 64) -> None:
 
 
 def check_distribution(distribution: SteeringDistribution, shape: tuple[int, ...] = (4, 8, 8)) -> None:
-    """Shapes, and that proposals keep the mean and the variance of standard normal latents at every scale."""
-    n, k, rounds = 512, 2, 4
-    rng = torch.Generator().manual_seed(0)
-    latents, noise = torch.randn(n, *shape, generator=rng), torch.randn(n, k, *shape, generator=rng)
-    start = np.zeros(n, dtype=np.int64)
-    past = torch.zeros(n, rounds, k, *shape), torch.zeros(n, rounds, dtype=torch.int64)
-    history = SteeringHistory(np.arange(n), start, range(n), {}, *past)
+    """Shapes, and that proposals keep the mean and the variance of standard normal latents at every scale and round.
+
+    The user picks at random: one whose choices have nothing to do with the images. Each episode's proposals depend on
+    its own course alone.
+    """
     for scale in (0.1, 0.5, 1.0):
-        proposals = distribution.propose(latents, torch.full((n,), scale), noise, history)
-        assert proposals.shape == noise.shape, f"proposals have shape {tuple(proposals.shape)}, not {noise.shape}"
-        mean, deviation = float(proposals.mean()), float(proposals.std())
-        assert abs(mean) < 0.02, f"at scale {scale} the proposals' mean is {mean}, not 0"
-        assert abs(deviation - 1) < 0.02, f"at scale {scale} the proposals' standard deviation is {deviation}, not 1"
+        n, k, rounds = 256, 2, 4
+        rng = torch.Generator().manual_seed(0)
+        scales, latents = torch.full((n,), scale), torch.randn(n, *shape, generator=rng)
+        past, choices = torch.zeros(n, rounds, k, *shape), torch.zeros(n, rounds, dtype=torch.int64)
+        for played in range(rounds):
+            noise = torch.randn(n, k, *shape, generator=rng)
+            history = SteeringHistory(np.arange(n), np.full(n, played), range(n), {}, past.clone(), choices.clone())
+            proposals = distribution.propose(latents, scales, noise, history)
+            assert proposals.shape == noise.shape, f"proposals have shape {tuple(proposals.shape)}, not {noise.shape}"
+            where = f"at scale {scale} in round {played + 1} the proposals'"
+            mean, deviation = float(proposals.mean()), float(proposals.std())
+            assert abs(mean) < 0.02, f"{where} mean is {mean}, not 0"
+            assert abs(deviation - 1) < 0.02, f"{where} standard deviation is {deviation}, not 1"
+            own = SteeringHistory(np.arange(1), np.full(1, played), [1], {}, past[1:2].clone(), choices[1:2].clone())
+            alone = distribution.propose(latents[1:2], scales[:1], noise[1:2], own)
+            assert torch.allclose(alone[0], proposals[1], atol=1e-4), f"{where} must not depend on other episodes"
+            past[:, played], choices[:, played] = proposals, torch.randint(1 + k, (n,), generator=rng)
+            latents = torch.cat([latents[:, None], proposals], dim=1)[torch.arange(n), choices[:, played]]
 
 
 def check_policy(make: Callable[[], Policy], rounds: int = 4, episodes: int = 16) -> None:
