@@ -23,8 +23,9 @@ class EnvConfig:
             or hesitant, with human_options.threshold.
         distribution: how proposals are drawn: mixture, the paper's Eq. 8; antithetic, the same with opposite noises;
             orthogonal, with noises orthogonal to one another; memory, whose noise leans towards what was preferred so
-            far, with distribution_options.strength; bayesian, which infers the goal from the choices, with
-            distribution_options pool, temperature and metric.
+            far, with distribution_options.strength; preferential, Bayesian optimisation on the latent, with
+            distribution_options candidates, length and temperature; bayesian, which infers the goal from the choices,
+            with distribution_options pool, temperature and metric.
         rounds: interactions an episode.
         proposals: images offered in a round.
         judges: further metrics to report, which nothing is trained on; clip-alignment compares each image with its

@@ -7,6 +7,7 @@ from typing import Any
 
 from steer_env.bayesian import BayesianSteering
 from steer_env.memory import MemoryMixture
+from steer_env.preferential import PreferentialSteering
 from steer_env.proposals import AntitheticMixture, Mixture, OrthogonalMixture
 from steer_env.registry import Registry
 from steer_env.types import Generator, Metric, SteeringDistribution
@@ -18,6 +19,7 @@ DISTRIBUTIONS: Registry[Callable[..., SteeringDistribution]] = Registry(
         "antithetic": lambda generator, metric: AntitheticMixture(),
         "orthogonal": lambda generator, metric: OrthogonalMixture(),
         "memory": lambda generator, metric, **options: MemoryMixture(**options),
+        "preferential": lambda generator, metric, **options: PreferentialSteering(**options),
         "bayesian": BayesianSteering,
     },
 )

@@ -95,13 +95,14 @@ def check_distribution(distribution: SteeringDistribution, shape: tuple[int, ...
             history = SteeringHistory(np.arange(n), np.full(n, played), range(n), {}, past.clone(), choices.clone())
             proposals = distribution.propose(latents, scales, noise, history)
             assert proposals.shape == noise.shape, f"proposals have shape {tuple(proposals.shape)}, not {noise.shape}"
-            where = f"at scale {scale} in round {played + 1} the proposals'"
-            mean, deviation = float(proposals.mean()), float(proposals.std())
-            assert abs(mean) < 0.02, f"{where} mean is {mean}, not 0"
-            assert abs(deviation - 1) < 0.02, f"{where} standard deviation is {deviation}, not 1"
+            where, mean, deviation = f"round {played + 1} at scale {scale}", proposals.mean(), proposals.std()
+            assert abs(mean) < 0.02, f"{where}: the proposals' mean is {mean}, not 0"
+            assert abs(deviation - 1) < 0.02, f"{where}: the proposals' standard deviation is {deviation}, not 1"
             own = SteeringHistory(np.arange(1), np.full(1, played), [1], {}, past[1:2].clone(), choices[1:2].clone())
             alone = distribution.propose(latents[1:2], scales[:1], noise[1:2], own)
-            assert torch.allclose(alone[0], proposals[1], atol=1e-4), f"{where} must not depend on other episodes"
+            assert torch.allclose(alone[0], proposals[1], atol=1e-4), (
+                f"{where}: proposals must not depend on other episodes"
+            )
             past[:, played], choices[:, played] = proposals, torch.randint(1 + k, (n,), generator=rng)
             latents = torch.cat([latents[:, None], proposals], dim=1)[torch.arange(n), choices[:, played]]
 

@@ -11,21 +11,7 @@ from steer_env.directions import across, orthonormal
 from steer_env.memory import MemoryMixture
 from steer_env.proposals import Mixture, OrthogonalMixture
 from steer_env.types import SteeringHistory
-
-SHAPE = (2, 5, 3)
-
-
-def randn(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def history(choices: list[list[int]], played: list[int], proposals: int = 2) -> SteeringHistory:
-    """Of episodes with these choices, of which so many rounds were played."""
-    n, rounds = len(choices), len(choices[0])
-    past = randn(n, rounds, proposals, *SHAPE, seed=7)
-    for row, last in enumerate(played):
-        past[row, last:] = 0
-    return SteeringHistory(np.arange(n), np.array(played), list(range(n)), {}, past, torch.tensor(choices))
+from tests.steer_env.courses import SHAPE, history, likeness, preferred, randn
 
 
 class TestDirections:
@@ -62,17 +48,6 @@ class TestOrthogonal:
         start, noise = history([[0, 0]] * 2, [0, 0], 31), randn(2, 31, *SHAPE)
         with pytest.raises(ValueError, match="at most 30 proposals can be orthogonal in latents of size 30, got 31"):
             OrthogonalMixture().propose(randn(2, *SHAPE), torch.ones(2), noise, start)
-
-
-def preferred(choices: list[int], played: int) -> list[tuple[int, int]]:
-    """(better, worse) among proposals 0 to 5 of three rounds and 6, the image held now: by playing it through."""
-    moves = [(turn, 2 * turn + pick - 1) for turn, pick in enumerate(choices[:played]) if pick]
-    pairs = []
-    for turn, pick in enumerate(choices[:played]):
-        before = [image for when, image in moves if when <= turn]
-        held = before[-1] if before else next(iter([image for _, image in moves]), 6)
-        pairs += [(held, 2 * turn + other) for other in (0, 1) if other != pick - 1]
-    return pairs
 
 
 @pytest.mark.parametrize("choices", [[0, 0, 0], [2, 0, 1], [0, 1, 0], [0, 0, 2], [1, 1, 0]])
@@ -114,6 +89,9 @@ class TestMemory:
         torch.testing.assert_close(found.norm(dim=2), plain.norm(dim=2))
         torch.testing.assert_close((found * latents[:, None]).sum(2), (plain * latents[:, None]).sum(2))
         assert not torch.allclose(found, plain, atol=0.1)
+
+    def test_it_brings_users_closer_who_judge_by_the_latents_themselves(self) -> None:
+        assert likeness(MemoryMixture()) > likeness(Mixture()) + 0.02
 
     def test_the_first_round_is_the_mixtures(self) -> None:
         start, latents, noise = history([[0, 0]], [0]), randn(1, *SHAPE), randn(1, 2, *SHAPE, seed=1)

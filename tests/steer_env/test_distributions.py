@@ -12,6 +12,7 @@ from steer_env.distributions import DISTRIBUTIONS, load_distribution
 from steer_env.dynamics import SteeringDynamics
 from steer_env.humans import GreedyHuman
 from steer_env.memory import MemoryMixture
+from steer_env.preferential import PreferentialSteering
 from steer_env.proposals import AntitheticMixture, Mixture, OrthogonalMixture
 from steer_env.tasks import load_suite
 from steer_env.testing import check_distribution
@@ -38,7 +39,9 @@ class Points(Metric):
 
 
 @pytest.mark.parametrize(
-    "distribution", [Mixture(), AntitheticMixture(), OrthogonalMixture(), MemoryMixture(0.8)], ids=lambda part: part.id
+    "distribution",
+    [Mixture(), AntitheticMixture(), OrthogonalMixture(), MemoryMixture(0.8), PreferentialSteering(candidates=8)],
+    ids=lambda part: part.id,
 )
 def test_conformance(distribution: Any) -> None:
     check_distribution(distribution)
@@ -57,7 +60,7 @@ def test_antithetic_pairs_mirror_each_other_about_the_current_latent(proposals: 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator, metric: Metric) -> None:
-    options = {"pool": 6} if name == "bayesian" else {}
+    options = {"bayesian": {"pool": 6}, "preferential": {"candidates": 8}}.get(name, {})
 
     def choices(tasks: slice) -> np.ndarray:
         distribution = load_distribution(name, generator, metric, **options)
