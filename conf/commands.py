@@ -297,7 +297,8 @@ class LeaderboardConfig:
     """Rank policies by how much they improve on the same tasks with the same noise, as a page and as JSON.
 
     Trainings of one agent that differ in nothing but their seed are one row. A trained policy with a single training
-    seed is shown below the others without a rank: it may have been a lucky one.
+    seed is shown below the others without a rank: it may have been a lucky one. Each mechanism is a track of its own:
+    env.distribution says which one the policies are ranked in, and users who write prompts are ranked among themselves.
 
     Args:
         folder: receives config.yaml, traces/, report.html, report.md, leaderboard.json and figures/.

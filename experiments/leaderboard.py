@@ -15,7 +15,7 @@ from conf import schema
 from experiments.collecting import collecting, shared_options
 from experiments.playing import check_tasks, draw_examples, play_suite, time_policies
 from experiments.runs import LEADERBOARD, application, check_run, close_run, open_run, publish
-from steer_env.evaluation.leaderboard import Leaderboard
+from steer_env.evaluation.leaderboard import tracks
 from steer_env.evaluation.leaderboard_page import leaderboard_report
 from steer_env.evaluation.rollout import VERSIONS
 from steer_env.policies import TablePolicy
@@ -49,7 +49,7 @@ def main(config: Any) -> None:
         with collecting(config, noisy_options) as collectors:
             noisy = play_suite(choosing, *size, folder / "traces" / "noisy", collectors=collectors, **noisy_options)
     frame, noisy_frame = traces_to_frame(traces), traces_to_frame(noisy) if noisy else None
-    rows = Leaderboard(frame, noisy_frame, config.resamples).rows(entries)
+    rows = [row for track in tracks(frame, noisy_frame, resamples=config.resamples) for row in track.rows(entries)]
     record = _circumstances(config, env) | {"noisy_human": noisy[0].human if noisy else ""}
     write_json(record | {"rows": [asdict(row) for row in rows]}, folder / LEADERBOARD)
     strips = draw_examples(traces, rows[0].policy, config.strips, options)

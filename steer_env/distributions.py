@@ -12,6 +12,15 @@ from steer_env.proposals import AntitheticMixture, Mixture, OrthogonalMixture
 from steer_env.registry import Registry
 from steer_env.types import Generator, Metric, SteeringDistribution
 
+
+class _Bayesian(BayesianSteering):
+    """With its cost: the pool, and the first image once more."""
+
+    def __init__(self, generator: Generator, metric: Metric, **options: Any) -> None:
+        super().__init__(generator, metric, **options)
+        self.extra_images = self.pool + 1
+
+
 DISTRIBUTIONS: Registry[Callable[..., SteeringDistribution]] = Registry(
     "steering distribution",
     {
@@ -20,7 +29,7 @@ DISTRIBUTIONS: Registry[Callable[..., SteeringDistribution]] = Registry(
         "orthogonal": lambda generator, metric: OrthogonalMixture(),
         "memory": lambda generator, metric, **options: MemoryMixture(**options),
         "preferential": lambda generator, metric, **options: PreferentialSteering(**options),
-        "bayesian": BayesianSteering,
+        "bayesian": _Bayesian,
     },
 )
 

@@ -79,6 +79,7 @@ class SteeringDynamics:
         self.initial_similarity = np.zeros(num_episodes)
         self.similarity = np.zeros(num_episodes)
         self.seeds = [0] * num_episodes
+        self._made = np.zeros(num_episodes, dtype=np.int64)
         self._noise = [torch.Generator() for _ in range(num_episodes)]
         self._allocate()
 
@@ -101,6 +102,15 @@ class SteeringDynamics:
     def embeddings(self) -> Tensor:
         """Float (N, D), of the current images under the metric."""
         return self._current[""]
+
+    @property
+    def images_made(self) -> np.ndarray:
+        """int64 (N,), images that each episode took so far: goal, first image, what was shown, and the mechanism's own.
+
+        What the mechanism makes beyond those shown counts from the start, as it states it. Images that episodes share
+        count in each.
+        """
+        return self._made + self.distribution.extra_images
 
     def judged(self, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """By name of each judge, float64 (n,): similarity of the current images to their goals, or to their prompts."""
@@ -155,7 +165,7 @@ class SteeringDynamics:
     def _begin(self, rows: np.ndarray, tasks: Sequence[Task], seeds: Sequence[int], where: Tensor) -> None:
         similarity = self.metric.similarity(self._current[""][where], self._targets[""][where])
         self.similarity[rows] = self.initial_similarity[rows] = similarity.cpu().double().numpy()
-        self.rounds[rows], self.stayed[rows] = 0, False
+        self.rounds[rows], self.stayed[rows], self._made[rows] = 0, False, 2
         for row, task, seed in zip(rows, tasks, seeds, strict=True):
             self.tasks[row], self.seeds[row] = task, int(seed)
             # A stream of its own: the same integer may also have seeded the initial latent.
@@ -257,6 +267,7 @@ class SteeringDynamics:
         found = similarities.cpu().double().numpy()
         self.similarity[rows] = found[np.arange(len(rows)), picked]
         self.stayed[rows], self.rounds[rows] = picked == 0, rounds
+        self._made[rows] += fresh.sum(dim=1).cpu().numpy()
         return RoundOutcome(rows, rounds, found, picked, self.similarity[rows], scales, self.judged(rows), shown)
 
     def _rows(self, rows: np.ndarray | None) -> np.ndarray:

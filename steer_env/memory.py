@@ -27,6 +27,8 @@ class MemoryMixture:
         ValueError: a strength out of range.
     """
 
+    extra_images = 0
+
     def __init__(self, strength: float = 0.3) -> None:
         if not 0 <= strength < 1:
             raise ValueError(f"strength must be at least 0 and less than 1, got {strength}")

@@ -62,7 +62,7 @@ def mix(latents: Tensor, noise: Tensor, scales: Tensor) -> Tensor:
 class Mixture:
     """The paper's steering distribution: K independent mixtures of the current latent with fresh noise."""
 
-    id = "mixture"
+    id, extra_images = "mixture", 0
 
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
         """See :class:`steer_env.types.SteeringDistribution`; the history isn't used."""
@@ -72,7 +72,7 @@ class Mixture:
 class AntitheticMixture:
     """Mixtures whose noise comes in opposite pairs, ε and −ε, so that the proposals of a pair differ as they can."""
 
-    id = "antithetic"
+    id, extra_images = "antithetic", 0
 
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
         """See :class:`steer_env.types.SteeringDistribution`; every second noise is the one before, negated."""
@@ -89,7 +89,7 @@ class OrthogonalMixture:
     proposal would spread less than that of a standard normal latent.
     """
 
-    id = "orthogonal"
+    id, extra_images = "orthogonal", 0
 
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
         """See :class:`steer_env.types.SteeringDistribution`; the history isn't used.

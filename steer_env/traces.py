@@ -42,6 +42,8 @@ class SteeringTrace:
         texts: (1 + R,), what came of each prompt where the generator writes texts; empty where it makes images.
         goal_text: the goal, where it is a text.
         versions: of the packages that made it.
+        images: generated for it, goal and first image included, and what the mechanism made beyond those shown; None
+            where nobody counted, as in older files.
     """
 
     suite: str
@@ -67,6 +69,7 @@ class SteeringTrace:
     texts: Sequence[str] = field(default_factory=list)
     goal_text: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    images: int | None = None
 
     @property
     def improvement(self) -> float:
@@ -89,7 +92,7 @@ def check_alike(traces: Iterable[SteeringTrace], parts: Sequence[str]) -> None:
             raise ValueError(f"episodes with different {part} can't be taken together: {', '.join(sorted(found))}")
 
 
-_INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "training_seed"}
+_INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "training_seed", "images"}
 _LISTS = {
     "scales": pa.float64(),
     "choices": pa.int64(),

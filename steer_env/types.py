@@ -159,9 +159,13 @@ class SteeringHistory:
 
 
 class SteeringDistribution(Protocol):
-    """q(x' | x, t, s): how proposals are drawn (paper, C.2)."""
+    """q(x' | x, t, s): how proposals are drawn (paper, C.2).
+
+    ``extra_images`` is its cost: how many images it makes in an episode beyond those that are shown.
+    """
 
     id: str
+    extra_images: int
 
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
         """Latents of the proposals.

@@ -1,10 +1,12 @@
-"""Rank policies by their episodes on the same tasks."""
+"""Rank policies by their episodes on the same tasks, in a track for each mechanism."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from steer_env.evaluation import statistics
@@ -30,20 +32,24 @@ class Row:
 
     Args:
         policy: its name.
-        rank: from 1; None for a trained policy with a single training seed, which may have been a lucky one.
+        track: the mechanism, see :func:`tracks`.
+        rank: from 1 in the track; None for a trained policy with a single training seed, which may have been a lucky
+            one.
         improvement: mean.
         error: its two-way clustered standard error.
         improved: share of episodes whose improvement is positive.
-        regret: how much more the best ranked policy improves on the same tasks; None if nothing is ranked.
-        better: probability of improvement over the next ranked policy; None for the last and the unranked.
+        regret: how much more the best ranked policy of the track improves on the same tasks; None if nothing is ranked.
+        better: probability of improvement over the next ranked policy of the track; None for the last and the unranked.
         judged: by name of a metric that nothing was trained on, the improvement under it.
         robust: improvement with the noisy user; None where it wasn't played.
         training_seeds: how many; 0 for a policy that no training made.
         episodes: played for this row, without those with the noisy user.
+        images: that an episode takes; None where nobody counted.
         training_episodes, seconds: see :class:`Entry`.
     """
 
     policy: str
+    track: str
     rank: int | None
     improvement: Interval
     error: float
@@ -54,20 +60,21 @@ class Row:
     robust: Interval | None
     training_seeds: int
     episodes: int
+    images: float | None
     training_episodes: int | None
     seconds: float
 
 
 class Leaderboard:
-    """Policies in their order: the ranked ones first, by mean improvement.
+    """Policies of one track in their order: the ranked ones first, by mean improvement.
 
     Args:
-        frame: from :func:`steer_env.traces.traces_to_frame`, every policy on the same tasks.
+        frame: from :func:`steer_env.traces.traces_to_frame`, every policy on the same tasks by the same mechanism.
         noisy: the same with a noisy user; policies that it lacks have no robustness.
         resamples, level, seed: see :class:`steer_env.evaluation.ranking.Bootstrap`.
 
     Raises:
-        ValueError: policies on different tasks, or fewer than two tasks.
+        ValueError: policies on different tasks or of different mechanisms, or fewer than two tasks.
     """
 
     def __init__(
@@ -80,6 +87,11 @@ class Leaderboard:
     ) -> None:
         if frame.groupby("policy")["task_index"].agg(frozenset).nunique() > 1:
             raise ValueError("the policies were played on different tasks: evaluate them together")
+        mechanisms = frame["mechanism"].unique()
+        if len(mechanisms) > 1:
+            raise ValueError(f"each mechanism is a track of its own: rank {', '.join(mechanisms)} apart, see tracks")
+        self.track = str(mechanisms[0])
+        self._images = statistics.images(frame)
         self._frame, self._noisy = frame.join(statistics.judged_changes(frame)), noisy
         self._tables = {policy: statistics.table(frame, policy) for policy in frame["policy"].unique()}
         self._errors = {policy: statistics.estimate(table).error for policy, table in self._tables.items()}
@@ -105,6 +117,7 @@ class Leaderboard:
         judges = [name for name in self._frame.columns if name.endswith(" change")]
         return Row(
             policy=policy,
+            track=self.track,
             rank=1 + self.ranked.index(policy) if policy in self.ranked else None,
             improvement=mean(own),
             error=self._errors[policy],
@@ -115,6 +128,7 @@ class Leaderboard:
             robust=self._robust(policy),
             training_seeds=self._training_seeds(policy),
             episodes=own.size,
+            images=None if np.isnan(self._images[policy]) else float(self._images[policy]),
             training_episodes=entry.training_episodes,
             seconds=entry.seconds,
         )
@@ -136,3 +150,27 @@ class Leaderboard:
         if self._noisy is None or policy not in set(self._noisy["policy"]):
             return None
         return self._bootstrap.mean(statistics.table(self._noisy, policy))
+
+
+def tracks(frame: pd.DataFrame, noisy: pd.DataFrame | None = None, **options: Any) -> list[Leaderboard]:
+    """A leaderboard for each mechanism, in the order of the frame.
+
+    A better mechanism doesn't make a better policy, and may cost more images: ranks, regret and what it refers to are a
+    track's own. The tasks are the same, so improvements stand beside each other.
+
+    Args:
+        frame, noisy, **options: of :class:`Leaderboard`.
+
+    Raises:
+        ValueError: as :class:`Leaderboard`.
+    """
+    if frame.groupby(["mechanism", "policy"])["task_index"].agg(frozenset).nunique() > 1:
+        raise ValueError("the policies were played on different tasks: evaluate them together")
+
+    def of(mechanism: str, episodes: pd.DataFrame) -> pd.DataFrame:
+        return episodes[episodes["mechanism"] == mechanism]
+
+    return [
+        Leaderboard(of(mechanism, frame), None if noisy is None else of(mechanism, noisy), **options)
+        for mechanism in frame["mechanism"].unique()
+    ]

@@ -17,6 +17,11 @@ from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.statistics import Estimate
 from steer_env.traces import SteeringTrace, traces_to_frame
 
+_COST = (
+    " Images: made in an episode, goal, first image and what the mechanism makes beyond those shown included; a dash "
+    "where nobody counted."
+)
+
 
 @dataclass
 class Section:
@@ -82,14 +87,14 @@ def steering_report(
     """
     frame = traces_to_frame(traces)
     chosen, summary = statistics.by_choosing(frame), statistics.summary(frame, threshold)
-    rounds = len(traces[0].similarities) - 1
+    images, rounds = statistics.images(frame), len(traces[0].similarities) - 1
     sections = [
         Section(
             f"{_kinds(frame, chosen)} (Table 1)",
             f"Change of similarity from first to last {_made(frame)}, share of episodes that improved, and the same "
             f"change under metrics that no policy was trained on. Rounds: until similarity {threshold} is reached, "
-            f"{rounds + 1} where it isn't.",
-            [_summary_table(summary)],
+            f"{rounds + 1} where it isn't.{_COST if images.notna().any() else ''}",
+            [_summary_table(summary, images)],
         ),
         Section(
             f"Paired differences from “{baseline}”",
@@ -133,7 +138,8 @@ def _made(frame: pd.DataFrame) -> str:
 def conditions(frame: pd.DataFrame) -> str:
     """A sentence on what was played, and with which parts."""
     first, chosen = frame.iloc[0], statistics.by_choosing(frame)
-    users = "" if chosen.empty else f"user {', '.join(chosen['human'].unique())}, "
+    parts = {} if chosen.empty else {"user": chosen["human"], "mechanism": chosen["mechanism"]}
+    users = "".join(f"{name} {', '.join(found.unique())}, " for name, found in parts.items())
     return (
         f"{frame['policy'].nunique()} policies on {frame['task_index'].nunique()} tasks of {first['suite']}: "
         f"{len(first['similarities']) - 1} rounds, {users}generator {first['generator']}, metric {first['metric']}. "
@@ -153,13 +159,15 @@ def _choice_sections(chosen: pd.DataFrame) -> list[Section]:
     ]
 
 
-def _summary_table(summary: pd.DataFrame) -> pd.DataFrame:
+def _summary_table(summary: pd.DataFrame, images: pd.Series) -> pd.DataFrame:
     result = pd.DataFrame({"policy": summary.index})
     result["episodes"] = [found.episodes for found in summary["change"]]
     result["avg. change"] = [number(found) for found in summary["change"]]
     result["% improved"] = [share(found) for found in summary["improved"]]
     result["% reached"] = [share(found) for found in summary["reached"]]
     result["rounds"] = [number(found, 2) for found in summary["rounds"]]
+    if images.notna().any():
+        result["images"] = [count(images[policy]) for policy in summary.index]
     for name in summary.columns:
         if name.endswith(" change"):
             result[name] = [number(found) for found in summary[name]]
@@ -183,6 +191,11 @@ def _stay_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def number(found: Estimate, digits: int = 4) -> str:
     return f"{found.mean:.{digits}f} ({found.error:.{digits}f})"
+
+
+def count(mean: float) -> str:
+    """A mean of whole numbers: 10, 9.5, or a dash where it isn't known."""
+    return "–" if mean != mean else f"{mean:.1f}".removesuffix(".0")
 
 
 def share(found: Estimate) -> str:

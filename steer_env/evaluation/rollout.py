@@ -190,6 +190,7 @@ def record(
             seeds=chosen["seed"][row] if "seed" in chosen else [],
             guidance=chosen["guidance"][row] if "guidance" in chosen else [],
             versions=VERSIONS,
+            images=int(dynamics.images_made[row]),
         )
 
 

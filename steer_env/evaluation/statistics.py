@@ -139,6 +139,12 @@ def judged_changes(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index)
 
 
+def images(frame: pd.DataFrame) -> pd.Series:
+    """How many images an episode takes on average: index policy; NaN where an episode's weren't counted."""
+    made = frame["images"].astype(float)
+    return made.groupby(frame["policy"], sort=False).agg(lambda counts: counts.mean(skipna=False))
+
+
 def attempts(frame: pd.DataFrame) -> pd.DataFrame:
     """Figure 9: mean similarity at each attempt; columns policy, attempt (0 is the initial image), mean, error."""
     rows = []

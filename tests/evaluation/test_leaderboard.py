@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steer_env.evaluation.leaderboard import Entry, Leaderboard
+from steer_env.evaluation.leaderboard import Entry, Leaderboard, tracks
 from steer_env.evaluation.leaderboard_page import leaderboard_report
 from steer_env.evaluation.statistics import estimate
 from steer_env.traces import traces_to_frame
@@ -95,6 +95,48 @@ def test_policies_on_different_tasks_are_refused(frame: pd.DataFrame) -> None:
         Leaderboard(frame.drop(index=0))
 
 
+class TestTracks:
+    """Each mechanism is ranked by itself."""
+
+    @pytest.fixture
+    def both(self, values: dict[str, np.ndarray]) -> pd.DataFrame:
+        mixture = frame_of({name: values[name] for name in ("good", "poor")}, trained=("good",))
+        other = frame_of({name: values[name] + 1 for name in ("poor", "fair")}, trained=("fair",))
+        return pd.concat([mixture.assign(images=10), other.assign(mechanism="bayesian", images=59)], ignore_index=True)
+
+    def test_ranks_regret_and_cost_are_a_tracks_own(self, both: pd.DataFrame) -> None:
+        found = [
+            row for track in tracks(both, resamples=50) for row in track.rows(dict.fromkeys(both["policy"], ENTRY))
+        ]
+        assert [(row.track, row.policy, row.rank, row.images) for row in found] == [
+            ("mixture", "good", 1, 10),
+            ("mixture", "poor", 2, 10),
+            ("bayesian", "fair", 1, 59),
+            ("bayesian", "poor", 2, 59),
+        ]
+        alone = Leaderboard(both[both["mechanism"] == "bayesian"], resamples=50).rows(
+            dict.fromkeys(both["policy"], ENTRY)
+        )
+        assert found[2:] == alone
+
+    def test_the_page_says_so(self, both: pd.DataFrame) -> None:
+        rows = [row for track in tracks(both, resamples=50) for row in track.rows(dict.fromkeys(both["policy"], ENTRY))]
+        section, curves = leaderboard_report(rows, both, "", "cpu", []).sections
+        named = ["good, mixture", "poor, mixture", "fair, bayesian", "poor, bayesian"]
+        assert curves.figures[0].axes[0].get_legend_handles_labels()[1] == named
+        assert section.text.startswith("Each mechanism is a track of its own (mixture, bayesian): rank, regret and")
+        assert section.tables[0]["track"].tolist() == ["mixture", "mixture", "bayesian", "bayesian"]
+        assert section.tables[0]["images"].tolist() == ["10", "10", "59", "59"]
+
+    def test_one_ranking_of_several_is_refused(self, both: pd.DataFrame) -> None:
+        with pytest.raises(ValueError, match="each mechanism is a track of its own: rank mixture, bayesian apart"):
+            Leaderboard(both)
+
+    def test_tracks_on_different_tasks_are_refused(self, both: pd.DataFrame) -> None:
+        with pytest.raises(ValueError, match="were played on different tasks: evaluate them together"):
+            tracks(both[(both["mechanism"] == "mixture") | (both["task_index"] > 0)])
+
+
 class TestPage:
     def test_it_shows_the_rows_in_their_order(self, frame: pd.DataFrame, values: dict[str, np.ndarray]) -> None:
         entries = {**dict.fromkeys(values, ENTRY), "fair": Entry(None, 0.2)}
@@ -104,6 +146,8 @@ class TestPage:
         assert table["policy"].tolist() == ["good", "fair", "poor", "lucky"]
         assert table["rank"].tolist() == ["1", "2", "3", "one training seed"]
         assert table["training episodes"].tolist() == ["8", "not told", "8", "8"]
+        assert "track" not in table.columns
+        assert table["images"].tolist() == ["–"] * 4, "nobody counted them"
         assert table["ms an episode"].tolist() == ["100", "200", "100", "100"]
         first = rows[0].improvement
         assert table["improvement"][0] == f"{first.value:.4f} [{first.low:.4f}, {first.high:.4f}]"

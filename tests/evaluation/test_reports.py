@@ -78,6 +78,18 @@ def test_figures_are_the_tables_own_numbers(traces: list[SteeringTrace]) -> None
     assert "12 tasks of tiles-val-v1" in report.markdown()
 
 
+def test_cost_stands_beside_gain(traces: list[SteeringTrace]) -> None:
+    """Files from before images were counted give a dash, or no column; a mean that isn't whole has a decimal."""
+    counted = [replace(trace, images=59 + (trace.task_index == 0) * 6) for trace in traces[:12]]
+    (table,) = steering_report([*counted, *traces[12:]], "random bucket", 0.8).sections[0].tables
+    assert dict(zip(table["policy"], table["images"], strict=True)) == {"random bucket": "59.5", "learned <b>": "–"}
+    (table,) = steering_report([replace(trace, images=10) for trace in traces], "random bucket", 0.8).sections[0].tables
+    assert table["images"].tolist() == ["10", "10"]
+    first = steering_report(traces, "random bucket", 0.8).sections[0]
+    assert "images" not in first.tables[0].columns
+    assert "Images:" not in first.text
+
+
 @pytest.mark.parametrize("stayed", [False, True])
 def test_the_value_function_leaves_out_what_was_never_played(stayed: bool) -> None:
     counts = np.zeros((2, 2, 10), dtype=int)
@@ -113,7 +125,7 @@ class TestTextSteering:
         assert report.title == "Text and image steering"
         assert "## Text and image steering (Table 1)" in text
         assert text.count("| text blind |") == 1
-        assert "user greedy, generator" in text
+        assert "user greedy, mechanism mixture, generator" in text
         assert "3 policies on 12 tasks of tiles-val-v1: 4 rounds" in text
         stays, scales = report.sections[3:5]
         assert stays.tables[0]["policy"].tolist() == ["random bucket", "learned <b>"]

@@ -44,9 +44,14 @@ def test_the_page_is_made_from_nothing(board: Path) -> None:
     assert record["versions"]["steer_env"]
     learned, single = rows["learned"], rows["learned (Eq. 9)"]
     assert (learned["training_seeds"], learned["episodes"], learned["training_episodes"]) == (2, 8, 8)
-    assert (single["training_seeds"], single["rank"], record["rows"][-1]["policy"]) == (1, None, "learned (Eq. 9)")
+    assert (single["training_seeds"], single["rank"], record["rows"][-2]["policy"]) == (1, None, "learned (Eq. 9)")
     assert rows["random bucket"]["training_episodes"] == 0
-    assert sorted(row["rank"] for row in rows.values() if row["rank"]) == [1, 2, 3]
+    assert sorted(rows[name]["rank"] for name in ("random bucket", "learned")) == [1, 2]
+    text = rows["text blind"]
+    assert (text["track"], text["rank"], text["images"]) == ("text", 1, 2 + 2), (
+        "users who write are a track of their own"
+    )
+    assert (learned["track"], learned["images"]) == ("mixture", 2 + 2 * 2)
     assert all(row["seconds"] > 0 for row in rows.values())
     assert rows["text blind"]["robust"] is None
     assert "pixel-correlation" in learned["judged"]

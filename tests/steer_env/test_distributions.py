@@ -74,6 +74,24 @@ def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator
     assert np.array_equal(together, apart)
 
 
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_the_images_that_an_episode_takes_are_those_made(name: str, generator: Generator, metric: Metric) -> None:
+    counting = CountingGenerator(generator)
+    options = {"pool": 10} if name == "bayesian" else {}
+    distribution = load_distribution(name, counting, metric, **options)
+    played = SteeringDynamics(counting, metric, GreedyHuman(), 2, rounds=2, distribution=distribution)
+    for _ in range(2):
+        counting.latents.clear()
+        played.reset(TASKS[:2], [0, 1])
+        for scales in ([0.5, 0.5], [0.5, 0.0]):
+            played.step(np.array(scales))
+        extra = {"bayesian": 11}.get(name, 0)
+        assert distribution.extra_images == extra
+        blind = name == "bayesian"  # to mixture scales, of which one of 0 makes nothing new
+        assert played.images_made.tolist() == [2 + 4 + extra, 2 + 4 + extra - 2 * (not blind)]
+        assert len(counting.latents) == played.images_made.sum()
+
+
 class TestBayesian:
     def test_beliefs_and_offers_are_those_of_bayes_rule(self) -> None:
         """Against a plain loop over hypotheses and candidates, one episode, any choices."""
@@ -100,16 +118,6 @@ class TestBayesian:
             shown_before = [current, *offered]
             choices[0, place] = choice
             current = shown_before[choice]
-
-    def test_it_costs_its_pool_and_the_first_image(self, generator: Generator, metric: Metric) -> None:
-        counting = CountingGenerator(generator)
-        played = SteeringDynamics(
-            counting, metric, GreedyHuman(), 2, distribution=BayesianSteering(counting, metric, pool=10)
-        )
-        played.reset(TASKS[:2], [0, 1])
-        for _ in range(4):
-            played.step(np.full(2, 0.5))
-        assert len(counting.latents) == 2 * (2 + 8 + 11)
 
     def test_it_is_blind_to_the_goal(self, generator: Generator, metric: Metric) -> None:
         """Whatever the goal, the first offer for a prompt is the same."""

@@ -79,6 +79,13 @@ def test_improvement_is_last_minus_first(tmp_path: Path) -> None:
     assert traces_to_frame([TRACE])["improvement"].tolist() == [pytest.approx(0.25)]
 
 
+def test_files_from_before_images_were_counted_are_read(tmp_path: Path) -> None:
+    write_traces([replace(TRACE, images=10)], tmp_path / "new.parquet")
+    table = pq.read_table(tmp_path / "new.parquet")
+    pq.write_table(table.drop_columns(["images"]), tmp_path / "old.parquet")
+    assert [trace.images for trace in read_traces(tmp_path / "new.parquet", tmp_path / "old.parquet")] == [10, None]
+
+
 class TestErrors:
     def test_an_incompatible_version_is_named(self, tmp_path: Path) -> None:
         schema = SCHEMA.with_metadata({b"steer_env.trace_version": json.dumps(99).encode()})
