@@ -25,7 +25,7 @@ class EnvConfig:
             orthogonal, with noises orthogonal to one another; memory, whose noise leans towards what was preferred so
             far, with distribution_options.strength; preferential, Bayesian optimisation on the latent, with
             distribution_options candidates, length and temperature; bayesian, which infers the goal from the choices,
-            with distribution_options pool, temperature and metric.
+            with distribution_options pool, temperature and metric; see docs/mechanisms.md.
         rounds: interactions an episode.
         proposals: images offered in a round.
         judges: further metrics to report, which nothing is trained on; clip-alignment compares each image with its

@@ -21,7 +21,7 @@ class MemoryMixture:
     do with the images, proposals are standard normal.
 
     Args:
-        strength: in [0, 1); 0 leaves what the mixture has in the liked direction out, which is next to nothing.
+        strength: in [0, 1); 0 only leaves out the little that the noise has of the liked direction by chance.
 
     Raises:
         ValueError: a strength out of range.
