@@ -257,6 +257,34 @@ class BenchmarkConfig:
 
 
 @dataclass
+class MechanismsConfig:
+    """Compare steering mechanisms on the same tasks: what each gains, for several users, at how many images.
+
+    Args:
+        folder: receives config.yaml, traces/, report.html and report.md.
+        mechanisms: steering distributions as env.distribution has them, with options such as 'bayesian:pool=192' or
+            'bayesian:metric=pixel-correlation'. The first is what the others are compared with.
+        users: simulated users as env.human has them, with options such as 'softmax:temperature=0.05'.
+        policy: which mixture scales are played, for mechanisms that heed them: a built-in policy or a folder.
+        tasks: how many tasks of env.suite, from its first.
+        tasks_per_batch: how many of them at a time.
+        overwrite, threads: as in training.
+    """
+
+    folder: str = MISSING
+    mechanisms: list[str] = field(
+        default_factory=lambda: ["mixture", "antithetic", "bayesian", "bayesian:metric=pixel-correlation"]
+    )
+    users: list[str] = field(default_factory=lambda: ["greedy", "softmax:temperature=0.05"])
+    policy: str = "schedule:1.0-1.0-0.8-0.6"
+    tasks: int = 1000
+    tasks_per_batch: int = 16
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=_test_suite)
+
+
+@dataclass
 class ProducibilityConfig:
     """Restrict a generator to few random seeds: how well it is then steered, and what it can still produce (Figure 7).
 

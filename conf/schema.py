@@ -51,6 +51,7 @@ def register() -> None:
         "sweep_status": commands.SweepStatusConfig,
         "producibility": commands.ProducibilityConfig,
         "benchmark": commands.BenchmarkConfig,
+        "mechanisms": commands.MechanismsConfig,
         "leaderboard": commands.LeaderboardConfig,
         "verify": commands.VerifyConfig,
         "bench": commands.BenchConfig,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from agents.registry import resolve_policies
 from conf import schema
 from experiments.playing import check_tasks, play_suite
 from experiments.runs import application, check_run, close_run, env_options, open_run, publish
+from experiments.specs import parse, slug
 from pretraining.alignment import DrawnAlignment
 from steer_env.evaluation.benchmark import Played, benchmark_report
 from steer_env.generators import load_generator
@@ -34,7 +32,7 @@ def main(config: Any) -> None:
         check_tasks(config.tasks, **{**played, "choose": config.choose})
     first, size, folder = config.generators[0], (config.tasks, config.tasks_per_batch), open_run(config)
     traces = {
-        spec: play_suite(policies, *size, folder / "traces" / _slug(spec), **played) for spec, played in options.items()
+        spec: play_suite(policies, *size, folder / "traces" / slug(spec), **played) for spec, played in options.items()
     }
     settings = {
         name: play_suite([user], *size, folder / "traces" / f"choosing-{name}", **{**options[first], "choose": [name]})
@@ -52,8 +50,7 @@ def options_of(config: Any, spec: str) -> dict[str, Any]:
     Raises:
         ValueError: an unknown generator or option, or an alignment that is none of the judges.
     """
-    options, (name, _, rest) = env_options(config), spec.partition(":")
-    told: Any = OmegaConf.to_container(OmegaConf.from_dotlist(rest.split(",") if rest else []))
+    options, (name, told) = env_options(config), parse(spec)
     options |= {"generator": name, "generator_options": {**options["generator_options"], **told}}
     if config.alignment == DRAWN:
         generator = load_generator(name, **options["generator_options"])
@@ -63,10 +60,6 @@ def options_of(config: Any, spec: str) -> dict[str, Any]:
     elif config.alignment and config.alignment not in options["judges"]:
         raise ValueError(f"alignment must be {DRAWN}, one of env.judges, or empty, not {config.alignment!r}")
     return options
-
-
-def _slug(spec: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", spec.lower())
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steer_env.banked import BankedPictures
+from steer_env.distributions.mixtures import Mixture
 from steer_env.goal_bank import GoalBank
+from steer_env.goal_bank.pictures import BankedPictures
 from steer_env.pictures import picture
-from steer_env.proposals import Mixture, check_scales, draw_latents
+from steer_env.proposals import check_scales, draw_latents
 from steer_env.types import (
     Alignment,
     Conditioning,

@@ -65,7 +65,7 @@ class GuidedGenerator(Generator, Protocol):
 
 @runtime_checkable
 class Fingerprinted(Protocol):
-    """A generator whose images may be kept from one run to the next, see :mod:`steer_env.banked`."""
+    """A generator whose images may be kept from one run to the next, see :mod:`steer_env.goal_bank.pictures`."""
 
     def fingerprint(self) -> str:
         """Another one whenever images may be others: for other weights, other settings."""

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from steer_env.comparisons import comparisons, shown
-from steer_env.directions import across, orthonormal
-from steer_env.memory import MemoryMixture
-from steer_env.proposals import Mixture, OrthogonalMixture
+from steer_env.distributions.comparisons import comparisons, shown
+from steer_env.distributions.directions import across, orthonormal
+from steer_env.distributions.memory import MemoryMixture
+from steer_env.distributions.mixtures import Mixture, OrthogonalMixture
 from steer_env.types import SteeringHistory
 from tests.steer_env.courses import SHAPE, history, likeness, preferred, randn
 

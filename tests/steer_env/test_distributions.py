@@ -7,13 +7,13 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from steer_env.bayesian import BayesianSteering
 from steer_env.distributions import DISTRIBUTIONS, load_distribution
+from steer_env.distributions.bayesian import BayesianSteering
+from steer_env.distributions.memory import MemoryMixture
+from steer_env.distributions.mixtures import AntitheticMixture, Mixture, OrthogonalMixture
+from steer_env.distributions.preferential import PreferentialSteering
 from steer_env.dynamics import SteeringDynamics
 from steer_env.humans import GreedyHuman
-from steer_env.memory import MemoryMixture
-from steer_env.preferential import PreferentialSteering
-from steer_env.proposals import AntitheticMixture, Mixture, OrthogonalMixture
 from steer_env.tasks import load_suite
 from steer_env.testing import check_distribution
 from steer_env.types import Conditioning, Generator, Metric, SteeringHistory

@@ -112,7 +112,7 @@ def test_episodes_of_one_batch_may_stand_at_different_rounds(generator: Generato
 
 
 def test_mechanisms_receive_what_was_offered_and_chosen(generator: Generator, metric: Metric) -> None:
-    from steer_env.proposals import Mixture
+    from steer_env.distributions.mixtures import Mixture
     from steer_env.types import SteeringHistory
 
     seen: list[SteeringHistory] = []

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import optimize, special
 
-from steer_env.preferences import Preferences
-from steer_env.preferential import PreferentialSteering
-from steer_env.proposals import Mixture
+from steer_env.distributions.mixtures import Mixture
+from steer_env.distributions.preferences import Preferences
+from steer_env.distributions.preferential import PreferentialSteering
 from tests.steer_env.courses import SHAPE, history, likeness, randn
 
 IMAGES = randn(4, 3, seed=5).double()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from steer_env.comparisons import comparisons, shown
-from steer_env.directions import across, dot, orthonormal, unit
+from steer_env.distributions.comparisons import comparisons, shown
+from steer_env.distributions.directions import across, dot, orthonormal, unit
 from steer_env.proposals import mix
 from steer_env.types import SteeringHistory
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer_env.goal_bank import GoalBank
+from steer_env.goal_bank.files import GoalBank
 from steer_env.types import Fingerprinted, Generator, Metric
 
 Picture = tuple[str, int]

@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from steer_env.bayesian import BayesianSteering
-from steer_env.memory import MemoryMixture
-from steer_env.preferential import PreferentialSteering
-from steer_env.proposals import AntitheticMixture, Mixture, OrthogonalMixture
+from steer_env.distributions.bayesian import BayesianSteering
+from steer_env.distributions.memory import MemoryMixture
+from steer_env.distributions.mixtures import AntitheticMixture, Mixture, OrthogonalMixture
+from steer_env.distributions.preferential import PreferentialSteering
 from steer_env.registry import Registry
 from steer_env.types import Generator, Metric, SteeringDistribution
-
-
-class _Bayesian(BayesianSteering):
-    """With its cost: the pool, and the first image once more."""
-
-    def __init__(self, generator: Generator, metric: Metric, **options: Any) -> None:
-        super().__init__(generator, metric, **options)
-        self.extra_images = self.pool + 1
-
 
 DISTRIBUTIONS: Registry[Callable[..., SteeringDistribution]] = Registry(
     "steering distribution",
@@ -29,7 +20,7 @@ DISTRIBUTIONS: Registry[Callable[..., SteeringDistribution]] = Registry(
         "orthogonal": lambda generator, metric: OrthogonalMixture(),
         "memory": lambda generator, metric, **options: MemoryMixture(**options),
         "preferential": lambda generator, metric, **options: PreferentialSteering(**options),
-        "bayesian": _Bayesian,
+        "bayesian": BayesianSteering,
     },
 )
 

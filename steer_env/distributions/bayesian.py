@@ -6,11 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steer_env.pictures import picture
-from steer_env.proposals import draw_latents
+from steer_env.distributions.hypotheses import Hypotheses
 from steer_env.types import Conditioning, Generator, Metric, SteeringHistory
-
-_POOL_STREAM = 0xB001
 
 
 class BayesianSteering:
@@ -29,18 +26,27 @@ class BayesianSteering:
         metric: compares images; by default the environment gives the one that its user chooses by.
         pool: P, number of hypotheses.
         temperature: of the assumed user, in units of similarity.
+        hypotheses: makes the pools, for mechanisms that share them; it must know the metric.
 
     Raises:
         ValueError: a pool of fewer than two images, or a temperature that isn't positive.
     """
 
-    def __init__(self, generator: Generator, metric: Metric, pool: int = 48, temperature: float = 0.05) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        metric: Metric,
+        pool: int = 48,
+        temperature: float = 0.05,
+        hypotheses: Hypotheses | None = None,
+    ) -> None:
         if pool < 2:
             raise ValueError(f"pool must be at least 2, got {pool}")
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
-        self._generator, self._metric = generator, metric
+        self._hypotheses, self._metric = hypotheses or Hypotheses(generator, [metric]), metric
         self.pool, self.temperature = pool, temperature
+        self.extra_images = pool + 1
         self.id = f"bayesian-{pool}-{temperature:g}-{metric.id}"
         self._latents = self._likeness = self._held = self._evidence = torch.empty(0)
         self._offered = torch.empty(0, dtype=torch.int64)
@@ -81,15 +87,8 @@ class BayesianSteering:
         self, where: Tensor, latents: Tensor, seeds: list[int], conditioning: Conditioning, rows: np.ndarray
     ) -> None:
         """Make the pools of new episodes, and compare all images with all hypotheses."""
-        n, p = len(seeds), self.pool
-        streams = [np.random.SeedSequence([seed, _POOL_STREAM]).generate_state(p, np.uint32) for seed in seeds]
-        drawn = draw_latents([int(seed) for seed in np.concatenate(streams)], tuple(latents.shape[1:]))
-        pool = drawn.to(latents.device).unflatten(0, (n, p))
-        every = torch.cat([latents[:, None], pool], dim=1).flatten(0, 1)
-        shared = torch.from_numpy(rows).to(latents.device).repeat_interleave(1 + p)
-        place = "pools of hypotheses"
-        found, _ = picture(self._generator, {"": self._metric}, every, conditioning, place, rows=shared)
-        embeddings = found[""].unflatten(0, (n, 1 + p))
+        pool, found = self._hypotheses.make(latents, seeds, self.pool, conditioning, rows)
+        embeddings = found[self._metric.id]
         # One hypothesis after the other: all at once would be p² embeddings an episode.
         hypotheses = embeddings[:, 1:, None].unbind(1)
         likeness = torch.stack([self._metric.similarity(embeddings, each) for each in hypotheses], dim=2)

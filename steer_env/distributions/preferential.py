@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steer_env.comparisons import comparisons, shown
-from steer_env.directions import across, dot, orthonormal, unit
-from steer_env.preferences import Preferences
+from steer_env.distributions.comparisons import comparisons, shown
+from steer_env.distributions.directions import across, dot, orthonormal, unit
+from steer_env.distributions.preferences import Preferences
 from steer_env.proposals import mix
 from steer_env.types import SteeringHistory
 
@@ -23,8 +23,8 @@ class PreferentialSteering:
     Candidates for a proposal are mixtures of the current latent, at the policy's scale, with noises that lie in the
     subspace of the latents shown so far and of the noise drawn for this proposal; each keeps that noise's length and
     its component along the current latent. The proposals, chosen one after the other, maximise the expected utility of
-    the best image on the screen, over functions drawn from the posterior (:class:`steer_env.preferences.Preferences`).
-    In the first round proposals are the mixture's. For users whose choices have nothing to do with the images,
+    the best image on the screen, over functions drawn from the posterior
+    (:class:`steer_env.distributions.preferences.Preferences`). In the first round proposals are the mixture's. For users whose choices have nothing to do with the images,
     proposals are standard normal.
 
     Args:

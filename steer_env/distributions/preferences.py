@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from steer_env.directions import unit
+from steer_env.distributions.directions import unit
 
 _NEWTON_STEPS = 20
 _JITTER = 1e-8

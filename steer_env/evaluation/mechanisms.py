@@ -1,0 +1,63 @@
+"""Steering mechanisms beside each other: what each gains for each kind of user, and what it costs in images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from steer_env.evaluation import statistics
+from steer_env.evaluation.reports import Report, Section, number, share
+from steer_env.evaluation.statistics import estimate, ratio
+from steer_env.traces import SteeringTrace, traces_to_frame
+
+Played = Mapping[tuple[str, str], Sequence[SteeringTrace]]
+"""By user and mechanism, the traces of one policy on the same tasks with the same noise."""
+
+
+def mechanisms_report(played: Played, lead: str) -> Report:
+    """A table for each kind of user; the first mechanism is the one that the others are compared with.
+
+    Args:
+        played: what was played.
+        lead: with what, in a sentence.
+    """
+    users = dict.fromkeys(user for user, _ in played)
+    found = {
+        user: {mechanism: traces for (whose, mechanism), traces in played.items() if whose == user} for user in users
+    }
+    return Report("Steering mechanisms", lead, [_section(user, traces) for user, traces in found.items()])
+
+
+def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Section:
+    first, *_ = played
+    base = _gains(played[first])
+    rows = []
+    for name, traces in played.items():
+        gains, judges = _gains(traces), statistics.judged_changes(traces_to_frame(list(traces)))
+        seen = [number(estimate(judges[column].to_numpy()[None])) for column in judges]
+        compared = ("–", "–", "–") if name == first else _compared(gains, base)
+        images = f"{np.mean([trace.images for trace in traces]):.0f}"
+        change = number(estimate(gains[None])), share(estimate((gains > 0)[None]))
+        rows.append((name, images, *change, *compared, *seen))
+    columns = ["mechanism", "images", "avg. change", "% improved", f"minus {first}", "p", "gain", *judges]
+    text = (
+        f"Images: made in an episode, goal and first image among them. Gain: how much more than {first}, with its 95 % "
+    )
+    text += "interval."
+    return Section(f"User: {user}", text, [pd.DataFrame(rows, columns=columns)])
+
+
+def _gains(traces: Sequence[SteeringTrace]) -> np.ndarray:
+    return np.array([trace.improvement for trace in sorted(traces, key=lambda trace: trace.task_index)])
+
+
+def _compared(gains: np.ndarray, base: np.ndarray) -> tuple[str, str, str]:
+    """Paired difference, its p-value, and the ratio of means less one."""
+    difference = estimate((gains - base)[None])
+    if base.mean() <= 0:
+        return number(difference), f"{difference.p_value:.2g}", "–"
+    times = ratio(gains, base)
+    low, high = times.interval()
+    return number(difference), f"{difference.p_value:.2g}", f"{times.mean - 1:+.0%} [{low - 1:+.0%}, {high - 1:+.0%}]"
