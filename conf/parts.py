@@ -20,7 +20,8 @@ class EnvConfig:
         metric: tile-perceptual; pixel-correlation; dreamsim, with metric_options.type and cache_dir; clip, with
             metric_options.path a folder or hub id; or lpips, with metric_options.path a file of AlexNet's weights.
         human: greedy, who always picks the image nearest to the goal; softmax, with human_options.temperature and stay;
-            or hesitant, with human_options.threshold.
+            hesitant, with human_options.threshold; or mixture, each episode's user drawn from human_options.members,
+            such as [{name: greedy, weight: 0.6}, {name: softmax, weight: 0.4, temperature: 0.13}].
         distribution: how proposals are drawn: mixture, the paper's Eq. 8; antithetic, the same with opposite noises;
             orthogonal, with noises orthogonal to one another; memory, whose noise leans towards what was preferred so
             far, with distribution_options.strength; preferential, Bayesian optimisation on the latent, with

@@ -26,7 +26,7 @@ from steer_env.types import (
     Task,
 )
 
-_NOISE_STREAM = 0x51EE
+_NOISE_STREAM, _PERSON_STREAM = 0x51EE, 0x9E50
 
 
 class SteeringDynamics:
@@ -88,6 +88,7 @@ class SteeringDynamics:
         n, r, k, shape = self.num_episodes, self.num_rounds, self.num_proposals, self.generator.latent_shape
         device = self.generator.device
         self.latents = torch.zeros(n, *shape, device=device)
+        self._persons = torch.zeros(n, device=device)
         self._past_proposals = torch.zeros(n, r, k, *shape, device=device)
         self._past_choices = torch.zeros(n, r, dtype=torch.int64, device=device)
         self._conditioning: dict[str, Tensor] = {}
@@ -129,7 +130,7 @@ class SteeringDynamics:
 
         Args:
             tasks: one a row.
-            seeds: of each episode's noise and of its user's draws.
+            seeds: of each episode's noise, of its user's draws and of who the user is.
             rows: int64 (n,), which places of the batch to start; all by default.
 
         Raises:
@@ -172,6 +173,8 @@ class SteeringDynamics:
             # A stream of its own: the same integer may also have seeded the initial latent.
             stream = np.random.SeedSequence([int(seed), _NOISE_STREAM]).generate_state(1, np.uint64)[0]
             self._noise[row].manual_seed(int(stream >> np.uint64(1)))
+        persons = [np.random.default_rng([int(seed), _PERSON_STREAM]).random() for seed in seeds]
+        self._persons[where] = self._persons.new_tensor(persons)
 
     @torch.inference_mode()
     def step(self, scales: np.ndarray, rows: np.ndarray | None = None) -> RoundOutcome:
@@ -257,7 +260,7 @@ class SteeringDynamics:
         offered, images = self._picture(proposals[fresh], conditioning, place, fresh.nonzero()[:, 0])
         candidates = {name: _beside(self._current[name][where], fresh, values) for name, values in offered.items()}
         similarities = self.metric.similarity(candidates[""], self._targets[""][where][:, None])
-        choices = self.human.choose(similarities, draws)
+        choices = self.human.choose(similarities, draws, self._persons[where])
         self._move(where, rows, choices, candidates, proposals)
         shown = self._show(rows, choices, fresh.cpu(), images)
         picked = choices.cpu().numpy()

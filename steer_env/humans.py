@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from steer_env.registry import Registry
 from steer_env.types import Human
+
+
+class Chooser(Human, Protocol):
+    """A user whose choices have known probabilities, so that a population can be fitted to people's choices."""
+
+    def probabilities(self, similarities: Tensor) -> Tensor:
+        """Of each choice, float (N, 1 + K), from similarities (N, 1 + K); what :meth:`choose` draws from."""
 
 
 class GreedyHuman:
@@ -18,15 +26,20 @@ class GreedyHuman:
 
     id = "greedy"
 
-    def choose(self, similarities: Tensor, draws: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Human`; the draws aren't used.
+    def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
+        """See :class:`steer_env.types.Human`; neither draws nor persons are used.
 
         >>> import torch
-        >>> GreedyHuman().choose(torch.tensor([[0.5, 0.4, 0.6], [0.5, 0.5, 0.1]]), torch.rand(2, 3))
+        >>> similarities = torch.tensor([[0.5, 0.4, 0.6], [0.5, 0.5, 0.1]])
+        >>> GreedyHuman().choose(similarities, torch.rand(2, 3), torch.rand(2))
         tensor([2, 0])
         """
         best, choice = similarities.max(dim=1)
         return choice.masked_fill(similarities[:, 0] >= best, 0)
+
+    def probabilities(self, similarities: Tensor) -> Tensor:
+        """See :class:`Chooser`: 0 or 1."""
+        return _certain(self, similarities)
 
 
 class SoftmaxHuman:
@@ -49,12 +62,20 @@ class SoftmaxHuman:
         self.temperature, self.stay = temperature, stay
         self.id = f"softmax-{temperature:g}" + (f"-stay{stay:+g}" if stay else "")
 
-    def choose(self, similarities: Tensor, draws: Tensor) -> Tensor:
+    def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
         """See :class:`steer_env.types.Human`; adds Gumbel noise made of the draws, and takes the largest."""
         tiny = torch.finfo(draws.dtype).tiny
-        scores = -(-draws.clamp(min=tiny).log()).clamp(min=tiny).log() + similarities / self.temperature
+        noise = -(-draws.clamp(min=tiny).log()).clamp(min=tiny).log()
+        return (noise + self._scores(similarities)).argmax(dim=1)
+
+    def probabilities(self, similarities: Tensor) -> Tensor:
+        """See :class:`Chooser`: Bradley–Terry's."""
+        return self._scores(similarities).softmax(dim=1)
+
+    def _scores(self, similarities: Tensor) -> Tensor:
+        scores = similarities / self.temperature
         scores[:, 0] += self.stay / self.temperature
-        return scores.argmax(dim=1)
+        return scores
 
 
 class HesitantHuman:
@@ -73,10 +94,66 @@ class HesitantHuman:
         self.threshold = threshold
         self.id = f"hesitant-{threshold:g}"
 
-    def choose(self, similarities: Tensor, draws: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Human`; the draws aren't used."""
+    def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
+        """See :class:`steer_env.types.Human`; neither draws nor persons are used."""
         best, choice = similarities[:, 1:].max(dim=1)
         return (choice + 1).masked_fill(best - similarities[:, 0] <= self.threshold, 0)
+
+    def probabilities(self, similarities: Tensor) -> Tensor:
+        """See :class:`Chooser`: 0 or 1."""
+        return _certain(self, similarities)
+
+
+def _certain(human: Human, similarities: Tensor) -> Tensor:
+    """Probabilities of a user who leaves nothing to chance."""
+    choices = human.choose(similarities, torch.zeros_like(similarities), similarities.new_zeros(len(similarities)))
+    return one_hot(choices, similarities.shape[1]).to(similarities.dtype)
+
+
+MEMBERS: Registry[Callable[..., Chooser]] = Registry(
+    "member of a population", {"greedy": GreedyHuman, "softmax": SoftmaxHuman, "hesitant": HesitantHuman}
+)
+
+
+class MixtureHuman:
+    """A population: each episode's user is drawn from it, and is the same in all rounds of the episode.
+
+    Args:
+        members: each with ``name``, one of :data:`MEMBERS`, ``weight``, its share of the population, and options of
+            its own, such as ``temperature``. Weights needn't sum to 1.
+
+    Raises:
+        ValueError: no member, one without a name, an unknown one, a weight that isn't positive, or a wrong option.
+    """
+
+    def __init__(self, members: Sequence[Mapping[str, Any]] = ({"name": "greedy"}, {"name": "softmax"})) -> None:
+        if not members or not all(isinstance(entry, Mapping) for entry in members):
+            raise ValueError(f"members must be entries such as {{name: greedy, weight: 0.5}}, got {members}")
+        self.members = [_member(**entry) for entry in members]
+        weights = [_weight(**entry) for entry in members]
+        self.weights = [weight / math.fsum(weights) for weight in weights]
+        shares = zip(self.weights, self.members, strict=True)
+        self.id = " + ".join(f"{weight:.3g} {member.id}" for weight, member in shares)
+
+    def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
+        """See :class:`steer_env.types.Human`; the member whose share of [0, 1] holds the person chooses."""
+        bounds = persons.new_tensor(self.weights).cumsum(dim=0)[:-1]
+        drawn = torch.searchsorted(bounds, persons.contiguous(), right=True)
+        choices = torch.stack([member.choose(similarities, draws, persons) for member in self.members], dim=1)
+        return choices.gather(1, drawn[:, None])[:, 0]
+
+
+def _member(name: str = "", weight: float = 1.0, **options: Any) -> Chooser:
+    try:
+        return MEMBERS[name](**options)
+    except TypeError as error:
+        raise ValueError(f"member {name!r} of a population: {error}") from error
+
+
+def _weight(name: str, weight: float = 1.0, **_: Any) -> float:
+    if not 0 < weight < math.inf:
+        raise ValueError(f"weight of member {name!r} must be positive, got {weight}")
+    return float(weight)
 
 
 class Writer:
@@ -84,14 +161,12 @@ class Writer:
 
     id = "writer"
 
-    def choose(self, similarities: Tensor, draws: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Human`; neither similarities nor draws are used."""
+    def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
+        """See :class:`steer_env.types.Human`; none of them is used."""
         return torch.full((len(similarities),), similarities.shape[1] - 1, device=similarities.device)
 
 
-HUMANS: Registry[Callable[..., Human]] = Registry(
-    "human", {"greedy": GreedyHuman, "softmax": SoftmaxHuman, "hesitant": HesitantHuman}
-)
+HUMANS: Registry[Callable[..., Human]] = Registry("human", {**MEMBERS, "mixture": MixtureHuman})
 
 
 def load_human(name: str = "greedy", **options: Any) -> Human:

@@ -71,11 +71,13 @@ def check_human(human: Human, proposals: int = 2, episodes: int = 64) -> None:
     rng = torch.Generator().manual_seed(0)
     similarities = torch.rand(episodes, 1 + proposals, generator=rng)
     draws = torch.rand(episodes, 1 + proposals, generator=rng)
-    choices = human.choose(similarities, draws)
+    persons = torch.rand(episodes, generator=rng)
+    choices = human.choose(similarities, draws, persons)
     assert tuple(choices.shape) == (episodes,), f"choices have shape {tuple(choices.shape)}, not ({episodes},)"
     assert choices.dtype == torch.int64, f"choices must be int64, not {choices.dtype}"
     assert bool(((choices >= 0) & (choices <= proposals)).all()), f"choices must be 0 to {proposals}"
-    singles = torch.cat([human.choose(similarities[i : i + 1], draws[i : i + 1]) for i in range(episodes)])
+    parts = [slice(i, i + 1) for i in range(episodes)]
+    singles = torch.cat([human.choose(similarities[part], draws[part], persons[part]) for part in parts])
     assert torch.equal(choices, singles), "a choice must not depend on the other episodes of a batch"
 
 

@@ -106,12 +106,14 @@ class Human(Protocol):
 
     id: str
 
-    def choose(self, similarities: Tensor, draws: Tensor) -> Tensor:
+    def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
         """Pick the image to go on with.
 
         Args:
             similarities: float (N, 1 + K), similarity to the goal of the current image and of each proposal.
-            draws: float (N, 1 + K), uniform in (0, 1), from each episode's own generator.
+            draws: float (N, 1 + K), uniform in (0, 1), from each episode's own generator, new in each round.
+            persons: float (N,), uniform in [0, 1], from each episode's seed, the same in all its rounds: where users
+                differ, it says which of them this one is.
 
         Returns:
             int64 (N,), 0 to keep the current image, k to take proposal k.

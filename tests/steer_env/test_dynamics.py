@@ -322,3 +322,28 @@ class TestRewrite:
             played.rewrite(["red stars", 3])  # type: ignore[list-item]
         assert len(counting_generator.latents) == made
         assert played.rounds.tolist() == [0, 0]
+
+
+class _Remembering(GreedyHuman):
+    """Keeps which persons chose, round by round."""
+
+    def __init__(self) -> None:
+        self.persons: list[Tensor] = []
+
+    def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
+        self.persons.append(persons.clone())
+        return super().choose(similarities, draws, persons)
+
+
+def test_an_episode_has_one_user_whom_its_seed_decides(generator: Generator, metric: Metric) -> None:
+    human = _Remembering()
+    played = SteeringDynamics(generator, metric, human, 3, rounds=2)
+    played.reset(TASKS[:3], [7, 8, 7])
+    played.step(np.full(3, 0.5))
+    played.step(np.full(3, 0.5))
+    first, second = human.persons
+    assert torch.equal(first, second), "the same in all rounds"
+    assert first[0] == first[2] != first[1]
+    played.reset(TASKS[3:4], [8], rows=np.array([2]))
+    played.step(np.array([0.5]), rows=np.array([2]))
+    assert human.persons[-1].tolist() == [first[1]], "whatever its place in the batch"
