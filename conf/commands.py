@@ -537,6 +537,30 @@ class StudyConfig:
 
 
 @dataclass
+class FitUsersConfig:
+    """Fit simulated users to the people of the released study: to how often they kept the current image.
+
+    One population plays games on the embedded model, and all users' stay rates follow from these games by reweighting.
+
+    Args:
+        path: as for experiments.study.
+        folder: receives config.yaml, result.json, report.html, report.md and figures/.
+        games: played with each policy that people had, a task of env.suite each.
+        tasks_per_batch: how many of them at a time.
+        overwrite, threads: as in training.
+        env: the user is fitted, whoever env.human names.
+    """
+
+    path: str = MISSING
+    folder: str = MISSING
+    games: int = 600
+    tasks_per_batch: int = 60
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=lambda: EnvConfig(suite="tiles-val-v1"))
+
+
+@dataclass
 class SweepStatusConfig:
     """Show how the training runs below a folder are doing, also while their sweep runs.
 

@@ -59,6 +59,7 @@ def register() -> None:
         "scaling": commands.ScalingConfig,
         "headlines": commands.HeadlinesConfig,
         "study": commands.StudyConfig,
+        "fit_users": commands.FitUsersConfig,
     }
     for name, node in schemas.items():
         store(name, node)

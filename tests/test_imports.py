@@ -61,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.on_ray": {"compatibility", "evaluation", "traces"},
     "evaluation.producibility": {"evaluation", "pictures", "proposals", "types"},
     "evaluation.suites": {"evaluation", "policies", "traces", "types"},
-    "study": {"evaluation", "registry", "study", "traces"},
+    "study": {"evaluation", "humans", "policies", "registry", "study", "traces"},
 }
 """What each part of ``steer_env`` may import of it."""
 

@@ -1,0 +1,73 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_module
+
+from conf import schema
+from experiments import fit_users
+from experiments.runs import env_options
+from steer_env.humans import load_human
+from tests.study.small_release import IMAGES, image_session, write_release
+from tests.study.test_user_fits import THIN
+
+FILES = ("img_steering_rl", "img_steering_rl_tiles", "img_steering")
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """A release with six people in each condition, the random one among them."""
+    release, rng = write_release(tmp_path / "release"), np.random.default_rng(0)
+    for file in FILES:
+        sessions = [[image_session(rng.integers(0, 3, 4).tolist()) for _ in range(2)] for _ in range(6)]
+        frame = pd.DataFrame(
+            {"steering_user_id": [f"{file}-{i}" for i in range(6)], "all_attempts": map(repr, sessions)}
+        )
+        frame.to_csv(release / f"{IMAGES}/{file}.csv", index=False)
+    return release
+
+
+def test_users_are_fitted_by_one_command(
+    people: Path, tmp_path: Path, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steer_env.study.user_report.FAMILIES", THIN)
+    command(fit_users.main, f"path={people}", f"folder={tmp_path / 'run'}", "games=5", "tasks_per_batch=3")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert list(result["fits"]) == ["study-image-random", "study-image", "study-image-tiles", "all"]
+    shares = result["fits"]["all"]["softmax"]["shares"]
+    assert set(shares) == {"published", "random scale per session"}
+    assert result["fits"]["study-image"]["hesitant"]["freedom"] == 3
+    assert result["fits"]["all"]["hesitant"]["freedom"] == 11
+    markdown = (tmp_path / "run" / "report.md").read_text()
+    assert "study-image (12 sessions of 6 people)" in markdown
+    assert list((tmp_path / "run" / "figures").glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("env.rounds=3", "people played 4 rounds: env.rounds must be 4, got 3"),
+        ("games=1", "games must be 2 to 1000, so that each has its task of tiles-val-v1, got 1"),
+        ("games=1001", "got 1001"),
+        ("tasks_per_batch=0", "tasks_per_batch must be at least 1, got 0"),
+    ],
+)
+def test_games_that_cant_be_are_refused(
+    people: Path, tmp_path: Path, command: Callable[..., None], override: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        command(fit_users.main, f"path={people}", f"folder={tmp_path / 'run'}", override)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_population_comes_from_the_command_line() -> None:
+    schema.register()
+    members = "[{name: greedy, weight: 0.6}, {name: softmax, weight: 0.4, temperature: 0.13}]"
+    overrides = ["folder=x", "env.human=mixture", f"+env.human_options.members={members}"]
+    schema.check_overrides("train", overrides)
+    with initialize_config_module("conf", version_base="1.3"):
+        options = env_options(compose("train", overrides))
+    assert load_human(options["human"], **options["human_options"]).id == "0.6 greedy + 0.4 softmax-0.13"
