@@ -94,34 +94,28 @@ class Fitter:
         self._shares = {policy: np.array([each[policy].shares for each in found]) for policy in games}
 
     def fit(self, stays: Stays) -> Fit:
-        """Least squares. The simulation's covariance is the best user's of a first round, which takes the greedy one's.
+        """Least squares; the simulation's covariance is that of the grid's best user, found with the greedy one's.
 
         Args:
             stays: of people.
         """
         greedy = {policy: predict(games, *GREEDY.population()) for policy, games in self._games.items()}
-        squares = _Squares(stays, self._predict(self._least(_Squares(stays, greedy))))
-        best = self._least(squares)
-        predictions = self._predict(best)
+        near = self._points[int(np.argmin(_Squares(stays, greedy).of(self._shares)))]
+        squares = _Squares(stays, self._predict(near))
         names = list(self._family.grids)
-        return Fit(
-            self._family,
-            dict(zip(names, best.tolist(), strict=True)),
-            squares(predictions),
-            stays.shares.size - len(names),
-            {name: self._profile(squares, axis) for axis, name in enumerate(names)},
-            predictions,
-        )
+        profiles = {name: self._profile(squares, axis) for axis, name in enumerate(names)}
+        best = self._least(squares, next(iter(profiles.values()))) if profiles else near
+        predictions = self._predict(best)
+        values = dict(zip(names, best.tolist(), strict=True))
+        freedom = stays.shares.size - len(names)
+        return Fit(self._family, values, squares(predictions), freedom, profiles, predictions)
 
     def _predict(self, values: np.ndarray) -> dict[str, Prediction]:
         population = self._family.population(*values.tolist())
         return {policy: predict(games, *population) for policy, games in self._games.items()}
 
-    def _least(self, squares: _Squares) -> np.ndarray:
-        """Parameters float (P,): from the lowest point of a profile, made better."""
-        if not self._family.grids:
-            return np.empty(0)
-        profile = self._profile(squares, 0)
+    def _least(self, squares: _Squares, profile: Profile) -> np.ndarray:
+        """Parameters float (P,): the lowest point of the first one's profile, made better."""
         place = int(np.argmin(profile.chi2))
         low, high = self._points.min(axis=0), self._points.max(axis=0)
         start = np.array([profile.values[place], profile.others[place]])[: len(low)]

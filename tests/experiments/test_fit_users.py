@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from conf import schema
 from experiments import fit_users
 from experiments.runs import env_options
 from steer_env.humans import load_human
+from steer_env.study.families import FAMILIES
 from tests.study.small_release import IMAGES, image_session, write_release
-from tests.study.test_user_fits import THIN
 
 FILES = ("img_steering_rl", "img_steering_rl_tiles", "img_steering")
 
@@ -33,7 +34,8 @@ def people(tmp_path: Path) -> Path:
 def test_users_are_fitted_by_one_command(
     people: Path, tmp_path: Path, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steer_env.study.user_report.FAMILIES", THIN)
+    families = tuple(replace(each, grids={name: grid[::8] for name, grid in each.grids.items()}) for each in FAMILIES)
+    monkeypatch.setattr("steer_env.study.user_report.FAMILIES", families)
     command(fit_users.main, f"path={people}", f"folder={tmp_path / 'run'}", "games=5", "tasks_per_batch=3")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert list(result["fits"]) == ["study-image-random", "study-image", "study-image-tiles", "all"]
