@@ -13,7 +13,7 @@ from steer_env.cards import Claim
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import VERSIONS
 from steer_env.evaluation.statistics import Estimate, estimate
-from steer_env.policies import PolicyError, TablePolicy
+from steer_env.stored import PolicyError, StoredPolicy
 from steer_env.traces import SteeringTrace
 
 
@@ -31,14 +31,14 @@ def conditions(env: ImageSteeringVectorEnv) -> dict[str, Any]:
     }
 
 
-def scores(traces: Sequence[SteeringTrace], policy: TablePolicy) -> Estimate:
+def scores(traces: Sequence[SteeringTrace], policy: StoredPolicy) -> Estimate:
     """Mean improvement of one training seed's policy."""
     own = [t.improvement for t in traces if (t.policy, t.training_seed) == (policy.name, policy.training_seed)]
     return estimate(np.array([own]))
 
 
 def write_claim(
-    policy: TablePolicy, folder: Path, traces: Sequence[SteeringTrace], env: ImageSteeringVectorEnv
+    policy: StoredPolicy, folder: Path, traces: Sequence[SteeringTrace], env: ImageSteeringVectorEnv
 ) -> None:
     """State in the card of a policy's folder how it just scored; an earlier claim is replaced."""
     found = scores(traces, policy)
@@ -47,7 +47,7 @@ def write_claim(
     policy.save(folder)
 
 
-def check_claim(policy: TablePolicy, env: ImageSteeringVectorEnv) -> Claim:
+def check_claim(policy: StoredPolicy, env: ImageSteeringVectorEnv) -> Claim:
     """The claim of a policy's card, if this environment can verify it.
 
     Raises:

@@ -50,5 +50,7 @@ def milestones(
             if not train(agent, env, Training(number, seed), folder):
                 return None
             agent.policy(f"after {number} episodes", seed).save(place)
-        found.append(load_policy(place))
+        policy = load_policy(place)
+        assert isinstance(policy, TablePolicy), "bandits learn tables"
+        found.append(policy)
     return found

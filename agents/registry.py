@@ -28,6 +28,7 @@ from steer_env.policies import (
 )
 from steer_env.prompters import load_prompter
 from steer_env.registry import Registry
+from steer_env.stored import StoredPolicy
 from steer_env.traces import read_traces
 from steer_env.types import Prompter
 
@@ -101,7 +102,7 @@ def resolve_policies(specs: Sequence[str], writer: Writer | None = None) -> list
         raise ValueError(f"policy {twice[0]!r} is listed twice; give trained agents their own agent.name or seed")
     cards: dict[str, TrainingRecord | None] = {}
     for policy in policies:
-        record = policy.card.training if isinstance(policy, TablePolicy) else None
+        record = policy.card.training if isinstance(policy, StoredPolicy) else None
         if cards.setdefault(policy.name, record) != record:
             raise ValueError(
                 f"policies called {policy.name!r} were trained differently: only the seed may differ between the "

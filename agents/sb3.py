@@ -1,4 +1,4 @@
-"""Train a Stable-Baselines3 agent on (round, stayed), and keep of it the table that it comes down to."""
+"""Train a Stable-Baselines3 agent on (round, stayed), and keep of it the scales that it comes down to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sb3_contrib import RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -17,12 +18,16 @@ from agents.loggers import NO_LOGGER, Logger
 from agents.progress import interruptible, progress
 from agents.sb3_vecenv import SteeringVecEnv
 from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.histories import HistoryPolicy
 from steer_env.policies import TablePolicy
 from steer_env.proposals import bucket_scales
 from steer_env.registry import Registry
+from steer_env.stored import StoredPolicy
 from steer_env.traces import SteeringTrace
 
-ALGORITHMS: Registry[type[BaseAlgorithm]] = Registry("algorithm", {"ppo": PPO, "a2c": A2C, "dqn": DQN})
+ALGORITHMS: Registry[type[BaseAlgorithm]] = Registry(
+    "algorithm", {"ppo": PPO, "a2c": A2C, "dqn": DQN, "recurrent-ppo": RecurrentPPO}
+)
 WEIGHTS = "checkpoint.pt"
 
 
@@ -34,7 +39,7 @@ def train_sb3(
     folder: Path,
     name: str,
     logger: Logger = NO_LOGGER,
-) -> TablePolicy | None:
+) -> StoredPolicy | None:
     """Train until the episodes are played, or until Ctrl-C.
 
     A resumed run continues with the weights and the optimiser of its last checkpoint, and collects a fresh rollout or
@@ -50,7 +55,8 @@ def train_sb3(
         logger: receives the metrics of each checkpoint.
 
     Returns:
-        The greedy policy, a table of scales for (round, stayed); None if training was stopped.
+        The greedy policy: a table of scales for (round, stayed), or of an algorithm with a memory a scale for each
+        history of stays; None if training was stopped.
 
     Raises:
         RunExistsError: the folder's checkpoint is of another configuration.
@@ -65,7 +71,8 @@ def train_sb3(
         wrapped = SteeringVecEnv(
             env, lambda: stream.options(watch.done, env.num_envs), watch.finished, name, training.seed
         )
-        model = kind("MultiInputPolicy", wrapped, seed=training.seed, device="cpu", **settings)
+        network = "MultiInputLstmPolicy" if kind is RecurrentPPO else "MultiInputPolicy"
+        model = kind(network, wrapped, seed=training.seed, device="cpu", **settings)
         if resumed is not None:
             model.set_parameters(torch.load(folder / WEIGHTS, weights_only=True), device="cpu")
             model.num_timesteps = done * rounds
@@ -73,7 +80,10 @@ def train_sb3(
             left = (training.episodes - done) * rounds
             model.learn(left, callback=watch, log_interval=None, reset_num_timesteps=resumed is None)
             watch.save()
-    return None if watch.done < training.episodes else greedy_table(model, rounds, name, training.seed)
+    if watch.done < training.episodes:
+        return None
+    read_out = greedy_histories if kind is RecurrentPPO else greedy_table
+    return read_out(model, rounds, name, training.seed)
 
 
 class _Watch(BaseCallback):
@@ -116,3 +126,17 @@ def greedy_table(model: BaseAlgorithm, rounds: int, name: str, training_seed: in
     observation = {"round": place, "stayed": np.tile([0, 1], rounds)}
     buckets, _ = model.predict(observation, deterministic=True)
     return TablePolicy(name, bucket_scales(buckets).reshape(rounds, 2), training_seed)
+
+
+def greedy_histories(model: BaseAlgorithm, rounds: int, name: str, training_seed: int) -> HistoryPolicy:
+    """The same of a model with a memory, whose state is followed along every history that it can tell from others."""
+    stayed, state, rows = np.zeros(1, dtype=np.int64), None, []
+    for place in range(rounds):
+        observation = {"round": np.full(len(stayed), place), "stayed": stayed}
+        begins = np.full(len(stayed), place == 0)
+        buckets, state = model.predict(observation, state, begins, deterministic=True)
+        rows.append(bucket_scales(buckets))
+        # Each history goes on by a move or by a stay.
+        state = tuple(np.repeat(part, 2, axis=1) for part in state or ())
+        stayed = np.tile([0, 1], len(stayed))
+    return HistoryPolicy(name, rows, training_seed)

@@ -112,10 +112,10 @@ class PlanningConfig(AgentConfig):
 
 @dataclass
 class SB3Config(AgentConfig):
-    """A Stable-Baselines3 algorithm on (round, stayed) (agent=ppo, agent=a2c, agent=dqn).
+    """A Stable-Baselines3 algorithm on (round, stayed) (agent=ppo, agent=a2c, agent=dqn, agent=recurrent-ppo).
 
     Args:
-        algorithm: ppo, a2c or dqn.
+        algorithm: ppo, a2c, dqn or recurrent-ppo, whose policy has a memory.
         reward: final, or increment for each round's share.
         settings: hyper-parameters, arguments of the algorithm's class.
     """

@@ -18,7 +18,7 @@ from experiments.runs import LEADERBOARD, application, check_run, close_run, ope
 from steer_env.evaluation.leaderboard import tracks
 from steer_env.evaluation.leaderboard_page import leaderboard_report
 from steer_env.evaluation.rollout import VERSIONS
-from steer_env.policies import TablePolicy
+from steer_env.stored import StoredPolicy
 from steer_env.traces import traces_to_frame
 from steer_env.types import Prompter
 
@@ -55,7 +55,7 @@ def main(config: Any) -> None:
     strips = draw_examples(traces, rows[0].policy, config.strips, options)
     publish(leaderboard_report(rows, frame, record["noisy_human"], record["machine"], strips), folder, wide=True)
     for place, policy in zip(map(policy_folder, specs), policies, strict=True):
-        if config.claim and place and isinstance(policy, TablePolicy):
+        if config.claim and place and isinstance(policy, StoredPolicy):
             write_claim(policy, place, traces, env)
     close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
 

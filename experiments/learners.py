@@ -20,9 +20,9 @@ from experiments.runs import env_options
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
 from steer_env.evaluation.rollout import image_options, make_env
-from steer_env.policies import TablePolicy
+from steer_env.stored import StoredPolicy
 
-Learner = Callable[[Path, Logger], TablePolicy | None]
+Learner = Callable[[Path, Logger], StoredPolicy | None]
 """Trains in a run's folder; gives the policy, or None if it was stopped."""
 
 
@@ -43,7 +43,7 @@ def _bandit(config: Any) -> Learner:
     env = make_env(config.batch // config.parts, **options)
     agent = make_bandit(config.env.rounds, config.agent)
 
-    def learn(folder: Path, logger: Logger) -> TablePolicy | None:
+    def learn(folder: Path, logger: Logger) -> StoredPolicy | None:
         with collecting(config, options) as collectors:
             finished = train(agent, env, training, folder, logger, collectors)
         if agent.counts.any():

@@ -16,7 +16,8 @@ from steer_env.evaluation.collectors import Collectors
 from steer_env.evaluation.leaderboard import Entry
 from steer_env.evaluation.rollout import make_env, make_text_env, replay
 from steer_env.evaluation.suites import evaluate
-from steer_env.policies import Policy, TablePolicy
+from steer_env.policies import Policy
+from steer_env.stored import StoredPolicy
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 from steer_env.types import Prompter
 
@@ -93,7 +94,7 @@ def _seconds(policy: Policy | Prompter, tasks: int, collectors: Collectors | Non
 
 
 def _training_episodes(policy: Policy | Prompter) -> int | None:
-    record = policy.card.training if isinstance(policy, TablePolicy) else None
+    record = policy.card.training if isinstance(policy, StoredPolicy) else None
     return record.episodes if record else 0 if policy.training_seed < 0 else None
 
 

@@ -35,8 +35,8 @@ def main(config: Any) -> None:
         policy.save(folder / "policy")
         improvements = np.array([trace.improvement for trace in read_traces(folder / "traces")])
         keep_plot(plots.training_curve(improvements), "training", folder, logger)
-    close_run(folder, {"episodes": len(improvements), "scales": policy.scales.tolist()})
-    say(f"learned mixture scales, (moved, stayed) for each round: {policy.scales.tolist()}")
+    close_run(folder, {"episodes": len(improvements), "scales": policy.rows})
+    say(f"learned mixture scales, {policy.order}: {policy.rows}")
     say(f"wrote {folder}/policy and the plots beside it")
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from steer_env.cards import PolicyCard, check_integer, check_number, check_text
-from steer_env.proposals import BUCKETS, bucket_scales, check_scales
+from steer_env.histories import HistoryPolicy
+from steer_env.proposals import BUCKETS, bucket_scales
+from steer_env.stored import POLICY_FILE, PolicyError, StoredPolicy
 from steer_env.untrusted import read_json, refuse_pickles
 
 Observation = Mapping[str, np.ndarray]
-POLICY_FILE = "policy.json"
-
-
-class PolicyError(ValueError):
-    """A policy folder that isn't one, or holds values that no policy can have."""
 
 
 class Policy(Protocol):
@@ -37,7 +33,7 @@ class Policy(Protocol):
         """Observation with ``round`` and ``stayed``, int (N,) → mixture scales float64 (N,) in [0, 1]."""
 
 
-class TablePolicy:
+class TablePolicy(StoredPolicy):
     """A scale for each (round, stayed): every constant, schedule and learned bandit policy is one.
 
     Args:
@@ -50,42 +46,24 @@ class TablePolicy:
         PolicyError: another shape, or a scale outside [0, 1].
     """
 
+    kind = "table"
+    order = "(moved, stayed) for each round"
+
     def __init__(self, name: str, scales: np.ndarray, training_seed: int = -1, card: PolicyCard | None = None) -> None:
-        scales = np.asarray(scales, dtype=np.float64)
-        if scales.ndim != 2 or scales.shape[1] != 2 or len(scales) == 0:
-            raise PolicyError(f"policy {name!r}: scales must have shape (rounds, 2), got {scales.shape}")
-        try:
-            self.scales = check_scales(scales)
-        except ValueError as error:
-            raise PolicyError(f"policy {name!r}: {error}") from error
-        self.name, self.training_seed = name, training_seed
-        self.card = card or PolicyCard()
+        shape = {np.shape(row) for row in scales}
+        if shape != {(2,)}:
+            raise PolicyError(f"policy {name!r}: scales must have shape (rounds, 2), got rows of {sorted(shape)}")
+        super().__init__(name, [np.asarray(row, dtype=np.float64) for row in scales], training_seed, card)
+        self.scales = np.stack(self._rows)
 
     @classmethod
     def schedule(cls, name: str, scales: Sequence[float]) -> TablePolicy:
         """A scale for each round, whether the user stayed or not."""
         return cls(name, np.repeat(np.asarray(scales, dtype=np.float64)[:, None], 2, axis=1))
 
-    def start(self, episode_seeds: Sequence[int]) -> None:
-        """Nothing in it is random."""
-
     def act(self, observation: Observation) -> np.ndarray:
         """See :class:`Policy`."""
         return self.scales[np.minimum(observation["round"], len(self.scales) - 1), observation["stayed"]]
-
-    def save(self, folder: Path) -> None:
-        """Write ``policy.json``, all or nothing."""
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {
-            "kind": "table",
-            "name": self.name,
-            "training_seed": self.training_seed,
-            "scales": self.scales.tolist(),
-            "card": self.card.record(),
-        }
-        partial = folder / f"{POLICY_FILE}.partial"
-        partial.write_text(json.dumps(record, indent=2) + "\n")
-        partial.replace(folder / POLICY_FILE)
 
 
 class RandomBucketPolicy:
@@ -124,7 +102,7 @@ def published_policy() -> TablePolicy:
     return TablePolicy("published", np.array([[0.8, 0.8], [0.8, 0.6], [0.5, 1.0], [0.3, 0.4]]))
 
 
-def load_policy(folder: Path) -> TablePolicy:
+def load_policy(folder: Path) -> StoredPolicy:
     """Read a policy's folder, which may come from a stranger: nothing in it is run.
 
     Raises:
@@ -146,12 +124,14 @@ def load_policy(folder: Path) -> TablePolicy:
         raise PolicyError(f"{path} is no policy: {error}") from error
 
 
-def _from_record(record: Any) -> TablePolicy:
+def _from_record(record: Any) -> StoredPolicy:
     if not isinstance(record, dict):
         raise ValueError(f"it holds {type(record).__name__}, not a JSON object")
-    if record["kind"] != "table":
-        raise ValueError(f"unknown kind of policy {str(record['kind'])[:40]!r}; there is: table")
-    return TablePolicy(
+    kinds: dict[str, Callable[..., StoredPolicy]] = {"table": TablePolicy, "histories": HistoryPolicy}
+    kind = str(record["kind"])
+    if kind not in kinds:
+        raise ValueError(f"unknown kind of policy {kind[:40]!r}; there are: {', '.join(kinds)}")
+    return kinds[kind](
         check_text("name", record["name"]),
         _scales(record["scales"]),
         check_integer("training_seed", record["training_seed"], -1),
@@ -159,8 +139,8 @@ def _from_record(record: Any) -> TablePolicy:
     )
 
 
-def _scales(rows: Any) -> np.ndarray:
-    """Pairs of numbers; NumPy itself would also take strings and truth values."""
-    if not isinstance(rows, list) or not rows or any(not isinstance(row, list) or len(row) != 2 for row in rows):
-        raise ValueError("scales must have shape (rounds, 2): a list of pairs of numbers")
-    return np.array([[check_number("a mixture scale", value) for value in row] for row in rows])
+def _scales(rows: Any) -> list[list[float]]:
+    """Lists of numbers; NumPy itself would also take strings and truth values."""
+    if not isinstance(rows, list) or any(not isinstance(row, list) for row in rows):
+        raise ValueError("scales must be a list of lists of numbers, one a round")
+    return [[check_number("a mixture scale", value) for value in row] for row in rows]

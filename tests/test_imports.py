@@ -32,7 +32,9 @@ ALLOWED: dict[str, set[str]] = {
     "cards": set(),
     "compatibility": set(),
     "untrusted": set(),
-    "policies": {"cards", "proposals", "untrusted"},
+    "stored": {"cards", "proposals"},
+    "histories": {"cards", "stored"},
+    "policies": {"cards", "histories", "proposals", "stored", "untrusted"},
     "dynamics": {"types", "distributions", "goal_bank", "pictures", "proposals"},
     "envs": BASE
     | {"distributions", "dynamics", "envs", "generators", "goal_bank", "humans", "metrics", "proposals"}

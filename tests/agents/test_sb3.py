@@ -1,17 +1,19 @@
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
+from sb3_contrib import RecurrentPPO
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import VecMonitor
 
 from agents import progress, sb3
 from agents.checkpoints import CHECKPOINT, RunExistsError
 from agents.episodes import EpisodeStream, Training
-from agents.sb3 import greedy_table, train_sb3
+from agents.sb3 import greedy_histories, greedy_table, train_sb3
 from agents.sb3_vecenv import SteeringVecEnv
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import make_env, play
@@ -22,6 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ppo": {"n_steps": 8, "batch_size": 16},
     "a2c": {"n_steps": 4},
     "dqn": {"learning_starts": 8, "batch_size": 8, "buffer_size": 100},
+    "recurrent-ppo": {"n_steps": 8, "batch_size": 16, "n_epochs": 2, "policy_kwargs": {"lstm_hidden_size": 8}},
 }
 
 
@@ -89,14 +92,14 @@ def test_an_environment_that_restarts_by_itself_is_refused() -> None:
 def test_training_plays_its_episodes_and_leaves_a_table(algorithm: str, tmp_path: Path) -> None:
     policy = train_sb3(algorithm, SETTINGS[algorithm], batch(), Training(16, 3), tmp_path, "mine")
     assert policy is not None
-    assert policy.scales.shape == (4, 2)
+    assert [len(row) for row in policy.rows] == ([1, 2, 4, 8] if algorithm == "recurrent-ppo" else [2, 2, 2, 2])
     assert policy.training_seed == 3
     traces = read_traces(tmp_path / "traces")
     assert len(traces) == 16
     assert len({trace.task_index for trace in traces}) == 16
     again = train_sb3(algorithm, SETTINGS[algorithm], batch(), Training(16, 3), tmp_path / "again", "mine")
     assert again is not None
-    assert np.array_equal(again.scales, policy.scales)
+    assert again.rows == policy.rows
     assert read_traces(tmp_path / "again" / "traces") == traces
 
 
@@ -143,3 +146,20 @@ def test_the_table_is_what_the_model_would_do(kind: Any, settings: dict[str, Any
         for stayed in range(2):
             action, _ = model.predict({"round": np.array(place), "stayed": np.array(stayed)}, deterministic=True)
             assert table.scales[place, stayed] == pytest.approx((int(action) + 1) / 10)
+
+
+def test_the_histories_are_what_a_model_with_a_memory_would_do() -> None:
+    settings: dict[str, Any] = {"policy_kwargs": {"lstm_hidden_size": 8}, "n_steps": 8, "batch_size": 8}
+    model = RecurrentPPO("MultiInputLstmPolicy", SteeringVecEnv(batch(2)), seed=1, **settings)
+    # Weights as large as these make it remember.
+    for weights in model.policy.parameters():
+        weights.data.mul_(4)
+    policy = greedy_histories(model, 4, "mine", 0)
+    assert len(set(policy.rows[3])) > 2, "it would be a table over (round, stayed)"
+    for course in product([0, 1], repeat=3):
+        state: Any = None
+        policy.start([0])
+        for place, stayed in enumerate((0, *course)):
+            seen = {"round": np.array([place]), "stayed": np.array([stayed])}
+            bucket, state = model.predict(seen, state, np.array([place == 0]), deterministic=True)
+            assert policy.act(seen).tolist() == pytest.approx([(int(bucket[0]) + 1) / 10])

@@ -1,0 +1,74 @@
+"""Policies that travel as a file of their own: names, mixture scales and a card, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from steer_env.cards import PolicyCard
+from steer_env.proposals import check_scales
+
+POLICY_FILE = "policy.json"
+
+
+class PolicyError(ValueError):
+    """A policy folder that isn't one, or holds values that no policy can have."""
+
+
+class StoredPolicy:
+    """What tables and histories of scales share; nothing in them is random.
+
+    Args:
+        name: what tables of results call it.
+        scales: rows of mixture scales, the first for round 1.
+        training_seed: seed of the training that made it; −1 if none did.
+        card: how it was trained and what it claims to score.
+
+    Raises:
+        PolicyError: a scale outside [0, 1].
+    """
+
+    kind: ClassVar[str]
+    """In the file."""
+    order: ClassVar[str]
+    """Of the scales in a row, for people."""
+
+    def __init__(
+        self, name: str, scales: Sequence[np.ndarray], training_seed: int = -1, card: PolicyCard | None = None
+    ) -> None:
+        try:
+            self._rows = [check_scales(row) for row in scales]
+        except ValueError as error:
+            raise PolicyError(f"policy {name!r}: {error}") from error
+        self.name, self.training_seed = name, training_seed
+        self.card = card or PolicyCard()
+
+    def start(self, episode_seeds: Sequence[int]) -> None:
+        """Nothing in it is random."""
+
+    def act(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        """See :class:`steer_env.policies.Policy`."""
+        raise NotImplementedError
+
+    @property
+    def rows(self) -> list[list[float]]:
+        """The scales, as JSON."""
+        return [row.tolist() for row in self._rows]
+
+    def save(self, folder: Path) -> None:
+        """Write ``policy.json``, all or nothing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {
+            "kind": self.kind,
+            "name": self.name,
+            "training_seed": self.training_seed,
+            "scales": self.rows,
+            "card": self.card.record(),
+        }
+        partial = folder / f"{POLICY_FILE}.partial"
+        partial.write_text(json.dumps(record, indent=2) + "\n")
+        partial.replace(folder / POLICY_FILE)
