@@ -125,6 +125,47 @@ class EfficiencyConfig:
 
 
 @dataclass
+class TuneConfig:
+    """Tune an agent's hyper-parameters by trials of Optuna's: each a training, and a game on each validation task.
+
+    The first trial has the agent's own values, the next few are drawn at random, and the others by Optuna's TPE.
+
+    Args:
+        folder: receives config.yaml, training/ with the journal and a folder a trial, result.json, report.html,
+            report.md, figures/, and agent/tuned.yaml, the best setting as a configuration: with
+            hydra.searchpath=[file://FOLDER], agent=tuned trains it. The same command goes on with a stopped tuning.
+        trials: in all.
+        space: what is tuned, by default conf/space/NAME.yaml of agent=NAME: for each option of the agent choices, or
+            low, high and log, such as space.settings.learning_rate.high=0.1.
+        pruner: ends trainings at a checkpoint where the last episodes improved less than in other trials: median, less
+            than the median of them; halving, less than the best quarter; none.
+        episodes: of each training; a checkpoint is 8 batches.
+        suite: tasks that the trials are judged by; env.suite has those that they are trained on. No test suite.
+        tasks: how many of them, from its first.
+        tasks_per_batch: how many of them at a time.
+        batch, parts, lag, seed, overwrite, threads: as in training; the seed is also that of the search.
+    """
+
+    folder: str = MISSING
+    trials: int = 20
+    space: dict[str, Any] = field(default_factory=dict)
+    pruner: str = "median"
+    episodes: int = 2048
+    suite: str = "tiles-val-v1"
+    tasks: int = 400
+    tasks_per_batch: int = 16
+    batch: int = 32
+    parts: int = 1
+    lag: int = 0
+    seed: int = 0
+    overwrite: bool = False
+    threads: int = 0
+    env: EnvConfig = field(default_factory=EnvConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
+
+
+@dataclass
 class BestKnownConfig:
     """Find the best policy that can be had from far more episodes than one training plays, for tables to show regret.
 

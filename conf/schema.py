@@ -60,6 +60,7 @@ def register() -> None:
         "headlines": commands.HeadlinesConfig,
         "study": commands.StudyConfig,
         "fit_users": commands.FitUsersConfig,
+        "tune": commands.TuneConfig,
     }
     for name, node in schemas.items():
         store(name, node)

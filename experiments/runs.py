@@ -31,12 +31,12 @@ _APART = (*APART, "logger")
 """What may differ between runs that are the same."""
 _ASIDE = (
     *(*_APART, "episodes", "tasks", "strips", "threshold", "baseline"),
-    *("resamples", "timed_tasks", "claim"),
+    *("resamples", "timed_tasks", "claim", "trials"),
 )
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
-    *("traces", "training", "policy", "figures", "tensorboard", "wandb", "rule", "people"),
+    *("traces", "training", "policy", "agent", "figures", "tensorboard", "wandb", "rule", "people"),
 )
 
 console = Console()
