@@ -71,10 +71,6 @@ class Trials:
         """The one with the largest mean improvement."""
         return self._study.best_trial
 
-    def improvements(self, trial: FrozenTrial) -> np.ndarray:
-        """Float (T,), on each validation task, of a complete trial."""
-        return np.array(trial.user_attrs["improvements"])
-
     def run(self) -> None:
         """Play what is missing.
 
@@ -102,6 +98,7 @@ class Trials:
         """The trial that was stopped, or a new one; the agent's own values are the first."""
         stopped = self._study.get_trials(states=(TrialState.RUNNING,))
         if stopped:
+            # Optuna gives no public handle of a trial that another process began.
             return optuna.Trial(self._study, stopped[0]._trial_id)
         number = len(self._study.get_trials())
         if not number:
@@ -119,9 +116,14 @@ class Trials:
         options = {**env_options(self._config), "suite": self._config.suite}
         tasks, at_a_time = self._config.tasks, self._config.tasks_per_batch
         traces = play_suite([policy], tasks, at_a_time, folder / "validation", **options)
-        improvements = [trace.improvement for trace in traces]
-        trial.set_user_attr("improvements", improvements)
-        return estimate(np.array([improvements]))
+        gains = [trace.improvement for trace in traces]
+        trial.set_user_attr("improvements", gains)
+        return estimate(np.array([gains]))
+
+
+def improvements(trial: FrozenTrial) -> np.ndarray:
+    """On each validation task, float (T,), of a complete trial."""
+    return np.array(trial.user_attrs["improvements"])
 
 
 class _Reporting(NoLogger):

@@ -54,7 +54,11 @@ class TablePolicy(StoredPolicy):
         if shape != {(2,)}:
             raise PolicyError(f"policy {name!r}: scales must have shape (rounds, 2), got rows of {sorted(shape)}")
         super().__init__(name, [np.asarray(row, dtype=np.float64) for row in scales], training_seed, card)
-        self.scales = np.stack(self._rows)
+
+    @property
+    def scales(self) -> np.ndarray:
+        """Float (R, 2), for round r + 1 and stayed 0 or 1."""
+        return np.stack(self._rows)
 
     @classmethod
     def schedule(cls, name: str, scales: Sequence[float]) -> TablePolicy:
@@ -63,7 +67,7 @@ class TablePolicy(StoredPolicy):
 
     def act(self, observation: Observation) -> np.ndarray:
         """See :class:`Policy`."""
-        return self.scales[np.minimum(observation["round"], len(self.scales) - 1), observation["stayed"]]
+        return self.scales[np.minimum(observation["round"], len(self._rows) - 1), observation["stayed"]]
 
 
 class RandomBucketPolicy:
