@@ -90,14 +90,14 @@ def test_an_environment_that_restarts_by_itself_is_refused() -> None:
 
 @pytest.mark.parametrize("algorithm", SETTINGS)
 def test_training_plays_its_episodes_and_leaves_a_table(algorithm: str, tmp_path: Path) -> None:
-    policy = train_sb3(algorithm, SETTINGS[algorithm], batch(), Training(16, 3), tmp_path, "mine")
+    policy = train_sb3(algorithm, SETTINGS[algorithm], batch(), Training(8, 3), tmp_path, "mine")
     assert policy is not None
     assert [len(row) for row in policy.rows] == ([1, 2, 4, 8] if algorithm == "recurrent-ppo" else [2, 2, 2, 2])
     assert policy.training_seed == 3
     traces = read_traces(tmp_path / "traces")
-    assert len(traces) == 16
-    assert len({trace.task_index for trace in traces}) == 16
-    again = train_sb3(algorithm, SETTINGS[algorithm], batch(), Training(16, 3), tmp_path / "again", "mine")
+    assert len(traces) == 8
+    assert len({trace.task_index for trace in traces}) == 8
+    again = train_sb3(algorithm, SETTINGS[algorithm], batch(), Training(8, 3), tmp_path / "again", "mine")
     assert again is not None
     assert again.rows == policy.rows
     assert read_traces(tmp_path / "again" / "traces") == traces
