@@ -66,7 +66,7 @@ def test_every_command_is_understood(page: Path) -> None:
     for name, told in map(arguments, commands(page.read_text())):
         main = import_module(f"experiments.{name}").main
         assert callable(main)
-        if "--help" in told:
+        if "--help" in told or any(word.startswith("hydra.searchpath=") for word in told):
             continue
         schema.check_overrides(name, told)
         with initialize_config_module("conf", version_base="1.3"):

@@ -24,8 +24,8 @@ class PreferentialSteering:
     subspace of the latents shown so far and of the noise drawn for this proposal; each keeps that noise's length and
     its component along the current latent. The proposals, chosen one after the other, maximise the expected utility of
     the best image on the screen, over functions drawn from the posterior
-    (:class:`steer_env.distributions.preferences.Preferences`). In the first round proposals are the mixture's. For users whose choices have nothing to do with the images,
-    proposals are standard normal.
+    (:class:`steer_env.distributions.preferences.Preferences`). In the first round proposals are the mixture's. For
+    users whose choices have nothing to do with the images, proposals are standard normal.
 
     Args:
         candidates: C, for each proposal.
