@@ -9,9 +9,9 @@ from typing import Any
 
 from agents.episodes import Training
 from agents.loggers import NO_LOGGER, Logger, training_metrics
-from steer_env.cards import TrainingRecord
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import VERSIONS
+from steer_env.policies.cards import TrainingRecord
 from steer_env.traces import SteeringTrace, write_traces
 
 CHECKPOINT = "checkpoint.json"

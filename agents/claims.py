@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from steer_env.cards import Claim
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import VERSIONS
 from steer_env.evaluation.statistics import Estimate, estimate
-from steer_env.stored import PolicyError, StoredPolicy
+from steer_env.policies.cards import Claim
+from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.traces import SteeringTrace
 
 

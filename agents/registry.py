@@ -12,7 +12,6 @@ import numpy as np
 from agents.bandits import make_bandit
 from agents.checkpoints import CHECKPOINT
 from steer_env import assets
-from steer_env.cards import TrainingRecord
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Section
 from steer_env.language import Writer
@@ -26,9 +25,10 @@ from steer_env.policies import (
     load_policy,
     published_policy,
 )
+from steer_env.policies.cards import TrainingRecord
+from steer_env.policies.stored import StoredPolicy
 from steer_env.prompters import load_prompter
 from steer_env.registry import Registry
-from steer_env.stored import StoredPolicy
 from steer_env.traces import read_traces
 from steer_env.types import Prompter
 

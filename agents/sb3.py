@@ -18,11 +18,11 @@ from agents.loggers import NO_LOGGER, Logger
 from agents.progress import interruptible, progress
 from agents.sb3_vecenv import SteeringVecEnv
 from steer_env.envs import ImageSteeringVectorEnv
-from steer_env.histories import HistoryPolicy
 from steer_env.policies import TablePolicy
+from steer_env.policies.histories import HistoryPolicy
+from steer_env.policies.stored import StoredPolicy
 from steer_env.proposals import bucket_scales
 from steer_env.registry import Registry
-from steer_env.stored import StoredPolicy
 from steer_env.traces import SteeringTrace
 
 ALGORITHMS: Registry[type[BaseAlgorithm]] = Registry(

@@ -12,11 +12,11 @@ from conf import schema
 from experiments.agent_specs import bandit_factory
 from experiments.playing import check_tasks, play_suite
 from experiments.runs import application, check_run, close_run, env_options, open_run, publish, say
-from steer_env.cards import PolicyCard, TrainingRecord
 from steer_env.evaluation.reports import steering_report
 from steer_env.evaluation.rollout import VERSIONS
 from steer_env.evaluation.statistics import table
 from steer_env.policies import TablePolicy
+from steer_env.policies.cards import PolicyCard, TrainingRecord
 from steer_env.traces import SteeringTrace, check_alike, read_traces, traces_to_frame
 
 schema.register()

@@ -18,7 +18,7 @@ from experiments.runs import LEADERBOARD, application, check_run, close_run, ope
 from steer_env.evaluation.leaderboard import tracks
 from steer_env.evaluation.leaderboard_page import leaderboard_report
 from steer_env.evaluation.rollout import VERSIONS
-from steer_env.stored import StoredPolicy
+from steer_env.policies.stored import StoredPolicy
 from steer_env.traces import traces_to_frame
 from steer_env.types import Prompter
 

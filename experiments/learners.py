@@ -20,7 +20,7 @@ from experiments.runs import env_options
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
 from steer_env.evaluation.rollout import image_options, make_env
-from steer_env.stored import StoredPolicy
+from steer_env.policies.stored import StoredPolicy
 
 Learner = Callable[[Path, Logger], StoredPolicy | None]
 """Trains in a run's folder; gives the policy, or None if it was stopped."""

@@ -17,7 +17,7 @@ from steer_env.evaluation.leaderboard import Entry
 from steer_env.evaluation.rollout import make_env, make_text_env, replay
 from steer_env.evaluation.suites import evaluate
 from steer_env.policies import Policy
-from steer_env.stored import StoredPolicy
+from steer_env.policies.stored import StoredPolicy
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 from steer_env.types import Prompter
 

@@ -13,8 +13,8 @@ from agents.loggers import load_logger
 from conf import schema
 from experiments.learners import keep_plot, make_learner
 from experiments.runs import application, check_run, close_run, open_run, say, stop
-from steer_env.cards import PolicyCard
 from steer_env.evaluation import plots
+from steer_env.policies.cards import PolicyCard
 from steer_env.traces import read_traces
 
 schema.register()

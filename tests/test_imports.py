@@ -29,12 +29,8 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": BASE | {"tiles"},
     "generators": BASE | {"assets", "compatibility", "fingerprints", "generators"},
     "metrics": BASE | {"assets", "compatibility", "fingerprints", "metrics"},
-    "cards": set(),
     "compatibility": set(),
-    "untrusted": set(),
-    "stored": {"cards", "proposals"},
-    "histories": {"cards", "stored"},
-    "policies": {"cards", "histories", "proposals", "stored", "untrusted"},
+    "policies": {"policies", "proposals"},
     "dynamics": {"types", "distributions", "goal_bank", "pictures", "proposals"},
     "envs": BASE
     | {"distributions", "dynamics", "envs", "generators", "goal_bank", "humans", "metrics", "proposals"}
@@ -57,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.mechanisms": {"evaluation", "traces"},
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.leaderboard_page": {"evaluation"},
-    "evaluation.claims": {"cards", "evaluation"},
+    "evaluation.claims": {"evaluation", "policies"},
     "evaluation.rollout": {"", "envs", "habits", "policies", "traces", "types"},
     "evaluation.collectors": {"policies", "traces", "types"},
     "evaluation.on_ray": {"compatibility", "evaluation", "traces"},

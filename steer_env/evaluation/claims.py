@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from steer_env.cards import Claim
 from steer_env.evaluation.statistics import Estimate
+from steer_env.policies.cards import Claim
 
 SAME = 1e-4
 """Means of the same episodes differ by less: batches of other sizes round similarities by up to 5e-5."""

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from agents.registry import BUILT_IN, expand, resolve_policies
-from steer_env.cards import PolicyCard, TrainingRecord
 from steer_env.policies import TablePolicy
+from steer_env.policies.cards import PolicyCard, TrainingRecord
 from tests.language.test_prompters import Echo
 
 

@@ -3,9 +3,9 @@ import math
 import pytest
 from scipy import stats
 
-from steer_env.cards import Claim
 from steer_env.evaluation.claims import judge
 from steer_env.evaluation.statistics import Estimate
+from steer_env.policies.cards import Claim
 
 
 def claim(improvement: float, error: float) -> Claim:

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steer_env.cards import PolicyCard, TrainingRecord
 from steer_env.evaluation.rollout import make_env, play
-from steer_env.histories import HistoryPolicy
 from steer_env.policies import load_policy
-from steer_env.stored import PolicyError
+from steer_env.policies.cards import PolicyCard, TrainingRecord
+from steer_env.policies.histories import HistoryPolicy
+from steer_env.policies.stored import PolicyError
 from steer_env.testing import check_policy
 
 ROWS = [[0.5], [0.1, 0.2], [0.3, 0.4, 0.6, 0.7], [0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75]]

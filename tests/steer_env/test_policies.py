@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from steer_env.cards import Claim, PolicyCard, TrainingRecord
 from steer_env.policies import (
     PolicyError,
     RandomBucketPolicy,
@@ -20,6 +19,7 @@ from steer_env.policies import (
     load_policy,
     published_policy,
 )
+from steer_env.policies.cards import Claim, PolicyCard, TrainingRecord
 from steer_env.testing import check_policy
 
 STUDY = os.environ.get("STEER_ENV_STUDY")

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from steer_env.cards import PolicyCard
+from steer_env.policies.cards import PolicyCard
 from steer_env.proposals import check_scales
 
 POLICY_FILE = "policy.json"

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from steer_env.cards import PolicyCard, check_integer, check_number, check_text
-from steer_env.histories import HistoryPolicy
+from steer_env.policies.cards import PolicyCard, check_integer, check_number, check_text
+from steer_env.policies.histories import HistoryPolicy
+from steer_env.policies.stored import POLICY_FILE, PolicyError, StoredPolicy
+from steer_env.policies.untrusted import read_json, refuse_pickles
 from steer_env.proposals import BUCKETS, bucket_scales
-from steer_env.stored import POLICY_FILE, PolicyError, StoredPolicy
-from steer_env.untrusted import read_json, refuse_pickles
 
 Observation = Mapping[str, np.ndarray]
 

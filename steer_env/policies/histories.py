@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from steer_env.cards import PolicyCard
-from steer_env.stored import PolicyError, StoredPolicy
+from steer_env.policies.cards import PolicyCard
+from steer_env.policies.stored import PolicyError, StoredPolicy
 
 LONGEST = 12
 """Rounds; there are twice as many histories with each."""
@@ -20,7 +20,7 @@ class HistoryPolicy(StoredPolicy):
         name: what tables of results call it.
         scales: R rows; that of round r + 1 has 2ʳ scales, one for each history of moves (0) and stays (1) in rounds 1
             to r, in the order of the binary numbers that these are, the first round's digit first.
-        training_seed, card: see :class:`steer_env.stored.StoredPolicy`.
+        training_seed, card: see :class:`steer_env.policies.stored.StoredPolicy`.
 
     Raises:
         PolicyError: rows of other lengths, no or too many of them, or a scale outside [0, 1].
