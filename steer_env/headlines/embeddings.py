@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision, quiet
 from steer_env.fingerprints import fingerprint
-from steer_env.metrics.checkpoints import CheckpointError, reason
+from steer_env.metrics.checkpoints import CheckpointError, checkpoint_folder, reason
 
 _ADVICE = (
     "A sentence encoder is a folder with config.json, model.safetensors and its tokenizer, such as "
@@ -41,7 +41,7 @@ class SentenceMetric:
     """
 
     def __init__(self, path: str, device: str = "cpu") -> None:
-        folder = _folder(path)
+        folder = checkpoint_folder(path, ["*.json", "*.txt", "*.safetensors", "*.model"], _ADVICE)
         _check_modules(folder)
         self._tokenizer, model = _load(folder)
         self.dimensions: int = model.config.hidden_size
@@ -67,23 +67,6 @@ class SentenceMetric:
         # One text has no padding, so the mean over its attention mask is the mean over all of its tokens.
         mean = self._model(**inputs).last_hidden_state.float().mean(dim=1)
         return nn.functional.normalize(mean, dim=1).cpu()
-
-
-def _folder(path: str) -> Path:
-    """The local folder itself, or the hub's files in its cache."""
-    from huggingface_hub import snapshot_download
-
-    local = Path(path).expanduser()
-    if not local.is_dir():
-        if local.is_absolute() or path.startswith((".", "~")):
-            raise CheckpointError(f"{local} is no folder. {_ADVICE}")
-        try:
-            local = Path(snapshot_download(path, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{path!r} is no folder here, and can't be had from the hub: {reason(error)}. {_ADVICE}"
-            ) from error
-    return local
 
 
 def _check_modules(folder: Path) -> None:

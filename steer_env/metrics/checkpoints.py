@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,33 @@ def reason(error: Exception) -> str:
     """Another package's message, fit to stand within a sentence: one line of at most 300 characters."""
     found = " ".join(str(error).split()).rstrip(".!")
     return found if len(found) <= 300 else f"{found[:299]}…"
+
+
+def checkpoint_folder(path: str, patterns: Sequence[str], advice: str) -> Path:
+    """The local folder itself, or a hub's files in its cache.
+
+    Args:
+        path: a folder or a hub id.
+        patterns: of the files that a hub is asked for.
+        advice: what to do if there is nothing; ends the error's message.
+
+    Raises:
+        CheckpointError: no folder, and nothing that a hub has or that can be reached.
+    """
+    from huggingface_hub import snapshot_download
+
+    local = Path(path).expanduser()
+    if local.is_dir():
+        return local
+    if local.is_absolute() or path.startswith((".", "~")):
+        raise CheckpointError(f"{local} is no folder. {advice}")
+    try:
+        return Path(snapshot_download(path, allow_patterns=list(patterns)))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path!r} is no folder here, and can't be had from the hub: {reason(error)}. Put its files into a folder "
+            f"by hand, and give that as metric_options.path or metric.path. {advice}"
+        ) from error
 
 
 def check_precision(dtype: str, max_batch: int) -> torch.dtype:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision, quiet
 from steer_env.fingerprints import fingerprint
-from steer_env.metrics.checkpoints import CheckpointError, check_precision, precision_suffix, reason
+from steer_env.metrics.checkpoints import CheckpointError, check_precision, checkpoint_folder, precision_suffix, reason
 from steer_env.metrics.resizing import resize
 from steer_env.types import Metric
 
@@ -73,7 +73,7 @@ class CLIPMetric(Metric):
         max_batch: int = 64,
     ) -> None:
         self._dtype, self.device, self._max_batch = check_precision(dtype, max_batch), torch.device(device), max_batch
-        model, self.prepare = _load(checkpoint_folder(path))
+        model, self.prepare = _load(clip_folder(path))
         self.dimensions: int = model.config.projection_dim
         self.id = f"clip-{fingerprint(model.state_dict() | self.prepare.tensors())[:8]}{precision_suffix(dtype)}"
         self._model = model.eval().to(self.device)
@@ -96,21 +96,9 @@ class CLIPMetric(Metric):
         return nn.functional.normalize(features.float(), dim=1)
 
 
-def checkpoint_folder(path: str) -> Path:
-    """The local folder itself, or the hub's files in its cache."""
-    from huggingface_hub import snapshot_download
-
-    local = Path(path).expanduser()
-    if not local.is_dir():
-        if local.is_absolute() or path.startswith((".", "~")):
-            raise CheckpointError(f"{local} is no folder. {_ADVICE}")
-        try:
-            local = Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{path!r} is no folder here, and can't be had from the hub: {reason(error)}. Put its files into a "
-                f"folder by hand, and name that with metric_options.path. {_ADVICE}"
-            ) from error
+def clip_folder(path: str) -> Path:
+    """The folder of a checkpoint, local or from a hub, with all files that its image half needs."""
+    local = checkpoint_folder(path, ["*.json", "*.safetensors", "*.txt"], _ADVICE)
     if missing := [name for name in _FILES if not (local / name).is_file()]:
         pickled = sorted(file.name for file in local.glob("*.bin"))
         hint = (
@@ -120,31 +108,43 @@ def checkpoint_folder(path: str) -> Path:
     return local
 
 
-def _load(folder: Path) -> tuple[Any, Preprocessing]:
-    mend_torchvision()
-    with quiet():
-        from safetensors import SafetensorError
-        from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+def load_half(kind: Any, folder: Path) -> Any:
+    """The half of a checkpoint that a class of transformers reads.
 
-        try:
-            processor = CLIPImageProcessor.from_pretrained(folder).to_dict()
-            model, report = CLIPVisionModelWithProjection.from_pretrained(
-                folder,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                dtype=torch.float32,
-            )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(
-                f"{folder} is damaged, or of another architecture: {reason(error)}. {_ADVICE}"
-            ) from error
+    Raises:
+        CheckpointError: weights that are damaged, missing or of another shape.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        model, report = kind.from_pretrained(
+            folder,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} is damaged, or of another architecture: {reason(error)}. {_ADVICE}") from error
     # transformers would go on with random weights in the place of both.
     if unfit := [*sorted(report["missing_keys"]), *sorted(str(entry[0]) for entry in report["mismatched_keys"])]:
         raise CheckpointError(
             f"{folder} isn't CLIP of the architecture that its config.json describes: {unfit[0]} and {len(unfit) - 1} "
             f"other weights are missing or of another shape. {_ADVICE}"
         )
+    return model
+
+
+def _load(folder: Path) -> tuple[Any, Preprocessing]:
+    mend_torchvision()
+    with quiet():
+        from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+        try:
+            processor = CLIPImageProcessor.from_pretrained(folder).to_dict()
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{folder} is damaged: {reason(error)}. {_ADVICE}") from error
+        model = load_half(CLIPVisionModelWithProjection, folder)
     return model, _preprocessing(processor, model.config.image_size, folder)
 
 

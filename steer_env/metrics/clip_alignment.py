@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from steer_env.compatibility import quiet
 from steer_env.fingerprints import fingerprint
 from steer_env.metrics.checkpoints import CheckpointError, reason
-from steer_env.metrics.clip import CLIPMetric, checkpoint_folder
+from steer_env.metrics.clip import CLIPMetric, clip_folder, load_half
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json")
 _ADVICE = (
@@ -40,7 +40,7 @@ class CLIPAlignment(CLIPMetric):
         max_batch: int = 64,
     ) -> None:
         super().__init__(path, device, dtype, max_batch)
-        text, self._tokenizer = _load(checkpoint_folder(path))
+        text, self._tokenizer = _load(clip_folder(path))
         self._text = text.eval().to(self.device)
         self.id = self.id.replace("clip-", f"clip-alignment-{fingerprint(text.state_dict())[:8]}-")
 
@@ -73,21 +73,10 @@ def _load(folder: Path) -> tuple[Any, Any]:
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         raise CheckpointError(f"{folder} can't read prompts: it has no {' and no '.join(_TOKENIZERS)}. {_ADVICE}")
     with quiet():
-        from safetensors import SafetensorError
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder)
-            model, report = CLIPTextModelWithProjection.from_pretrained(
-                folder,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                dtype=torch.float32,
-            )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder} can't read prompts: {reason(error)}. {_ADVICE}") from error
-    # transformers would go on with random weights in the place of both.
-    if unfit := [*sorted(report["missing_keys"]), *sorted(str(entry[0]) for entry in report["mismatched_keys"])]:
-        raise CheckpointError(f"{folder} lacks {unfit[0]} and {len(unfit) - 1} other weights. {_ADVICE}")
-    return model, tokenizer
+        return load_half(CLIPTextModelWithProjection, folder), tokenizer
