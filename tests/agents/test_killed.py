@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import time
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -26,7 +27,7 @@ SETTINGS = {
 
 def run(folder: Path, kind: str, started: Event) -> None:
     torch.set_num_threads(1)
-    agent, env = make_bandit(4, SETTINGS[kind]), make_env(BATCH)
+    agent, env = make_bandit(2, SETTINGS[kind]), make_env(BATCH, rounds=2, proposals=1)
     started.set()
     train(agent, env, Training(EPISODES, seed=3, batches_per_checkpoint=1), folder)
     agent.policy("learned", 3).save(folder / "policy")
@@ -48,11 +49,13 @@ def test_a_training_killed_again_and_again_ends_as_if_it_never_had_been(kind: st
         assert started.wait(60)
         return process
 
-    start(whole).join()
+    process, began = start(whole), time.perf_counter()
+    process.join()
+    seconds = time.perf_counter() - began
     moments, counts = np.random.default_rng(7), []
     for _ in range(KILLS):
         process = start(killed)
-        process.join(moments.uniform(0, 0.8))
+        process.join(moments.uniform(0, seconds / 4))
         process.kill()
         process.join()
         counts.append(episodes_done(killed))
