@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The commands behind the figures in README.md, in order: about half an hour on 2 cores. What is finished isn't run again.
+# The commands behind the figures in README.md, in order: several hours on 2 cores. What is finished isn't run again.
 set -euo pipefail
 python=${PYTHON:-.venv/bin/python}
 out=${OUT:-outputs/readme}
@@ -31,22 +31,14 @@ run best best_known "trainings=[$out/sweep/*]"
 run leaderboard leaderboard tasks=500 robust_human=softmax +robust_human_options.temperature=0.05 claim=true \
   "policies=[random-bucket,random-session,constant:0.7,schedule:1.0-1.0-0.8-0.6,published,$out/best,$out/sweep/*]"
 
-# The Bayesian mechanism beside the mixture: for a greedy user, for a noisy one, and inferring by another metric.
-best=(tasks=300 strips=2 'policies=[schedule:1.0-1.0-0.8-0.6]' baseline='schedule 1.0 1.0 0.8 0.6')
-noisy=(env.human=softmax +env.human_options.temperature=0.05)
-beside() {  # NAME MIXTURE BAYESIAN
-  run "$1" compare "evaluations=[$out/$2,$out/$3]" baseline='schedule 1.0 1.0 0.8 0.6\, mixture'
-}
-for distribution in mixture bayesian; do
-  run "$distribution" evaluate "${best[@]}" env.distribution=$distribution
-  run "noisy-$distribution" evaluate "${best[@]}" "${noisy[@]}" env.distribution=$distribution
-done
-run other-bayesian evaluate "${best[@]}" env.distribution=bayesian +env.distribution_options.metric=pixel-correlation
-beside mechanisms mixture bayesian
-beside noisy noisy-mixture noisy-bayesian
-beside other mixture other-bayesian
+# The Bayesian mechanism beside the mixture: for a greedy user and a noisy one, and inferring by another metric.
+run mechanisms mechanisms \
+  'mechanisms=["mixture","bayesian","bayesian:pool=192,temperature=0.03","bayesian:pool=96,metric=pixel-correlation"]'
+
+# Four versions of the embedded model, in the paper's tables.
+run benchmark benchmark
 
 # How many episodes the agents need.
-run efficiency efficiency seeds=5 tasks=150 'checkpoints=[32,64,128,256,512]'
+run efficiency efficiency tasks=150 'checkpoints=[32,64,128,256,512]'
 
 "$python" -m experiments.bench

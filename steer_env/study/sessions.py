@@ -1,8 +1,8 @@
 """Real people's sessions as traces.
 
 What the release doesn't hold: seeds, but for the surveys that restrict or offer them, and those are −1; similarities of
-image sessions and of headlines, which are nan. A trace has no place for a goal image's address, nor for each attempt's
-seed.
+image sessions and of headlines, which are nan. A trace has no place for a goal image's address; the seeds that people
+chose for each attempt aren't taken from the files.
 """
 
 from __future__ import annotations
