@@ -236,7 +236,7 @@ class TestEpisode:
             def __init__(self) -> None:
                 self.left = [1, 0, 2, 1]
 
-            def choose(self, similarities: Any, draws: Any) -> Any:
+            def choose(self, similarities: Any, draws: Any, persons: Any) -> Any:
                 return similarities.new_full((len(similarities),), self.left.pop(0)).long()
 
         seen, similarities = [], []
@@ -294,7 +294,7 @@ class TestErrors:
         [
             ({"suite": "tiles"}, "unknown suite 'tiles'"),
             ({"generator": "tile"}, "unknown generator 'tile'; did you mean 'tiles'"),
-            ({"metric": "lpips"}, "unknown metric 'lpips'"),
+            ({"metric": "ssim"}, "unknown metric 'ssim'"),
             ({"human": "gready"}, "did you mean 'greedy'"),
             ({"distribution": "x"}, "unknown steering distribution"),
             ({"action": "buckets"}, "unknown kind of action 'buckets'; did you mean 'bucket'"),
