@@ -35,6 +35,9 @@ COMMANDS = [
 ]
 
 
+SHORT = ("env.rounds=2", "env.proposals=1")
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "learned"
@@ -179,8 +182,9 @@ def test_errors_come_before_any_work(tmp_path: Path, command: Callable[..., None
 
 def test_the_best_known_policy_is_raced_for(tmp_path: Path, command: Callable[..., None]) -> None:
     for seed in (0, 1):
-        command(train.main, f"folder={tmp_path / 'sweep' / str(seed)}", "episodes=16", "batch=8", f"seed={seed}")
-    given = (f"folder={tmp_path / 'best'}", f"trainings=['{tmp_path}/sweep/*']", "tasks=3")
+        told = ("episodes=16", "batch=8", f"seed={seed}", *SHORT)
+        command(train.main, f"folder={tmp_path / 'sweep' / str(seed)}", *told)
+    given = (f"folder={tmp_path / 'best'}", f"trainings=['{tmp_path}/sweep/*']", "tasks=3", *SHORT)
     with pytest.raises(ValueError, match="is no bandit"):
         command(best_known.main, *given, "agents=[ppo]")
     with pytest.raises(ValueError, match="tasks must be 2 to"):
@@ -194,7 +198,7 @@ def test_the_best_known_policy_is_raced_for(tmp_path: Path, command: Callable[..
     assert found.card.training.episodes == 32
     assert found.card.training.settings["found by"] == means.idxmax()
     assert found.card.training.settings["trainings"] == 2
-    command(train.main, f"folder={tmp_path / 'sweep' / 'other'}", "episodes=8", "batch=8", "env.human=hesitant")
+    command(train.main, f"folder={tmp_path / 'sweep' / 'other'}", "episodes=8", "batch=8", "env.human=hesitant", *SHORT)
     with pytest.raises(ValueError, match="with different human can't be taken together: greedy, hesitant"):
         command(best_known.main, *given, "overwrite=true")
 
@@ -337,7 +341,7 @@ def test_the_benchmark_refuses_what_its_reference_cannot_play(command: Callable[
 
 def test_generators_of_different_steps_are_decomposed(tmp_path: Path, command: Callable[..., None]) -> None:
     for steps in (1, 2):
-        options = ("tasks=12", "strips=0", f"+env.generator_options.steps={steps}")
+        options = ("tasks=12", "strips=0", *SHORT, f"+env.generator_options.steps={steps}")
         command(evaluate.main, f"folder={tmp_path / str(steps)}", *options, "policies=[random-bucket]")
     one, two = tmp_path / "1", tmp_path / "2"
     command(decompose.main, f"folder={tmp_path / 'terms'}", f"evaluations=[{two},{one}]", "components=3")
@@ -347,7 +351,8 @@ def test_generators_of_different_steps_are_decomposed(tmp_path: Path, command: C
     assert len(list((tmp_path / "terms" / "figures").glob("*.png"))) == 1
     with pytest.raises(ValueError, match="at least two generators, each once"):
         command(decompose.main, f"folder={tmp_path / 'no'}", f"evaluations=[{one},{one}]")
-    command(evaluate.main, f"folder={tmp_path / 'other'}", "tasks=12", "policies=[published]", "baseline=published")
+    other = ("tasks=12", "policies=[published]", "baseline=published", *SHORT)
+    command(evaluate.main, f"folder={tmp_path / 'other'}", *other)
     with pytest.raises(ValueError, match=r"with different policy .* published, random bucket"):
         command(decompose.main, f"folder={tmp_path / 'no'}", f"evaluations=[{one},{tmp_path / 'other'}]")
     assert not (tmp_path / "no").exists()

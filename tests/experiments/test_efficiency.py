@@ -9,12 +9,13 @@ from steer_env.evaluation import rollout
 from steer_env.traces import read_traces
 
 SMALL = ["seeds=2", "checkpoints=[4,8]", "batch=4", "tasks=3", "agents=[thompson,planning,'planning:credit=return']"]
+SHORT = ["env.rounds=2", "env.proposals=1"]
 
 
 def test_agents_are_compared_and_no_table_is_played_twice(
     command: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command(efficiency.main, f"folder={tmp_path}", *SMALL)
+    command(efficiency.main, f"folder={tmp_path}", *SMALL, *SHORT)
     result = json.loads((tmp_path / "result.json").read_text())
     assert set(result["episodes needed"]) == {"thompson", "planning", "planning:credit=return"}
     played = [trace.policy for trace in read_traces(tmp_path / "traces")]
@@ -23,7 +24,7 @@ def test_agents_are_compared_and_no_table_is_played_twice(
     # More tasks of the same tables aren't trained again.
     (tmp_path / "result.json").unlink()
     monkeypatch.setattr("agents.milestones.train", None)
-    command(efficiency.main, f"folder={tmp_path}", *SMALL[:3], "tasks=4", SMALL[4])
+    command(efficiency.main, f"folder={tmp_path}", *SMALL[:3], "tasks=4", SMALL[4], *SHORT)
     assert {trace.task_index for trace in read_traces(tmp_path / "traces")} == {0, 1, 2, 3}
 
 
