@@ -26,8 +26,8 @@ lint: $(SETUP)  ## Check style and types
 	$(RUN) -m mypy
 
 demo: $(SETUP)  ## Train a steering policy, compare it with random proposals, write a report
-	$(RUN) -m experiments.train folder=$(DEMO)/learned agent=planning episodes=1024 overwrite=true
-	$(RUN) -m experiments.evaluate folder=$(DEMO)/table overwrite=true tasks=320 \
+	$(RUN) -m experiments.train folder=$(DEMO)/learned agent=planning episodes=512 overwrite=true
+	$(RUN) -m experiments.evaluate folder=$(DEMO)/table overwrite=true tasks=240 \
 	  'policies=[random-bucket,$(DEMO)/learned]'
 
 bench: $(SETUP)  ## Measure the environment's speed against a plain loop
