@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optuna.distributions import BaseDistribution
+try:
+    from optuna.distributions import BaseDistribution
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("tuning needs a package that isn't here: pip install 'steer-env[tune]'") from error
 
 from conf import schema
 from experiments.learners import make_learner
