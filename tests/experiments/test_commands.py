@@ -126,6 +126,12 @@ def test_evaluation_leaves_a_report_and_goes_on_where_it_stopped(
     assert (tmp_path / "report.md").read_text() == markdown
 
 
+def test_episodes_are_drawn_where_judges_have_options(tmp_path: Path, command: Callable[..., None]) -> None:
+    options = ("tasks=2", "strips=1", "policies=[random-bucket]", "+env.judge_options.pixel-correlation={}", *SHORT)
+    command(evaluate.main, f"folder={tmp_path}", *options)
+    assert (tmp_path / "figures" / "episodes.png").stat().st_size > 0
+
+
 def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: Callable[..., None]) -> None:
     players = f"policies=[{trained},random-session,text:blind,text:feedback,text:attribute]"
     options = [f"folder={tmp_path / 'one'}", players, "baseline=text attribute", "tasks=4", "tasks_per_batch=3"]
