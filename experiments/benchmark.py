@@ -12,7 +12,7 @@ from experiments.specs import parse, slug
 from pretraining.alignment import DrawnAlignment
 from steer_env.evaluation.benchmark import Played, benchmark_report
 from steer_env.generators import load_generator
-from steer_env.metrics import load_metric
+from steer_env.metrics import load_judges, load_metric
 from steer_env.types import Prompter
 
 schema.register()
@@ -55,7 +55,7 @@ def options_of(config: Any, spec: str) -> dict[str, Any]:
     if config.alignment == DRAWN:
         generator = load_generator(name, **options["generator_options"])
         metric = load_metric(options["metric"], **options["metric_options"])
-        named = {judge: load_metric(judge, **options["judge_options"].get(judge, {})) for judge in options["judges"]}
+        named = load_judges(options["judges"], options["judge_options"])
         options |= {"judges": {**named, DRAWN: DrawnAlignment(metric, generator.image_shape)}, "judge_options": {}}
     elif config.alignment and config.alignment not in options["judges"]:
         raise ValueError(f"alignment must be {DRAWN}, one of env.judges, or empty, not {config.alignment!r}")

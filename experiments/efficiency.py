@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from agents.registry import resolve_policies
 from conf import schema
 from experiments.agent_specs import bandit_factory
 from experiments.runs import application, check_run, close_run, env_options, open_run, publish, stop
+from experiments.specs import slug
 from experiments.tables import canonical, improvements
 from steer_env.evaluation.efficiency import Curves, efficiency_report
 from steer_env.evaluation.rollout import make_env
@@ -68,7 +68,7 @@ def _train(
     learned: dict[str, list[list[TablePolicy]]] = {spec: [] for spec in agents}
     for seed in range(config.seeds):
         for spec, make_agent in agents.items():
-            place = folder / "training" / re.sub(r"[^a-z0-9]+", "-", spec.lower()) / f"seed-{seed}"
+            place = folder / "training" / slug(spec) / f"seed-{seed}"
             found = milestones(make_agent(), env, seed, config.checkpoints, place)
             if found is None:
                 stop(folder)

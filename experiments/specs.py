@@ -33,4 +33,4 @@ def slug(spec: str) -> str:
     >>> slug("bayesian:pool=96,metric=pixel-correlation")
     'bayesian-pool-96-metric-pixel-correlation'
     """
-    return re.sub(r"[^a-z0-9.]+", "-", spec.lower())
+    return re.sub(r"[^a-z0-9]+", "-", spec.lower())

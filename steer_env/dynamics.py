@@ -262,7 +262,8 @@ class SteeringDynamics:
         similarities = self.metric.similarity(candidates[""], self._targets[""][where][:, None])
         choices = self.human.choose(similarities, draws, self._persons[where])
         self._move(where, rows, choices, candidates, proposals)
-        shown = self._show(rows, choices, fresh.cpu(), images)
+        made = fresh.cpu()
+        shown = self._show(rows, choices, made, images)
         picked = choices.cpu().numpy()
         if prompts is not None:
             taken = np.flatnonzero(picked)
@@ -271,7 +272,7 @@ class SteeringDynamics:
         found = similarities.cpu().double().numpy()
         self.similarity[rows] = found[np.arange(len(rows)), picked]
         self.stayed[rows], self.rounds[rows] = picked == 0, rounds
-        self._made[rows] += fresh.sum(dim=1).cpu().numpy()
+        self._made[rows] += made.sum(dim=1).numpy()
         return RoundOutcome(rows, rounds, found, picked, self.similarity[rows], scales, self.judged(rows), shown)
 
     def _rows(self, rows: np.ndarray | None) -> np.ndarray:

@@ -22,7 +22,8 @@ ALLOWED: dict[str, set[str]] = {
     "distributions": BASE | {"distributions", "pictures", "proposals"},
     "habits": set(),
     "fingerprints": set(),
-    "goal_bank": {"fingerprints", "goal_bank", "types"},
+    "goal_bank": {"fingerprints", "goal_bank", "types", "versions"},
+    "versions": {""},
     "humans": BASE,
     "pictures": {"types"},
     "prompters": BASE | {"tiles"},
@@ -37,7 +38,8 @@ ALLOWED: dict[str, set[str]] = {
     | {"rendering", "tasks"},
     "testing": {"types", "policies"},
     "headlines": BASE
-    | {"compatibility", "evaluation", "fingerprints", "headlines", "language", "metrics", "study", "tasks", "traces"},
+    | {"compatibility", "evaluation", "fingerprints", "headlines", "language", "metrics", "study", "tasks"}
+    | {"traces", "versions"},
     "language": BASE | {"compatibility", "envs", "language"},
     "evaluation.decomposition": {"evaluation"},
     "evaluation.decomposition_report": {"evaluation"},
@@ -54,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.leaderboard_page": {"evaluation"},
     "evaluation.claims": {"evaluation", "policies"},
-    "evaluation.rollout": {"", "envs", "habits", "policies", "traces", "types"},
+    "evaluation.rollout": {"envs", "habits", "policies", "traces", "types", "versions"},
     "evaluation.collectors": {"policies", "traces", "types"},
     "evaluation.on_ray": {"compatibility", "evaluation", "traces"},
     "evaluation.producibility": {"evaluation", "pictures", "proposals", "types"},

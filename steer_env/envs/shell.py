@@ -16,7 +16,7 @@ from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import infos
 from steer_env.generators import load_generator
 from steer_env.goal_bank import GoalBank
-from steer_env.metrics import load_metric
+from steer_env.metrics import load_judges, load_metric
 from steer_env.registry import Registry
 from steer_env.rendering import frame
 from steer_env.tasks import load_suite
@@ -104,7 +104,7 @@ class SteeringVectorEnv(VectorEnv):
             metric,
             num_episodes=num_envs,
             rounds=rounds,
-            judges=_load_judges(judges, judge_options or {}),
+            judges=load_judges(judges, judge_options or {}),
             keep_images=render_mode is not None or "image" in observe,
             goal_bank=goal_bank,
             **self._mechanism(generator, metric),
@@ -275,16 +275,6 @@ class SteeringVectorEnv(VectorEnv):
                 shown, choice = outcome.shown[place], int(outcome.choices[place])
             frames.append(frame(dynamics.goal_images[row], shown, dynamics.images[row], choice, dynamics.num_proposals))
         return tuple(frames)
-
-
-def _load_judges(
-    judges: Sequence[str] | Mapping[str, Metric], options: Mapping[str, dict[str, Any]]
-) -> Mapping[str, Metric]:
-    if unused := sorted(options.keys() - set(judges)):
-        raise ValueError(f"judge_options of {unused[0]!r}, which is none of the judges: {', '.join(judges) or 'none'}")
-    if isinstance(judges, Mapping):
-        return judges
-    return {name: load_metric(name, **options.get(name, {})) for name in judges}
 
 
 def _entry(given: dict[str, Any], name: str, row: int, n: int, default: int) -> int:

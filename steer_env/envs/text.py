@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class TextSteeringVectorEnv(SteeringVectorEnv):
         settings = {name: self.setting_spaces[name] for name in self.choose}
         return spaces.Dict({"prompt": self._prompt_space, **settings})
 
-    @property
+    @cached_property
     def setting_spaces(self) -> dict[str, spaces.Space]:
         """By name of ``CHOOSABLE``, what may be chosen."""
         seeds = spaces.Discrete(self.seeds, start=FIRST_SEED) if self.seeds else spaces.Discrete(_SEEDS)
@@ -95,7 +96,7 @@ class TextSteeringVectorEnv(SteeringVectorEnv):
 
     def _play(self, actions: Any, rows: np.ndarray) -> RoundOutcome:
         prompts, settings = self._taken_apart(actions, rows)
-        seeds = settings.get("seed", self._drawn(rows))
+        seeds = settings["seed"] if "seed" in settings else self._drawn(rows)
         return self.dynamics.rewrite(prompts, rows, seeds, settings.get("guidance"))
 
     def _taken_apart(self, actions: Any, rows: np.ndarray) -> tuple[list[str], dict[str, list[Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -133,15 +133,19 @@ def _alignment(played: Played) -> Section:
 
 def _setting(played: Played, setting: str) -> Section:
     first = next(iter(played.generators))
-    free = np.array([trace.similarities for trace in played.ordered(played.settings[setting])])
-    bound = played.similarities(first)[OWN]
+    compared = {
+        f"choosing {setting}": played.ordered(played.settings[setting]),
+        f"not choosing {setting}": played.of_user(first),
+    }
+    free, bound = (np.array([trace.similarities for trace in traces]) for traces in compared.values())
     rows = [(str(i + 1), *_compared(free[:, i], bound[:, i])) for i in range(free.shape[1])]
     rows.append(("Average", *_compared(free.mean(axis=1), bound.mean(axis=1))))
-    columns = ["attempt", f"choosing {setting}", f"not choosing {setting}", "difference", "p"]
+    columns = ["attempt", *compared, "difference", "p"]
     where = {"seed": "Table 5", "guidance": "Table 6"}.get(setting, setting)
     text = f"Similarity to the goal at each attempt with {first}, where “{played.user}” may choose the {setting} of an "
     text += "attempt and where not; paired by task, two-sided p-values of Student's t."
-    curves = _attempts({f"choosing {setting}": free, f"not choosing {setting}": bound})
+    named = [replace(trace, policy=name) for name, traces in compared.items() for trace in traces]
+    curves = statistics.attempts(traces_to_frame(named))
     return Section(
         f"Choosing the {setting} ({where})", text, [pd.DataFrame(rows, columns=columns)], [plots.attempts_curve(curves)]
     )
@@ -157,13 +161,3 @@ def _compared(free: np.ndarray, bound: np.ndarray) -> tuple[str, str, str, str]:
         number(difference),
         f"{difference.p_value:.2g}",
     )
-
-
-def _attempts(similarities: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """As :func:`steer_env.evaluation.statistics.attempts`, of arrays (T, 1 + R)."""
-    rows = []
-    for name, values in similarities.items():
-        for attempt in range(values.shape[1]):
-            found = estimate(values[None, :, attempt])
-            rows.append((name, attempt, found.mean, found.error))
-    return pd.DataFrame(rows, columns=["policy", "attempt", "mean", "error"])

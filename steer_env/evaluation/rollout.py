@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from steer_env import __version__
 from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.habits import win_stay
 from steer_env.policies import Policy
 from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter
+from steer_env.versions import package_versions
 
 _CHOOSERS_OPTIONS = ("human", "human_options", "distribution", "distribution_options", "proposals")
 """Options of the environment that mean nothing to users who write prompts."""
@@ -226,17 +225,6 @@ def replay(trace: SteeringTrace, **options: Any) -> list[np.ndarray]:
         assert drawn is not None
         frames.append(drawn[0])
     return frames
-
-
-def package_versions(*packages: str) -> dict[str, str]:
-    """By name, the versions of ``steer_env`` and of those packages."""
-    found = {"steer_env": __version__}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
 
 
 VERSIONS = package_versions("torch", "diffusers", "numpy")

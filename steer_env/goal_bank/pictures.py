@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from steer_env.goal_bank.files import GoalBank
 from steer_env.types import Fingerprinted, Generator, Metric
+from steer_env.versions import package_versions
 
 Picture = tuple[str, int]
 """Prompt, and seed of the latent."""
@@ -100,12 +99,4 @@ def _device(device: Any) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def _versions() -> list[str]:
-    found = []
-    for package in ("steer-env", "torch", "diffusers", "transformers"):
-        with suppress(PackageNotFoundError):
-            found.append(f"{package} {version(package)}")
-    return found
-
-
-_VERSIONS = _versions()
+_VERSIONS = list(package_versions("torch", "diffusers", "transformers").items())

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from rich.progress import track
 
-from steer_env.evaluation.rollout import package_versions
 from steer_env.evaluation.suites import evaluation_seed
 from steer_env.headlines.dynamics import HeadlineDynamics
 from steer_env.headlines.rule import forbidden_words, without
 from steer_env.headlines.tasks import HeadlineSuite, HeadlineTask, prompt_for
 from steer_env.headlines.users import Episode, HeadlineUser
 from steer_env.traces import SteeringTrace
+from steer_env.versions import package_versions
 
 FIRST = "first instructions"
 """Who wrote what all users start from, where the rule is counted."""

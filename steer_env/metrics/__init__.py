@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -71,3 +72,22 @@ def load_metric(name: str = "tile-perceptual", **options: Any) -> Metric:
         steer_env.assets.AssetError: damaged embedded weights.
     """
     return METRICS[name](**options)
+
+
+def load_judges(
+    judges: Sequence[str] | Mapping[str, Metric], options: Mapping[str, dict[str, Any]]
+) -> Mapping[str, Metric]:
+    """Further metrics, by name.
+
+    Args:
+        judges: their names, or such metrics by name.
+        options: of those that have any, by name.
+
+    Raises:
+        ValueError: an unknown name, or options of none of them.
+    """
+    if unused := sorted(options.keys() - set(judges)):
+        raise ValueError(f"judge_options of {unused[0]!r}, which is none of the judges: {', '.join(judges) or 'none'}")
+    if isinstance(judges, Mapping):
+        return judges
+    return {name: load_metric(name, **options.get(name, {})) for name in judges}

@@ -18,6 +18,7 @@ from steer_env.types import Metric
 _FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 _ADVICE = f"A CLIP checkpoint as transformers' save_pretrained writes it holds {', '.join(_FILES)}"
 _BICUBIC = 3
+DEFAULT = "openai/clip-vit-large-patch14"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class CLIPMetric(Metric):
 
     def __init__(
         self,
-        path: str = "openai/clip-vit-large-patch14",
+        path: str = DEFAULT,
         device: str = "cpu",
         dtype: str = "float32",
         max_batch: int = 64,

@@ -1,0 +1,18 @@
+"""Which versions of packages made something."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from steer_env import __version__
+
+
+def package_versions(*packages: str) -> dict[str, str]:
+    """By name, the versions of ``steer_env`` and of those packages."""
+    found = {"steer_env": __version__}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
