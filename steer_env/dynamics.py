@@ -265,7 +265,7 @@ class SteeringDynamics:
         made = fresh.cpu()
         shown = self._show(rows, choices, made, images)
         picked = choices.cpu().numpy()
-        if prompts is not None:
+        if prompts is not None and picked.any():
             taken = np.flatnonzero(picked)
             written = [prompt for prompt, choice in zip(prompts, picked, strict=True) if choice]
             self._condition(rows[taken], written, {k: v[taken] for k, v in conditioning.items()})

@@ -11,11 +11,14 @@ import torch
 from transformers import AutoTokenizer, CLIPModel
 
 from pretraining.alignment import DrawnAlignment
+from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import ImageSteeringVectorEnv, TextSteeringVectorEnv
+from steer_env.humans import load_human
 from steer_env.metrics import load_metric
 from steer_env.metrics.checkpoints import CheckpointError
 from steer_env.metrics.clip import CLIPMetric
 from steer_env.metrics.clip_alignment import CLIPAlignment
+from steer_env.tasks import load_suite
 from steer_env.testing import check_metric
 from steer_env.types import Alignment, Generator, Metric
 from tests.steer_env.checkpoints import check_travels, clip_folder, pictures
@@ -120,3 +123,16 @@ class TestDrawn:
         together = first.embed_prompts(["red star", "blue ring"])
         torch.testing.assert_close(together[1:], second.embed_prompts(["blue ring"]))
         torch.testing.assert_close(together.norm(dim=1), torch.ones(2))
+
+    def test_a_user_who_stays_keeps_the_prompt_that_the_image_is_compared_with(
+        self, generator: Generator, metric: Metric
+    ) -> None:
+        judge = DrawnAlignment(metric, generator.image_shape)
+        human = load_human("hesitant", threshold=2.0)
+        played = SteeringDynamics(generator, metric, human, 2, rounds=1, judges={"shown": judge})
+        tasks = load_suite("tiles-val-v1")[:2]
+        played.reset(tasks, [0, 1])
+        before = played.judged()["shown"]
+        played.rewrite(["red star", "blue ring"])
+        assert played.prompts == [task.prompt for task in tasks]
+        np.testing.assert_array_equal(played.judged()["shown"], before)
