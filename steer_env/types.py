@@ -71,6 +71,12 @@ class Fingerprinted(Protocol):
         """Another one whenever images may be others: for other weights, other settings."""
 
 
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Of unit vectors (…, D) that broadcast, (…)."""
+    # A sum of products, not a matrix product: its result doesn't depend on the size of the batch.
+    return (a * b).sum(dim=-1).clamp(-1, 1)
+
+
 class Metric(Protocol):
     """A perceptual similarity of embeddings (paper, B.1): their cosine, for whatever metric is a subclass of this one.
 
@@ -89,8 +95,7 @@ class Metric(Protocol):
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
         """Embeddings (…, D) that broadcast → similarities (…), at most 1, which an image has to itself."""
-        # A sum of products, not a matrix product: its result doesn't depend on the size of the batch.
-        return (a * b).sum(dim=-1).clamp(-1, 1)
+        return cosine(a, b)
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from steer_env.evaluation import statistics
-from steer_env.evaluation.reports import Report, Section, number, share
+from steer_env.evaluation.reports import Report, Section, count, number, share
 from steer_env.evaluation.statistics import estimate, ratio
 from steer_env.traces import SteeringTrace, traces_to_frame
 
@@ -35,12 +35,12 @@ def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Sectio
     base = _gains(played[first])
     rows = []
     for name, traces in played.items():
-        gains, judges = _gains(traces), statistics.judged_changes(traces_to_frame(list(traces)))
+        gains, frame = _gains(traces), traces_to_frame(traces)
+        judges, (images,) = statistics.judged_changes(frame), statistics.images(frame)
         seen = [number(estimate(judges[column].to_numpy()[None])) for column in judges]
         compared = ("–", "–", "–") if name == first else _compared(gains, base)
-        images = f"{np.mean([trace.images for trace in traces]):.0f}"
         change = number(estimate(gains[None])), share(estimate((gains > 0)[None]))
-        rows.append((name, images, *change, *compared, *seen))
+        rows.append((name, count(images), *change, *compared, *seen))
     columns = ["mechanism", "images", "avg. change", "% improved", f"minus {first}", "p", "gain", *judges]
     text = (
         f"Images: made in an episode, goal and first image among them. Gain: how much more than {first}, with its 95 % "

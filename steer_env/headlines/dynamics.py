@@ -11,6 +11,7 @@ from steer_env.headlines.rule import check_instructions, word_overlap
 from steer_env.headlines.tasks import HeadlineTask, prompt_for
 from steer_env.language import Request, Writer, WriterError
 from steer_env.language.answers import attempt_seed
+from steer_env.types import cosine
 
 _CUE = "Rewritten headline:"
 _STREAM = 0x7EE7
@@ -110,7 +111,7 @@ class HeadlineDynamics:
         for row, (text, embedding) in enumerate(zip(texts, self._embed(texts), strict=True)):
             self.instructions[row].append(instructions[row])
             self.texts[row].append(text)
-            self.similarities[row].append(float((embedding * self._embedded[row]).sum().clamp(-1, 1)))
+            self.similarities[row].append(float(cosine(embedding, self._embedded[row])))
             self.overlaps[row].append(word_overlap(text, self.goals[row]))
 
     def _write(self, asked: Sequence[tuple[str, int]]) -> list[str]:

@@ -16,6 +16,7 @@ from steer_env.headlines.rollout import OVERLAP
 from steer_env.headlines.rule import forbidden_words, word_overlap
 from steer_env.study.headlines import ATTEMPTS, Session, headline_traces
 from steer_env.traces import SteeringTrace
+from steer_env.types import cosine
 
 _RESAMPLES = 1000
 
@@ -25,7 +26,7 @@ def score(sessions: Sequence[Session], metric: TextMetric) -> list[SteeringTrace
     traces = []
     for trace in headline_traces(sessions):
         goal, *texts = metric.embed([trace.goal_text, *trace.texts])
-        similarities = [float((goal * text).sum().clamp(-1, 1)) for text in texts]
+        similarities = [float(cosine(goal, text)) for text in texts]
         overlaps = [word_overlap(text, trace.goal_text) for text in trace.texts]
         traces.append(replace(trace, metric=metric.id, similarities=similarities, judged={OVERLAP: overlaps}))
     return traces
