@@ -15,14 +15,24 @@ matplotlib.use("Agg")
 _COLOURS = [matplotlib.colormaps["tab10"](i) for i in range(10)]
 
 
+def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure of so many inches, and its axes; an array of axes where there are several rows or columns."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def colour(i: int) -> Any:
+    """Of the i-th thing in a figure."""
+    return _COLOURS[i % 10]
+
+
 def attempts_curve(attempts: pd.DataFrame) -> Figure:
     """Figure 9: similarity to the goal at each attempt, with one standard error.
 
     Args:
         attempts: from :func:`steer_env.evaluation.statistics.attempts`.
     """
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(6.4, 4.2)
     for i, (policy, rows) in enumerate(attempts.groupby("policy", sort=False)):
         style: dict[str, Any] = {"color": _COLOURS[i % 10], "capsize": 2, "marker": "o", "ms": 3}
         axes.errorbar(rows["attempt"], rows["mean"], rows["error"], label=policy, **style)
@@ -34,33 +44,13 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     return figure
 
 
-def lottery(shares: pd.DataFrame) -> Figure:
-    """Figure 3, right: the share of a user's improvement that k blind attempts reach, with one standard error.
-
-    Args:
-        shares: from :func:`steer_env.evaluation.lottery.shares`.
-    """
-    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
-    axes = figure.subplots()
-    places = range(len(shares))
-    heights = [100 * share.mean for share in shares["share"]]
-    axes.bar(places, heights, yerr=[100 * share.error for share in shares["share"]], capsize=3, color=_COLOURS[0])
-    axes.axhline(100, color="black", lw=0.8, ls="--", label="the user")
-    axes.set_xticks(places, [str(k) for k in shares["attempts"]])
-    axes.set_xlabel("blind attempts")
-    axes.set_ylabel("share of the user's improvement, %")
-    axes.legend(fontsize="small")
-    return figure
-
-
 def trade_off(points: Mapping[str, tuple[Any, Any]]) -> Figure:
     """Figure 7: steerability against producibility, with one standard error each.
 
     Args:
         points: label → steerability and producibility, :class:`~steer_env.evaluation.statistics.Estimate` each.
     """
-    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(4.8, 3.6)
     for i, (label, (steered, produced)) in enumerate(points.items()):
         style: dict[str, Any] = {"fmt": "o", "capsize": 2, "color": _COLOURS[i % 10]}
         axes.errorbar(produced.mean, steered.mean, xerr=produced.error, yerr=steered.error, **style)
@@ -99,8 +89,7 @@ def alignment(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     Args:
         points: by generator, alignment and similarity, float (n,) each.
     """
-    figure = Figure(figsize=(5.4, 4.0), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(5.4, 4.0)
     for i, (name, (aligned, similar)) in enumerate(points.items()):
         axes.scatter(aligned, similar, s=4, alpha=0.3, color=_COLOURS[i % 10], label=name, edgecolors="none")
     axes.set_xlabel("alignment of image and prompt")
@@ -118,8 +107,7 @@ def explained_variance(fits: Mapping[str, Any]) -> Figure:
     Args:
         fits: by name, from :func:`steer_env.evaluation.predictors.compare_predictors`.
     """
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(6.4, 3.2)
     axes.bar(list(fits), [fit.r2 for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
     axes.set_ylabel("out-of-fold R²")
     return figure
@@ -159,8 +147,7 @@ def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray
 
 def scale_choices(frame: pd.DataFrame) -> Figure:
     """Mixture scale of each round of image steering: mean over episodes, and the 10th to 90th percentile."""
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(6.4, 3.4)
     for i, (policy, rows) in enumerate(frame.groupby("policy", sort=False)):
         scales = np.array(rows["scales"].tolist())
         place = np.arange(scales.shape[1]) + 1
@@ -188,8 +175,7 @@ def training_curve(improvements: np.ndarray, window: int = 200) -> Figure:
     means = parts.mean(axis=1)
     half = stats.t.ppf(0.975, window - 1) * parts.std(axis=1, ddof=1) / window**0.5
     episodes = (np.arange(len(parts)) + 0.5) * window
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(6.4, 3.4)
     axes.plot(episodes, means, color=_COLOURS[0])
     axes.fill_between(episodes, means - half, means + half, color=_COLOURS[0], alpha=0.2)
     axes.set_xlabel("episodes")
@@ -205,8 +191,7 @@ def learning_curves(curves: pd.DataFrame, target: float) -> Figure:
         curves: columns agent, episodes, mean, low, high.
         target: improvement to be reached, a dashed line.
     """
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(6.4, 4.2)
     for i, (agent, rows) in enumerate(curves.groupby("agent", sort=False)):
         colour = _COLOURS[i % 10]
         axes.plot(rows["episodes"], rows["mean"], marker="o", ms=3, color=colour, label=agent)

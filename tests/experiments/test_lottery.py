@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from steer_env.evaluation.lottery import lottery_report, shares
+from experiments.lottery import lottery_report, shares
 from steer_env.evaluation.statistics import ratio
 from steer_env.traces import traces_to_frame
 from tests.steer_env.test_traces import TRACE

@@ -1,0 +1,30 @@
+"""What commands share: their options, the run's folder and its resume, and the playing of policies."""
+
+from experiments.run.command import command
+from experiments.run.console import console, say
+from experiments.run.folder import Run
+from experiments.run.options import (
+    REQUIRED,
+    EnvOptions,
+    PlayOptions,
+    ProgramOptions,
+    RunOptions,
+    choice,
+    option,
+    test_env,
+)
+
+__all__ = [
+    "REQUIRED",
+    "EnvOptions",
+    "PlayOptions",
+    "ProgramOptions",
+    "Run",
+    "RunOptions",
+    "choice",
+    "command",
+    "console",
+    "option",
+    "say",
+    "test_env",
+]
