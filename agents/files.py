@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from steer_env.files import write_atomically
+
 CHECKPOINT = "checkpoint.json"
 RESULT = "result.json"
 
@@ -22,7 +24,4 @@ def episodes_done(folder: Path) -> int:
 
 def write_json(value: Any, path: Path) -> None:
     """Write all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    partial.replace(path)
+    write_atomically(path, json.dumps(value, indent=1) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from experiments.runs import env_options
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
 from steer_env.evaluation.rollout import image_options, make_env
+from steer_env.files import write_atomically
 from steer_env.policies.stored import StoredPolicy
 
 Learner = Callable[[Path, Logger], StoredPolicy | None]
@@ -71,5 +73,5 @@ def _sb3(config: Any) -> Learner:
 
 def keep_plot(figure: Figure, name: str, folder: Path, logger: Logger) -> None:
     """Write a plot into the run's folder, and log it."""
-    figure.savefig(folder / f"{name}.png", dpi=150)
+    write_atomically(folder / f"{name}.png", partial(figure.savefig, format="png", dpi=150))
     logger.image(episodes_done(folder), name, figure)

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from agents.files import CHECKPOINT, RESULT, RunExistsError, write_json
 from experiments.run.console import say, show
+from steer_env.files import write_atomically
 
 if TYPE_CHECKING:
     from steer_env.evaluation.reports import Report
@@ -92,7 +93,7 @@ class Run:
             raise
         except Exception as error:
             if is_ours(self.folder):
-                (self.folder / ERROR).write_text(traceback.format_exc(), encoding="utf-8")
+                write_atomically(self.folder / ERROR, traceback.format_exc())
                 say(f"failed: {self.folder}: {error}")
             raise
         if result is not None:
@@ -147,11 +148,9 @@ class Run:
             _clear(folder)
         (folder / ERROR).unlink(missing_ok=True)
         if job := os.environ.get("SLURM_JOB_ID"):
-            (folder / JOB).write_text(job)
+            write_atomically(folder / JOB, job)
         # All or nothing: half of it would look like another run's, and stop this one from going on after a kill.
-        partial = (folder / CONFIG).with_suffix(".partial")
-        OmegaConf.save(self.config, partial, resolve=True)
-        partial.replace(folder / CONFIG)
+        write_atomically(folder / CONFIG, OmegaConf.to_yaml(self.config, resolve=True))
         return folder
 
     def publish(self, report: Report, wide: bool = False) -> None:
@@ -223,7 +222,7 @@ def is_ours(folder: Path) -> bool:
 
 def is_claimed(folder: Path) -> bool:
     """Is a process at work there now? One that was killed isn't."""
-    if not (folder / LOCK).is_file():
+    if (folder / LOCK).is_symlink() or not (folder / LOCK).is_file():
         return False
     try:
         with FileLock(folder / LOCK, blocking=False):

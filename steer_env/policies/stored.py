@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from steer_env.files import write_atomically
 from steer_env.policies.cards import PolicyCard
 from steer_env.proposals import check_scales
 
@@ -61,7 +62,6 @@ class StoredPolicy:
 
     def save(self, folder: Path) -> None:
         """Write ``policy.json``, all or nothing."""
-        folder.mkdir(parents=True, exist_ok=True)
         record = {
             "kind": self.kind,
             "name": self.name,
@@ -69,6 +69,4 @@ class StoredPolicy:
             "scales": self.rows,
             "card": self.card.record(),
         }
-        partial = folder / f"{POLICY_FILE}.partial"
-        partial.write_text(json.dumps(record, indent=2) + "\n")
-        partial.replace(folder / POLICY_FILE)
+        write_atomically(folder / POLICY_FILE, json.dumps(record, indent=2) + "\n")
