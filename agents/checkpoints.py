@@ -15,6 +15,7 @@ from steer_env.evaluation.rollout import VERSIONS
 from steer_env.policies.cards import TrainingRecord
 from steer_env.traces import SteeringTrace, write_traces
 
+
 class Checkpoints:
     """The checkpoint of one training.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.bandits import make_bandit
-from agents.checkpoints import CHECKPOINT
+from agents.files import CHECKPOINT
 from steer_env import assets
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Section
@@ -121,8 +121,13 @@ def _resolve(spec: str, writer: Writer | None) -> Policy | Prompter:
     return BUILT_IN[name](rest, writer)
 
 
-def learning_section(folder: Path) -> Section:
-    """How the policy of a training run was learned: its curve, and a bandit's value function (the paper's Figure 8)."""
+def learning_section(folder: Path) -> Section | None:
+    """How the policy of a training run was learned: its curve, and a bandit's value function (the paper's Figure 8).
+
+    None for a folder that no training left.
+    """
+    if not (folder / CHECKPOINT).is_file():
+        return None
     checkpoint = json.loads((folder / CHECKPOINT).read_text())
     identity = checkpoint["identity"]
     improvements = np.array([trace.improvement for trace in read_traces(folder / "traces")])

@@ -11,8 +11,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from conf import commands
-from conf.launchers import LauncherConfig, check_plugins
-from conf.parts import AgentConfig, CollectorsConfig, LoggerConfig, WriterConfig
+from conf.launchers import check_plugins
 from steer_env.registry import Registry
 
 SCHEMAS: dict[str, type] = {}
@@ -29,25 +28,10 @@ def store(name: str, node: type) -> None:
 
 def register() -> None:
     """Store the schemas; pre-training stores its own, which needs heavier imports."""
-    groups = {
-        "agent": AgentConfig.__subclasses__(),
-        "logger": _kinds(LoggerConfig),
-        "launcher": _kinds(LauncherConfig),
-        "collectors": _kinds(CollectorsConfig),
-        "writer": _kinds(WriterConfig),
-    }
-    for group, kinds in groups.items():
-        for kind in kinds:
-            schema_name = kind.__name__.removesuffix("Config").lower() + "_schema"
-            ConfigStore.instance().store(group=group, name=schema_name, node=kind)
     schemas: dict[str, type] = {
-        "train": commands.TrainConfig,
-        "evaluate": commands.EvaluateConfig,
         "efficiency": commands.EfficiencyConfig,
         "best_known": commands.BestKnownConfig,
-        "compare": commands.CompareConfig,
         "decompose": commands.DecomposeConfig,
-        "lottery": commands.LotteryConfig,
         "sweep_status": commands.SweepStatusConfig,
         "producibility": commands.ProducibilityConfig,
         "benchmark": commands.BenchmarkConfig,

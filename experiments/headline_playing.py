@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agents.checkpoints import write_json
+from agents.files import write_json
 from experiments.playing import tasks_done
 from experiments.runs import stop
 from steer_env.headlines.dynamics import HeadlineDynamics

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from agents.checkpoints import RESULT, episodes_done
+from agents.files import RESULT, episodes_done
 from experiments.locks import LOCK, is_claimed
 from experiments.runs import CONFIG, ERROR
 from steer_env.evaluation.statistics import Estimate, estimate

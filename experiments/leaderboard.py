@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from agents.checkpoints import write_json
 from agents.claims import conditions, write_claim
+from agents.files import write_json
 from agents.registry import expand, policy_folder, resolve_policies
 from conf import schema
 from experiments.collecting import collecting, shared_options

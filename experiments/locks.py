@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from agents.checkpoints import RunExistsError
+from agents.files import RunExistsError
 from experiments.requeued import is_requeued
 
 LOCK = "run.lock"

@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from agents.checkpoints import RunExistsError
+from agents.files import RunExistsError
 from agents.loggers import NoLogger
 from experiments.learners import make_learner
 from experiments.playing import play_suite

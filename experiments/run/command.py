@@ -106,7 +106,7 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
             try:
                 if not {"-sc", "--shell-completion"} & set(arguments):
                     check_overrides(name, options, arguments)
-                    sys.argv += _own_folder(name, options, arguments)
+                    sys.argv[1:] = [*_flags_first(arguments), *_own_folder(name, options, arguments)]
                 # Hydra would else print tracebacks of its own.
                 os.environ["HYDRA_FULL_ERROR"] = "1"
                 application()
@@ -160,6 +160,12 @@ def _own_folder(name: str, options: type, arguments: Sequence[str]) -> list[str]
     if not has_folder or given:
         return []
     return [f"folder=outputs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"]
+
+
+def _flags_first(arguments: Sequence[str]) -> list[str]:
+    """Hydra refuses options on both sides of ``--multirun``."""
+    flags = {"--multirun", "-m"}
+    return sorted(arguments, key=lambda argument: argument not in flags)
 
 
 def _complain(error: BaseException) -> None:

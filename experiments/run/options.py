@@ -42,9 +42,15 @@ def option(
     return field(default=default, metadata=limits)
 
 
-def choice(default: str | None, group: str = "") -> Any:
-    """A field whose value is chosen by name from a Hydra group, the field's own name unless another is given."""
-    return field(default_factory=dict, metadata={"choice": default, "group": group})
+def choice(kind: type, default: str, group: str = "") -> Any:
+    """A field whose value is chosen by name from a Hydra group.
+
+    Args:
+        kind: the dataclass that every choice is, or is derived from.
+        default: the choice.
+        group: its name; the field's own unless another is given.
+    """
+    return field(default_factory=kind, metadata={"choice": default, "group": group})
 
 
 @dataclass
@@ -388,6 +394,29 @@ class SlurmOptions(LauncherOptions):
     sbatch: dict[str, Any] = field(default_factory=lambda: {"requeue": True})
 
 
+@dataclass
+class TrainingOptions(RunOptions):
+    """What commands share that train an agent.
+
+    Args:
+        episodes: in all; the paper's number is 60,000.
+        batch: episodes played at a time with one posterior; 1 is the paper's sequential form.
+        parts: in how many of them a batch is played, by one collector after another or by several at once.
+        lag: how many batches behind the posterior may be, and always is; 0 is synchronous. With it the collectors
+            needn't wait for the slowest of a batch.
+        seed: of every random draw.
+    """
+
+    episodes: int = option(60_000, least=1)
+    batch: int = option(32, least=1)
+    parts: int = option(1, least=1)
+    lag: int = option(0, least=0)
+    seed: int = option(0, least=0)
+    env: EnvOptions = field(default_factory=EnvOptions)
+    agent: AgentOptions = choice(AgentOptions, "thompson")
+    collectors: CollectorsOptions = choice(CollectorsOptions, "here")
+
+
 _GROUPS: dict[str, type] = {
     "agent": AgentOptions,
     "logger": LoggerOptions,
@@ -395,6 +424,7 @@ _GROUPS: dict[str, type] = {
     "collectors": CollectorsOptions,
     "writer": WriterOptions,
 }
+"""Those whose choices are files in conf/, each of one of these classes."""
 
 
 def register_groups() -> None:
@@ -411,12 +441,12 @@ def kinds(node: Any) -> list[type]:
     return [kind, *kind.__subclasses__()]
 
 
-def groups_of(options: type) -> dict[str, tuple[str, str | None, type]]:
-    """By field that is chosen from a Hydra group: the group, the default choice, and the group's base class."""
-    chosen = {part.name: part for part in fields(options) if "choice" in part.metadata}
+def groups_of(options: type) -> dict[str, tuple[str, str, type]]:
+    """By field that is chosen from a Hydra group: the group, the default choice, and what every choice is."""
     return {
-        name: ((group := part.metadata["group"] or name), part.metadata["choice"], _GROUPS.get(group, dict))
-        for name, part in chosen.items()
+        part.name: (part.metadata["group"] or part.name, part.metadata["choice"], type(default_of(part)))
+        for part in fields(options)
+        if "choice" in part.metadata
     }
 
 

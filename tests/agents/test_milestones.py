@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.checkpoints import CHECKPOINT
 from agents.episodes import Training
+from agents.files import CHECKPOINT
 from agents.milestones import check_milestones, milestones
 from agents.planning import PlanningThompson
 from agents.training import train

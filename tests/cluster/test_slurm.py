@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.checkpoints import CHECKPOINT
+from agents.files import CHECKPOINT
 from experiments import train
 from experiments.jobs import read_jobs
 from experiments.requeued import JOB

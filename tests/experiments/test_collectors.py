@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.checkpoints import CHECKPOINT
+from agents.files import CHECKPOINT
 from conf.parts import RayConfig
 from experiments import evaluate, train
 from steer_env.traces import read_traces

@@ -4,13 +4,14 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 
 from experiments import (
     bench,
@@ -25,13 +26,14 @@ from experiments import (
     train,
 )
 from experiments.random_weights import operations
+from experiments.run.options import CONF
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces, traces_to_frame
 
 COMMANDS = [
     import_module(f"experiments.{path.stem}")
     for path in sorted(Path(train.__file__).parent.glob("*.py"))
-    if "\n@application(" in path.read_text()
+    if "\n@command(" in path.read_text()
 ]
 
 
@@ -233,12 +235,12 @@ def test_the_share_of_luck_comes_from_two_evaluations(tmp_path: Path, command: C
             "agent.prior_varianse=2",
             "unknown option of train 'prior_varianse'; did you mean 'prior_variance'? There are: ",
         ),
-        ("+epochs=3", "unknown option of train 'epochs'; .*There are: folder, episodes, batch"),
+        ("+epochs=3", "unknown option of train 'epochs'; .*There are: threads, folder, overwrite, episodes, batch"),
         ("env.suit=x", "did you mean 'suite'"),
     ],
 )
 def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None], override: str, message: str) -> None:
-    with pytest.raises(SystemExit, match=message.replace("?", "[?]")):
+    with pytest.raises(ValueError, match=message.replace("?", "[?]")):
         command(train.main, "folder=x", override)
 
 
@@ -248,12 +250,13 @@ def test_help_explains_every_option(
 ) -> None:
     with pytest.raises(SystemExit):
         command(experiment.main, "--help")
-    found = capsys.readouterr().out
-    options = re.findall(r"^(\w+):", found[found.index("== Config ==") :], flags=re.MULTILINE)
-    explained = found[: found.index("== Config ==")]
-    assert options
-    for option in options:
-        assert re.search(rf"\b{option}\b", explained), f"{option} isn't explained"
+    printed = capsys.readouterr().out
+    for option in fields(experiment.main.options):
+        assert re.search(
+            rf"^  {option.name}  \(|^{option.name}=|^{option.name}$|, {option.name}$", printed, re.MULTILINE
+        )
+    for head in re.findall(r"^  \S+  \(.*\)\n(.*)", printed, re.MULTILINE):
+        assert head.strip(), "an option isn't explained"
 
 
 def test_fewer_seeds_are_steered_and_searched(
@@ -288,7 +291,7 @@ def test_a_search_that_cant_be_is_refused(
 @pytest.mark.parametrize("experiment", COMMANDS)
 def test_no_librarys_warnings_are_silenced(experiment: ModuleType) -> None:
     name = experiment.__name__.rpartition(".")[2]
-    with initialize_config_module("conf", version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         hydra = compose(name, return_hydra_config=True).hydra
     for logging in (hydra.job_logging, hydra.hydra_logging):
         assert not logging.disable_existing_loggers

@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from agents import training
-from agents.checkpoints import RESULT
+from agents.files import RESULT
 from experiments import locks, train
 from experiments.requeued import has_begun, sign
 from steer_env.traces import read_traces

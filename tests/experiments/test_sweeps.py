@@ -15,7 +15,7 @@ import pytest
 from hydra.errors import HydraException
 
 from agents import training
-from agents.checkpoints import RESULT, RunExistsError
+from agents.files import RESULT, RunExistsError
 from experiments import sweep_status, train
 from experiments.jobs import read_jobs
 from experiments.runs import CONFIG, ERROR

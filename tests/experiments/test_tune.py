@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from agents.checkpoints import RunExistsError
+from agents.files import RunExistsError
 from conf import schema
 from experiments import trials, tune
 from experiments.search_space import read_space, with_values

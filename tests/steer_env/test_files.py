@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.checkpoints import write_json
+from agents.files import write_json
 from steer_env.files import write_atomically
 from steer_env.policies import TablePolicy
 from tests.test_imports import PACKAGES, ROOT

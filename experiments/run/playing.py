@@ -9,7 +9,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments.runs import stop
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
 from steer_env.evaluation.collectors import Collectors
@@ -55,16 +54,10 @@ def play_suite(
 
     Returns:
         The traces of all the tasks.
-
-    Raises:
-        SystemExit: after a Ctrl-C.
     """
     done = tasks_done(folder)
-    try:
-        for part in evaluate(policies, tasks, tasks_per_batch, done, noise, collectors, **options):
-            write_traces(part, folder / f"{part[0].task_index:08d}.parquet")
-    except KeyboardInterrupt:
-        stop(folder)
+    for part in evaluate(policies, tasks, tasks_per_batch, done, noise, collectors, **options):
+        write_traces(part, folder / f"{part[0].task_index:08d}.parquet")
     return [trace for trace in read_traces(folder) if trace.task_index < tasks]
 
 

@@ -1,0 +1,58 @@
+"""From typed options to the parts of a run: the environment's arguments, agents, language models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hydra import compose
+
+from agents.bandits import BANDITS, BanditAgent, make_bandit
+from experiments.run.options import AgentOptions, EnvOptions, WriterOptions, choices, kinds
+from steer_env.registry import Registry
+
+if TYPE_CHECKING:
+    from steer_env.language import Writer
+
+
+def env_options(env: EnvOptions, **others: Any) -> dict[str, Any]:
+    """The environment's keyword arguments, some of them replaced."""
+    return {**asdict(env), **others}
+
+
+def configured_writer(options: WriterOptions) -> Writer | None:
+    """The language model of a choice; None where there is none.
+
+    Raises:
+        ValueError, WriterError: as :func:`steer_env.language.load_writer`.
+    """
+    from steer_env.language import load_writer
+
+    own = asdict(options)
+    kind = own.pop("kind")
+    return None if kind == "none" else load_writer(kind, **own)
+
+
+def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
+    """Makes untrained bandits, from ``planning``, or from ``planning:pooling=false,credit=return``.
+
+    To be called inside a command, whose configurations are searched.
+
+    Raises:
+        ValueError: an unknown agent, one that isn't a bandit, an option that it doesn't have, or a value out of range.
+    """
+    name, _, rest = spec.partition(":")
+    choices("agent")[name]
+    known = Registry(
+        "option of agent", {key: None for kind in kinds(AgentOptions) for key in kind.__dataclass_fields__}
+    )
+    overrides = [option for option in rest.split(",") if option]
+    for override in overrides:
+        known[override.partition("=")[0]]
+    agent: Any = compose("agent_alone", [f"agent={name}", *(f"agent.{override}" for override in overrides)]).agent
+    if "kind" not in agent:
+        raise ValueError(f"agent {name!r} is no bandit; kinds of bandits are: {', '.join(BANDITS)}")
+    make_bandit(rounds, agent)
+    return partial(make_bandit, rounds, agent)
