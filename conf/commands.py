@@ -435,61 +435,6 @@ class VerifyConfig:
 
 
 @dataclass
-class BenchConfig:
-    """Measure the environment's speed, and compare it with a loop over public APIs.
-
-    Args:
-        sizes: numbers of environments in the batch.
-        episodes: least number of episodes timed for each size.
-        reference_episodes: episodes of the plain loop, one image and one comparison at a time.
-        repeats: times each is measured; the median is reported.
-        threads: of torch; 0 leaves its default.
-    """
-
-    sizes: list[int] = field(default_factory=lambda: [1, 4, 16, 64])
-    episodes: int = 64
-    reference_episodes: int = 8
-    repeats: int = 3
-    threads: int = 0
-    env: EnvConfig = field(default_factory=EnvConfig)
-
-
-@dataclass
-class ThroughputConfig:
-    """Measure a generator of Stable Diffusion's architecture against the plain pipeline and against the hardware.
-
-    Weights are random, which makes no difference to the speed. The plain pipeline makes one image a call, as its
-    documentation shows. The floor is the time that the floating-point operations of an image, counted, would take at
-    the rate at which the device multiplies large matrices, measured.
-
-    Args:
-        size: sd14, Stable Diffusion 1.4's sizes; or small, of the same parts, for machines without a GPU.
-        device: such as cuda or cpu.
-        dtype: of the weights: float32, float16 or bfloat16.
-        steps: of the solver.
-        guidance_scale: of classifier-free guidance, which doubles the denoiser's work above 1.
-        channels_last, compile, tf32, decode_batch: what makes a generator faster, as in env.generator_options; the
-            plain pipeline is measured without.
-        batches: numbers of images made at a time; with 0 among them, at most as many as fit into the GPU's memory.
-        repeats: times each is measured; the median is reported.
-        threads: of torch; 0 leaves its default.
-    """
-
-    size: str = "sd14"
-    device: str = "cuda"
-    dtype: str = "bfloat16"
-    steps: int = 20
-    guidance_scale: float = 7.5
-    channels_last: bool = False
-    compile: str = ""
-    tf32: bool = False
-    decode_batch: int = 0
-    batches: list[int] = field(default_factory=lambda: [1, 4, 16, 64])
-    repeats: int = 3
-    threads: int = 0
-
-
-@dataclass
 class ScalingConfig:
     """Measure how a training scales with its collectors, and how much its coordinator can take.
 

@@ -38,8 +38,6 @@ def register() -> None:
         "mechanisms": commands.MechanismsConfig,
         "leaderboard": commands.LeaderboardConfig,
         "verify": commands.VerifyConfig,
-        "bench": commands.BenchConfig,
-        "throughput": commands.ThroughputConfig,
         "scaling": commands.ScalingConfig,
         "headlines": commands.HeadlinesConfig,
         "study": commands.StudyConfig,

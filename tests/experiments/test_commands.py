@@ -10,11 +10,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 from hydra import compose, initialize_config_dir
 
 from experiments import (
-    bench,
     best_known,
     compare,
     decompose,
@@ -22,10 +20,8 @@ from experiments import (
     lottery,
     producibility,
     scaling,
-    throughput,
     train,
 )
-from experiments.random_weights import operations
 from experiments.run.options import CONF
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces, traces_to_frame
@@ -297,14 +293,6 @@ def test_no_librarys_warnings_are_silenced(experiment: ModuleType) -> None:
         assert not logging.disable_existing_loggers
 
 
-def test_the_benchmark_prints_its_table(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
-    command(bench.main, "sizes=[1,4]", "episodes=4", "reference_episodes=1", "repeats=1")
-    printed = capsys.readouterr().out
-    rows = [line for line in printed.splitlines() if re.match(r"\| (1|4|reference)", line)]
-    assert len(rows) == 3
-    assert re.search(r"\| overhead \|", printed)
-
-
 @pytest.mark.slow
 def test_the_scaling_is_measured_on_gpus_that_wait(
     command: Callable[..., None], capsys: pytest.CaptureFixture[str]
@@ -315,37 +303,6 @@ def test_the_scaling_is_measured_on_gpus_that_wait(
     assert rates
     assert all(0 < float(rate) <= 10 for rate in rates.groups())
     assert re.search(r"2 GPUs of 10 episodes/s need 20 episodes/s, \d+ times less", printed)
-
-
-def test_a_small_generator_is_measured_against_the_plain_pipeline_and_the_hardware(
-    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    small = ("size=small", "device=cpu", "dtype=float32", "steps=2", "batches=[1,4]", "repeats=1")
-    command(throughput.main, *small, "channels_last=true", "decode_batch=2")
-    printed = capsys.readouterr().out
-    rows = re.findall(r"^\| (1|4|plain pipeline) \| ([\d.]+) \|", printed, flags=re.MULTILINE)
-    assert [name for name, _ in rows] == ["1", "4", "plain pipeline"]
-    assert all(float(rate) > 0 for _, rate in rows)
-    assert re.search(r"60,000 episodes of 10 images would take [\d.]+ h on one such device", printed)
-    assert "channels_last=True, compile=, tf32=False, decode_batch=2" in printed
-
-
-def test_what_an_image_of_stable_diffusion_costs() -> None:
-    """Counted elsewhere at 512 × 512: 0.803 TFLOP a pass of the UNet, 2.51 to decode."""
-    denoiser, decoder = operations("sd14")
-    assert denoiser == pytest.approx(0.803e12, rel=0.01)
-    assert decoder == pytest.approx(2.51e12, rel=0.01)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_isnt_there_is_said_before_any_work(command: Callable[..., None]) -> None:
-    with pytest.raises(ValueError, match="there is no GPU that torch can use here: device=cpu size=small"):
-        command(throughput.main)
-
-
-def test_the_benchmark_refuses_what_its_reference_cannot_play(command: Callable[..., None]) -> None:
-    with pytest.raises(ValueError, match="the reference loop plays the embedded generator 'tiles', not 'mine'"):
-        command(bench.main, "env.generator=mine")
 
 
 def test_generators_of_different_steps_are_decomposed(tmp_path: Path, command: Callable[..., None]) -> None:
