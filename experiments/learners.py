@@ -15,6 +15,7 @@ from agents.bandits import make_bandit
 from agents.checkpoints import episodes_done
 from agents.episodes import Training
 from agents.loggers import Logger
+from agents.registry import check_own_name
 from agents.training import train
 from experiments.collecting import collecting, shared_options
 from experiments.runs import env_options
@@ -32,8 +33,9 @@ def make_learner(config: Any) -> Learner:
     """Everything that the training needs, loaded and checked.
 
     Raises:
-        ValueError: a part or an option of it that doesn't exist.
+        ValueError: a part or an option of it that doesn't exist, or a name that no policy may have.
     """
+    check_own_name(config.agent.name)
     return _sb3(config) if "algorithm" in config.agent else _bandit(config)
 
 
