@@ -25,7 +25,7 @@ def sent(folder: Path, name: str, seed: int = 3, scale: float = 0.1) -> str:
 
 @pytest.mark.parametrize("name", [*RESERVED, *ALIKE])
 def test_names_of_built_in_policies_are_theirs(tmp_path: Path, name: str) -> None:
-    with pytest.raises(PolicyError, match=r"sent .*is called .*like a built-in policy"):
+    with pytest.raises(PolicyError, match=r"sent: a policy is called .*, like a built-in one: random bucket"):
         resolve_policies([sent(tmp_path / "sent", name), "constant:0.5"])
 
 
