@@ -28,13 +28,14 @@ STUDY = os.environ.get("STEER_ENV_STUDY", "")
 PLAYED = "[random-bucket,published,best-known,text:attribute,text:blind]"
 RANKED = "[random-bucket,best-known,text:attribute,FOLDER/thompson]"
 RUNS = {
-    "thompson": "experiments.train folder=FOLDER/thompson agent=thompson episodes=64 batch=16 seed=0",
-    "planning": "experiments.train folder=FOLDER/planning agent=planning episodes=64 batch=16 seed=0",
-    "ppo": "experiments.train folder=FOLDER/ppo agent=ppo episodes=64 batch=16 seed=0"
+    "thompson": "experiments.train folder=FOLDER/thompson agent=thompson episodes=64 batch=16 seed=0 threads=1",
+    "planning": "experiments.train folder=FOLDER/planning agent=planning episodes=64 batch=16 seed=0 threads=1",
+    "ppo": "experiments.train folder=FOLDER/ppo agent=ppo episodes=64 batch=16 seed=0 threads=1"
     " agent.settings.n_steps=4 agent.settings.batch_size=16",
-    "evaluate": f"experiments.evaluate folder=FOLDER/evaluate policies={PLAYED} tasks=8 tasks_per_batch=8 strips=0",
+    "evaluate": f"experiments.evaluate folder=FOLDER/evaluate policies={PLAYED} tasks=8 tasks_per_batch=8"
+    " strips=0 threads=1",
     "leaderboard": f"experiments.leaderboard folder=FOLDER/leaderboard policies={RANKED} tasks=8 tasks_per_batch=8"
-    " robust_human=softmax +robust_human_options.temperature=0.05 resamples=50 timed_tasks=1 strips=0",
+    " robust_human=softmax +robust_human_options.temperature=0.05 resamples=50 timed_tasks=1 strips=0 threads=1",
     "study": "experiments.study folder=FOLDER/study path=STUDY",
 }
 """Run → its command line, where FOLDER holds all runs and STUDY is the released study."""
