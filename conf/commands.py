@@ -267,37 +267,6 @@ class LotteryConfig:
 
 
 @dataclass
-class BenchmarkConfig:
-    """Benchmark several generators: the paper's Tables 1, 2, 5 and 6 and Figures 5 and 6 for them, on one page.
-
-    Args:
-        folder: receives config.yaml, traces/, report.html, report.md and figures/.
-        generators: such as tiles, or with options in place of env.generator_options 'tiles:steps=1,guidance_scale=2' or
-            'stable-diffusion:path=/path/to/model'. On the first one seeds and guidance scales are chosen.
-        policies: as for experiments.evaluate. The first must write prompts: all but Table 1 is about it.
-        choose: what it may choose besides, one after the other: seed (Table 5), guidance (Table 6).
-        alignment: what compares images with prompts (Figure 6): drawn, by drawings of tilings' captions; a name among
-            env.judges, such as clip-alignment; or empty for nothing.
-        tasks: how many tasks of env.suite, from its first.
-        tasks_per_batch: how many of them at a time.
-        overwrite, threads: as in training.
-    """
-
-    folder: str = MISSING
-    generators: list[str] = field(
-        default_factory=lambda: ["tiles", "tiles:steps=1", "tiles:steps=4", "tiles:guidance_scale=2"]
-    )
-    policies: list[str] = field(default_factory=lambda: ["text:attribute", "random-session", "best-known"])
-    choose: list[str] = field(default_factory=lambda: ["seed", "guidance"])
-    alignment: str = "drawn"
-    tasks: int = 500
-    tasks_per_batch: int = 16
-    overwrite: bool = False
-    threads: int = 0
-    env: EnvConfig = field(default_factory=_test_suite)
-
-
-@dataclass
 class MechanismsConfig:
     """Compare steering mechanisms on the same tasks: what each gains, for several users, at how many images.
 

@@ -34,7 +34,6 @@ def register() -> None:
         "decompose": commands.DecomposeConfig,
         "sweep_status": commands.SweepStatusConfig,
         "producibility": commands.ProducibilityConfig,
-        "benchmark": commands.BenchmarkConfig,
         "mechanisms": commands.MechanismsConfig,
         "leaderboard": commands.LeaderboardConfig,
         "verify": commands.VerifyConfig,

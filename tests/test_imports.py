@@ -53,7 +53,6 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.lottery": {"evaluation"},
     "evaluation.ranking": set(),
     "evaluation.agreement": {"evaluation"},
-    "evaluation.benchmark": {"evaluation", "traces"},
     "evaluation.mechanisms": {"evaluation", "traces"},
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.leaderboard_page": {"evaluation"},
