@@ -295,42 +295,6 @@ class MechanismsConfig:
 
 
 @dataclass
-class ProducibilityConfig:
-    """Restrict a generator to few random seeds: how well it is then steered, and what it can still produce (Figure 7).
-
-    Steerability is measured by text steering towards goals of the generator's own, producibility by the closest of
-    several images to goals that another generator made.
-
-    Args:
-        folder: receives config.yaml, traces/, result.json, report.html, report.md and figures/.
-        seeds: numbers of random seeds that the generator has; 0 for all that there are.
-        user: who steers, a prompter as for experiments.evaluate.
-        tasks: how many tasks of env.suite are steered.
-        tasks_per_batch: how many of them at a time.
-        goals: how many goals are searched for, those of the first tasks.
-        drawn: whether they are drawn by the renderer of tilings; else env.generator makes them with goal_options.
-        goal_options: passed to the generator of the goals in place of env.generator_options, such as steps.
-        variations: of the goal's prompt, itself among them, that are tried with each seed.
-        tries: images made for a goal; where there are more pairs of variation and seed, so many are chosen at random.
-        overwrite, threads: as in training.
-    """
-
-    folder: str = MISSING
-    seeds: list[int] = field(default_factory=lambda: [1, 2, 3, 0])
-    user: str = "text:attribute"
-    tasks: int = 500
-    tasks_per_batch: int = 16
-    goals: int = 200
-    drawn: bool = True
-    goal_options: dict[str, Any] = field(default_factory=dict)
-    variations: int = 10
-    tries: int = 30
-    overwrite: bool = False
-    threads: int = 0
-    env: EnvConfig = field(default_factory=_test_suite)
-
-
-@dataclass
 class LeaderboardConfig:
     """Rank policies by how much they improve on the same tasks with the same noise, as a page and as JSON.
 

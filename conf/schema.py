@@ -33,7 +33,6 @@ def register() -> None:
         "best_known": commands.BestKnownConfig,
         "decompose": commands.DecomposeConfig,
         "sweep_status": commands.SweepStatusConfig,
-        "producibility": commands.ProducibilityConfig,
         "mechanisms": commands.MechanismsConfig,
         "leaderboard": commands.LeaderboardConfig,
         "verify": commands.VerifyConfig,

@@ -60,7 +60,6 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.rollout": {"envs", "habits", "policies", "traces", "types", "versions"},
     "evaluation.collectors": {"policies", "traces", "types"},
     "evaluation.on_ray": {"compatibility", "evaluation", "traces"},
-    "evaluation.producibility": {"evaluation", "pictures", "proposals", "types"},
     "evaluation.suites": {"evaluation", "policies", "traces", "types"},
     "study": {"evaluation", "humans", "policies", "registry", "study", "traces"},
 }

@@ -44,24 +44,6 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     return figure
 
 
-def trade_off(points: Mapping[str, tuple[Any, Any]]) -> Figure:
-    """Figure 7: steerability against producibility, with one standard error each.
-
-    Args:
-        points: label → steerability and producibility, :class:`~steer_env.evaluation.statistics.Estimate` each.
-    """
-    figure, axes = canvas(4.8, 3.6)
-    for i, (label, (steered, produced)) in enumerate(points.items()):
-        style: dict[str, Any] = {"fmt": "o", "capsize": 2, "color": _COLOURS[i % 10]}
-        axes.errorbar(produced.mean, steered.mean, xerr=produced.error, yerr=steered.error, **style)
-        axes.annotate(label, (produced.mean, steered.mean), (5, 5), textcoords="offset points")
-    axes.set_xlabel("producibility (similarity)")
-    axes.set_ylabel("steerability (similarity)")
-    axes.margins(0.2)
-    axes.grid(alpha=0.25)
-    return figure
-
-
 def explained_variance(fits: Mapping[str, Any]) -> Figure:
     """Figure 4 left: R² of each predictor with one standard error.
 

@@ -18,7 +18,6 @@ from experiments import (
     decompose,
     evaluate,
     lottery,
-    producibility,
     scaling,
     train,
 )
@@ -263,35 +262,6 @@ def test_help_explains_every_option(
         )
     for head in re.findall(r"^  \S+  \(.*\)\n(.*)", printed, re.MULTILINE):
         assert head.strip(), "an option isn't explained"
-
-
-def test_fewer_seeds_are_steered_and_searched(
-    tmp_path: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    small = (f"folder={tmp_path}", "seeds=[1,0]", "tasks=4", "goals=3", "variations=2", "tries=3", "env.rounds=1")
-    command(producibility.main, *small)
-    assert "goals of another generator, drawn tiles" in capsys.readouterr().out
-    assert (tmp_path / "figures" / "fewer-seeds-figure-7.png").stat().st_size > 0
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert [len(result["produced"][n]) for n in ("1", "0")] == [3, 3]
-    mechanisms = [read_traces(tmp_path / "traces" / f"{n}-seeds")[0].mechanism for n in (1, 0)]
-    assert mechanisms == ["text seeds=1", "text"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["user=random-bucket"], "user must be someone who writes prompts, such as text:attribute, not random-bucket"),
-        (["seeds=[1,1]"], r"seeds must be different numbers from 1, or 0 for all, got \[1, 1\]"),
-        (["tries=0"], "tries must be at least 1, got 0"),
-    ],
-)
-def test_a_search_that_cant_be_is_refused(
-    tmp_path: Path, command: Callable[..., None], options: list[str], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        command(producibility.main, f"folder={tmp_path / 'new'}", *options)
-    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("experiment", COMMANDS)

@@ -1,14 +1,20 @@
 """Figure 7: how close few seeds come, and how well they are steered."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from steer_env.evaluation.producibility import closest, goals, producibility_report, search_stream, variations
+from experiments import producibility
+from experiments.producibility import closest, goals, producibility_report, search_stream, variations
 from steer_env.prompters import BlindPrompter
 from steer_env.proposals import draw_latents
 from steer_env.tasks import load_suite
 from steer_env.tiles import parse
+from steer_env.traces import read_traces
 from steer_env.types import Generator, Metric
 from tests.conftest import CountingGenerator
 
@@ -70,3 +76,33 @@ def test_the_report_compares_with_all_seeds_goal_by_goal() -> None:
     assert f"| {(one - free).mean():.4f} (" in row
     assert f"| {(free - one).mean():.4f} (" in row
     assert next(line for line in page.splitlines() if line.startswith("| all |")).count("–") == 4
+
+
+def test_fewer_seeds_are_steered_and_searched(
+    tmp_path: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = (f"folder={tmp_path}", "seeds=[1,0]", "tasks=4", "goals=3", "variations=2", "tries=3", "env.rounds=1")
+    command(producibility.main, *small)
+    assert "goals of another generator, drawn tiles" in capsys.readouterr().out
+    assert (tmp_path / "figures" / "fewer-seeds-figure-7.png").stat().st_size > 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert [len(result["produced"][n]) for n in ("1", "0")] == [3, 3]
+    mechanisms = [read_traces(tmp_path / "traces" / f"{n}-seeds")[0].mechanism for n in (1, 0)]
+    assert mechanisms == ["text seeds=1", "text"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["user=random-bucket"], "user must write prompts, such as text:attribute, not random-bucket"),
+        (["seeds=[1,1]"], r"the entries of seeds must differ, got \[1, 1\]"),
+        (["tries=0"], "tries must be at least 1, got 0"),
+        (["goals=2001"], "tasks must be 2 to 2000, the size of tiles-test-v1, got 2001"),
+    ],
+)
+def test_a_search_that_cant_be_is_refused(
+    tmp_path: Path, command: Callable[..., None], options: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        command(producibility.main, f"folder={tmp_path / 'new'}", *options)
+    assert not (tmp_path / "new").exists()
