@@ -373,32 +373,6 @@ class VerifyConfig:
 
 
 @dataclass
-class ScalingConfig:
-    """Measure how a training scales with its collectors, and how much its coordinator can take.
-
-    No GPU is needed: each collector's generator waits as long as a given GPU would compute, and makes no true image.
-    For the coordinator's own limit, collectors answer at once with the same episodes over and over.
-
-    Args:
-        counts: numbers of collectors.
-        episodes_per_second: of the GPU that each stands for.
-        batches: timed for each number.
-        part: episodes that a collector plays at a time.
-        limit_part: the same while the coordinator's limit is timed, with the largest number of collectors.
-        limit_batches: batches that it is timed on.
-        gpus: the cluster that the limit is held against.
-    """
-
-    counts: list[int] = field(default_factory=lambda: [1, 2, 4])
-    episodes_per_second: float = 2.0
-    batches: int = 4
-    part: int = 8
-    limit_part: int = 32
-    limit_batches: int = 400
-    gpus: int = 64
-
-
-@dataclass
 class HeadlinesConfig:
     """Steer a language model to headlines (paper, B.2): users tell it how to rewrite an original, and report.
 

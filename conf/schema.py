@@ -36,7 +36,6 @@ def register() -> None:
         "mechanisms": commands.MechanismsConfig,
         "leaderboard": commands.LeaderboardConfig,
         "verify": commands.VerifyConfig,
-        "scaling": commands.ScalingConfig,
         "headlines": commands.HeadlinesConfig,
         "study": commands.StudyConfig,
         "fit_users": commands.FitUsersConfig,

@@ -18,7 +18,6 @@ from experiments import (
     decompose,
     evaluate,
     lottery,
-    scaling,
     train,
 )
 from experiments.run.options import CONF
@@ -271,18 +270,6 @@ def test_no_librarys_warnings_are_silenced(experiment: ModuleType) -> None:
         hydra = compose(name, return_hydra_config=True).hydra
     for logging in (hydra.job_logging, hydra.hydra_logging):
         assert not logging.disable_existing_loggers
-
-
-@pytest.mark.slow
-def test_the_scaling_is_measured_on_gpus_that_wait(
-    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    command(scaling.main, "counts=[1]", "batches=3", "part=2", "limit_batches=8", "episodes_per_second=10", "gpus=2")
-    printed = capsys.readouterr().out
-    rates = re.search(r"^\| 1 \| 10.00 \| ([\d.]+) \(\d+%\) \| ([\d.]+) ", printed, flags=re.MULTILINE)
-    assert rates
-    assert all(0 < float(rate) <= 10 for rate in rates.groups())
-    assert re.search(r"2 GPUs of 10 episodes/s need 20 episodes/s, \d+ times less", printed)
 
 
 def test_generators_of_different_steps_are_decomposed(tmp_path: Path, command: Callable[..., None]) -> None:
