@@ -34,8 +34,6 @@ def register() -> None:
         "decompose": commands.DecomposeConfig,
         "sweep_status": commands.SweepStatusConfig,
         "mechanisms": commands.MechanismsConfig,
-        "leaderboard": commands.LeaderboardConfig,
-        "verify": commands.VerifyConfig,
         "headlines": commands.HeadlinesConfig,
         "study": commands.StudyConfig,
         "fit_users": commands.FitUsersConfig,

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markdown import Markdown
 
-from agents.checkpoints import CHECKPOINT, RESULT, RunExistsError, write_json
+from agents.files import CHECKPOINT, RESULT, RunExistsError, write_json
 from conf import schema
 from conf.launchers import APART
 from experiments.locks import claim, is_ours, released_at_the_end
