@@ -27,7 +27,7 @@ def store(name: str, node: type) -> None:
 
 
 def register() -> None:
-    """Store the schemas; pre-training stores its own, which needs heavier imports."""
+    """Store the schemas."""
     schemas: dict[str, type] = {
         "efficiency": commands.EfficiencyConfig,
         "best_known": commands.BestKnownConfig,

@@ -81,9 +81,9 @@ def env_with(options: BenchmarkOptions, spec: str) -> dict[str, Any]:
     """
     from experiments.run.parts import env_options
     from experiments.specs import parse
-    from pretraining.alignment import DrawnAlignment
     from steer_env.generators import load_generator
     from steer_env.metrics import load_judges, load_metric
+    from steer_env.tiles.alignment import DrawnAlignment
 
     env, (name, own) = env_options(options.env), parse(spec)
     env |= {"generator": name, "generator_options": {**env["generator_options"], **own}}

@@ -85,10 +85,10 @@ def search(options: ProducibilityOptions, env: ImageSteeringVectorEnv) -> tuple[
     """Who made the goals, and for each number of seeds the similarity of the closest image to each, float (G,)."""
     from rich.progress import track
 
-    from pretraining.drawn import DrawnTiles
     from steer_env.envs.shell import FIRST_SEED
     from steer_env.generators import load_generator
     from steer_env.prompters import BlindPrompter
+    from steer_env.tiles.drawn import DrawnTiles
 
     generator, metric = env.dynamics.generator, env.dynamics.metric
     tasks, shapes = env.suite[: options.goals], (generator.image_shape, generator.latent_shape)

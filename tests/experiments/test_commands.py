@@ -24,9 +24,10 @@ from experiments.run.options import CONF
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces, traces_to_frame
 
+EXPERIMENTS = Path(train.__file__).parent
 COMMANDS = [
-    import_module(f"experiments.{path.stem}")
-    for path in sorted(Path(train.__file__).parent.glob("*.py"))
+    import_module(".".join(("experiments", *path.relative_to(EXPERIMENTS).with_suffix("").parts)))
+    for path in sorted(EXPERIMENTS.rglob("*.py"))
     if "\n@command(" in path.read_text()
 ]
 
@@ -265,9 +266,8 @@ def test_help_explains_every_option(
 
 @pytest.mark.parametrize("experiment", COMMANDS)
 def test_no_librarys_warnings_are_silenced(experiment: ModuleType) -> None:
-    name = experiment.__name__.rpartition(".")[2]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        hydra = compose(name, return_hydra_config=True).hydra
+        hydra = compose(experiment.main.command, return_hydra_config=True).hydra
     for logging in (hydra.job_logging, hydra.hydra_logging):
         assert not logging.disable_existing_loggers
 

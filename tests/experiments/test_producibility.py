@@ -13,7 +13,7 @@ from experiments.producibility import closest, goals, producibility_report, sear
 from steer_env.prompters import BlindPrompter
 from steer_env.proposals import draw_latents
 from steer_env.tasks import load_suite
-from steer_env.tiles import parse
+from steer_env.tiles.tilings import parse
 from steer_env.traces import read_traces
 from steer_env.types import Generator, Metric
 from tests.conftest import CountingGenerator

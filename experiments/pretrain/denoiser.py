@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +13,11 @@ from rich.progress import track
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from pretraining.renderer import Nuisance, render
-from pretraining.text import CaptionWriter, build_text_encoder, build_tokenizer, tokenize
-from pretraining.training import Budget, fit
-from steer_env import tiles
-
-
-@dataclass
-class DenoiserConfig:
-    """Architecture, data and budget of the denoiser.
-
-    Args:
-        widths: channels at the two resolutions of the UNet; only the coarser one attends to the text.
-        text_width: width of the text encoder and of cross-attention.
-        images: number of rendered tilings to learn from; captions are written anew each time.
-        nuisance: of those tilings; displaced and turned shapes need far longer to be learned than shapes that stand
-            where they belong, and come out as blobs before.
-        budget: how long to train.
-    """
-
-    widths: tuple[int, int] = (64, 128)
-    text_width: int = 128
-    images: int = 40_960
-    nuisance: Nuisance = field(default_factory=lambda: Nuisance(shift=0.0, angle=0.0, radius=0.0, colour=0.03))
-    budget: Budget = field(default_factory=lambda: Budget(steps=24_000, batch_size=32, ema_decay=0.999))
+from experiments.pretrain.options import DenoiserOptions
+from experiments.pretrain.text import CaptionWriter, build_text_encoder, build_tokenizer, tokenize
+from experiments.pretrain.training import fit
+from steer_env.tiles import tilings
+from steer_env.tiles.renderer import render
 
 
 class Denoiser(nn.Module):
@@ -52,7 +33,7 @@ class Denoiser(nn.Module):
         return self.unet(latents, timesteps, self.text_encoder(tokens)[0]).sample
 
 
-def build_denoiser(config: DenoiserConfig, latent_channels: int, latent_size: int) -> Denoiser:
+def build_denoiser(config: DenoiserOptions, latent_channels: int, latent_size: int) -> Denoiser:
     """A denoiser with random weights."""
     unet = UNet2DConditionModel(
         sample_size=latent_size,
@@ -105,11 +86,11 @@ class TileLatents:
 
     @classmethod
     def encode(
-        cls, vae: AutoencoderTiny, n: int, image_size: int, nuisance: Nuisance, rng: np.random.Generator
+        cls, vae: AutoencoderTiny, n: int, image_size: int, nuisance: tilings.Nuisance, rng: np.random.Generator
     ) -> TileLatents:
         """Render and encode n tilings."""
         device = next(vae.parameters()).device
-        factors = tiles.sample_factors(n, rng)
+        factors = tilings.sample_factors(n, rng)
         parts = []
         with torch.no_grad():
             for start in track(range(0, n, 256), "encoding tilings"):
@@ -155,18 +136,14 @@ class NoisedBatches:
 
 
 def train_denoiser(
-    config: DenoiserConfig, data: TileLatents, seed: int, device: str = "cpu", snapshot: Path | None = None
+    config: DenoiserOptions, data: TileLatents, seed: int, device: str = "cpu", snapshot: Path | None = None
 ) -> Denoiser:
     """Train text encoder and UNet together on the velocity objective; resumes from the snapshot, if there is one."""
     torch.manual_seed(seed)
     _, channels, size, _ = data.latents.shape
     model = build_denoiser(config, channels, size).to(device)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    hasten(model)
     batches = NoisedBatches(data, CaptionWriter(), config.budget.batch_size, seed, torch.device(device))
-
-    if device == "cpu":
-        # The fused attention's backward pass takes a third of a step in bfloat16; plain products don't.
-        model.unet.set_attn_processor(AttnProcessor())
 
     def loss(step: int) -> Tensor:
         rng = batches.rng(step)

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pretraining.autoencoder import AutoencoderConfig
-from pretraining.denoiser import DenoiserConfig
-from pretraining.perceptual import PerceptualConfig
-from pretraining.stages import PretrainConfig
-from pretraining.student import StudentConfig
-from pretraining.training import Budget
+from experiments.pretrain.options import (
+    AutoencoderOptions,
+    Budget,
+    DenoiserOptions,
+    PerceptualOptions,
+    PretrainOptions,
+    StudentOptions,
+)
 
 
-def miniature(folder: Path, seed: int = 0) -> PretrainConfig:
+def miniature(folder: Path, seed: int = 0) -> PretrainOptions:
     """Two steps of everything, on pictures of 16 pixels."""
 
     def budget() -> Budget:
         return Budget(steps=2, batch_size=4, ema_decay=0.5)
 
-    return PretrainConfig(
+    return PretrainOptions(
         seed=seed,
         work=str(folder / "work"),
         assets=str(folder / "assets"),
-        autoencoder=AutoencoderConfig(
+        autoencoder=AutoencoderOptions(
             image_size=16,
             width=8,
             encoder_blocks=(1, 1, 1),
@@ -30,9 +32,9 @@ def miniature(folder: Path, seed: int = 0) -> PretrainConfig:
             latent_channels=4,
             budget=budget(),
         ),
-        denoiser=DenoiserConfig(widths=(16, 32), text_width=16, images=64, budget=budget()),
-        student=StudentConfig(budget=budget()),
-        perceptual=PerceptualConfig(generated_images=48, budget=budget()),
+        denoiser=DenoiserOptions(widths=(16, 32), text_width=16, images=64, budget=budget()),
+        student=StudentOptions(budget=budget()),
+        perceptual=PerceptualOptions(generated_images=48, budget=budget()),
         encoder_widths=(8, 16),
         held_out_captions=20,
         held_out_trials=30,

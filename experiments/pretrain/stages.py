@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,49 +14,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel
 
-from pretraining import perceptual
-from pretraining.autoencoder import AutoencoderConfig, psnr, train_autoencoder
-from pretraining.denoiser import Denoiser, DenoiserConfig, TileLatents, build_scheduler, train_denoiser
-from pretraining.fidelity import readings
-from pretraining.perceptual import PerceptualConfig, TrialSource, accuracy
-from pretraining.student import StudentConfig, distil
-from pretraining.text import build_tokenizer
-from steer_env import assets, tiles
+from experiments.pretrain import perceptual
+from experiments.pretrain.autoencoder import psnr, train_autoencoder
+from experiments.pretrain.denoiser import Denoiser, TileLatents, build_scheduler, train_denoiser
+from experiments.pretrain.fidelity import readings
+from experiments.pretrain.options import PerceptualOptions, PretrainOptions
+from experiments.pretrain.perceptual import TrialSource, accuracy
+from experiments.pretrain.student import distil
+from experiments.pretrain.text import build_tokenizer
+from steer_env import assets
 from steer_env.compatibility import quiet
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 from steer_env.metrics.tile_perceptual import EncoderConfig, TileEncoder, TilePerceptualMetric
 from steer_env.proposals import draw_latents
+from steer_env.tiles import tilings
 
 
-@dataclass
-class PretrainConfig:
-    """Everything that makes the embedded assets.
-
-    Args:
-        seed: of every random draw.
-        device: where to train.
-        work: folder for what the stages hand on; a finished stage isn't run again.
-        assets: folder that receives ``tiles-generator`` and ``tiles-metric``.
-        autoencoder, denoiser, student, perceptual: the stages.
-        encoder_widths: channels of the perceptual encoder.
-        held_out_captions: captions whose pictures are read, to see whether they show what the caption says.
-        held_out_trials: trials of each kind that the encoder and its rivals are asked.
-    """
-
-    seed: int = 0
-    device: str = "cpu"
-    work: str = "outputs/pretrain"
-    assets: str = "outputs/pretrain/assets"
-    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
-    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    student: StudentConfig = field(default_factory=StudentConfig)
-    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
-    encoder_widths: tuple[int, ...] = (32, 64, 96, 128)
-    held_out_captions: int = 2000
-    held_out_trials: int = 3000
-
-
-def pretrain(config: PretrainConfig) -> dict[str, float]:
+def pretrain(config: PretrainOptions) -> dict[str, float]:
     """Run all stages; returns the figures that the cards quote.
 
     Raises:
@@ -78,9 +52,9 @@ def pretrain(config: PretrainConfig) -> dict[str, float]:
     return figures
 
 
-def _claim(work: Path, config: PretrainConfig) -> None:
+def _claim(work: Path, config: PretrainOptions) -> None:
     """Record what the stages in a work folder are made with, or check it."""
-    aside = ("work", "assets", "held_out_captions", "held_out_trials")
+    aside = ("work", "assets", "held_out_captions", "held_out_trials", "threads")
     wanted = json.loads(json.dumps({name: value for name, value in asdict(config).items() if name not in aside}))
     record = work / "config.json"
     if record.is_file():
@@ -91,13 +65,13 @@ def _claim(work: Path, config: PretrainConfig) -> None:
     record.write_text(json.dumps(wanted, indent=2) + "\n")
 
 
-def _autoencoder(config: PretrainConfig, folder: Path) -> AutoencoderTiny:
+def _autoencoder(config: PretrainOptions, folder: Path) -> AutoencoderTiny:
     if not (folder / "config.json").is_file():
         train_autoencoder(config.autoencoder, config.seed, config.device).save_pretrained(folder)
     return AutoencoderTiny.from_pretrained(folder).to(config.device).eval()
 
 
-def _denoisers(config: PretrainConfig, vae: AutoencoderTiny, work: Path) -> Denoiser:
+def _denoisers(config: PretrainOptions, vae: AutoencoderTiny, work: Path) -> Denoiser:
     if (work / "student" / "unet").is_dir():
         return load_denoiser(work / "student", config.device)
     rng = np.random.default_rng([config.seed, 4])
@@ -155,7 +129,7 @@ def _amend(path: Path, **changes: str | None) -> None:
     path.write_text(json.dumps(kept, indent=2) + "\n")
 
 
-def _painter(config: PretrainConfig, folder: Path) -> perceptual.Picture:
+def _painter(config: PretrainOptions, folder: Path) -> perceptual.Picture:
     """The saved generator as a function from captions and seeds to images."""
     generator = StableDiffusionGenerator(
         str(folder), config.student.halvings[-1], guidance_scale=1.0, device=config.device
@@ -168,18 +142,18 @@ def _painter(config: PretrainConfig, folder: Path) -> perceptual.Picture:
     return picture
 
 
-def _fidelity(config: PretrainConfig, picture: perceptual.Picture, batch: int = 64) -> dict[str, float]:
+def _fidelity(config: PretrainOptions, picture: perceptual.Picture, batch: int = 64) -> dict[str, float]:
     """How often each factor that a full caption names can be read off the picture."""
     rng = np.random.default_rng([config.seed, 7])
-    factors = tiles.sample_factors(config.held_out_captions, rng)
+    factors = tilings.sample_factors(config.held_out_captions, rng)
     seeds = rng.integers(2**31, size=len(factors)).tolist()
-    captions = [tiles.full_caption(row) for row in factors]
+    captions = [tilings.full_caption(row) for row in factors]
     parts = [slice(start, start + batch) for start in range(0, len(factors), batch)]
     images = torch.cat([picture(captions[part], seeds[part]) for part in parts])
     return {f"{name}_read": float(right.mean()) for name, right in readings(images, factors).items()}
 
 
-def _metric(config: PretrainConfig, picture: perceptual.Picture, folder: Path) -> dict[str, float]:
+def _metric(config: PretrainOptions, picture: perceptual.Picture, folder: Path) -> dict[str, float]:
     """Train the perceptual encoder, and ask it and its rivals the same held-out trials."""
     size, architecture = config.autoencoder.image_size, EncoderConfig(tuple(config.encoder_widths))
     weights = Path(config.work) / "perceptual.safetensors"
@@ -191,7 +165,7 @@ def _metric(config: PretrainConfig, picture: perceptual.Picture, folder: Path) -
         encoder = perceptual.train_encoder(config.perceptual, architecture, source, config.seed, config.device)
         save_file(encoder.state_dict(), weights)
     TilePerceptualMetric(encoder).save(folder)
-    asked = PerceptualConfig(generated_images=3 * config.held_out_trials)
+    asked = PerceptualOptions(generated_images=3 * config.held_out_trials)
     held_out = TrialSource(asked, size, np.random.default_rng([config.seed, 6]), picture)
     torch.manual_seed(config.seed + 1)
     rivals = {

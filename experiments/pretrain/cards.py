@@ -11,15 +11,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pretraining.stages import PretrainConfig
-from steer_env import assets, tiles
+from experiments.pretrain.options import PretrainOptions
+from steer_env import assets
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 from steer_env.proposals import draw_latents
+from steer_env.tiles import tilings
 
 _GRID = 6
 
 
-def write_cards(config: PretrainConfig, figures: dict[str, float]) -> None:
+def write_cards(config: PretrainOptions, figures: dict[str, float]) -> None:
     """Write README.md and samples.png beside the weights, and renew the manifests."""
     target = Path(config.assets)
     folder, metric = target / "tiles-generator", target / "tiles-metric"
@@ -39,8 +40,8 @@ def _samples(generator: StableDiffusionGenerator) -> tuple[Tensor, Tensor, list[
     """Images of full captions, images of one partial caption, and the captions."""
     rng = np.random.default_rng(0)
     n = _GRID * _GRID
-    factors = tiles.sample_factors(n, rng)
-    captions = [tiles.full_caption(row) for row in factors]
+    factors = tilings.sample_factors(n, rng)
+    captions = [tilings.full_caption(row) for row in factors]
     seeds = [int(seed) for seed in rng.integers(2**31, size=n)]
     latents = draw_latents(seeds, generator.latent_shape).to(generator.device)
     partial = "stars, on a blue background"
@@ -68,11 +69,11 @@ def _rate(generator: StableDiffusionGenerator, batch: int = 64, repeats: int = 5
     return batch / float(np.median(seconds[1:]))
 
 
-def _generator_card(config: PretrainConfig, figures: dict[str, float], captions: list[str], rate: float) -> str:
+def _generator_card(config: PretrainOptions, figures: dict[str, float], captions: list[str], rate: float) -> str:
     student = config.student
     readings = "\n".join(
         f"| {name} | {figures[f'{name}_read']:.1%} | {1 / values:.0%} |"
-        for name, values in zip(tiles.FACTORS, tiles.CARDINALITIES, strict=True)
+        for name, values in zip(tilings.FACTORS, tilings.CARDINALITIES, strict=True)
     )
     listing = "\n".join(f"{i + 1}. {caption}" for i, caption in enumerate(captions[:-1]))
     return f"""---
@@ -101,7 +102,7 @@ The captions of the samples, row by row, are listed below. What a caption leaves
 
 `python -m experiments.pretrain assets=steer_env/assets`, seed {config.seed}, on {config.device},
 torch {torch.__version__}.
-All images were drawn by the project's own renderer (`pretraining/renderer.py`); no photograph, no person's work
+All images were drawn by the project's own renderer (`steer_env/tiles/renderer.py`); no photograph, no person's work
 and no other model was used. Captions name a random subset of a tiling's eight factors. Licence: Apache-2.0.
 
 1. Autoencoder (`AutoencoderTiny`, four pixels to a latent cell): {_budget(config.autoencoder.budget)}, L1, L2 and
@@ -116,15 +117,15 @@ Speed where this card was written ({torch.get_num_threads()} threads of a CPU, f
 ## Do the pictures show what the captions say?
 
 {config.held_out_captions:,} pictures of full captions were compared with drawings of every value of each factor, the
-other factors being as captioned (`pretraining/fidelity.py`). Share of them that look most like the value named
-(standard error at most {(0.25 / config.held_out_captions) ** 0.5:.1%}; rotation and alternation only where they can be
-seen):
+other factors being as captioned (`experiments/pretrain/fidelity.py`). Share of them that look most like the value
+named (standard error at most {(0.25 / config.held_out_captions) ** 0.5:.1%}; rotation and alternation only where they
+can be seen):
 
 | factor | read rightly | by chance |
 |---|---|---|
 {readings}
 
-Words outside the vocabulary of `steer_env/tiles.py` count as unknown.
+Words outside the vocabulary of `steer_env/tiles/tilings.py` count as unknown.
 
 ## Captions of the samples
 
@@ -132,7 +133,7 @@ Words outside the vocabulary of `steer_env/tiles.py` count as unknown.
 """
 
 
-def _metric_card(config: PretrainConfig, figures: dict[str, float]) -> str:
+def _metric_card(config: PretrainOptions, figures: dict[str, float]) -> str:
     rows = [
         ("this encoder", "encoder"),
         ("the same network, untrained", "untrained"),
@@ -155,8 +156,8 @@ was trained in the manner of DreamSim, by hinge loss on two-alternative forced c
 no human judgement, and means nothing outside tilings.
 
 The answers to its trials come from the known factors of variation: of two alternatives, the one at the smaller
-weighted factor distance is nearer to the reference (weights in `pretraining/perceptual.py`, colours compared in
-CIELAB). Half of the trials show rendered pictures, half pictures of the generator, made for full captions.
+weighted factor distance is nearer to the reference (weights in `experiments/pretrain/perceptual.py`, colours compared
+in CIELAB). Half of the trials show rendered pictures, half pictures of the generator, made for full captions.
 
 Share of {config.held_out_trials:,} held-out trials answered rightly (standard error at most {error:.1%}):
 

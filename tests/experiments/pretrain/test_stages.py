@@ -8,27 +8,29 @@ import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from torch import Tensor, nn
 
-from pretraining.autoencoder import AutoencoderConfig, _NormalisedAutoencoder, train_autoencoder
-from pretraining.cards import write_cards
-from pretraining.renderer import render
-from pretraining.stages import PretrainConfig, pretrain
-from pretraining.training import Budget, fit
-from steer_env import assets, tiles
+from experiments.pretrain.autoencoder import _NormalisedAutoencoder, train_autoencoder
+from experiments.pretrain.cards import write_cards
+from experiments.pretrain.options import AutoencoderOptions, Budget, PretrainOptions
+from experiments.pretrain.stages import pretrain
+from experiments.pretrain.training import fit
+from steer_env import assets
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 from steer_env.metrics.tile_perceptual import TilePerceptualMetric
 from steer_env.testing import check_generator, check_metric
-from tests.miniature import miniature
+from steer_env.tiles import tilings
+from steer_env.tiles.renderer import render
+from tests.experiments.pretrain.miniature import miniature
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[PretrainConfig, dict[str, float]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[PretrainOptions, dict[str, float]]:
     config = miniature(tmp_path_factory.mktemp("pretrain"))
     figures = pretrain(config)
     write_cards(config, figures)
     return config, figures
 
 
-def weights(config: PretrainConfig) -> dict[str, str]:
+def weights(config: PretrainOptions) -> dict[str, str]:
     """Hashes of all weights, by file."""
     found = {}
     for name in ("tiles-generator", "tiles-metric"):
@@ -37,7 +39,7 @@ def weights(config: PretrainConfig) -> dict[str, str]:
     return found
 
 
-def test_the_assets_are_whole(made: tuple[PretrainConfig, dict[str, float]]) -> None:
+def test_the_assets_are_whole(made: tuple[PretrainOptions, dict[str, float]]) -> None:
     folder = Path(made[0].assets)
     for name in ("tiles-generator", "tiles-metric"):
         assert assets.verified(folder / name)
@@ -45,7 +47,7 @@ def test_the_assets_are_whole(made: tuple[PretrainConfig, dict[str, float]]) -> 
     assert (folder / "tiles-generator" / "samples.png").is_file()
 
 
-def test_diffusers_itself_loads_and_runs_the_folder(made: tuple[PretrainConfig, dict[str, float]]) -> None:
+def test_diffusers_itself_loads_and_runs_the_folder(made: tuple[PretrainOptions, dict[str, float]]) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(
         Path(made[0].assets) / "tiles-generator", safety_checker=None, requires_safety_checker=False
     )
@@ -54,15 +56,15 @@ def test_diffusers_itself_loads_and_runs_the_folder(made: tuple[PretrainConfig, 
     assert image.size == (16, 16)
 
 
-def test_generator_and_metric_conform(made: tuple[PretrainConfig, dict[str, float]]) -> None:
+def test_generator_and_metric_conform(made: tuple[PretrainOptions, dict[str, float]]) -> None:
     folder = Path(made[0].assets)
     check_generator(StableDiffusionGenerator(str(folder / "tiles-generator"), 2, 1.0), ("a ring", "a star", ""))
     rng = np.random.default_rng(0)
-    images = render(tiles.sample_factors(4, rng), 16, rng)
+    images = render(tilings.sample_factors(4, rng), 16, rng)
     check_metric(TilePerceptualMetric.load(folder / "tiles-metric"), images)
 
 
-def test_the_same_seed_makes_the_same_weights(made: tuple[PretrainConfig, dict[str, float]], tmp_path: Path) -> None:
+def test_the_same_seed_makes_the_same_weights(made: tuple[PretrainOptions, dict[str, float]], tmp_path: Path) -> None:
     again = miniature(tmp_path / "again")
     figures = pretrain(again)
     assert weights(again) == weights(made[0])
@@ -73,28 +75,28 @@ def test_the_same_seed_makes_the_same_weights(made: tuple[PretrainConfig, dict[s
 
 
 def test_finished_stages_are_not_run_again(
-    made: tuple[PretrainConfig, dict[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: tuple[PretrainOptions, dict[str, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*args: object, **options: object) -> None:
         raise AssertionError("a finished stage ran again")
 
     for stage in ("train_autoencoder", "train_denoiser", "distil"):
-        monkeypatch.setattr(f"pretraining.stages.{stage}", never)
-    monkeypatch.setattr("pretraining.perceptual.train_encoder", never)
+        monkeypatch.setattr(f"experiments.pretrain.stages.{stage}", never)
+    monkeypatch.setattr("experiments.pretrain.perceptual.train_encoder", never)
     assert pretrain(replace(made[0], assets=str(tmp_path))) == made[1]
 
 
-def test_a_work_folder_of_another_configuration_is_refused(made: tuple[PretrainConfig, dict[str, float]]) -> None:
+def test_a_work_folder_of_another_configuration_is_refused(made: tuple[PretrainOptions, dict[str, float]]) -> None:
     with pytest.raises(FileExistsError, match="holds stages made with other seed: choose another work="):
         pretrain(replace(made[0], seed=1))
 
 
 def test_the_autoencoder_learns() -> None:
     budget = Budget(steps=300, batch_size=16, learning_rate=4e-3, ema_decay=0.9)
-    config = AutoencoderConfig(24, 16, (1, 1, 1), (1, 1, 1), latent_channels=8, budget=budget)
+    config = AutoencoderOptions(24, 16, (1, 1, 1), (1, 1, 1), latent_channels=8, budget=budget)
     vae = train_autoencoder(config, seed=0)
     rng = np.random.default_rng(5)
-    images = render(tiles.sample_factors(256, rng), 24, rng) * 2 - 1
+    images = render(tilings.sample_factors(256, rng), 24, rng) * 2 - 1
     with torch.no_grad():
         error = float((vae.decode(vae.encode(images).latents).sample - images).square().mean())
     assert error < 0.7 * float((images - images.mean(dim=0)).square().mean()), "the mean picture is a poor guess"
@@ -133,7 +135,7 @@ def test_the_averaged_weights_are_returned() -> None:
 
 
 def test_a_training_that_was_cut_off_goes_on_from_its_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pretraining.training.SNAPSHOT_EVERY", 2)
+    monkeypatch.setattr("experiments.pretrain.training.SNAPSHOT_EVERY", 2)
     snapshot, budget = tmp_path / "toy.pt", Budget(steps=7, learning_rate=0.1, ema_decay=0.5)
 
     def train(fails_at: int | None = None) -> tuple[Tensor, list[int]]:

@@ -1,34 +1,34 @@
 import numpy as np
 import pytest
 
-from steer_env import tiles
+from steer_env.tiles import tilings
 
 
 def drawn(n: int) -> list[tuple[np.ndarray, np.ndarray, np.random.Generator]]:
     """Tilings, which of their factors to name, and a stream each."""
     rng = np.random.default_rng(0)
-    rows = tiles.sample_factors(n, rng)
+    rows = tilings.sample_factors(n, rng)
     return [(row, rng.random(len(row)) < rng.random(), np.random.default_rng(i)) for i, row in enumerate(rows)]
 
 
 def test_a_full_caption_is_read_back_to_the_last_factor() -> None:
     for factors, _, _ in drawn(2000):
-        assert tiles.parse(tiles.full_caption(factors)).tolist() == factors.tolist()
+        assert tilings.parse(tilings.full_caption(factors)).tolist() == factors.tolist()
 
 
 def test_a_partial_caption_in_other_words_is_read_back_too() -> None:
     for factors, named, rng in drawn(2000):
-        caption = tiles.caption(factors, named, tiles.Wording(synonym_rate=0.5), rng)
-        assert tiles.parse(caption).tolist() == np.where(named, factors, tiles.UNNAMED).tolist(), caption
-        assert tiles.arrange(tiles.words_of(caption)) == caption
+        caption = tilings.caption(factors, named, tilings.Wording(synonym_rate=0.5), rng)
+        assert tilings.parse(caption).tolist() == np.where(named, factors, tilings.UNNAMED).tolist(), caption
+        assert tilings.arrange(tilings.words_of(caption)) == caption
 
 
 def test_no_two_things_share_a_word() -> None:
     words = [
-        word for factor in ("SHAPES", "COLOURS", "COUNTS", "SIZES", "ROTATIONS") for word in getattr(tiles, factor)
+        word for factor in ("SHAPES", "COLOURS", "COUNTS", "SIZES", "ROTATIONS") for word in getattr(tilings, factor)
     ]
-    words += [synonym for word in words for synonym in tiles._SYNONYMS[word]]
-    assert len(words) == len(set(words)) == len(tiles._MEANINGS)
+    words += [synonym for word in words for synonym in tilings._SYNONYMS[word]]
+    assert len(words) == len(set(words)) == len(tilings._MEANINGS)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_no_two_things_share_a_word() -> None:
 )
 def test_other_captions_are_refused(caption: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        tiles.parse(caption)
+        tilings.parse(caption)
 
 
 def test_rates_are_probabilities() -> None:
     with pytest.raises(ValueError, match=r"mistake_rate must lie in \[0, 1\], got 1.5"):
-        tiles.Wording(mistake_rate=1.5)
+        tilings.Wording(mistake_rate=1.5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from experiments.pretrain.options import Budget
 from steer_env.files import write_atomically
-
-
-@dataclass
-class Budget:
-    """How long and how fast one stage learns.
-
-    Args:
-        steps: optimiser steps.
-        batch_size: examples a step.
-        learning_rate: peak of the schedule: linear warm-up over 2 %, then a cosine to zero.
-        ema_decay: decay of the averaged weights that the stage returns.
-        weight_decay: AdamW's.
-        bfloat16: compute in bfloat16 where autocast allows it; weights stay float32.
-    """
-
-    steps: int = 1000
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    ema_decay: float = 0.999
-    weight_decay: float = 0.01
-    bfloat16: bool = True
-
 
 SNAPSHOT_EVERY = 1000
 """Steps between snapshots."""

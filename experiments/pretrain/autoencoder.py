@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
-from pretraining.renderer import render
-from pretraining.training import Budget, fit
-from steer_env import tiles
-
-
-@dataclass
-class AutoencoderConfig:
-    """Architecture and budget of the autoencoder.
-
-    Args:
-        image_size: pixels a side, a multiple of 4.
-        width: channels of every layer.
-        encoder_blocks: residual blocks at each of the three resolutions, finest first.
-        decoder_blocks: the same for the decoder, coarsest first.
-        latent_channels: channels of the latent.
-        latent_noise: standard deviation of the noise that the decoder learns to ignore, in units of the latent's.
-        edge_weight: weight of the loss on differences of neighbouring pixels, which keeps outlines sharp.
-        budget: how long to train.
-    """
-
-    image_size: int = 48
-    width: int = 32
-    encoder_blocks: tuple[int, ...] = (1, 2, 2)
-    decoder_blocks: tuple[int, ...] = (3, 2, 1)
-    latent_channels: int = 8
-    latent_noise: float = 0.1
-    edge_weight: float = 1.0
-    budget: Budget = field(default_factory=lambda: Budget(steps=6000, batch_size=32, learning_rate=2e-3))
+from experiments.pretrain.options import AutoencoderOptions
+from experiments.pretrain.training import fit
+from steer_env.tiles import tilings
+from steer_env.tiles.renderer import render
 
 
 class _NormalisedAutoencoder(nn.Module):
@@ -66,7 +40,7 @@ class _NormalisedAutoencoder(nn.Module):
         return self.vae
 
 
-def train_autoencoder(config: AutoencoderConfig, seed: int, device: str = "cpu") -> AutoencoderTiny:
+def train_autoencoder(config: AutoencoderOptions, seed: int, device: str = "cpu") -> AutoencoderTiny:
     """Train on rendered tilings; the latent comes out normalised, so that the scaling factor is 1."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
@@ -83,7 +57,7 @@ def train_autoencoder(config: AutoencoderConfig, seed: int, device: str = "cpu")
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(_: int) -> Tensor:
-        factors = tiles.sample_factors(config.budget.batch_size, rng)
+        factors = tilings.sample_factors(config.budget.batch_size, rng)
         images = render(factors, config.image_size, rng).to(device) * 2 - 1
         images = images.to(memory_format=torch.channels_last)
         return _reconstruction_loss(model(images, noise).float(), images, config.edge_weight)
@@ -99,10 +73,10 @@ def _reconstruction_loss(output: Tensor, target: Tensor, edge_weight: float) -> 
 
 
 @torch.no_grad()
-def psnr(vae: AutoencoderTiny, config: AutoencoderConfig, n: int = 512, seed: int = 0) -> float:
+def psnr(vae: AutoencoderTiny, config: AutoencoderOptions, n: int = 512, seed: int = 0) -> float:
     """Peak signal-to-noise ratio of reconstructions of fresh tilings, in decibels."""
     rng = np.random.default_rng([seed, 2])
-    images = render(tiles.sample_factors(n, rng), config.image_size, rng) * 2 - 1
+    images = render(tilings.sample_factors(n, rng), config.image_size, rng) * 2 - 1
     device = next(vae.parameters()).device
     output = torch.cat([vae.decode(vae.encode(part.to(device)).latents).sample for part in images.split(64)])
     error = (output.cpu().clamp(-1, 1) - images).square().mean(dim=(1, 2, 3)) / 4

@@ -7,16 +7,17 @@ from the known factors of variation, with colours compared in CIELAB.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pretraining.renderer import render
-from pretraining.training import Budget, fit
-from steer_env import tiles
+from experiments.pretrain.options import PerceptualOptions
+from experiments.pretrain.training import fit
 from steer_env.metrics.tile_perceptual import EncoderConfig, TileEncoder
+from steer_env.tiles import tilings
+from steer_env.tiles.renderer import render
 
 WEIGHTS = {
     "count": 1.0,
@@ -39,25 +40,6 @@ Picture = Callable[[list[str], list[int]], Tensor]
 
 
 @dataclass
-class PerceptualConfig:
-    """Data and budget of the perceptual encoder.
-
-    Args:
-        margin: of the hinge loss, on the difference of cosine distances.
-        least_gap: trials whose alternatives are nearer to a tie than this are not asked.
-        generated_share: share of training trials whose pictures come from the generator.
-        generated_images: pictures made by the generator for that.
-        budget: how long to train; an example is a trial of three pictures.
-    """
-
-    margin: float = 0.1
-    least_gap: float = 0.2
-    generated_share: float = 0.5
-    generated_images: int = 12_288
-    budget: Budget = field(default_factory=lambda: Budget(steps=2500, batch_size=96, ema_decay=0.998))
-
-
-@dataclass
 class Trials:
     """Pictures float (N, 3, 3, H, W): reference and two alternatives; answers int (N,): 0 or 1, the nearer one."""
 
@@ -69,7 +51,7 @@ def factor_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Weighted distance between tilings, int (N, 8) each → float (N,)."""
     colours = _colour_distances()
     total = np.zeros(len(a))
-    for column, name in enumerate(tiles.FACTORS):
+    for column, name in enumerate(tilings.FACTORS):
         x, y = a[:, column], b[:, column]
         if name in ("colour", "alternate", "background", "border"):
             distance = colours[x, y]
@@ -83,7 +65,7 @@ def factor_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _colour_distances() -> np.ndarray:
     """Between palette colours, in [0, 1]; 'none' is wholly unlike any colour: float (11, 11)."""
-    lab = _lab(tiles.RGB.astype(np.float64))
+    lab = _lab(tilings.RGB.astype(np.float64))
     distances = np.ones((len(lab) + 1, len(lab) + 1))
     gaps = np.linalg.norm(lab[:, None] - lab[None], axis=2)
     distances[:-1, :-1] = np.minimum(gaps / _UNALIKE_COLOURS, 1)
@@ -105,13 +87,13 @@ def draw_triplets(n: int, least_gap: float, rng: np.random.Generator) -> tuple[n
     kept: list[np.ndarray] = []
     answers: list[np.ndarray] = []
     while sum(len(part) for part in kept) < n:
-        reference = tiles.sample_factors(2 * n, rng)
+        reference = tilings.sample_factors(2 * n, rng)
         alternatives = []
         for _ in range(2):
-            fresh = tiles.sample_factors(2 * n, rng)
+            fresh = tilings.sample_factors(2 * n, rng)
             changed = rng.random(fresh.shape) < rng.random((2 * n, 1))
-            mixed = tiles.canonical(np.where(changed, fresh, reference))
-            clash = mixed[:, tiles.COLOUR] == mixed[:, tiles.BACKGROUND]
+            mixed = tilings.canonical(np.where(changed, fresh, reference))
+            clash = mixed[:, tilings.COLOUR] == mixed[:, tilings.BACKGROUND]
             alternatives.append(np.where(clash[:, None], fresh, mixed))
         near, far = (factor_distance(reference, other) for other in alternatives)
         clear = np.abs(near - far) >= least_gap
@@ -132,7 +114,7 @@ class TrialSource:
 
     def __init__(
         self,
-        config: PerceptualConfig,
+        config: PerceptualOptions,
         image_size: int,
         rng: np.random.Generator,
         picture: Picture | None = None,
@@ -143,7 +125,7 @@ class TrialSource:
     def _generate(self, n: int) -> Trials:
         assert self._picture is not None
         triplets, answers = draw_triplets(n, self.config.least_gap, self.rng)
-        captions = [tiles.full_caption(row) for row in triplets.reshape(-1, len(tiles.FACTORS))]
+        captions = [tilings.full_caption(row) for row in triplets.reshape(-1, len(tilings.FACTORS))]
         seeds = [int(seed) for seed in self.rng.integers(2**31, size=len(captions))]
         pictures = self._picture(captions, seeds)
         return Trials(pictures.unflatten(0, (n, 3)).half(), torch.from_numpy(answers))
@@ -151,7 +133,7 @@ class TrialSource:
     def rendered(self, n: int) -> Trials:
         """n trials on fresh rendered pictures."""
         triplets, answers = draw_triplets(n, self.config.least_gap, self.rng)
-        pictures = render(triplets.reshape(-1, len(tiles.FACTORS)), self.image_size, self.rng)
+        pictures = render(triplets.reshape(-1, len(tilings.FACTORS)), self.image_size, self.rng)
         return Trials(pictures.unflatten(0, (n, 3)), torch.from_numpy(answers))
 
     def generated(self) -> Trials:
@@ -178,7 +160,7 @@ class TrialSource:
 
 
 def train_encoder(
-    config: PerceptualConfig, encoder: EncoderConfig, source: TrialSource, seed: int, device: str = "cpu"
+    config: PerceptualOptions, encoder: EncoderConfig, source: TrialSource, seed: int, device: str = "cpu"
 ) -> TileEncoder:
     """Minimise DreamSim's hinge loss: the nearer alternative should be nearer by the margin."""
     torch.manual_seed(seed)

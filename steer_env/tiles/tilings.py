@@ -6,6 +6,7 @@ factors; whatever it leaves out, the generator's noise decides, which is what gi
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -193,6 +194,23 @@ class Wording:
 
 EXACT = Wording()
 CASUAL = Wording(synonym_rate=0.4, mistake_rate=0.08)
+
+
+@dataclass
+class Nuisance:
+    """What varies between two pictures of the same tiling, uniform in ± the given size.
+
+    Args:
+        shift: displacement of the pattern, in cells.
+        angle: rotation of every shape, in radians.
+        radius: relative size of every shape.
+        colour: added to each channel of each colour.
+    """
+
+    shift: float = 0.12
+    angle: float = math.radians(5)
+    radius: float = 0.06
+    colour: float = 0.04
 
 
 def caption(factors: np.ndarray, named: Sequence[bool] | np.ndarray, wording: Wording, rng: np.random.Generator) -> str:

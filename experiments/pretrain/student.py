@@ -6,32 +6,17 @@ Salimans & Ho (2022), with guidance folded into the first halving as in Meng et 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from pretraining.denoiser import Denoiser, NoisedBatches, TileLatents, build_scheduler, hasten
-from pretraining.text import CaptionWriter, tokenize
-from pretraining.training import Budget, fit
+from experiments.pretrain.denoiser import Denoiser, NoisedBatches, TileLatents, build_scheduler, hasten
+from experiments.pretrain.options import Budget, StudentOptions
+from experiments.pretrain.text import CaptionWriter, tokenize
+from experiments.pretrain.training import fit
 
 
-@dataclass
-class StudentConfig:
-    """How the teacher's sampling is shortened.
-
-    Args:
-        halvings: numbers of steps of the successive students; each learns two steps of its teacher in one.
-        guidance_scale: guidance of the first teacher; its student needs none.
-        budget: how long each student trains.
-    """
-
-    halvings: tuple[int, ...] = (4, 2)
-    guidance_scale: float = 2.0
-    budget: Budget = field(default_factory=lambda: Budget(steps=450, learning_rate=3e-4, ema_decay=0.995))
-
-
-def distil(config: StudentConfig, teacher: Denoiser, data: TileLatents, seed: int) -> Denoiser:
+def distil(config: StudentOptions, teacher: Denoiser, data: TileLatents, seed: int) -> Denoiser:
     """Shorten the teacher to ``config.halvings[-1]`` unguided steps."""
     guidance = config.guidance_scale
     for steps in config.halvings:
