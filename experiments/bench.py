@@ -27,7 +27,7 @@ def main(config: Any) -> None:
         torch.set_num_threads(config.threads)
     options = env_options(config)
     tasks = load_suite(config.env.suite)[: config.reference_episodes]
-    metric = load_metric(options["metric"], **options["metric_options"])
+    metric = load_metric(options["metric"])
     timings: dict[int, list[Timing]] = {n: [] for n in config.sizes}
     rates: list[float] = []
     # Interleaved, so that a machine whose speed drifts doesn't favour one of them.
@@ -40,7 +40,7 @@ def main(config: Any) -> None:
     rows = [_row(n, found, rates) for n, found in timings.items()]
     rows.append(("reference loop", f"{reference:.2f}", f"{reference * 10:.0f}", "", "1.0", ""))
     columns = ["environments", "episodes/s", "images/s", "overhead", "ratio to the loop", "peak MiB so far"]
-    console.print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options['generator']}, medians")
+    console.print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {config.env.generator}, medians")
     print(markdown_table(pd.DataFrame(rows, columns=columns)))
 
 

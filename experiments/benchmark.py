@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.registry import resolve_policies
 from conf import schema
 from experiments.playing import check_tasks, play_suite
 from experiments.runs import application, check_run, close_run, env_options, open_run, publish
-from experiments.specs import parse, slug
+from experiments.specs import slug
 from pretraining.alignment import DrawnAlignment
 from steer_env.evaluation.benchmark import Played, benchmark_report
 from steer_env.generators import load_generator
 from steer_env.metrics import load_judges, load_metric
+from steer_env.policies.names import load_policies
+from steer_env.registry import parse_spec
 from steer_env.types import Prompter
 
 schema.register()
@@ -23,7 +24,7 @@ DRAWN = "drawn"
 def main(config: Any) -> None:
     """Steer every generator by every policy, the first one also with each setting to choose, and leave the tables."""
     check_run(config)
-    policies = resolve_policies(config.policies)
+    policies = load_policies(config.policies)
     user = policies[0]
     if not isinstance(user, Prompter):
         raise ValueError(f"the first of policies must write prompts, such as text:attribute, not {config.policies[0]}")
@@ -50,14 +51,13 @@ def options_of(config: Any, spec: str) -> dict[str, Any]:
     Raises:
         ValueError: an unknown generator or option, or an alignment that is none of the judges.
     """
-    options, (name, told) = env_options(config), parse(spec)
-    options |= {"generator": name, "generator_options": {**options["generator_options"], **told}}
+    options, (name, own) = env_options(config), parse_spec(spec)
+    options["generator"] = {**config.env.generator_options, **own, "name": name}
     if config.alignment == DRAWN:
-        generator = load_generator(name, **options["generator_options"])
-        metric = load_metric(options["metric"], **options["metric_options"])
-        named = load_judges(options["judges"], options["judge_options"])
-        options |= {"judges": {**named, DRAWN: DrawnAlignment(metric, generator.image_shape)}, "judge_options": {}}
-    elif config.alignment and config.alignment not in options["judges"]:
+        generator, metric = load_generator(options["generator"]), load_metric(options["metric"])
+        named = load_judges(options["judges"])
+        options["judges"] = {**named, DRAWN: DrawnAlignment(metric, generator.image_shape)}
+    elif config.alignment and config.alignment not in config.env.judges:
         raise ValueError(f"alignment must be {DRAWN}, one of env.judges, or empty, not {config.alignment!r}")
     return options
 

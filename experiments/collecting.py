@@ -20,8 +20,7 @@ def shared_options(config: Any) -> dict[str, Any]:
     options = env_options(config)
     if config.collectors.kind != "here":
         for part, load in _LOADERS.items():
-            elsewhere = {name: value for name, value in options.pop(f"{part}_options").items() if name != "device"}
-            options[part] = load(options[part], **elsewhere)
+            options[part] = load({name: value for name, value in options[part].items() if name != "device"}, "cpu")
         if options["goal_bank"]:
             # Processes elsewhere work in folders of their own.
             options["goal_bank"] = str(Path(options["goal_bank"]).expanduser().absolute())

@@ -16,7 +16,7 @@ from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.envs.shell import FIRST_SEED
 from steer_env.evaluation.producibility import closest, goals, search_stream, variations
 from steer_env.generators import load_generator
-from steer_env.prompters import BlindPrompter
+from steer_env.tiles.prompters import BlindPrompter
 from steer_env.types import Prompter
 
 

@@ -10,7 +10,6 @@ import torch
 
 from agents.checkpoints import write_json
 from agents.claims import conditions, write_claim
-from agents.registry import expand, policy_folder, resolve_policies
 from conf import schema
 from experiments.collecting import collecting, shared_options
 from experiments.playing import check_tasks, draw_examples, play_suite, time_policies
@@ -18,6 +17,7 @@ from experiments.runs import LEADERBOARD, application, check_run, close_run, ope
 from steer_env.evaluation.leaderboard import tracks
 from steer_env.evaluation.leaderboard_page import leaderboard_report
 from steer_env.evaluation.rollout import VERSIONS
+from steer_env.policies.names import expand, load_policies, policy_folder
 from steer_env.policies.stored import StoredPolicy
 from steer_env.traces import traces_to_frame
 from steer_env.types import Prompter
@@ -30,9 +30,9 @@ def main(config: Any) -> None:
     """Play every policy on the same tasks, rank them, and leave a page and the JSON behind it."""
     check_run(config)
     specs, options = expand(config.policies), shared_options(config)
-    policies = resolve_policies(specs)
+    policies = load_policies(specs)
     choosing = [policy for policy in policies if not isinstance(policy, Prompter)] if config.robust_human else []
-    noisy_options = options | {"human": config.robust_human, "human_options": dict(config.robust_human_options)}
+    noisy_options = options | {"human": {"name": config.robust_human, **config.robust_human_options}}
     env = check_tasks(config.tasks, **options)
     if choosing:
         check_tasks(config.tasks, **noisy_options)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from agents.registry import resolve_policies
 from conf import schema
 from experiments.goal_search import check_search, search
 from experiments.playing import play_suite
 from experiments.runs import application, check_run, close_run, env_options, open_run, publish
 from steer_env.evaluation.producibility import producibility_report
+from steer_env.policies.names import load_policies
 
 schema.register()
 
@@ -20,7 +20,7 @@ schema.register()
 def main(config: Any) -> None:
     """Steer and search with each number of seeds, and leave Figure 7."""
     check_run(config)
-    (user,) = resolve_policies([config.user])
+    (user,) = load_policies([config.user])
     options = env_options(config)
     env = check_search(config, user, options)
     folder = open_run(config)

@@ -90,8 +90,8 @@ class TimedMetric:
 
 def time_environment(n: int, episodes: int, **options: Any) -> Timing:
     """Play at least ``episodes`` episodes in batches of n with scale 0.5, after one batch that isn't counted."""
-    generator = TimedGenerator(load_generator(options.pop("generator"), **options.pop("generator_options")))
-    metric = TimedMetric(load_metric(options.pop("metric"), **options.pop("metric_options")), generator.device)
+    generator = TimedGenerator(load_generator(options.pop("generator")))
+    metric = TimedMetric(load_metric(options.pop("metric")), generator.device)
     env = make_env(n, generator=generator, metric=metric, **options)
     _play(env, 0)
     generator.clock.seconds, metric.clock.seconds, generator.images = 0.0, 0.0, 0

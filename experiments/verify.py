@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.claims import check_claim, scores
-from agents.registry import policy_folder
 from conf import schema
 from experiments.playing import check_tasks, play_suite
 from experiments.runs import application, check_run, close_run, env_options, open_run, say
 from steer_env.evaluation.claims import judge
-from steer_env.policies import load_policy
+from steer_env.policies import read_policy
+from steer_env.policies.names import policy_folder
 
 schema.register()
 
@@ -22,7 +22,7 @@ def main(config: Any) -> None:
     """Play the submission on the tasks that it claims scores on; exit with 1 if the claim doesn't hold."""
     check_run(config)
     options = env_options(config)
-    policy = load_policy(policy_folder(config.submission) or Path(config.submission))
+    policy = read_policy(policy_folder(Path(config.submission)) or Path(config.submission))
     env = check_tasks(2, **options)
     claim = check_claim(policy, env)
     folder = open_run(config)

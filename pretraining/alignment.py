@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pretraining.renderer import render
-from steer_env import tiles
+from steer_env.tiles import tilings
 from steer_env.types import Alignment, Metric
 
 
@@ -47,8 +47,8 @@ class DrawnAlignment(Alignment):
 
     def _embed_prompt(self, prompt: str) -> Tensor:
         rng = np.random.default_rng(zlib.crc32(prompt.encode()))
-        named = np.tile(tiles.parse(prompt), (self._drawings, 1))
-        drawn = rng.integers(0, tiles.CARDINALITIES, named.shape)
-        factors = tiles.canonical(np.where(named == tiles.UNNAMED, drawn, named))
+        named = np.tile(tilings.parse(prompt), (self._drawings, 1))
+        drawn = rng.integers(0, tilings.CARDINALITIES, named.shape)
+        factors = tilings.canonical(np.where(named == tilings.UNNAMED, drawn, named))
         found = self._metric.embed(render(factors, self._size, rng))
         return nn.functional.normalize(found.mean(dim=0), dim=0)

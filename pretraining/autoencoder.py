@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pretraining.renderer import render
 from pretraining.training import Budget, fit
-from steer_env import tiles
+from steer_env.tiles import tilings
 
 
 @dataclass
@@ -83,7 +83,7 @@ def train_autoencoder(config: AutoencoderConfig, seed: int, device: str = "cpu")
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(_: int) -> Tensor:
-        factors = tiles.sample_factors(config.budget.batch_size, rng)
+        factors = tilings.sample_factors(config.budget.batch_size, rng)
         images = render(factors, config.image_size, rng).to(device) * 2 - 1
         images = images.to(memory_format=torch.channels_last)
         return _reconstruction_loss(model(images, noise).float(), images, config.edge_weight)
@@ -102,7 +102,7 @@ def _reconstruction_loss(output: Tensor, target: Tensor, edge_weight: float) -> 
 def psnr(vae: AutoencoderTiny, config: AutoencoderConfig, n: int = 512, seed: int = 0) -> float:
     """Peak signal-to-noise ratio of reconstructions of fresh tilings, in decibels."""
     rng = np.random.default_rng([seed, 2])
-    images = render(tiles.sample_factors(n, rng), config.image_size, rng) * 2 - 1
+    images = render(tilings.sample_factors(n, rng), config.image_size, rng) * 2 - 1
     device = next(vae.parameters()).device
     output = torch.cat([vae.decode(vae.encode(part.to(device)).latents).sample for part in images.split(64)])
     error = (output.cpu().clamp(-1, 1) - images).square().mean(dim=(1, 2, 3)) / 4

@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from pretraining.stages import PretrainConfig
-from steer_env import assets, tiles
+from steer_env import assets
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 from steer_env.proposals import draw_latents
+from steer_env.tiles import tilings
 
 _GRID = 6
 
@@ -39,8 +40,8 @@ def _samples(generator: StableDiffusionGenerator) -> tuple[Tensor, Tensor, list[
     """Images of full captions, images of one partial caption, and the captions."""
     rng = np.random.default_rng(0)
     n = _GRID * _GRID
-    factors = tiles.sample_factors(n, rng)
-    captions = [tiles.full_caption(row) for row in factors]
+    factors = tilings.sample_factors(n, rng)
+    captions = [tilings.full_caption(row) for row in factors]
     seeds = [int(seed) for seed in rng.integers(2**31, size=n)]
     latents = draw_latents(seeds, generator.latent_shape).to(generator.device)
     partial = "stars, on a blue background"
@@ -72,7 +73,7 @@ def _generator_card(config: PretrainConfig, figures: dict[str, float], captions:
     student = config.student
     readings = "\n".join(
         f"| {name} | {figures[f'{name}_read']:.1%} | {1 / values:.0%} |"
-        for name, values in zip(tiles.FACTORS, tiles.CARDINALITIES, strict=True)
+        for name, values in zip(tilings.FACTORS, tilings.CARDINALITIES, strict=True)
     )
     listing = "\n".join(f"{i + 1}. {caption}" for i, caption in enumerate(captions[:-1]))
     return f"""---

@@ -16,7 +16,7 @@ from transformers import CLIPTextModel
 from pretraining.renderer import Nuisance, render
 from pretraining.text import CaptionWriter, build_text_encoder, build_tokenizer, tokenize
 from pretraining.training import Budget, fit
-from steer_env import tiles
+from steer_env.tiles import tilings
 
 
 @dataclass
@@ -109,7 +109,7 @@ class TileLatents:
     ) -> TileLatents:
         """Render and encode n tilings."""
         device = next(vae.parameters()).device
-        factors = tiles.sample_factors(n, rng)
+        factors = tilings.sample_factors(n, rng)
         parts = []
         with torch.no_grad():
             for start in track(range(0, n, 256), "encoding tilings"):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pretraining.renderer import render
-from steer_env import tiles
+from steer_env.tiles import tilings
 from steer_env.types import Conditioning
 
 
@@ -34,11 +34,11 @@ class DrawnTiles:
         Raises:
             ValueError: a caption that leaves a factor open.
         """
-        factors = np.stack([tiles.parse(prompt) for prompt in prompts])
+        factors = np.stack([tilings.parse(prompt) for prompt in prompts])
         for prompt, row in zip(prompts, factors, strict=True):
-            if (row == tiles.UNNAMED).any():
+            if (row == tilings.UNNAMED).any():
                 raise ValueError(f"only full captions can be drawn, {prompt!r} leaves something open")
-        return {"factors": torch.from_numpy(tiles.canonical(factors))}
+        return {"factors": torch.from_numpy(tilings.canonical(factors))}
 
     def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
         """See :class:`steer_env.types.Generator`."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pretraining.renderer import Nuisance, render
-from steer_env import tiles
+from steer_env.tiles import tilings
 
 
 def readings(images: Tensor, factors: np.ndarray) -> dict[str, np.ndarray]:
@@ -24,7 +24,7 @@ def readings(images: Tensor, factors: np.ndarray) -> dict[str, np.ndarray]:
         Name of each factor → bool (M,), M ≤ N.
     """
     found = {}
-    for column, name in enumerate(tiles.FACTORS):
+    for column, name in enumerate(tilings.FACTORS):
         candidates = _candidates(factors, column)
         apart = _drawn_apart(candidates)
         likeness = torch.stack([_likeness(images, candidates[:, value]) for value in range(candidates.shape[1])], dim=1)
@@ -35,10 +35,10 @@ def readings(images: Tensor, factors: np.ndarray) -> dict[str, np.ndarray]:
 
 def _candidates(factors: np.ndarray, column: int) -> np.ndarray:
     """The tilings that differ in one factor: int (N, V, 8)."""
-    values = tiles.CARDINALITIES[column]
+    values = tilings.CARDINALITIES[column]
     candidates = factors[:, None].repeat(values, axis=1)
     candidates[:, :, column] = np.arange(values)
-    return tiles.canonical(candidates.reshape(-1, len(tiles.FACTORS))).reshape(candidates.shape)
+    return tilings.canonical(candidates.reshape(-1, len(tilings.FACTORS))).reshape(candidates.shape)
 
 
 def _drawn_apart(candidates: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from pretraining.renderer import render
 from pretraining.training import Budget, fit
-from steer_env import tiles
-from steer_env.metrics.tile_perceptual import EncoderConfig, TileEncoder
+from steer_env.tiles import tilings
+from steer_env.tiles.metric import EncoderConfig, TileEncoder
 
 WEIGHTS = {
     "count": 1.0,
@@ -69,7 +69,7 @@ def factor_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Weighted distance between tilings, int (N, 8) each → float (N,)."""
     colours = _colour_distances()
     total = np.zeros(len(a))
-    for column, name in enumerate(tiles.FACTORS):
+    for column, name in enumerate(tilings.FACTORS):
         x, y = a[:, column], b[:, column]
         if name in ("colour", "alternate", "background", "border"):
             distance = colours[x, y]
@@ -83,7 +83,7 @@ def factor_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _colour_distances() -> np.ndarray:
     """Between palette colours, in [0, 1]; 'none' is wholly unlike any colour: float (11, 11)."""
-    lab = _lab(tiles.RGB.astype(np.float64))
+    lab = _lab(tilings.RGB.astype(np.float64))
     distances = np.ones((len(lab) + 1, len(lab) + 1))
     gaps = np.linalg.norm(lab[:, None] - lab[None], axis=2)
     distances[:-1, :-1] = np.minimum(gaps / _UNALIKE_COLOURS, 1)
@@ -105,13 +105,13 @@ def draw_triplets(n: int, least_gap: float, rng: np.random.Generator) -> tuple[n
     kept: list[np.ndarray] = []
     answers: list[np.ndarray] = []
     while sum(len(part) for part in kept) < n:
-        reference = tiles.sample_factors(2 * n, rng)
+        reference = tilings.sample_factors(2 * n, rng)
         alternatives = []
         for _ in range(2):
-            fresh = tiles.sample_factors(2 * n, rng)
+            fresh = tilings.sample_factors(2 * n, rng)
             changed = rng.random(fresh.shape) < rng.random((2 * n, 1))
-            mixed = tiles.canonical(np.where(changed, fresh, reference))
-            clash = mixed[:, tiles.COLOUR] == mixed[:, tiles.BACKGROUND]
+            mixed = tilings.canonical(np.where(changed, fresh, reference))
+            clash = mixed[:, tilings.COLOUR] == mixed[:, tilings.BACKGROUND]
             alternatives.append(np.where(clash[:, None], fresh, mixed))
         near, far = (factor_distance(reference, other) for other in alternatives)
         clear = np.abs(near - far) >= least_gap
@@ -143,7 +143,7 @@ class TrialSource:
     def _generate(self, n: int) -> Trials:
         assert self._picture is not None
         triplets, answers = draw_triplets(n, self.config.least_gap, self.rng)
-        captions = [tiles.full_caption(row) for row in triplets.reshape(-1, len(tiles.FACTORS))]
+        captions = [tilings.full_caption(row) for row in triplets.reshape(-1, len(tilings.FACTORS))]
         seeds = [int(seed) for seed in self.rng.integers(2**31, size=len(captions))]
         pictures = self._picture(captions, seeds)
         return Trials(pictures.unflatten(0, (n, 3)).half(), torch.from_numpy(answers))
@@ -151,7 +151,7 @@ class TrialSource:
     def rendered(self, n: int) -> Trials:
         """n trials on fresh rendered pictures."""
         triplets, answers = draw_triplets(n, self.config.least_gap, self.rng)
-        pictures = render(triplets.reshape(-1, len(tiles.FACTORS)), self.image_size, self.rng)
+        pictures = render(triplets.reshape(-1, len(tilings.FACTORS)), self.image_size, self.rng)
         return Trials(pictures.unflatten(0, (n, 3)), torch.from_numpy(answers))
 
     def generated(self) -> Trials:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steer_env import tiles
+from steer_env.tiles import tilings
 
 RADII = (0.50, 0.70, 0.90)
 ANGLES = (0.0, math.radians(20), math.radians(45))
@@ -52,14 +52,14 @@ def render(factors: np.ndarray, size: int, rng: np.random.Generator, nuisance: N
         return torch.from_numpy(rng.uniform(-1, 1, (n, *shape)).astype(np.float32))
 
     def colour(column: int) -> Tensor:
-        palette = torch.from_numpy(np.concatenate([tiles.RGB, np.zeros((1, 3), np.float32)]))
+        palette = torch.from_numpy(np.concatenate([tilings.RGB, np.zeros((1, 3), np.float32)]))
         return (palette[factors[:, column]] + nuisance.colour * uniform(3)).clamp(0, 1)
 
-    has_border = torch.from_numpy(factors[:, tiles.BORDER] != tiles.NONE)
-    has_alternate = torch.from_numpy(factors[:, tiles.ALTERNATE] != tiles.NONE)
-    per_side = torch.from_numpy(factors[:, tiles.COUNT] + 1).float()
-    angle = torch.tensor(ANGLES)[factors[:, tiles.ROTATION]] + nuisance.angle * uniform()
-    radius = torch.tensor(RADII)[factors[:, tiles.SIZE]] * (1 + nuisance.radius * uniform())
+    has_border = torch.from_numpy(factors[:, tilings.BORDER] != tilings.NONE)
+    has_alternate = torch.from_numpy(factors[:, tilings.ALTERNATE] != tilings.NONE)
+    per_side = torch.from_numpy(factors[:, tilings.COUNT] + 1).float()
+    angle = torch.tensor(ANGLES)[factors[:, tilings.ROTATION]] + nuisance.angle * uniform()
+    radius = torch.tensor(RADII)[factors[:, tilings.SIZE]] * (1 + nuisance.radius * uniform())
 
     axis = (torch.arange(size) + 0.5) * (2 / size) - 1
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -70,15 +70,15 @@ def render(factors: np.ndarray, size: int, rng: np.random.Generator, nuisance: N
     local = (cells - index) * 2 - 1 - 2 * nuisance.shift * uniform(2)[:, :, None, None]
     # Signed distances come in units of the shape; a pixel is this many of them.
     pixel = (2 / size) * per_side / inner / radius
-    distance = _distances(local, angle, radius, factors[:, tiles.SHAPE])
+    distance = _distances(local, angle, radius, factors[:, tilings.SHAPE])
     coverage = (0.5 - distance / pixel[:, None, None]).clamp(0, 1)[:, None]
 
     odd = (index.sum(1) % 2 == 1) & has_alternate[:, None, None]
-    ink = torch.where(odd[:, None], colour(tiles.ALTERNATE)[..., None, None], colour(tiles.COLOUR)[..., None, None])
-    images = torch.lerp(colour(tiles.BACKGROUND)[..., None, None], ink, coverage)
+    ink = torch.where(odd[:, None], colour(tilings.ALTERNATE)[..., None, None], colour(tilings.COLOUR)[..., None, None])
+    images = torch.lerp(colour(tilings.BACKGROUND)[..., None, None], ink, coverage)
     edge = (torch.maximum(x.abs(), y.abs()) - inner[:, None, None]) * (size / 2) + 0.5
     frame = edge.clamp(0, 1)[:, None] * has_border.float()[:, None, None, None]
-    return torch.lerp(images, colour(tiles.BORDER)[..., None, None], frame)
+    return torch.lerp(images, colour(tilings.BORDER)[..., None, None], frame)
 
 
 def _distances(local: Tensor, angle: Tensor, radius: Tensor, shapes: np.ndarray) -> Tensor:
@@ -87,7 +87,7 @@ def _distances(local: Tensor, angle: Tensor, radius: Tensor, shapes: np.ndarray)
     x, y = local[:, 0] / radius[:, None, None], local[:, 1] / radius[:, None, None]
     x, y = cos * x + sin * y, cos * y - sin * x
     distance = torch.empty_like(x)
-    for shape, name in enumerate(tiles.SHAPES):
+    for shape, name in enumerate(tilings.SHAPES):
         chosen = torch.from_numpy(shapes == shape)
         distance[chosen] = _SHAPES[name](x[chosen], y[chosen])
     return distance

@@ -21,11 +21,12 @@ from pretraining.fidelity import readings
 from pretraining.perceptual import PerceptualConfig, TrialSource, accuracy
 from pretraining.student import StudentConfig, distil
 from pretraining.text import build_tokenizer
-from steer_env import assets, tiles
+from steer_env import assets
 from steer_env.compatibility import quiet
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
-from steer_env.metrics.tile_perceptual import EncoderConfig, TileEncoder, TilePerceptualMetric
 from steer_env.proposals import draw_latents
+from steer_env.tiles import tilings
+from steer_env.tiles.metric import EncoderConfig, TileEncoder, TilePerceptualMetric
 
 
 @dataclass
@@ -171,9 +172,9 @@ def _painter(config: PretrainConfig, folder: Path) -> perceptual.Picture:
 def _fidelity(config: PretrainConfig, picture: perceptual.Picture, batch: int = 64) -> dict[str, float]:
     """How often each factor that a full caption names can be read off the picture."""
     rng = np.random.default_rng([config.seed, 7])
-    factors = tiles.sample_factors(config.held_out_captions, rng)
+    factors = tilings.sample_factors(config.held_out_captions, rng)
     seeds = rng.integers(2**31, size=len(factors)).tolist()
-    captions = [tiles.full_caption(row) for row in factors]
+    captions = [tilings.full_caption(row) for row in factors]
     parts = [slice(start, start + batch) for start in range(0, len(factors), batch)]
     images = torch.cat([picture(captions[part], seeds[part]) for part in parts])
     return {f"{name}_read": float(right.mean()) for name, right in readings(images, factors).items()}

@@ -13,7 +13,7 @@ from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
-from steer_env import tiles
+from steer_env.tiles import tilings
 
 MAX_WORDS = 20
 """Length that every caption is padded to, start and end included."""
@@ -23,7 +23,7 @@ _SPECIAL = ("<start>", "<end>", "<unknown>")
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """One token a word; a word that no caption holds becomes ``<unknown>``."""
-    words = {word: i for i, word in enumerate((*_SPECIAL, *tiles.VOCABULARY))}
+    words = {word: i for i, word in enumerate((*_SPECIAL, *tilings.VOCABULARY))}
     tokenizer = Tokenizer(WordLevel(words, unk_token="<unknown>"))
     tokenizer.normalizer = Lowercase()
     # A hyphen belongs to its word; everything else between words only separates them.
@@ -44,7 +44,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 def build_text_encoder(width: int, layers: int = 2) -> CLIPTextModel:
     """A CLIP text model with random weights."""
     config = CLIPTextConfig(
-        vocab_size=len(_SPECIAL) + len(tiles.VOCABULARY),
+        vocab_size=len(_SPECIAL) + len(tilings.VOCABULARY),
         hidden_size=width,
         intermediate_size=2 * width,
         num_hidden_layers=layers,
@@ -77,8 +77,8 @@ class CaptionWriter:
         named = rng.random(factors.shape) < rng.random((len(factors), 1))
         named[kind < self.full_rate] = True
         named[kind > 1 - self.empty_rate] = False
-        wording = tiles.Wording(self.synonym_rate)
-        return [tiles.caption(row, subset, wording, rng) for row, subset in zip(factors, named, strict=True)]
+        wording = tilings.Wording(self.synonym_rate)
+        return [tilings.caption(row, subset, wording, rng) for row, subset in zip(factors, named, strict=True)]
 
 
 def tokenize(tokenizer: PreTrainedTokenizerFast, captions: list[str]) -> torch.Tensor:

@@ -23,7 +23,7 @@ def variations(prompter: Prompter, tasks: Sequence[Task], n: int) -> list[list[s
     """n prompts for each task's goal: the goal prompt, and what the prompter makes of it without seeing anything.
 
     Args:
-        prompter: says the first prompt in other words, as :class:`steer_env.prompters.BlindPrompter` does.
+        prompter: says the first prompt in other words, as :class:`steer_env.tiles.prompters.BlindPrompter` does.
         tasks: T of them.
         n: at least 1.
     """

@@ -109,5 +109,5 @@ def _advice(local: Path) -> str:
         )
     return (
         "it isn't a folder here, and the hub doesn't have it or can't be reached; fetch it where there is a network, "
-        "`hf download ID --local-dir FOLDER`, and give the folder as generator_options.path"
+        "`hf download ID --local-dir FOLDER`, and give the folder as its path"
     )

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steer_env.devices import resolve_device, resolve_dtype
 from steer_env.generators.checkpoints import SOLVERS, load_pipeline, load_solver, pipeline_fingerprint, plain_config
+from steer_env.generators.options import DiffusionOptions
 from steer_env.generators.prompts import EncodedPrompts
 from steer_env.generators.speed import Speed, fitting_batch, padded_size
 from steer_env.types import Conditioning
@@ -24,15 +26,8 @@ class DiffusionGenerator:
     A subclass says what its denoiser is told of a prompt.
 
     Args:
-        path: a local folder as diffusers saves its pipeline, or a hub id.
-        steps: denoising steps an image.
-        guidance_scale: classifier-free guidance; at 1 or below there is no second pass.
-        max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
-            0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
-        device: where it runs.
-        dtype: precision of its weights, a name of torch's.
-        solver: a name of :data:`steer_env.generators.checkpoints.SOLVERS`; by default the checkpoint's own.
-        id: what traces call it; path, steps, guidance and solver by default.
+        path, steps, guidance_scale, max_batch, device, dtype, solver, id: see
+            :class:`steer_env.generators.options.StableDiffusionOptions`.
         **speed: see :class:`steer_env.generators.speed.Speed`.
 
     Raises:
@@ -50,23 +45,22 @@ class DiffusionGenerator:
     def __init__(
         self,
         path: str,
-        steps: int = 20,
-        guidance_scale: float = 7.5,
-        max_batch: int = 64,
-        device: str = "cpu",
-        dtype: str = "float32",
-        solver: str = "",
-        id: str | None = None,
+        steps: int = DiffusionOptions.steps,
+        guidance_scale: float = DiffusionOptions.guidance_scale,
+        max_batch: int = DiffusionOptions.max_batch,
+        device: str = DiffusionOptions.device,
+        dtype: str = DiffusionOptions.dtype,
+        solver: str = DiffusionOptions.solver,
+        id: str = DiffusionOptions.id,
         **speed: Any,
     ) -> None:
         if steps < 1 or max_batch < 0:
             raise ValueError(f"steps must be at least 1, max_batch at least 0, got {steps} and {max_batch}")
-        if dtype not in ("float32", "float16", "bfloat16"):
-            raise ValueError(f"unknown dtype {dtype!r}; there are: float32, float16, bfloat16")
+        device, precision = resolve_device(device), resolve_dtype(dtype)
         if solver:
             SOLVERS[solver]
         self.speed = Speed(**speed)
-        self.pipeline = load_pipeline(self.kind, path, getattr(torch, dtype), **self.options)
+        self.pipeline = load_pipeline(self.kind, path, precision, **self.options)
         self._prepare(path)
         if solver:
             self.pipeline.scheduler = load_solver(solver, self.pipeline)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from steer_env.evaluation.producibility import closest, goals, producibility_report, search_stream, variations
-from steer_env.prompters import BlindPrompter
 from steer_env.proposals import draw_latents
 from steer_env.tasks import load_suite
-from steer_env.tiles import parse
+from steer_env.tiles.prompters import BlindPrompter
+from steer_env.tiles.tilings import parse
 from steer_env.types import Generator, Metric
 from tests.conftest import CountingGenerator
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments import leaderboard, train, verify
-from steer_env.policies import PolicyError, TablePolicy, load_policy
+from steer_env.policies import PolicyError, TablePolicy, read_policy
 from steer_env.traces import read_traces
 
 SMALL = ["tasks=4", "tasks_per_batch=3", "env.rounds=2", "timed_tasks=2", "strips=1", "resamples=200"]
@@ -119,7 +119,7 @@ def sent(board: Path, tmp_path: Path) -> Path:
 def test_a_claim_that_is_too_good_ends_with_status_1(
     sent: Path, tmp_path: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    policy = load_policy(sent)
+    policy = read_policy(sent)
     assert policy.card.claim is not None
     forged = replace(policy.card.claim, improvement=policy.card.claim.improvement + 0.9, error=5.0)
     policy.card = replace(policy.card, claim=forged)
@@ -160,7 +160,7 @@ def test_submissions_that_cannot_be_verified(tmp_path: Path, command: Callable[.
 
 
 def test_a_claim_on_more_tasks_than_there_are(sent: Path, tmp_path: Path, command: Callable[..., None]) -> None:
-    policy = load_policy(sent)
+    policy = read_policy(sent)
     assert policy.card.claim is not None
     policy.card = replace(policy.card, claim=replace(policy.card.claim, tasks=2001))
     policy.save(sent)

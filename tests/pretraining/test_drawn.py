@@ -4,15 +4,15 @@ import torch
 
 from pretraining.drawn import DrawnTiles
 from pretraining.renderer import Nuisance, render
-from steer_env import tiles
+from steer_env.tiles import tilings
 
 SHAPES = ((3, 48, 48), (4, 6, 6))
 
 
 def test_it_draws_what_a_full_caption_names_and_the_latent_settles_the_rest() -> None:
     generator = DrawnTiles(*SHAPES)
-    factors = tiles.sample_factors(32, np.random.default_rng(0))
-    prompts = [tiles.full_caption(row) for row in factors]
+    factors = tilings.sample_factors(32, np.random.default_rng(0))
+    prompts = [tilings.full_caption(row) for row in factors]
     latents = torch.randn(32, *SHAPES[1], generator=torch.Generator().manual_seed(0))
     images = generator.generate(latents, generator.encode(prompts))
     clean = render(factors, 48, np.random.default_rng(0), Nuisance(0, 0, 0, 0))

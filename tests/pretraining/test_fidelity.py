@@ -3,9 +3,9 @@ import torch
 
 from pretraining.fidelity import readings
 from pretraining.renderer import Nuisance, render
-from steer_env import tiles
 from steer_env.generators import load_generator
 from steer_env.proposals import draw_latents
+from steer_env.tiles import tilings
 
 
 def drawn(factors: np.ndarray) -> torch.Tensor:
@@ -13,19 +13,19 @@ def drawn(factors: np.ndarray) -> torch.Tensor:
 
 
 def test_drawings_are_read_rightly() -> None:
-    factors = tiles.sample_factors(200, np.random.default_rng(0))
+    factors = tilings.sample_factors(200, np.random.default_rng(0))
     found = readings(drawn(factors), factors)
     assert all(right.mean() > 0.98 for right in found.values())
-    assert len(found["rotation"]) == np.isin(factors[:, tiles.SHAPE], (1, 2, 3, 4)).sum(), (
+    assert len(found["rotation"]) == np.isin(factors[:, tilings.SHAPE], (1, 2, 3, 4)).sum(), (
         "circles and rings look alike"
     )
 
 
 def test_another_shape_than_captioned_is_noticed_and_the_rest_still_read() -> None:
-    factors = tiles.sample_factors(200, np.random.default_rng(0))
-    factors = factors[factors[:, tiles.SHAPE] == tiles.SHAPES.index("circle")]
+    factors = tilings.sample_factors(200, np.random.default_rng(0))
+    factors = factors[factors[:, tilings.SHAPE] == tilings.SHAPES.index("circle")]
     squares = factors.copy()
-    squares[:, tiles.SHAPE] = tiles.SHAPES.index("square")
+    squares[:, tilings.SHAPE] = tilings.SHAPES.index("square")
     found = readings(drawn(squares), factors)
     assert not found["shape"].any()
     assert found["border"].all()
@@ -33,9 +33,9 @@ def test_another_shape_than_captioned_is_noticed_and_the_rest_still_read() -> No
 
 def test_the_embedded_generator_shows_what_its_captions_say() -> None:
     generator = load_generator("tiles")
-    factors = tiles.sample_factors(192, np.random.default_rng(2))
+    factors = tilings.sample_factors(192, np.random.default_rng(2))
     latents = draw_latents(list(range(len(factors))), generator.latent_shape)
-    images = generator.generate(latents, generator.encode([tiles.full_caption(row) for row in factors]))
+    images = generator.generate(latents, generator.encode([tilings.full_caption(row) for row in factors]))
     found = readings(images, factors)
     assert min(found[name].mean() for name in ("count", "size", "colour", "alternate", "background", "border")) > 0.9
     assert found["shape"].mean() > 0.85

@@ -4,12 +4,12 @@ import torch
 
 from pretraining import perceptual
 from pretraining.perceptual import PerceptualConfig, Trials, TrialSource, accuracy, draw_triplets, factor_distance
-from steer_env import tiles
+from steer_env.tiles import tilings
 
 
 def test_a_tiling_is_at_no_distance_from_itself_and_distance_is_symmetric() -> None:
     rng = np.random.default_rng(0)
-    a, b = tiles.sample_factors(500, rng), tiles.sample_factors(500, rng)
+    a, b = tilings.sample_factors(500, rng), tilings.sample_factors(500, rng)
     assert factor_distance(a, a).tolist() == [0] * 500
     np.testing.assert_allclose(factor_distance(a, b), factor_distance(b, a))
     assert (factor_distance(a, b)[(a != b).any(axis=1)] > 0).all()
@@ -29,8 +29,8 @@ def test_answers_name_the_nearer_alternative_by_a_clear_gap() -> None:
     assert (np.abs(distances[:, 0] - distances[:, 1]) >= 0.2).all()
     assert 0.4 < answers.mean() < 0.6
     for column in (triplets[:, 1], triplets[:, 2]):
-        assert np.array_equal(column, tiles.canonical(column))
-        assert (column[:, tiles.COLOUR] != column[:, tiles.BACKGROUND]).all()
+        assert np.array_equal(column, tilings.canonical(column))
+        assert (column[:, tilings.COLOUR] != column[:, tilings.BACKGROUND]).all()
 
 
 def test_ssim_is_that_of_an_independent_implementation() -> None:

@@ -3,17 +3,17 @@ import pytest
 import torch
 
 from pretraining.renderer import Nuisance, render
-from steer_env import tiles
+from steer_env.tiles import tilings
 
 STILL = Nuisance(shift=0, angle=0, radius=0, colour=0)
 
 
 def tiling(**factors: int) -> np.ndarray:
-    row = np.zeros((1, len(tiles.FACTORS)), dtype=np.int64)
-    row[0, [tiles.ALTERNATE, tiles.BORDER]] = tiles.NONE
-    row[0, tiles.BACKGROUND] = tiles.COLOURS.index("white")
+    row = np.zeros((1, len(tilings.FACTORS)), dtype=np.int64)
+    row[0, [tilings.ALTERNATE, tilings.BORDER]] = tilings.NONE
+    row[0, tilings.BACKGROUND] = tilings.COLOURS.index("white")
     for name, value in factors.items():
-        row[0, tiles.FACTORS.index(name)] = value
+        row[0, tilings.FACTORS.index(name)] = value
     return row
 
 
@@ -23,8 +23,8 @@ def draw(factors: np.ndarray, size: int = 96) -> torch.Tensor:
 
 def inked(image: torch.Tensor) -> float:
     """Share of the picture that isn't background."""
-    background = torch.from_numpy(tiles.RGB[tiles.COLOURS.index("white")])[:, None, None]
-    full = torch.from_numpy(tiles.RGB[tiles.COLOURS.index("red")])[:, None, None]
+    background = torch.from_numpy(tilings.RGB[tilings.COLOURS.index("white")])[:, None, None]
+    full = torch.from_numpy(tilings.RGB[tilings.COLOURS.index("red")])[:, None, None]
     return float(((image - background).norm(dim=0) / (full - background).norm()).mean())
 
 
@@ -40,7 +40,7 @@ def inked(image: torch.Tensor) -> float:
 )
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_shapes_cover_the_area_of_their_closed_form(shape: str, area: float, count: int) -> None:
-    factors = tiling(shape=tiles.SHAPES.index(shape), count=count, size=1)
+    factors = tiling(shape=tilings.SHAPES.index(shape), count=count, size=1)
     assert inked(draw(factors)) == pytest.approx(area * 0.7**2 / 4, rel=0.02)
 
 
@@ -52,11 +52,11 @@ def test_the_number_of_shapes_is_the_number_of_pieces(count: int) -> None:
 
 
 def test_border_and_alternation_have_their_colours() -> None:
-    blue, green = tiles.COLOURS.index("blue"), tiles.COLOURS.index("green")
+    blue, green = tilings.COLOURS.index("blue"), tilings.COLOURS.index("green")
     image = draw(tiling(count=1, size=1, border=blue, alternate=green))
-    torch.testing.assert_close(image[:, 1, 1], torch.from_numpy(tiles.RGB[blue]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(image[:, 28, 28], torch.from_numpy(tiles.RGB[0]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(image[:, 28, 68], torch.from_numpy(tiles.RGB[green]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(image[:, 1, 1], torch.from_numpy(tilings.RGB[blue]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(image[:, 28, 28], torch.from_numpy(tilings.RGB[0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(image[:, 28, 68], torch.from_numpy(tilings.RGB[green]), atol=1e-5, rtol=0)
 
 
 def test_pictures_of_one_tiling_differ_by_their_nuisance_alone() -> None:

@@ -13,10 +13,11 @@ from pretraining.cards import write_cards
 from pretraining.renderer import render
 from pretraining.stages import PretrainConfig, pretrain
 from pretraining.training import Budget, fit
-from steer_env import assets, tiles
+from steer_env import assets
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
-from steer_env.metrics.tile_perceptual import TilePerceptualMetric
 from steer_env.testing import check_generator, check_metric
+from steer_env.tiles import tilings
+from steer_env.tiles.metric import TilePerceptualMetric
 from tests.miniature import miniature
 
 
@@ -58,7 +59,7 @@ def test_generator_and_metric_conform(made: tuple[PretrainConfig, dict[str, floa
     folder = Path(made[0].assets)
     check_generator(StableDiffusionGenerator(str(folder / "tiles-generator"), 2, 1.0), ("a ring", "a star", ""))
     rng = np.random.default_rng(0)
-    images = render(tiles.sample_factors(4, rng), 16, rng)
+    images = render(tilings.sample_factors(4, rng), 16, rng)
     check_metric(TilePerceptualMetric.load(folder / "tiles-metric"), images)
 
 
@@ -94,7 +95,7 @@ def test_the_autoencoder_learns() -> None:
     config = AutoencoderConfig(24, 16, (1, 1, 1), (1, 1, 1), latent_channels=8, budget=budget)
     vae = train_autoencoder(config, seed=0)
     rng = np.random.default_rng(5)
-    images = render(tiles.sample_factors(256, rng), 24, rng) * 2 - 1
+    images = render(tilings.sample_factors(256, rng), 24, rng) * 2 - 1
     with torch.no_grad():
         error = float((vae.decode(vae.encode(images).latents).sample - images).square().mean())
     assert error < 0.7 * float((images - images.mean(dim=0)).square().mean()), "the mean picture is a poor guess"

@@ -5,7 +5,7 @@ import torch
 from pretraining.denoiser import NoisedBatches, TileLatents, build_scheduler
 from pretraining.student import DDIMPath
 from pretraining.text import CaptionWriter
-from steer_env import tiles
+from steer_env.tiles import tilings
 
 
 @pytest.mark.parametrize("steps", [2, 4, 8])
@@ -37,7 +37,7 @@ def test_one_step_of_the_student_lands_where_two_of_the_teacher_did() -> None:
 def test_noising_follows_the_schedule_and_the_velocity_undoes_it() -> None:
     rng = np.random.default_rng(0)
     latents = torch.randn(16, 8, 4, 4, generator=torch.Generator().manual_seed(1))
-    data = TileLatents(latents.half(), tiles.sample_factors(16, rng))
+    data = TileLatents(latents.half(), tilings.sample_factors(16, rng))
     batches = NoisedBatches(data, CaptionWriter(), 32, seed=0, device=torch.device("cpu"))
     timesteps = batches.stratified_timesteps(rng)
     noised, velocity, tokens = batches.draw(timesteps, rng)

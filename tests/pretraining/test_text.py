@@ -3,13 +3,14 @@ import pytest
 from transformers import AutoTokenizer
 
 from pretraining.text import MAX_WORDS, CaptionWriter, build_tokenizer, tokenize
-from steer_env import assets, tiles
+from steer_env import assets
+from steer_env.tiles import tilings
 
 
 @pytest.fixture(scope="module")
 def captions() -> list[str]:
     rng = np.random.default_rng(0)
-    return CaptionWriter(synonym_rate=0.5).write(tiles.sample_factors(500, rng), rng)
+    return CaptionWriter(synonym_rate=0.5).write(tilings.sample_factors(500, rng), rng)
 
 
 def test_captions_fit_and_hold_known_words_alone(captions: list[str]) -> None:
@@ -31,7 +32,7 @@ def test_the_shipped_tokenizer_reads_captions_alike(captions: list[str]) -> None
 
 def test_captions_leave_factors_out_at_random() -> None:
     rng = np.random.default_rng(1)
-    factors = np.repeat(tiles.sample_factors(1, rng), 2000, axis=0)
+    factors = np.repeat(tilings.sample_factors(1, rng), 2000, axis=0)
     written = CaptionWriter().write(factors, rng)
     shares = {"empty": 0.0, "full": 0.0}
     for caption in written:

@@ -296,12 +296,17 @@ class TestErrors:
             ({"generator": "tile"}, "unknown generator 'tile'; did you mean 'tiles'"),
             ({"metric": "ssim"}, "unknown metric 'ssim'"),
             ({"human": "gready"}, "did you mean 'greedy'"),
-            ({"distribution": "x"}, "unknown steering distribution"),
+            ({"mechanism": "x"}, "unknown mechanism"),
             ({"action": "buckets"}, "unknown kind of action 'buckets'; did you mean 'bucket'"),
             ({"reward": "sparse"}, "unknown reward"),
             ({"observe": ("goal",)}, "unknown observation 'goal'"),
             ({"render_mode": "human"}, "unknown render_mode"),
             ({"rounds": 0}, "rounds must be at least 1"),
+            ({"rounds": "four"}, "rounds must be a whole number, got 'four'"),
+            ({"rewards": "final"}, "unknown argument 'rewards'; did you mean 'reward'"),
+            ({"generator": "tiles:stps=3"}, "unknown option of generator 'tiles' 'stps'; did you mean 'steps'"),
+            ({"device": "cpux"}, "unknown device 'cpux'; here are: cpu"),
+            ({"dtype": "float8"}, "unknown dtype 'float8'"),
         ],
     )
     def test_bad_arguments(self, options: dict[str, Any], message: str) -> None:
