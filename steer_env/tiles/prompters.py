@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from steer_env.ties import first_best
 from steer_env.tiles import tilings
 from steer_env.types import Task
 
@@ -81,7 +82,7 @@ class FeedbackPrompter(RulePrompter):
     name = "text feedback"
 
     def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
-        best = prompts[int(np.argmax(similarities))]
+        best = prompts[int(first_best(similarities))]
         words, said = tilings.words_of(best), tilings.parse(best)
         changed = int(rng.integers(len(tilings.FACTORS)))
         value = int(rng.choice(np.setdiff1d(np.arange(tilings.CARDINALITIES[changed]), said[changed])))
