@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from hydra import compose
 
 from agents.bandits import BANDITS, BanditAgent, make_bandit
 from conf import schema
+from steer_env.registry import parse_spec
 
 
 def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
@@ -21,8 +23,8 @@ def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
         ValueError: an agent that isn't a bandit, an option that it doesn't have, or a value out of range.
         hydra.errors.MissingConfigException: no such agent; the message lists those that exist.
     """
-    name, _, rest = spec.partition(":")
-    overrides = [f"agent={name}", *(f"agent.{option}" for option in rest.split(",") if rest)]
+    name, options = parse_spec(spec)
+    overrides = [f"agent={name}", *(f"agent.{option}={json.dumps(value)}" for option, value in options.items())]
     schema.check_overrides("train", overrides)
     agent: Any = compose("train", overrides).agent
     if "kind" not in agent:
