@@ -12,7 +12,7 @@ from pretraining.alignment import DrawnAlignment
 from steer_env.evaluation.benchmark import Played, benchmark_report
 from steer_env.generators import load_generator
 from steer_env.metrics import load_judges, load_metric
-from steer_env.policies.names import load_policies
+from steer_env.policies.lists import load_policies
 from steer_env.registry import parse_spec
 from steer_env.types import Prompter
 

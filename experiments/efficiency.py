@@ -18,7 +18,7 @@ from experiments.tables import canonical, improvements
 from steer_env.evaluation.efficiency import Curves, efficiency_report
 from steer_env.evaluation.rollout import make_env
 from steer_env.policies import TablePolicy
-from steer_env.policies.names import load_policies
+from steer_env.policies.lists import load_policies
 
 schema.register()
 

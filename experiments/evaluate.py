@@ -13,7 +13,8 @@ from experiments.playing import check_tasks, draw_examples, play_suite
 from experiments.runs import application, check_run, close_run, open_run, publish
 from experiments.writers import configured_writer
 from steer_env.evaluation.reports import steering_report
-from steer_env.policies.names import expand, load_policies, policy_folder
+from steer_env.policies.lists import check_apart, expand, load_policies
+from steer_env.policies.names import policy_folder
 
 schema.register()
 
@@ -23,6 +24,7 @@ def main(config: Any) -> None:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
     check_run(config)
     specs, options = expand(config.policies), shared_options(config)
+    check_apart(config.folder, specs)
     policies = load_policies(specs, configured_writer(config.writer))
     if config.baseline not in [policy.name for policy in policies]:
         names = ", ".join(policy.name for policy in policies)

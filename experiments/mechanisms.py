@@ -9,7 +9,7 @@ from experiments.pairs import make_players, play_pairs
 from experiments.playing import check_tasks
 from experiments.runs import application, check_run, close_run, env_options, open_run, publish
 from steer_env.evaluation.mechanisms import mechanisms_report
-from steer_env.policies.names import load_policies
+from steer_env.policies.lists import load_policies
 from steer_env.types import Prompter
 
 schema.register()

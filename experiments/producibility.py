@@ -11,7 +11,7 @@ from experiments.goal_search import check_search, search
 from experiments.playing import play_suite
 from experiments.runs import application, check_run, close_run, env_options, open_run, publish
 from steer_env.evaluation.producibility import producibility_report
-from steer_env.policies.names import load_policies
+from steer_env.policies.lists import load_policies
 
 schema.register()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from importlib import import_module
@@ -255,13 +255,17 @@ class Loaded(Generic[T]):
     def __init__(self) -> None:
         self._known: dict[str, T] = {}
 
-    def get(self, part: Part, options: Any, make: Callable[[], T]) -> T:
+    def get(self, part: Part, options: Any) -> T:
         """The part, made if it isn't there yet."""
         paths = [value for name, value in vars(options).items() if name in _PATHS and value]
         key = repr((part.factory, options, [_state(Path(path)) for path in paths]))
         if key not in self._known:
-            self._known[key] = make()
+            self._known[key] = part.make(options)
         return self._known[key]
+
+    def forget(self) -> None:
+        """Load everything anew when it is next wanted."""
+        self._known.clear()
 
 
 _PATHS = ("path", "cache_dir")

@@ -14,7 +14,8 @@ BASE = {"types", "registry", "ties"}
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "registry": set(),
-    "traces": set(),
+    "files": set(),
+    "traces": {"files"},
     "tiles": BASE | {"assets", "generators", "tiles"},
     "devices": {"registry"},
     "rendering": set(),
@@ -23,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "mechanisms": BASE | {"mechanisms", "metrics", "pictures", "proposals"},
     "ties": set(),
     "fingerprints": set(),
-    "goal_bank": {"fingerprints", "goal_bank", "types", "versions"},
+    "goal_bank": {"files", "fingerprints", "goal_bank", "types", "versions"},
     "versions": {""},
     "humans": BASE | {"compatibility", "devices", "humans"},
     "pictures": {"types"},
@@ -31,8 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "generators": BASE | {"compatibility", "devices", "fingerprints", "generators"},
     "metrics": BASE | {"compatibility", "devices", "fingerprints", "metrics"},
     "compatibility": set(),
-    "policies": BASE | {"assets", "humans", "policies", "proposals"},
-    "dynamics": {"types", "mechanisms", "goal_bank", "pictures", "proposals"},
+    "policies": BASE | {"assets", "files", "humans", "policies", "proposals"},
+    "dynamics": {"compatibility", "types", "mechanisms", "goal_bank", "pictures", "proposals"},
     "envs": BASE
     | {"dynamics", "envs", "generators", "goal_bank", "humans", "mechanisms", "metrics", "proposals"}
     | {"rendering", "tasks"},
@@ -45,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.predictors": set(),
     "evaluation.statistics": {"traces"},
     "evaluation.plots": {"traces"},
-    "evaluation.reports": {"traces", "evaluation"},
+    "evaluation.reports": {"evaluation", "files", "traces"},
     "evaluation.efficiency": {"evaluation"},
     "evaluation.lottery": {"evaluation"},
     "evaluation.ranking": set(),

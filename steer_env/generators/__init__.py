@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from steer_env.compatibility import usual_defaults
 from steer_env.devices import on_device
 from steer_env.generators.options import StableDiffusionOptions, TilesOptions
 from steer_env.registry import AUTO, Loaded, Part, Parts, Registry, Spec, resolve
@@ -22,7 +23,7 @@ GENERATORS: Parts = Registry(
         "stable-diffusion-xl": Part(StableDiffusionOptions, _XL),
     },
 )
-_LOADED: Loaded[Generator] = Loaded()
+LOADED: Loaded[Generator] = Loaded()
 
 
 def load_generator(spec: Spec[Generator] = "tiles", device: str = AUTO, dtype: str = AUTO, **options: Any) -> Generator:
@@ -42,4 +43,5 @@ def load_generator(spec: Spec[Generator] = "tiles", device: str = AUTO, dtype: s
         return spec
     part, chosen = resolve(GENERATORS, spec, **options)
     on_device(chosen, device, dtype)
-    return _LOADED.get(part, chosen, lambda: part.make(chosen))
+    with usual_defaults():
+        return LOADED.get(part, chosen)

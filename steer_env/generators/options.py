@@ -19,7 +19,7 @@ class DiffusionOptions:
             0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
         device: where it runs: cpu, cuda, cuda:1; auto for the environment's, which is a GPU if there is one.
         dtype: precision of its weights: float32, float16 or bfloat16; auto for the environment's, which is float32.
-        id: what traces call it; path, steps, guidance and solver by default.
+        id: what traces call it; path, steps, guidance, solver and variant by default.
         channels_last: the memory format of weights and activations, which suits convolutions on tensor cores.
         compile: a mode of torch.compile: default, reduce-overhead, max-autotune; the last two record CUDA graphs. The
             denoiser is compiled for few fixed sizes of batches, ``max_batch`` and its halvings; others are padded.
@@ -62,8 +62,10 @@ class StableDiffusionOptions(DiffusionOptions):
 
     Args:
         path: a local folder as diffusers saves its pipeline, or a hub id.
+        variant: of the checkpoint's files, such as fp16.
 
     The others are those of all latent diffusion models.
     """
 
     path: str
+    variant: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from steer_env.compatibility import usual_defaults
 from steer_env.devices import on_device
 from steer_env.metrics.options import CLIPOptions, DreamSimOptions, LPIPSOptions, PixelOptions
 from steer_env.registry import AUTO, Loaded, NoOptions, Part, Parts, Registry, Spec, parse_spec, resolve
@@ -21,7 +22,7 @@ METRICS: Parts = Registry(
         "lpips": Part(LPIPSOptions, "steer_env.metrics.lpips:LPIPSMetric"),
     },
 )
-_LOADED: Loaded[Metric] = Loaded()
+LOADED: Loaded[Metric] = Loaded()
 
 
 def load_metric(
@@ -44,7 +45,8 @@ def load_metric(
         return spec
     part, chosen = resolve(METRICS, spec, **options)
     on_device(chosen, device, dtype)
-    return _LOADED.get(part, chosen, lambda: part.make(chosen))
+    with usual_defaults():
+        return LOADED.get(part, chosen)
 
 
 def load_judges(

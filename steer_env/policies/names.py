@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steer_env import assets
 from steer_env.policies import POLICY_FILE, Policy, TablePolicy, read_policy
-from steer_env.policies.cards import TrainingRecord
+from steer_env.policies.cards import check_name, likeness
 from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build
 from steer_env.types import Prompter
@@ -57,6 +56,10 @@ POLICIES: Parts = Registry(
     },
 )
 
+_TAKEN = ("random bucket", "random scale per session", "published", "best known")
+_FAMILIES = ("constant", "schedule", "text")
+"""What built-in policies call themselves, and how those with options begin."""
+
 
 def _constant(scales: str) -> TablePolicy:
     return TablePolicy.schedule(f"constant {scales}", _numbers(scales))
@@ -101,17 +104,17 @@ def load_policy(spec: Spec[Policy] | Path, writer: Writer | None = None) -> Poli
         writer: the language model that writes for ``written:blind`` and ``written:feedback``.
 
     Raises:
-        ValueError: an unknown name or option, or a folder without a policy.
-        PolicyError: as :func:`steer_env.policies.read_policy`.
+        ValueError: an unknown name or option.
+        PolicyError: a folder without a policy, or with one that is damaged or has a built-in one's name.
     """
     if isinstance(spec, Path):
-        return read_policy(policy_folder(spec) or spec)
+        return _own(policy_folder(spec) or spec)
     if not isinstance(spec, str | Mapping):
         return spec
     if isinstance(spec, str) and parse_name(spec) not in POLICIES:
         folder = policy_folder(spec)
         if folder is not None:
-            return read_policy(folder)
+            return _own(folder)
         if "/" in spec or Path(spec).exists():
             raise PolicyError(f"{spec} holds no policy: train one there first with experiments.train folder={spec}")
     policy: Policy | Prompter = build(POLICIES, spec, writer=writer)
@@ -135,50 +138,25 @@ def policy_folder(place: str | Path) -> Path | None:
     return next((folder for folder in (top, top / "policy") if (folder / POLICY_FILE).is_file()), None)
 
 
-def load_policies(specs: Sequence[str], writer: Writer | None = None) -> list[Policy | Prompter]:
-    """Several policies for one table.
-
-    Args:
-        specs: see :func:`load_policy`.
-        writer: see there.
-
-    Raises:
-        ValueError: as for :func:`load_policy`; the same policy twice, or trainings of one name that differ in more than
-            their seed.
-    """
-    policies = [load_policy(spec, writer) for spec in specs]
-    seen = [(policy.name, policy.training_seed) for policy in policies]
-    twice = [name for name, seed in seen if seen.count((name, seed)) > 1]
-    if twice:
-        raise ValueError(f"policy {twice[0]!r} is listed twice; give trained agents their own agent.name or seed")
-    cards: dict[str, TrainingRecord | None] = {}
-    for policy in policies:
-        record = policy.card.training if isinstance(policy, StoredPolicy) else None
-        if cards.setdefault(policy.name, record) != record:
-            raise ValueError(
-                f"policies called {policy.name!r} were trained differently: only the seed may differ between the "
-                "trainings of one row; give them names of their own by agent.name"
-            )
-    return policies
+def _own(folder: Path) -> StoredPolicy:
+    policy = read_policy(folder)
+    try:
+        check_own_name(policy.name)
+    except ValueError as error:
+        raise PolicyError(f"{folder}: {error}") from None
+    return policy
 
 
-def expand(specs: Sequence[str]) -> list[str]:
-    """Names as they are; patterns such as ``outputs/sweep/*`` as the folders that match and hold a policy.
+def check_own_name(name: str) -> str:
+    """A plain name that can't be mistaken for a built-in policy's.
 
     Raises:
-        ValueError: a pattern that no folder with a policy matches.
+        ValueError: it can, or isn't plain.
     """
-    return [name for spec in specs for name in (_matches(spec) if _is_pattern(spec) else [spec])]
-
-
-def _is_pattern(spec: str) -> bool:
-    """A folder that is there is meant itself, whatever its name."""
-    return glob.has_magic(spec) and parse_name(spec) not in POLICIES and not Path(spec).expanduser().exists()
-
-
-def _matches(pattern: str) -> list[str]:
-    paths = sorted(glob.glob(str(Path(pattern).expanduser())))  # noqa: PTH207
-    matching = [path for path in paths if policy_folder(Path(path))]
-    if not matching:
-        raise ValueError(f"no folder with a policy matches {pattern}")
-    return [f"./{path}" if parse_name(path) in POLICIES else path for path in matching]
+    seen, *taken = (likeness(each).replace(" ", "") for each in (check_name(name), *_TAKEN, *_FAMILIES))
+    if seen in taken or seen.startswith(tuple(taken[len(_TAKEN) :])):
+        raise ValueError(
+            f"a policy is called {name!r}, like a built-in one: {', '.join(_TAKEN)}, and what begins with "
+            f"{', '.join(_FAMILIES)}; give it a name of its own"
+        )
+    return name

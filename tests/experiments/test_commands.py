@@ -145,12 +145,12 @@ def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: 
     (tmp_path / "one" / "traces" / "00000003.parquet").unlink()
     command(evaluate.main, *options, "strips=1")
     assert (tmp_path / "one" / "report.md").read_text() == report
-    other = ["policies=[random-session]", "baseline=random scale per session", "env.distribution=preferential"]
+    other = ["policies=[random-session]", "baseline=random scale per session", "env.distribution=antithetic"]
     command(evaluate.main, f"folder={tmp_path / 'two'}", *other, "tasks=4", "strips=0")
     both = f"evaluations=[{tmp_path / 'one'},{tmp_path / 'two'}]"
     command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline=text attribute")
     compared = (tmp_path / "both" / "report.md").read_text()
-    assert "| random scale per session, preferential-32-1-0.2 | 4 |" in compared
+    assert "| random scale per session, antithetic | 4 |" in compared
     assert "| text blind | 4 |" in compared
 
 
@@ -158,11 +158,11 @@ def test_evaluations_of_different_mechanisms_are_compared_task_by_task(
     tmp_path: Path, command: Callable[..., None]
 ) -> None:
     options = ["policies=[constant:1.0]", "baseline=constant 1.0", "tasks=4", "strips=0"]
-    for name in ("mixture", "preferential"):
+    for name in ("mixture", "antithetic"):
         command(evaluate.main, f"folder={tmp_path / name}", f"env.distribution={name}", *options)
-    both = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'preferential'}]"
+    both = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'antithetic'}]"
     command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline='constant 1.0, mixture'")
-    assert "| constant 1.0, preferential-32-1-0.2 | 4 |" in (tmp_path / "both" / "report.md").read_text()
+    assert "| constant 1.0, antithetic | 4 |" in (tmp_path / "both" / "report.md").read_text()
     command(evaluate.main, f"folder={tmp_path / 'val'}", "env.suite=tiles-val-v1", *options)
     other = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'val'}]"
     with pytest.raises(ValueError, match="with different suite can't be taken together: tiles-test-v1, tiles-val-v1"):
@@ -200,6 +200,7 @@ def test_the_best_known_policy_is_raced_for(tmp_path: Path, command: Callable[..
     means = frame.groupby("policy")["improvement"].mean()
     assert set(means.index) == {"constant 0.4", "planning", "planning:pooling=false"}
     found = read_policy(tmp_path / "best" / "policy")
+    assert found.name == "best of 2 trainings"
     assert found.card.training is not None
     assert found.card.training.episodes == 32
     assert found.card.training.settings["found by"] == means.idxmax()
@@ -240,6 +241,15 @@ def test_the_share_of_luck_comes_from_two_evaluations(tmp_path: Path, command: C
 def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None], override: str, message: str) -> None:
     with pytest.raises(SystemExit, match=message.replace("?", "[?]")):
         command(train.main, "folder=x", override)
+
+
+@pytest.mark.parametrize("name", ["published", "'a|b'"])
+def test_a_training_has_a_name_that_its_policy_may_have(
+    tmp_path: Path, command: Callable[..., None], name: str
+) -> None:
+    with pytest.raises(ValueError, match=r"like a built-in one|name must be 1 to 80 plain characters"):
+        command(train.main, f"folder={tmp_path / 'new'}", f"agent.name={name}")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("experiment", COMMANDS)

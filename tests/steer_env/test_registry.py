@@ -128,10 +128,10 @@ class TestSharing:
             path: str = ""
 
         loaded: Loaded[object] = Loaded()
-        part = Part(WithPath, "nowhere:never")
+        part = Part(WithPath, f"{__name__}:_make")
 
         def get() -> object:
-            return loaded.get(part, WithPath("model"), object)
+            return loaded.get(part, WithPath("model"))
 
         found = []
         for name in ("a", "b"):

@@ -5,7 +5,8 @@ import pytest
 
 from steer_env.policies import TablePolicy
 from steer_env.policies.cards import PolicyCard, TrainingRecord
-from steer_env.policies.names import POLICIES, expand, load_policies
+from steer_env.policies.lists import expand, load_policies
+from steer_env.policies.names import POLICIES
 from tests.steer_env.humans.test_written import Echo
 
 
