@@ -49,7 +49,7 @@ class Checkpoints:
             "generator": dynamics.generator.id,
             "metric": dynamics.metric.id,
             "human": dynamics.human.id,
-            "distribution": dynamics.distribution.id,
+            "distribution": dynamics.mechanism.id,
         }
 
     def load(self) -> tuple[int, Any, list[Any] | None]:

@@ -29,7 +29,7 @@ def conditions(env: ImageSteeringVectorEnv) -> dict[str, Any]:
         "generator": dynamics.generator.id,
         "metric": dynamics.metric.id,
         "human": dynamics.human.id,
-        "mechanism": env.mechanism,
+        "mechanism": env.mechanism_id,
         "rounds": dynamics.num_rounds,
         "proposals": dynamics.num_proposals,
     }

@@ -9,7 +9,7 @@ from agents.bandits import BanditAgent
 from agents.episodes import Training
 from agents.training import train
 from steer_env.envs import ImageSteeringVectorEnv
-from steer_env.policies import POLICY_FILE, TablePolicy, load_policy
+from steer_env.policies import POLICY_FILE, TablePolicy, read_policy
 
 
 def check_milestones(episodes: Sequence[int], batch: int) -> None:
@@ -50,7 +50,7 @@ def milestones(
             if not train(agent, env, Training(number, seed), folder):
                 return None
             agent.policy(f"after {number} episodes", seed).save(place)
-        policy = load_policy(place)
+        policy = read_policy(place)
         assert isinstance(policy, TablePolicy), "bandits learn tables"
         found.append(policy)
     return found

@@ -166,9 +166,7 @@ class MechanismsConfig:
     """
 
     folder: str = MISSING
-    mechanisms: list[str] = field(
-        default_factory=lambda: ["mixture", "antithetic", "bayesian", "bayesian:metric=pixel-correlation"]
-    )
+    mechanisms: list[str] = field(default_factory=lambda: ["mixture", "bayesian", "bayesian:metric=pixel-correlation"])
     users: list[str] = field(default_factory=lambda: ["greedy", "softmax:temperature=0.05"])
     policy: str = "schedule:1.0-1.0-0.8-0.6"
     tasks: int = 1000

@@ -22,11 +22,9 @@ class EnvConfig:
         human: greedy, who always picks the image nearest to the goal; softmax, with human_options.temperature and stay;
             hesitant, with human_options.threshold; or mixture, each episode's user drawn from human_options.members,
             such as [{name: greedy, weight: 0.6}, {name: softmax, weight: 0.4, temperature: 0.13}].
-        distribution: how proposals are drawn: mixture, the paper's Eq. 8; antithetic, the same with opposite noises;
-            orthogonal, with noises orthogonal to one another; memory, whose noise leans towards what was preferred so
-            far, with distribution_options.strength; preferential, Bayesian optimisation on the latent, with
-            distribution_options candidates, length and temperature; bayesian, which infers the goal from the choices,
-            with distribution_options pool, temperature and metric; see docs/mechanisms.md.
+        distribution: how proposals are drawn: mixture, the paper's Eq. 8; preferential, Bayesian optimisation on the
+            latent, with distribution_options candidates, length and temperature; bayesian, which infers the goal from
+            the choices, with distribution_options pool, temperature and metric; see docs/mechanisms.md.
         rounds: interactions an episode.
         proposals: images offered in a round.
         judges: further metrics to report, which nothing is trained on; clip-alignment compares each image with its

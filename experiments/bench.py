@@ -13,6 +13,7 @@ import pandas as pd
 
 from experiments.run import EnvOptions, ProgramOptions, Run, command, option, say
 from experiments.run.clock import now
+from experiments.run.options import PartsOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class BenchOptions(ProgramOptions):
+class BenchOptions(PartsOptions, ProgramOptions):
     """Measure the environment's speed, and compare it with a loop over public APIs.
 
     Args:
@@ -49,11 +50,11 @@ def main(options: BenchOptions, run: Run) -> None:
     from steer_env.metrics import load_metric
     from steer_env.tasks import load_suite
 
-    if options.env.generator != "tiles":
-        raise ValueError(f"the reference loop plays the embedded generator 'tiles', not {options.env.generator!r}")
-    env = env_options(options.env)
+    if options.generator.name != "tiles":
+        raise ValueError(f"the reference loop plays the embedded generator tiles, not {options.generator.name}")
+    env = env_options(options)
     tasks = load_suite(options.env.suite)[: options.reference_episodes]
-    metric = load_metric(env["metric"], **env["metric_options"])
+    metric = load_metric(env["metric"])
     timings: dict[int, list[Timing]] = {n: [] for n in options.sizes}
     rates: list[float] = []
     # Interleaved, so that a machine whose speed drifts doesn't favour one of them.
@@ -65,7 +66,7 @@ def main(options: BenchOptions, run: Run) -> None:
     rows = [_row(n, measured, rates) for n, measured in timings.items()]
     rows.append(("reference loop", f"{reference:.2f}", f"{reference * 10:.0f}", "", "1.0", ""))
     columns = ["environments", "episodes/s", "images/s", "overhead", "ratio to the loop", "peak MiB so far"]
-    say(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.env.generator}, medians")
+    say(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.generator.name}, medians")
     print(markdown_table(pd.DataFrame(rows, columns=columns)))
 
 
@@ -150,8 +151,8 @@ def time_environment(n: int, episodes: int, **options: Any) -> Timing:
     from steer_env.generators import load_generator
     from steer_env.metrics import load_metric
 
-    generator = TimedGenerator(load_generator(options.pop("generator"), **options.pop("generator_options")))
-    metric = TimedMetric(load_metric(options.pop("metric"), **options.pop("metric_options")), generator.device)
+    generator = TimedGenerator(load_generator(options.pop("generator")))
+    metric = TimedMetric(load_metric(options.pop("metric")), generator.device)
     env = make_env(n, generator=generator, metric=metric, **options)
     _play(env, 0)
     generator.clock.seconds, metric.clock.seconds, generator.images = 0.0, 0.0, 0

@@ -28,7 +28,7 @@ class BenchmarkOptions(PlayOptions):
     """Benchmark several generators: the paper's Tables 1, 2, 5 and 6 and Figures 5 and 6 for them, on one page.
 
     Args:
-        generators: such as tiles, or with options in place of env.generator_options 'tiles:steps=1,guidance_scale=2' or
+        generators: such as tiles, or with options 'tiles:steps=1,guidance_scale=2' or
             'stable-diffusion:path=/path/to/model'. On the first one seeds and guidance scales are chosen.
         policies: as for experiments.evaluate. The first must write prompts: all but Table 1 is about it.
         choose: what it may choose besides, one after the other: seed (Table 5), guidance (Table 6).
@@ -48,11 +48,11 @@ class BenchmarkOptions(PlayOptions):
 @command(BenchmarkOptions)
 def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
     """Steer every generator by every policy, the first one also with each setting to choose, and leave the tables."""
-    from agents.registry import resolve_policies
     from experiments.run.playing import check_tasks, play_suite
+    from steer_env.policies.lists import load_policies
     from steer_env.types import Prompter
 
-    policies = resolve_policies(options.policies)
+    policies = load_policies(options.policies)
     user = policies[0]
     if not isinstance(user, Prompter):
         raise ValueError(f"the first of policies must write prompts, such as text:attribute, not {options.policies[0]}")
@@ -80,19 +80,17 @@ def env_with(options: BenchmarkOptions, spec: str) -> dict[str, Any]:
         ValueError: an unknown generator or option, or an alignment that is none of the judges.
     """
     from experiments.run.parts import env_options
-    from experiments.specs import parse
     from steer_env.generators import load_generator
     from steer_env.metrics import load_judges, load_metric
     from steer_env.tiles.alignment import DrawnAlignment
 
-    env, (name, own) = env_options(options.env), parse(spec)
-    env |= {"generator": name, "generator_options": {**env["generator_options"], **own}}
+    env = env_options(options, generator=spec)
+    where = {"device": options.device, "dtype": options.dtype}
+    judges = load_judges(env["judges"], **where)
     if options.alignment == DRAWN:
-        generator = load_generator(name, **env["generator_options"])
-        metric = load_metric(env["metric"], **env["metric_options"])
-        judges = load_judges(env["judges"], env["judge_options"])
-        env |= {"judges": {**judges, DRAWN: DrawnAlignment(metric, generator.image_shape)}, "judge_options": {}}
-    elif options.alignment and options.alignment not in env["judges"]:
+        generator, metric = load_generator(spec, **where), load_metric(env["metric"], **where)
+        return {**env, "judges": {**judges, DRAWN: DrawnAlignment(metric, generator.image_shape)}}
+    if options.alignment and options.alignment not in judges:
         raise ValueError(f"alignment must be {DRAWN}, one of env.judges, or empty, not {options.alignment!r}")
     return env
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from agents.bandits import BanditAgent
-from agents.registry import expand, resolve_policies
 from conf import schema
 from experiments.agent_specs import bandit_factory
 from experiments.playing import check_tasks, play_suite
@@ -17,6 +16,7 @@ from steer_env.evaluation.rollout import VERSIONS
 from steer_env.evaluation.statistics import table
 from steer_env.policies import TablePolicy
 from steer_env.policies.cards import PolicyCard, TrainingRecord
+from steer_env.policies.lists import expand, load_policies
 from steer_env.traces import SteeringTrace, check_alike, read_traces, traces_to_frame
 
 schema.register()
@@ -34,7 +34,7 @@ def main(config: Any) -> None:
     agents = {spec: bandit_factory(spec, config.env.rounds) for spec in config.agents}
     options = env_options(config)
     check_tasks(config.tasks, **options)
-    candidates = [policy for policy in resolve_policies(config.policies) if isinstance(policy, TablePolicy)]
+    candidates = [policy for policy in load_policies(config.policies) if isinstance(policy, TablePolicy)]
     folder = open_run(config)
     candidates += [_learn(spec, make_agent(), learned_from) for spec, make_agent in agents.items()]
     traces = play_suite(candidates, config.tasks, config.tasks_per_batch, folder / "traces", **options)

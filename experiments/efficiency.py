@@ -10,7 +10,6 @@ import numpy as np
 
 from agents.bandits import BanditAgent
 from agents.milestones import check_milestones, milestones
-from agents.registry import resolve_policies
 from conf import schema
 from experiments.agent_specs import bandit_factory
 from experiments.runs import application, check_run, close_run, env_options, open_run, publish, stop
@@ -19,6 +18,7 @@ from experiments.tables import canonical, improvements
 from steer_env.evaluation.efficiency import Curves, efficiency_report
 from steer_env.evaluation.rollout import make_env
 from steer_env.policies import TablePolicy
+from steer_env.policies.lists import load_policies
 
 schema.register()
 
@@ -49,7 +49,7 @@ def _check(config: Any) -> TablePolicy:
         ValueError: an option out of range, or a best known policy that isn't a table.
     """
     check_milestones(config.checkpoints, config.batch)
-    (best,) = resolve_policies([config.best])
+    (best,) = load_policies([config.best])
     if not isinstance(best, TablePolicy):
         raise ValueError(f"best must be a table over (round, stayed), such as a schedule, not {config.best}")
     if config.seeds < 2:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.run import PlayOptions, Run, choice, command, option
-from experiments.run.options import CollectorsOptions, LauncherOptions, WriterOptions
+from experiments.run import PlayOptions, Run, choice, command, option, part
+from experiments.run.options import CollectorsOptions, LauncherOptions
 
 
 @dataclass
@@ -27,7 +27,7 @@ class EvaluateOptions(PlayOptions):
     baseline: str = "random bucket"
     threshold: float = option(0.8, least=-1, most=1)
     strips: int = option(4, least=0)
-    writer: WriterOptions = choice(WriterOptions, "none")
+    writer: Any = part("none")
     launcher: LauncherOptions = choice(LauncherOptions, "basic")
     collectors: CollectorsOptions = choice(CollectorsOptions, "here")
 
@@ -35,21 +35,22 @@ class EvaluateOptions(PlayOptions):
 @command(EvaluateOptions)
 def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
-    from agents.registry import check_apart, expand, learning_section, resolve_policies
+    from agents.curves import learning_section
     from experiments.run.collecting import collecting, shared_options
     from experiments.run.parts import configured_writer
     from experiments.run.playing import check_tasks, draw_examples, play_suite
     from steer_env.evaluation.reports import steering_report
+    from steer_env.policies.lists import check_apart, expand, load_policies
 
-    specs, env = expand(options.policies), shared_options(options.env, options.collectors)
+    specs, env = expand(options.policies), shared_options(options, options.collectors)
     check_apart(run.folder, specs)
-    policies = resolve_policies(specs, configured_writer(options.writer))
+    policies = load_policies(specs, configured_writer(options.writer))
     if options.baseline not in [policy.name for policy in policies]:
         names = ", ".join(policy.name for policy in policies)
         raise ValueError(f"the baseline {options.baseline!r} isn't among the policies evaluated: {names}")
     check_tasks(options.tasks, **env)
     folder, size = run.open(), (options.tasks, options.tasks_per_batch)
-    with collecting(options.env, options.collectors, env) as collectors:
+    with collecting(options, options.collectors, env) as collectors:
         traces = play_suite(policies, *size, folder / "traces", collectors=collectors, **env)
     learning = [section for spec in specs if (section := learning_section(Path(spec)))]
     strips = draw_examples(traces, policies[-1].name, options.strips, env)

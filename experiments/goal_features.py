@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
 
-from experiments.runs import CONFIG
+from experiments.runs import CONFIG, part_specs
 from steer_env.generators import load_generator
 from steer_env.metrics import load_metric
 from steer_env.pictures import picture
@@ -51,9 +50,8 @@ def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
 
 
 def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:
-    env: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG).env)
-    generator = load_generator(env["generator"], **env["generator_options"])
-    metric = load_metric(env["metric"], **env["metric_options"])
+    options = part_specs(OmegaConf.to_container(OmegaConf.load(folder / CONFIG).env))
+    generator, metric = load_generator(options["generator"]), load_metric(options["metric"])
     latents = draw_latents([trace.goal_seed for trace in traces], generator.latent_shape).to(generator.device)
     conditioning = generator.encode([trace.goal_prompt for trace in traces])
     embedded, _ = picture(generator, {"goal": metric}, latents, conditioning, "embedding goals")

@@ -45,20 +45,19 @@ def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, rank them, and leave a page and the JSON behind it."""
     from agents.claims import conditions, write_claims
     from agents.files import write_json
-    from agents.registry import check_apart, expand, resolve_policies
-    from experiments.run.collecting import collecting, shared_options
+        from experiments.run.collecting import collecting, shared_options
     from experiments.run.folder import CLAIMS, LEADERBOARD
     from experiments.run.playing import check_tasks, draw_examples, play_suite, time_policies
-    from experiments.specs import parse
     from steer_env.evaluation.leaderboard import tracks
     from steer_env.evaluation.leaderboard_page import leaderboard_report
+    from steer_env.policies.lists import check_apart, expand, load_policies
     from steer_env.traces import traces_to_frame
     from steer_env.types import Prompter
 
-    specs, env_options = expand(options.policies), shared_options(options.env, options.collectors)
+    specs, env_options = expand(options.policies), shared_options(options, options.collectors)
     check_apart(run.folder, specs)
     refused: dict[str, str] = {}
-    policies = resolve_policies(specs, rounds=options.env.rounds, refused=refused)
+    policies = load_policies(specs, rounds=options.env.rounds, refused=refused)
     for spec, reason in refused.items():
         say(f"refused: {spec}: {reason}")
     if not policies:
@@ -67,16 +66,15 @@ def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     env = check_tasks(options.tasks, **env_options)
     noisy_options = env_options
     if choosing:
-        human, human_options = parse(options.robust_human)
-        noisy_options = env_options | {"human": human, "human_options": human_options}
+        noisy_options = env_options | {"human": options.robust_human}
         check_tasks(options.tasks, **noisy_options)
     folder, size = run.open(), (options.tasks, options.tasks_per_batch)
-    with collecting(options.env, options.collectors, env_options) as collectors:
+    with collecting(options, options.collectors, env_options) as collectors:
         traces = play_suite(policies, *size, folder / "traces", collectors=collectors, **env_options)
         entries = time_policies(policies, min(options.timed_tasks, options.tasks), collectors, **env_options)
     noisy = []
     if choosing:
-        with collecting(options.env, options.collectors, noisy_options) as collectors:
+        with collecting(options, options.collectors, noisy_options) as collectors:
             noisy = play_suite(choosing, *size, folder / "traces" / "noisy", collectors=collectors, **noisy_options)
     frame, noisy_frame = traces_to_frame(traces), traces_to_frame(noisy) if noisy else None
     rows = [row for track in tracks(frame, noisy_frame, resamples=options.resamples) for row in track.rows(entries)]

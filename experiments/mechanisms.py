@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.registry import resolve_policies
 from conf import schema
 from experiments.pairs import make_players, play_pairs
 from experiments.playing import check_tasks
 from experiments.runs import application, check_run, close_run, env_options, open_run, publish
 from steer_env.evaluation.mechanisms import mechanisms_report
+from steer_env.policies.lists import load_policies
 from steer_env.types import Prompter
 
 schema.register()
@@ -19,7 +19,7 @@ schema.register()
 def main(config: Any) -> None:
     """Play one policy with every mechanism and every user, and leave the tables."""
     check_run(config)
-    (policy,) = resolve_policies([config.policy])
+    (policy,) = load_policies([config.policy])
     if isinstance(policy, Prompter):
         raise ValueError(f"policy must choose mixture scales, such as a schedule, not {config.policy}")
     env = check_tasks(config.tasks, **env_options(config))

@@ -9,15 +9,16 @@ from typing import Any
 from rich.progress import track
 
 from experiments.runs import env_options, stop
-from experiments.specs import parse, slug
-from steer_env.distributions import load_distribution
-from steer_env.distributions.hypotheses import Hypotheses
+from experiments.specs import slug
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.collectors import Batch
 from steer_env.evaluation.suites import Player, evaluation_seed
 from steer_env.humans import load_human
+from steer_env.mechanisms import load_mechanism
+from steer_env.mechanisms.hypotheses import Hypotheses
 from steer_env.metrics import load_metric
 from steer_env.policies import Policy
+from steer_env.registry import parse_spec
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 
 Pair = tuple[str, str]
@@ -31,23 +32,15 @@ def make_players(config: Any, env: ImageSteeringVectorEnv) -> dict[Pair, Player]
         ValueError: an unknown mechanism, user or option.
     """
     generator, metric = env.dynamics.generator, env.dynamics.metric
-    told = {spec: parse(spec) for spec in config.mechanisms}
-    metrics = {
-        spec: load_metric(options.pop("metric")) if "metric" in options else metric
-        for spec, (_, options) in told.items()
-    }
-    shared = Hypotheses(generator, list(metrics.values()), kept=config.tasks_per_batch)
-    players = {}
-    for user in config.users:
-        human, human_options = parse(user)
-        for spec, (name, options) in told.items():
-            pools = {"hypotheses": shared} if name == "bayesian" else {}
-            parts = {
-                "human": load_human(human, **human_options),
-                "distribution": load_distribution(name, generator, metrics[spec], **options, **pools),
-            }
-            players[user, spec] = Player(**{**env_options(config), **parts})
-    return players
+    own = [parse_spec(spec)[1].get("metric") for spec in config.mechanisms]
+    compares = [metric, *(load_metric(spec) for spec in own if spec)]
+    shared = Hypotheses(generator, compares, kept=config.tasks_per_batch)
+
+    def player(user: str, spec: str) -> Player:
+        mechanism = load_mechanism(spec, generator, metric, hypotheses=shared)
+        return Player(**{**env_options(config), "human": load_human(user), "mechanism": mechanism})
+
+    return {(user, spec): player(user, spec) for user in config.users for spec in config.mechanisms}
 
 
 def play_pairs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,8 +34,7 @@ class ProducibilityOptions(PlayOptions):
         seeds: numbers of random seeds that the generator has; 0 for all that there are.
         user: who steers, a prompter as for experiments.evaluate.
         goals: how many goals are searched for, those of the first tasks.
-        drawn: whether the renderer of tilings draws them; else env.generator makes them with goal_options.
-        goal_options: passed to the generator of the goals in place of env.generator_options, such as steps.
+        goal_generator: drawn, by the renderer of tilings; or a generator such as tiles:steps=4.
         variations: of the goal's prompt, itself among them, that are tried with each seed.
         tries: images made for a goal; where there are more pairs of variation and seed, so many are chosen at random.
     """
@@ -44,8 +43,7 @@ class ProducibilityOptions(PlayOptions):
     user: str = "text:attribute"
     tasks: int = option(500, least=2)
     goals: int = option(200, least=2)
-    drawn: bool = True
-    goal_options: dict[str, Any] = field(default_factory=dict)
+    goal_generator: str = "drawn"
     variations: int = option(10, least=1)
     tries: int = option(30, least=1)
 
@@ -53,15 +51,15 @@ class ProducibilityOptions(PlayOptions):
 @command(ProducibilityOptions)
 def main(options: ProducibilityOptions, run: Run) -> dict[str, Any]:
     """Steer and search with each number of seeds, and leave Figure 7."""
-    from agents.registry import resolve_policies
     from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks, play_suite
+    from steer_env.policies.lists import load_policies
     from steer_env.types import Prompter
 
-    (user,) = resolve_policies([options.user])
+    (user,) = load_policies([options.user])
     if not isinstance(user, Prompter):
         raise ValueError(f"user must write prompts, such as text:attribute, not {options.user}")
-    chosen = env_options(options.env)
+    chosen = env_options(options)
     env = check_tasks(max(options.tasks, options.goals), **chosen)
     folder, size = run.open() / "traces", (options.tasks, options.tasks_per_batch)
     steered = {}
@@ -87,12 +85,13 @@ def search(options: ProducibilityOptions, env: ImageSteeringVectorEnv) -> tuple[
 
     from steer_env.envs.shell import FIRST_SEED
     from steer_env.generators import load_generator
-    from steer_env.prompters import BlindPrompter
     from steer_env.tiles.drawn import DrawnTiles
+    from steer_env.tiles.prompters import BlindPrompter
 
     generator, metric = env.dynamics.generator, env.dynamics.metric
     tasks, shapes = env.suite[: options.goals], (generator.image_shape, generator.latent_shape)
-    maker = DrawnTiles(*shapes) if options.drawn else load_generator(options.env.generator, **options.goal_options)
+    drawn = options.goal_generator == "drawn"
+    maker = DrawnTiles(*shapes) if drawn else load_generator(options.goal_generator, options.device, options.dtype)
     embedded, prompts = goals(maker, metric, tasks), variations(BlindPrompter(), tasks, options.variations)
     produced: dict[int, np.ndarray] = {}
     for n in options.seeds:
@@ -113,7 +112,7 @@ def variations(prompter: Prompter, tasks: Sequence[Task], n: int) -> list[list[s
     """n prompts for each task's goal: the goal prompt, and what the prompter makes of it without seeing anything.
 
     Args:
-        prompter: says the first prompt in other words, as :class:`steer_env.prompters.BlindPrompter` does.
+        prompter: says the first prompt in other words, as :class:`steer_env.tiles.prompters.BlindPrompter` does.
         tasks: T of them.
         n: at least 1.
     """

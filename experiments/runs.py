@@ -196,6 +196,18 @@ def publish(report: Report, folder: Path, wide: bool = False) -> None:
 
 def env_options(config: Any) -> dict[str, Any]:
     """The environment's part of a configuration as keyword arguments."""
-    options = OmegaConf.to_container(config.env, resolve=True)
-    assert isinstance(options, dict)
-    return {str(name): value for name, value in options.items()}
+    return part_specs(OmegaConf.to_container(config.env, resolve=True))
+
+
+def part_specs(env: Any) -> dict[str, Any]:
+    """Arguments of the environment from a configuration's ``env``, where a part's name and options stand apart."""
+    options = dict(env)
+    for name in ("generator", "metric", "human", "distribution"):
+        options[name] = {"name": options[name], **options.pop(f"{name}_options")}
+    options["mechanism"] = options.pop("distribution")
+    own = options.pop("judge_options", {})
+    if unused := sorted(own.keys() - set(options["judges"])):
+        judges = ", ".join(options["judges"]) or "none"
+        raise ValueError(f"judge_options of {unused[0]!r}, which is none of the judges: {judges}")
+    options["judges"] = [{"name": name, **own.get(name, {})} for name in options["judges"]]
+    return options

@@ -1,30 +1,8 @@
-"""Parts by a name and options in one word, such as ``tiles:steps=1,guidance_scale=2``."""
+"""Names of folders for specs such as ``tiles:steps=1,guidance_scale=2``."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
-
-from omegaconf import OmegaConf
-
-
-def parse(spec: str) -> tuple[str, dict[str, Any]]:
-    """Name and options; values are read as YAML.
-
-    Raises:
-        ValueError: an option without a value.
-
-    >>> parse("bayesian:pool=96,metric=pixel-correlation")
-    ('bayesian', {'pool': 96, 'metric': 'pixel-correlation'})
-    >>> parse("mixture")
-    ('mixture', {})
-    """
-    name, _, rest = spec.partition(":")
-    parts = rest.split(",") if rest else []
-    if lone := [part for part in parts if "=" not in part]:
-        raise ValueError(f"{spec}: {lone[0]!r} is no option with a value, such as steps=1")
-    options: Any = OmegaConf.to_container(OmegaConf.from_dotlist(parts))
-    return name, options
 
 
 def slug(spec: str) -> str:

@@ -59,7 +59,7 @@ class ThroughputOptions(ProgramOptions):
         dtype: precision of the weights.
         steps: of the solver.
         guidance_scale: of classifier-free guidance, which doubles the denoiser's work above 1.
-        channels_last, compile, tf32, decode_batch: what makes a generator faster, as in env.generator_options; the
+        channels_last, compile, tf32, decode_batch: what makes a generator faster, as options of a generator; the
             plain pipeline is measured without.
         batches: numbers of images made at a time; 0 stands for what fits into the GPU's memory.
         repeats: how often each is measured; medians are printed.

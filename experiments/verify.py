@@ -34,15 +34,16 @@ class VerifyOptions(PlayOptions):
 def main(options: VerifyOptions, run: Run) -> dict[str, Any]:
     """Play the submission on tasks of the verifier's choice; exit with 1 if what is claimed of it doesn't hold."""
     from agents.claims import read_claim, scores
-    from agents.registry import check_apart, policy_folder
-    from experiments.run.parts import env_options
+        from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks, play_suite
     from steer_env.evaluation.claims import judge
-    from steer_env.policies import load_policy
+    from steer_env.policies import read_policy
+    from steer_env.policies.lists import check_apart
+    from steer_env.policies.names import policy_folder
 
-    arguments = env_options(options.env)
+    arguments = env_options(options)
     check_apart(run.folder, [options.submission])
-    policy = load_policy(policy_folder(options.submission) or Path(options.submission))
+    policy = read_policy(policy_folder(options.submission) or Path(options.submission))
     policy.rehearse(options.env.rounds)
     env = check_tasks(options.tasks, **arguments)
     claim = read_claim(options.claim, policy, env) if options.claim else None

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from steer_env.policies import load_policy
+from steer_env.policies import read_policy
 from steer_env.traces import SteeringTrace, read_traces
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -75,7 +75,7 @@ def observe(name: str, folder: Path) -> dict[str, Any]:
         seen["traces"] = {column: _digest(values) for column, values in seen["traces"].items()}
         seen["tasks.csv"] = _digest((folder / "tasks.csv").read_text(encoding="utf-8"))
     if (folder / "policy").is_dir():
-        policy = load_policy(folder / "policy")
+        policy = read_policy(folder / "policy")
         seen["policy"] = {"name": policy.name, "training_seed": policy.training_seed, "scales": policy.rows}
         seen["policy"]["episodes"] = policy.card.training.episodes
     if (folder / "report.md").is_file():
@@ -201,7 +201,7 @@ class TestOldFiles:
             assert columns(read_traces(GOLDEN / f"traces-{version}.parquet")) == then
 
     def test_a_policy_is_read(self) -> None:
-        policy = load_policy(GOLDEN / "old-policy")
+        policy = read_policy(GOLDEN / "old-policy")
         assert (policy.name, policy.training_seed) == ("learned", 0)
         assert policy.rows == _recorded("thompson")["policy"]["scales"]
         assert policy.card.training.settings["distribution"] == "mixture"

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from experiments.pretrain.options import PerceptualOptions
 from experiments.pretrain.training import fit
-from steer_env.metrics.tile_perceptual import EncoderConfig, TileEncoder
 from steer_env.tiles import tilings
+from steer_env.tiles.metric import EncoderConfig, TileEncoder
 from steer_env.tiles.renderer import render
 
 WEIGHTS = {

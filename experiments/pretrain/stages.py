@@ -25,7 +25,6 @@ from experiments.pretrain.text import build_tokenizer
 from steer_env import assets
 from steer_env.compatibility import quiet
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
-from steer_env.metrics.tile_perceptual import EncoderConfig, TileEncoder, TilePerceptualMetric
 from steer_env.proposals import draw_latents
 from steer_env.tiles import tilings
 

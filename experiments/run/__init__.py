@@ -11,6 +11,7 @@ from experiments.run.options import (
     RunOptions,
     choice,
     option,
+    part,
     test_env,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "command",
     "console",
     "option",
+    "part",
     "say",
     "test_env",
 ]

@@ -8,22 +8,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.run.options import CollectorsOptions, EnvOptions
+from experiments.run.options import CollectorsOptions, PartsOptions
 from experiments.run.parts import env_options
 from steer_env.evaluation.collectors import Collectors
 from steer_env.generators import load_generator
 from steer_env.metrics import load_metric
+from steer_env.registry import AUTO
 
 _LOADERS = {"generator": load_generator, "metric": load_metric}
 
 
-def shared_options(env: EnvOptions, who: CollectorsOptions) -> dict[str, Any]:
+def shared_options(parts: PartsOptions, who: CollectorsOptions) -> dict[str, Any]:
     """The environment's options; with collectors elsewhere, its models are loaded, on the CPU, to be handed to them."""
-    options = env_options(env)
+    options = env_options(parts)
     if who.kind != "here":
         for part, load in _LOADERS.items():
-            elsewhere = {name: value for name, value in options.pop(f"{part}_options").items() if name != "device"}
-            options[part] = load(options[part], **elsewhere)
+            options[part] = load({name: value for name, value in options[part].items() if name != "device"}, "cpu")
         if options["goal_bank"]:
             # Processes elsewhere work in folders of their own.
             options["goal_bank"] = str(Path(options["goal_bank"]).expanduser().absolute())
@@ -31,7 +31,7 @@ def shared_options(env: EnvOptions, who: CollectorsOptions) -> dict[str, Any]:
 
 
 @contextmanager
-def collecting(env: EnvOptions, who: CollectorsOptions, options: dict[str, Any]) -> Iterator[Collectors | None]:
+def collecting(parts: PartsOptions, who: CollectorsOptions, options: dict[str, Any]) -> Iterator[Collectors | None]:
     """While it lasts, those who play in environments of :func:`shared_options`; None for this process."""
     if who.kind == "here":
         yield None
@@ -40,7 +40,7 @@ def collecting(env: EnvOptions, who: CollectorsOptions, options: dict[str, Any])
     from steer_env.evaluation.on_ray import RayCollectors
 
     own = {name: value for name, value in asdict(who).items() if name != "kind"}
-    told = {part: getattr(env, f"{part}_options").get("device") for part in _LOADERS}
-    devices = {part: device for part, device in told.items() if device}
+    chosen = {part: getattr(getattr(parts, part), "device", AUTO) for part in _LOADERS}
+    devices = {part: device for part, device in chosen.items() if device != AUTO}
     with closing(RayCollectors(options, devices=devices, **own)) as collectors:
         yield collectors

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from experiments.run.console import say
 from experiments.run.folder import Run, job_name
 from experiments.run.options import (
     CONF,
+    PARTS,
     REQUIRED,
     check_limits,
     choices,
@@ -45,6 +47,9 @@ NEEDS = {
     "launcher=slurm": "hydra_plugins.hydra_submitit_launcher",
     "collectors=ray": "ray",
     "writer=endpoint": "openai",
+    "model=endpoint": "openai",
+    "metric=dreamsim": "dreamsim",
+    "metric=lpips": "lpips",
 }
 """What a choice needs; the extra of its name installs it."""
 USERS_ERRORS = (ValueError, OSError, ImportError, HydraException, OmegaConfBaseException, FloatingPointError)
@@ -163,9 +168,8 @@ def _own_folder(name: str, options: type, arguments: Sequence[str]) -> list[str]
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
-    """Hydra refuses options on both sides of ``--multirun``."""
-    flags = {"--multirun", "-m"}
-    return sorted(arguments, key=lambda argument: argument not in flags)
+    """Hydra refuses options on both sides of flags such as ``--multirun``."""
+    return sorted(arguments, key=lambda argument: "=" in argument and not argument.startswith("-"))
 
 
 def _complain(error: BaseException) -> None:
@@ -181,10 +185,10 @@ def check_overrides(name: str, options: type, overrides: Sequence[str]) -> None:
         ValueError: naming the option, the nearest one that exists, and all that exist in its place; or a choice
             whose packages aren't installed.
     """
-    for override in overrides:
+    for before, override in pairwise(["", *overrides]):
         key, equals, value = override.partition("=")
         key = key.lstrip("+~")
-        if override.startswith("-") or key.startswith(_OTHERS):
+        if override.startswith("-") or key.startswith(_OTHERS) or (before.startswith("--") and not equals):
             continue
         if not equals:
             raise ValueError(f"{override!r} is no option with a value, such as {fields(options)[0].name}=…")  # type: ignore[arg-type]
@@ -193,22 +197,38 @@ def check_overrides(name: str, options: type, overrides: Sequence[str]) -> None:
         if key == "experiment":
             choices(key)[value]
         else:
-            _check_key(name, options, key.partition("@")[0], value)
+            _check_key(name, options, key.partition("@")[0], value, overrides)
 
 
-def _check_key(name: str, options: type, key: str, value: str) -> None:
+def _check_key(name: str, options: type, key: str, value: str, overrides: Sequence[str]) -> None:
     groups = groups_of(options)
-    if key in groups:
-        if value and "," not in value and "(" not in value:
-            choices(groups[key][0])[value]
+    first, dot, rest = key.partition(".")
+    if first in groups:
+        group, default, base = groups[first]
+        chosen = _chosen(first, default, overrides)
+        for word in chosen:
+            choices(group)[word]
+        if dot and rest:
+            places = [PARTS[group][word].options for word in chosen] if group in PARTS else kinds(base)
+            known = {"name": "", **{own.name: own for place in places for own in fields(place)}}
+            Registry(f"option of {first} {'|'.join(chosen)}", known)[rest.partition(".")[0]]
         return
     place: Any = options
     for part in key.split("."):
         if not is_dataclass(place):
             return
-        known = {f.name: default_of(f) for kind in kinds(place) for f in fields(kind)}
-        known |= {field: base for field, (_, _, base) in groups.items() if place is options}
+        known = {own.name: default_of(own) for own in fields(place)}
         place = Registry(f"option of {name}", known)[part]
+
+
+def _chosen(field: str, default: str, overrides: Sequence[str]) -> list[str]:
+    """What is chosen from a group on the command line; several words in a sweep."""
+    words = default
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.lstrip("+") == field:
+            words = value
+    return [word.strip() for word in words.split(",")] if "(" not in words else []
 
 
 def help_text(name: str, options: type) -> str:
@@ -219,9 +239,9 @@ def help_text(name: str, options: type) -> str:
     lines += ["Options", "-------"]
     sections: dict[type, dict[str, Any]] = {}
     for part in fields(options):  # type: ignore[arg-type]
+        default = default_of(part)
         if part.name in groups:
             continue
-        default = default_of(part)
         if is_dataclass(default):
             _collect(default, part.name, sections)
         else:
@@ -229,9 +249,14 @@ def help_text(name: str, options: type) -> str:
     for kind, places in sections.items():
         lines += _section(kind, ", ".join(places), next(iter(places)), list(places.values()))
     for field, (group, default, base) in groups.items():
-        lines += ["", f"{field}={'|'.join(choices(group))}", "-" * len(field), f"Default: {default}.", ""]
-        for kind in kinds(base) if is_dataclass(base) else []:
-            lines += _section(kind, "", field, [])
+        lines += ["", f"{field}={'|'.join(choices(group))}", "-" * len(field)]
+        lines += [f"Default: {default}. {documentation(options).get(field, '')}"]
+        if group in PARTS:
+            for word, member in PARTS[group].items():
+                lines += _section(member.options, f"{field}={word}", field)
+        else:
+            for kind in kinds(base):
+                lines += _section(kind, "", field)
     others = "\n".join(
         [
             "",
@@ -253,14 +278,14 @@ def _collect(example: Any, place: str, sections: dict[type, dict[str, Any]]) -> 
             _collect(value, f"{place}.{part.name}", sections)
 
 
-def _section(kind: type, title: str, place: str, examples: Sequence[Any]) -> list[str]:
+def _section(kind: type, title: str, place: str, examples: Sequence[Any] = ()) -> list[str]:
+    """The options of a class: with their defaults, or with their values in each of the examples."""
     lead = (inspect.getdoc(kind) or "").partition("\nArgs:")[0].strip()
     lines = ["", *([title, "-" * len(title)] if title else []), lead, ""]
-    texts = documentation(kind)
     for part in fields(kind):  # type: ignore[arg-type]
         values = [getattr(example, part.name) for example in examples] or [default_of(part)]
         if not is_dataclass(values[0]):
-            lines += _entry(part, values, texts, f"{place}.")
+            lines += _entry(part, values, documentation(kind), f"{place}.")
     return lines
 
 

@@ -14,7 +14,6 @@ from agents.bandits import make_bandit
 from agents.episodes import Training
 from agents.files import episodes_done
 from agents.loggers import Logger
-from agents.registry import check_own_name
 from agents.training import train
 from experiments.run.collecting import collecting, shared_options
 from experiments.run.options import SB3Options, TrainingOptions
@@ -23,6 +22,7 @@ from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
 from steer_env.evaluation.rollout import image_options, make_env
 from steer_env.files import write_atomically
+from steer_env.policies.names import check_own_name
 from steer_env.policies.stored import StoredPolicy
 
 Learner = Callable[[Path, Logger], StoredPolicy | None]
@@ -45,12 +45,12 @@ def _bandit(options: TrainingOptions) -> Learner:
     training = Training(options.episodes, options.seed, parts=options.parts, lag=options.lag)
     if options.batch % options.parts:
         raise ValueError(f"a batch of {options.batch} episodes can't be played in {options.parts} equal parts")
-    shared = shared_options(options.env, options.collectors)
+    shared = shared_options(options, options.collectors)
     env = make_env(options.batch // options.parts, **shared)
     agent = make_bandit(options.env.rounds, asdict(options.agent))
 
     def learn(folder: Path, logger: Logger) -> StoredPolicy | None:
-        with collecting(options.env, options.collectors, shared) as collectors:
+        with collecting(options, options.collectors, shared) as collectors:
             finished = train(agent, env, training, folder, logger, collectors)
         if agent.counts.any():
             keep_plot(plots.value_function(agent.means, agent.deviations, agent.counts), "values", folder, logger)
@@ -69,7 +69,7 @@ def _sb3(options: TrainingOptions, agent: SB3Options) -> Learner:
         options.batch,
         autoreset_mode=AutoresetMode.DISABLED,
         reward=agent.reward,
-        **image_options(env_options(options.env)),
+        **image_options(env_options(options)),
     )
     training = Training(options.episodes, options.seed)
     return lambda folder, logger: train_sb3(agent.algorithm, agent.settings, env, training, folder, agent.name, logger)

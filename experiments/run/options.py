@@ -6,14 +6,19 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING as NOT_GIVEN
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from steer_env.registry import Registry
+from steer_env.generators import GENERATORS
+from steer_env.humans import HUMANS
+from steer_env.humans.writers import WRITERS
+from steer_env.mechanisms import MECHANISMS
+from steer_env.metrics import METRICS
+from steer_env.registry import NoOptions, Part, Registry
 
 CONF = Path(__file__).parents[2] / "conf"
 REQUIRED: Any = MISSING
@@ -53,29 +58,22 @@ def choice(kind: type, default: str, group: str = "") -> Any:
     return field(default_factory=kind, metadata={"choice": default, "group": group})
 
 
+def part(name: str, group: str = "") -> Any:
+    """A field for a part of the environment, whose default is the part of that name."""
+    return field(default_factory=dict, metadata={"choice": name, "group": group})
+
+
 @dataclass
 class EnvOptions:
-    """The environment.
+    """The environment, beside its parts.
 
     Args:
         suite: tasks to play: tiles-train-v1, tiles-val-v1 or tiles-test-v1; or csv:PATH, a file with the columns
             goal_prompt and prompt (the user's), and optionally goal_seed and initial_seed.
-        generator: tiles, the embedded model; or stable-diffusion or stable-diffusion-xl, with generator_options.path a
-            folder or hub id.
-        metric: tile-perceptual; pixel-correlation; dreamsim, with metric_options.type and cache_dir; clip, with
-            metric_options.path a folder or hub id; or lpips, with metric_options.path a file of AlexNet's weights.
-        human: greedy, who always picks the image nearest to the goal; softmax, with human_options.temperature and stay;
-            hesitant, with human_options.threshold; or mixture, each episode's user drawn from human_options.members,
-            such as [{name: greedy, weight: 0.6}, {name: softmax, weight: 0.4, temperature: 0.13}].
-        distribution: how proposals are drawn: mixture, the paper's Eq. 8; antithetic, the same with opposite noises;
-            orthogonal, with noises orthogonal to one another; memory, whose noise leans towards what was preferred so
-            far, with distribution_options.strength; preferential, Bayesian optimisation on the latent, with
-            distribution_options candidates, length and temperature; bayesian, which infers the goal from the choices,
-            with distribution_options pool, temperature and metric; see docs/mechanisms.md.
         rounds: interactions an episode.
         proposals: images offered in a round.
-        judges: further metrics to report, which nothing is trained on; clip-alignment compares each image with its
-            prompt instead of the goal.
+        judges: further metrics to report, which nothing is trained on, such as pixel-correlation or
+            dreamsim:type=dino_vitb16; clip-alignment compares each image with its prompt instead of the goal.
         seeds: how many random seeds the model has for goals, first images and those of new prompts; 0 for all.
         choose: settings that users who write prompts choose with each prompt: seed, of the attempt's latent, and
             guidance, the scale of classifier-free guidance from 1 to 10.
@@ -83,30 +81,15 @@ class EnvOptions:
             processes; empty for none. With a bank each is made alone, so that results are the same to the last digit
             whatever the folder holds; without one similarities differ by about 1e-6. A run may go on with another
             folder.
-        generator_options: passed to the generator, such as steps, guidance_scale, solver (ddim, dpm++, unipc, euler),
-            device, dtype, or max_batch (images made at a time; bounds the memory; 0 for what fits into a GPU's). For
-            speed on a GPU: channels_last, compile (default, reduce-overhead, max-autotune), tf32, and decode_batch
-            (images decoded at a time).
-        metric_options, human_options, distribution_options: the same for the other parts.
-        judge_options: the same of each judge that has any, by its name.
     """
 
     suite: str = "tiles-train-v1"
-    generator: str = "tiles"
-    metric: str = "tile-perceptual"
-    human: str = "greedy"
-    distribution: str = "mixture"
     rounds: int = option(4, least=1)
     proposals: int = option(2, least=1)
-    judges: list[str] = option([], unique=True)
+    judges: list[Any] = option([], unique=True)
     seeds: int = option(0, least=0)
     choose: list[str] = option([], unique=True)
     goal_bank: str = ""
-    generator_options: dict[str, Any] = field(default_factory=dict)
-    metric_options: dict[str, Any] = field(default_factory=dict)
-    human_options: dict[str, Any] = field(default_factory=dict)
-    distribution_options: dict[str, Any] = field(default_factory=dict)
-    judge_options: dict[str, Any] = field(default_factory=dict)
 
 
 def test_env() -> Any:
@@ -141,7 +124,28 @@ class RunOptions(ProgramOptions):
 
 
 @dataclass
-class PlayOptions(RunOptions):
+class PartsOptions:
+    """What the environment is made of.
+
+    Args:
+        device: of all parts that don't name their own: cpu, cuda, cuda:1; auto for a GPU if there is one.
+        dtype: precision of all parts that don't name their own: float32, float16 or bfloat16; auto for float32.
+        generator: makes the images.
+        metric: how similar images are, for users and for the reward.
+        human: the simulated user who chooses.
+        mechanism: how proposals are drawn.
+    """
+
+    device: str = "auto"
+    dtype: str = option("auto", among=("auto", "float32", "float16", "bfloat16"))
+    generator: Any = part("tiles")
+    metric: Any = part("tile-perceptual")
+    human: Any = part("greedy")
+    mechanism: Any = part("mixture")
+
+
+@dataclass
+class PlayOptions(PartsOptions, RunOptions):
     """What commands share that play a suite.
 
     Args:
@@ -281,64 +285,6 @@ class RayOptions(CollectorsOptions):
 
 
 @dataclass
-class WriterOptions:
-    """A language model; choose with writer=NAME, or model=NAME where one is steered.
-
-    It writes the prompts of simulated users: of written:blind and written:feedback, or of the users of headlines, whose
-    prompts the steered model itself writes if there is none.
-
-    Args:
-        kind: none; endpoint, a server that speaks OpenAI's protocol, which needs the extra endpoint; or local, a causal
-            language model that transformers reads.
-    """
-
-    kind: str = "none"
-
-
-@dataclass
-class EndpointOptions(WriterOptions):
-    """A server that speaks OpenAI's protocol (writer=endpoint, model=endpoint).
-
-    Args:
-        model: as the server calls it.
-        base_url: such as http://localhost:8000/v1; not given, OpenAI's own.
-        key_variable: environment variable that holds the key.
-        temperature, max_tokens: of the answers.
-        timeout: seconds to wait for one.
-        retries: after a lost connection, a timeout, or a temporary refusal.
-        per_minute: most requests; 0 for no limit.
-        cache: file that keeps every answer, so that a rerun sends no request again; empty for none.
-    """
-
-    model: str = REQUIRED
-    base_url: str = ""
-    key_variable: str = "OPENAI_API_KEY"
-    temperature: float = option(1.0, least=0)
-    max_tokens: int = option(300, least=1)
-    timeout: float = option(60.0, least=0)
-    retries: int = option(5, least=0)
-    per_minute: float = option(0.0, least=0)
-    cache: str = "outputs/answers.sqlite"
-
-
-@dataclass
-class LocalOptions(WriterOptions):
-    """A causal language model on this machine (writer=local, model=local).
-
-    Args:
-        path: a folder, or a hub id.
-        device, dtype: where it runs, and the precision of its weights.
-        temperature, max_tokens: of the answers.
-    """
-
-    path: str = REQUIRED
-    device: str = "cpu"
-    dtype: str = "float32"
-    temperature: float = option(1.0, least=0)
-    max_tokens: int = option(300, least=1)
-
-
-@dataclass
 class LauncherOptions:
     """Where the jobs of a sweep (--multirun) run; choose with launcher=NAME.
 
@@ -395,7 +341,7 @@ class SlurmOptions(LauncherOptions):
 
 
 @dataclass
-class TrainingOptions(RunOptions):
+class TrainingOptions(PartsOptions, RunOptions):
     """What commands share that train an agent.
 
     Args:
@@ -422,17 +368,30 @@ _GROUPS: dict[str, type] = {
     "logger": LoggerOptions,
     "launcher": LauncherOptions,
     "collectors": CollectorsOptions,
-    "writer": WriterOptions,
 }
 """Those whose choices are files in conf/, each of one of these classes."""
 
 
+PARTS: dict[str, Mapping[str, Part]] = {
+    "generator": GENERATORS,
+    "metric": METRICS,
+    "human": HUMANS,
+    "mechanism": MECHANISMS,
+    "writer": {"none": Part(NoOptions, ""), **WRITERS},
+}
+"""Groups whose choices are the package's parts, each with its own options."""
+
+
 def register_groups() -> None:
-    """Give Hydra the typed nodes that the files of conf/ fill in."""
+    """Give Hydra the parts, and the typed nodes that the files of conf/ fill in."""
+    store = ConfigStore.instance().store
+    for group, parts in PARTS.items():
+        for name, member in parts.items():
+            named = [("name", str, field(default=name))]
+            store(group=group, name=name, node=make_dataclass(member.options.__name__, named, bases=(member.options,)))
     for group, base in _GROUPS.items():
         for kind in kinds(base):
-            name = kind.__name__.removesuffix("Options").lower()
-            ConfigStore.instance().store(group=group, name=f"{name}_schema", node=kind)
+            store(group=group, name=f"{kind.__name__.removesuffix('Options').lower()}_schema", node=kind)
 
 
 def kinds(node: Any) -> list[type]:
@@ -452,15 +411,15 @@ def groups_of(options: type) -> dict[str, tuple[str, str, type]]:
 
 def choices(group: str) -> Registry[None]:
     """The names that a group has."""
-    names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-    stored = ConfigStore.instance().list(group) if group in ConfigStore.instance().repo else []
-    names += sorted(name.removesuffix(".yaml") for name in stored if not name.endswith("_schema.yaml"))
+    names = PARTS[group] if group in PARTS else sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     return Registry(group, dict.fromkeys(names))
 
 
 def default_of(part: Field[Any]) -> Any:
-    """Of a field."""
-    return part.default_factory() if part.default_factory is not NOT_GIVEN else part.default
+    """Of a field; REQUIRED where there is none."""
+    if part.default_factory is not NOT_GIVEN:
+        return part.default_factory()
+    return REQUIRED if part.default is NOT_GIVEN else part.default
 
 
 def check_limits(options: Any, place: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -10,29 +11,28 @@ from typing import TYPE_CHECKING, Any
 from hydra import compose
 
 from agents.bandits import BANDITS, BanditAgent, make_bandit
-from experiments.run.options import AgentOptions, EnvOptions, WriterOptions, choices, kinds
-from steer_env.registry import Registry
+from experiments.run.options import AgentOptions, PartsOptions, choices, kinds
+from steer_env.registry import Registry, parse_spec
 
 if TYPE_CHECKING:
-    from steer_env.language import Writer
+    from steer_env.humans.writers import Writer
 
 
-def env_options(env: EnvOptions, **others: Any) -> dict[str, Any]:
+def env_options(options: PartsOptions, **others: Any) -> dict[str, Any]:
     """The environment's keyword arguments, some of them replaced."""
-    return {**asdict(env), **others}
+    parts = {name: asdict(getattr(options, name)) for name in ("generator", "metric", "human", "mechanism")}
+    return {**asdict(options.env), **parts, "device": options.device, "dtype": options.dtype, **others}
 
 
-def configured_writer(options: WriterOptions) -> Writer | None:
-    """The language model of a choice; None where there is none.
+def configured_writer(writer: Any) -> Writer | None:
+    """The language model that was chosen; None where there is none.
 
     Raises:
-        ValueError, WriterError: as :func:`steer_env.language.load_writer`.
+        ValueError, WriterError: as :func:`steer_env.humans.writers.load_writer`.
     """
-    from steer_env.language import load_writer
+    from steer_env.humans.writers import load_writer
 
-    own = asdict(options)
-    kind = own.pop("kind")
-    return None if kind == "none" else load_writer(kind, **own)
+    return None if writer.name == "none" else load_writer(asdict(writer))
 
 
 def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
@@ -43,15 +43,13 @@ def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
     Raises:
         ValueError: an unknown agent, one that isn't a bandit, an option that it doesn't have, or a value out of range.
     """
-    name, _, rest = spec.partition(":")
+    name, values = parse_spec(spec)
     choices("agent")[name]
-    known = Registry(
-        "option of agent", {key: None for kind in kinds(AgentOptions) for key in kind.__dataclass_fields__}
-    )
-    overrides = [option for option in rest.split(",") if option]
-    for override in overrides:
-        known[override.partition("=")[0]]
-    agent: Any = compose("agent_alone", [f"agent={name}", *(f"agent.{override}" for override in overrides)]).agent
+    known = Registry("option of agent", dict.fromkeys(own.name for kind in kinds(AgentOptions) for own in fields(kind)))
+    overrides = [f"agent.{option}={json.dumps(value)}" for option, value in values.items() if option in known]
+    for option in values:
+        known[option]
+    agent: Any = compose("agent_alone", [f"agent={name}", *overrides]).agent
     if "kind" not in agent:
         raise ValueError(f"agent {name!r} is no bandit; kinds of bandits are: {', '.join(BANDITS)}")
     make_bandit(rounds, agent)

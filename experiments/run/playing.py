@@ -103,7 +103,7 @@ def spread(traces: Sequence[SteeringTrace], n: int) -> list[SteeringTrace]:
 
 
 def _strip(trace: SteeringTrace, options: dict[str, Any]) -> Figure:
-    played = {k: v for k, v in options.items() if k not in ("suite", "rounds", "judges", "judge_options")}
+    played = {k: v for k, v in options.items() if k not in ("suite", "rounds", "judges")}
     similarity = f"{trace.similarities[0]:.2f} → {trace.similarities[-1]:.2f}"
     title = f"task {trace.task_index}, {trace.policy}, similarity {similarity}"
     title += f"\ngoal: {trace.goal_prompt}\nuser: {' → '.join(trace.prompts or [trace.prompt])}"

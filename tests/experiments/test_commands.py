@@ -21,7 +21,7 @@ from experiments import (
     train,
 )
 from experiments.run.options import CONF
-from steer_env.policies import load_policy
+from steer_env.policies import read_policy
 from steer_env.traces import read_traces, traces_to_frame
 
 EXPERIMENTS = Path(train.__file__).parent
@@ -45,14 +45,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_training_leaves_policy_result_traces_and_plots(trained: Path) -> None:
-    policy = load_policy(trained / "policy")
+    policy = read_policy(trained / "policy")
     assert policy.name == "learned"
     assert policy.card.training is not None
     assert (policy.card.training.suite, policy.card.training.episodes) == ("tiles-train-v1", 16)
     assert policy.card.training.settings["prior_variance"] == 1.0
     result = json.loads((trained / "result.json").read_text())
     assert result["episodes"] == 16
-    assert result["scales"] == load_policy(trained / "policy").scales.tolist()
+    assert result["scales"] == read_policy(trained / "policy").scales.tolist()
     assert len(read_traces(trained / "traces")) == 16
     for name in ("config.yaml", "checkpoint.json", "training.png", "values.png"):
         assert (trained / name).stat().st_size > 0
@@ -64,7 +64,7 @@ def test_every_agent_trains_and_its_learning_is_reported(
 ) -> None:
     run, table = tmp_path / "run", tmp_path / "table"
     command(train.main, f"agent={agent}", f"folder={run}", "episodes=32", "batch=8", "seed=2")
-    assert load_policy(run / "policy").training_seed == 2
+    assert read_policy(run / "policy").training_seed == 2
     command(evaluate.main, f"folder={table}", f"policies=[random-bucket,{run}]", "tasks=2", "strips=0")
     assert list((table / "figures").glob("what-was-learned*.png"))
 
@@ -82,7 +82,7 @@ def test_an_unfinished_run_of_another_configuration_is_refused(tmp_path: Path, c
     with pytest.raises(FileExistsError, match="unfinished run with other seed"):
         command(train.main, f"folder={tmp_path}", "episodes=8", "batch=8", "seed=1")
     command(train.main, f"folder={tmp_path}", "episodes=8", "batch=8", "seed=1", "overwrite=true")
-    assert load_policy(tmp_path / "policy").training_seed == 1
+    assert read_policy(tmp_path / "policy").training_seed == 1
 
 
 def test_a_run_may_go_on_with_a_bank_of_goals_elsewhere(tmp_path: Path, command: Callable[..., None]) -> None:
@@ -196,7 +196,7 @@ def test_the_best_known_policy_is_raced_for(tmp_path: Path, command: Callable[..
     frame = traces_to_frame(read_traces(tmp_path / "best" / "traces"))
     means = frame.groupby("policy")["improvement"].mean()
     assert set(means.index) == {"constant 0.4", "planning", "planning:pooling=false"}
-    found = load_policy(tmp_path / "best" / "policy")
+    found = read_policy(tmp_path / "best" / "policy")
     assert found.name == "best of 2 trainings"
     assert found.card.training is not None
     assert found.card.training.episodes == 32

@@ -72,4 +72,4 @@ def test_a_population_comes_from_the_command_line() -> None:
     schema.check_overrides("train", overrides)
     with initialize_config_module("conf", version_base="1.3"):
         options = env_options(compose("train", overrides))
-    assert load_human(options["human"], **options["human_options"]).id == "0.6 greedy + 0.4 softmax-0.13"
+    assert load_human(options["human"]).id == "0.6 greedy + 0.4 softmax-0.13"

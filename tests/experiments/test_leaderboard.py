@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments import leaderboard, train, verify
-from steer_env.policies import HistoryPolicy, PolicyError, TablePolicy, load_policy
+from steer_env.policies import HistoryPolicy, PolicyError, TablePolicy, read_policy
 from steer_env.traces import read_traces, traces_to_frame
 
 SMALL = ["tasks=4", "tasks_per_batch=3", "env.rounds=2", "timed_tasks=2", "strips=1", "resamples=200"]
@@ -98,7 +98,7 @@ def sent(board: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def claim(board: Path, sent: Path) -> Path:
     """What the leaderboard states of it."""
-    return board / "board" / "claims" / f"{load_policy(sent).content()}.json"
+    return board / "board" / "claims" / f"{read_policy(sent).content()}.json"
 
 
 def verdict(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import evaluate, train
 from steer_env import assets
-from steer_env.policies import load_policy
+from steer_env.policies import read_policy
 from steer_env.traces import read_traces
 from tests.steer_env.checkpoints import dreamsim_folder
 
@@ -40,7 +40,7 @@ def test_it_is_trained_and_evaluated_as_table_1(
 ) -> None:
     run, table = tmp_path / "run", tmp_path / "table"
     command(train.main, "experiment=paper", f"folder={run}", *small, "episodes=2", "batch=2")
-    assert load_policy(run / "policy").scales.shape == (4, 2)
+    assert read_policy(run / "policy").scales.shape == (4, 2)
     policies = f"policies=[random-session,published,{run}]"
     options = ("tasks=2", "tasks_per_batch=1", "strips=1")
     command(evaluate.main, "experiment=paper_table", f"folder={table}", *small, policies, *options)

@@ -10,9 +10,9 @@ import torch
 
 from experiments import producibility
 from experiments.producibility import closest, goals, producibility_report, search_stream, variations
-from steer_env.prompters import BlindPrompter
 from steer_env.proposals import draw_latents
 from steer_env.tasks import load_suite
+from steer_env.tiles.prompters import BlindPrompter
 from steer_env.tiles.tilings import parse
 from steer_env.traces import read_traces
 from steer_env.types import Generator, Metric

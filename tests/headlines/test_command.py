@@ -9,7 +9,7 @@ import pytest
 
 from experiments import headline_playing, headlines
 from steer_env.traces import read_traces
-from tests.language.server import Reply, completion, server
+from tests.steer_env.humans.server import Reply, completion, server
 
 Command = Callable[..., None]
 

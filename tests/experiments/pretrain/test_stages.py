@@ -15,7 +15,6 @@ from experiments.pretrain.stages import pretrain
 from experiments.pretrain.training import fit
 from steer_env import assets
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
-from steer_env.metrics.tile_perceptual import TilePerceptualMetric
 from steer_env.testing import check_generator, check_metric
 from steer_env.tiles import tilings
 from steer_env.tiles.renderer import render
