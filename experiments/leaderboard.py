@@ -45,7 +45,7 @@ def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, rank them, and leave a page and the JSON behind it."""
     from agents.claims import conditions, write_claims
     from agents.files import write_json
-        from experiments.run.collecting import collecting, shared_options
+    from experiments.run.collecting import collecting, shared_options
     from experiments.run.folder import CLAIMS, LEADERBOARD
     from experiments.run.playing import check_tasks, draw_examples, play_suite, time_policies
     from steer_env.evaluation.leaderboard import tracks

@@ -34,7 +34,7 @@ class VerifyOptions(PlayOptions):
 def main(options: VerifyOptions, run: Run) -> dict[str, Any]:
     """Play the submission on tasks of the verifier's choice; exit with 1 if what is claimed of it doesn't hold."""
     from agents.claims import read_claim, scores
-        from experiments.run.parts import env_options
+    from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks, play_suite
     from steer_env.evaluation.claims import judge
     from steer_env.policies import read_policy

@@ -27,6 +27,7 @@ from steer_env.compatibility import quiet
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 from steer_env.proposals import draw_latents
 from steer_env.tiles import tilings
+from steer_env.tiles.metric import EncoderConfig, TileEncoder, TilePerceptualMetric
 
 
 def pretrain(config: PretrainOptions) -> dict[str, float]:

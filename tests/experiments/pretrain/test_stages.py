@@ -17,6 +17,7 @@ from steer_env import assets
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 from steer_env.testing import check_generator, check_metric
 from steer_env.tiles import tilings
+from steer_env.tiles.metric import TilePerceptualMetric
 from steer_env.tiles.renderer import render
 from tests.experiments.pretrain.miniature import miniature
 
