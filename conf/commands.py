@@ -91,40 +91,6 @@ class EvaluateConfig:
 
 
 @dataclass
-class EfficiencyConfig:
-    """Train several agents several times, and report how many episodes each needs.
-
-    Args:
-        folder: receives config.yaml, training/, traces/, report.html, report.md and figures/.
-        agents: bandits, as in agent=NAME of training, and variants of them, such as 'planning:pooling=false'; the
-            first is the one that the others are compared with.
-        seeds: trainings of each, with seeds from 0.
-        checkpoints: numbers of training episodes after which the learned policies are evaluated; multiples of batch.
-        batch: episodes trained at a time with one posterior.
-        best: the best known policy, a built-in one or a folder, which must be a table over (round, stayed).
-        share: of its improvement that is to be reached.
-        suite: of the tasks that policies are evaluated on; env.suite has those that they are trained on.
-        tasks: how many of them, from its first.
-        tasks_per_batch: how many of them at a time.
-        overwrite, threads: as in training.
-    """
-
-    folder: str = MISSING
-    agents: list[str] = field(default_factory=lambda: ["thompson", "planning"])
-    seeds: int = 10
-    checkpoints: list[int] = field(default_factory=lambda: [32, 64, 128, 256, 512, 1024, 2048])
-    batch: int = 32
-    best: str = "best-known"
-    share: float = 0.95
-    suite: str = "tiles-test-v1"
-    tasks: int = 1000
-    tasks_per_batch: int = 16
-    overwrite: bool = False
-    threads: int = 0
-    env: EnvConfig = field(default_factory=EnvConfig)
-
-
-@dataclass
 class TuneConfig:
     """Tune an agent's hyper-parameters by trials of Optuna's: each a training, and a game on each validation task.
 

@@ -29,7 +29,6 @@ def store(name: str, node: type) -> None:
 def register() -> None:
     """Store the schemas; pre-training stores its own, which needs heavier imports."""
     schemas: dict[str, type] = {
-        "efficiency": commands.EfficiencyConfig,
         "best_known": commands.BestKnownConfig,
         "decompose": commands.DecomposeConfig,
         "sweep_status": commands.SweepStatusConfig,

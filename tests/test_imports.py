@@ -49,7 +49,6 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.statistics": {"traces"},
     "evaluation.plots": {"traces"},
     "evaluation.reports": {"evaluation", "files", "traces"},
-    "evaluation.efficiency": {"evaluation"},
     "evaluation.lottery": {"evaluation"},
     "evaluation.ranking": set(),
     "evaluation.agreement": {"evaluation"},

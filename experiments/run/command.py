@@ -63,7 +63,7 @@ class AgentChoice:
     agent: Any = None
 
 
-ConfigStore.instance().store("agent_alone", AgentChoice([{"agent": "thompson"}, "_self_"]))
+ConfigStore.instance().store("agent_alone", AgentChoice(["_self_", {"agent": "thompson"}]))
 
 
 def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:

@@ -184,27 +184,6 @@ def training_curve(improvements: np.ndarray, window: int = 200) -> Figure:
     return figure
 
 
-def learning_curves(curves: pd.DataFrame, target: float) -> Figure:
-    """Improvement of each agent's learned policy after so many episodes, with intervals.
-
-    Args:
-        curves: columns agent, episodes, mean, low, high.
-        target: improvement to be reached, a dashed line.
-    """
-    figure, axes = canvas(6.4, 4.2)
-    for i, (agent, rows) in enumerate(curves.groupby("agent", sort=False)):
-        colour = _COLOURS[i % 10]
-        axes.plot(rows["episodes"], rows["mean"], marker="o", ms=3, color=colour, label=agent)
-        axes.fill_between(rows["episodes"], rows["low"], rows["high"], color=colour, alpha=0.15)
-    axes.axhline(target, color="black", linestyle="--", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_xlabel("episodes of training")
-    axes.set_ylabel("improvement of the learned policy")
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize="small")
-    return figure
-
-
 def strip(frames: Sequence[np.ndarray], title: str) -> Figure:
     """An episode, one row a round: goal (blue frame), image held, proposals or image of the new prompt.
 
