@@ -7,87 +7,17 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from conf.launchers import LauncherConfig
 from conf.parts import (
     AgentConfig,
     CollectorsConfig,
     EnvConfig,
-    LoggerConfig,
     SentenceMetricConfig,
     WriterConfig,
 )
 
 
-@dataclass
-class TrainConfig:
-    """Train a steering policy.
-
-    Args:
-        folder: receives config.yaml, checkpoint.json, traces/, policy/, result.json and the plots. With --multirun
-            each job of the sweep has a folder below it, named by its options; the same command goes on with an
-            interrupted sweep. A run that fails leaves error.txt.
-        episodes: in all; the paper's number is 60,000.
-        batch: episodes played at a time with one posterior; 1 is the paper's sequential form.
-        parts: in how many of them a batch is played, by one collector after another or by several at once.
-        lag: how many batches behind the posterior may be, and always is; 0 is synchronous. With it the collectors
-            needn't wait for the slowest of a batch.
-        seed: of every random draw.
-        overwrite: delete what an earlier run left in the folder. Without it an unfinished run is resumed, and a
-            finished one refused or, in a sweep, skipped.
-        threads: of torch; 0 leaves its default.
-    """
-
-    folder: str = MISSING
-    episodes: int = 60_000
-    batch: int = 32
-    parts: int = 1
-    lag: int = 0
-    seed: int = 0
-    overwrite: bool = False
-    threads: int = 0
-    env: EnvConfig = field(default_factory=EnvConfig)
-    agent: AgentConfig = field(default_factory=AgentConfig)
-    logger: LoggerConfig = field(default_factory=LoggerConfig)
-    launcher: LauncherConfig = field(default_factory=LauncherConfig)
-    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
-
-
 def _test_suite() -> EnvConfig:
     return EnvConfig(suite="tiles-test-v1", judges=["pixel-correlation"])
-
-
-@dataclass
-class EvaluateConfig:
-    """Play policies on the same tasks with the same noise, and report.
-
-    Args:
-        folder: receives config.yaml, traces/, report.html, report.md and figures/.
-        policies: built-in ones (random-bucket, random-session, constant:0.9, schedule:1.0-0.8-0.6-0.4, published,
-            best-known), folders of training runs, and users who write prompts instead of choosing images:
-            text:attribute, who names one more attribute of the goal in each attempt; text:blind, who says the first
-            prompt in other words; text:feedback, who changes the prompt of the most similar image. These three know
-            tilings alone; on other images a language model writes: written:blind, written:feedback, with writer=.
-        baseline: which of the policies' names the others are compared with.
-        tasks: how many tasks of the suite, from its first.
-        tasks_per_batch: how many of them at a time.
-        threshold: similarity whose reaching is counted.
-        strips: how many episodes to draw.
-        overwrite, threads: as in training.
-    """
-
-    folder: str = MISSING
-    policies: list[str] = field(default_factory=lambda: ["random-bucket"])
-    baseline: str = "random bucket"
-    tasks: int = 1000
-    tasks_per_batch: int = 16
-    threshold: float = 0.8
-    strips: int = 4
-    overwrite: bool = False
-    threads: int = 0
-    env: EnvConfig = field(default_factory=_test_suite)
-    writer: WriterConfig = field(default_factory=WriterConfig)
-    launcher: LauncherConfig = field(default_factory=LauncherConfig)
-    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
 
 
 @dataclass
@@ -164,27 +94,6 @@ class BestKnownConfig:
 
 
 @dataclass
-class CompareConfig:
-    """Report on several evaluations together, such as those of different steering distributions or users.
-
-    Args:
-        folder: receives config.yaml, report.html, report.md and figures/.
-        evaluations: folders of experiments.evaluate, on the same suite with the same generator and metric.
-        baseline: which row the others are compared with: a policy's name, followed, where they vary, by mechanism and
-            user: "random bucket, mixture".
-        threshold: similarity whose reaching is counted.
-        overwrite, threads: as in training.
-    """
-
-    folder: str = MISSING
-    evaluations: list[str] = MISSING
-    baseline: str = "random bucket, mixture"
-    threshold: float = 0.8
-    overwrite: bool = False
-    threads: int = 0
-
-
-@dataclass
 class DecomposeConfig:
     """Split generators' difference in steerability into steering mechanism and producible set (Equation 5).
 
@@ -203,31 +112,6 @@ class DecomposeConfig:
     folds: int = 5
     components: int = 8
     seed: int = 0
-    overwrite: bool = False
-    threads: int = 0
-
-
-@dataclass
-class LotteryConfig:
-    """How much of a user's improvement blind attempts reach by luck (Figure 3, right).
-
-    Args:
-        folder: receives config.yaml, report.html, report.md and figures/.
-        evaluation: folder of a finished evaluation in which the user steered.
-        user: the policy or prompter there that saw the goal.
-        blind_evaluation: folder of a finished evaluation on the same tasks, with env.rounds as large as the largest
-            number of attempts.
-        blind: the prompter there that didn't see it.
-        attempts: numbers of blind attempts.
-        overwrite, threads: as in training.
-    """
-
-    folder: str = MISSING
-    evaluation: str = MISSING
-    user: str = "text attribute"
-    blind_evaluation: str = MISSING
-    blind: str = "text blind"
-    attempts: list[int] = field(default_factory=lambda: [4, 7, 10, 20])
     overwrite: bool = False
     threads: int = 0
 
@@ -322,79 +206,6 @@ class ProducibilityConfig:
     goal_options: dict[str, Any] = field(default_factory=dict)
     variations: int = 10
     tries: int = 30
-    overwrite: bool = False
-    threads: int = 0
-    env: EnvConfig = field(default_factory=_test_suite)
-
-
-@dataclass
-class LeaderboardConfig:
-    """Rank policies by how much they improve on the same tasks with the same noise, as a page and as JSON.
-
-    Trainings of one agent that differ in nothing but their seed are one row. A trained policy with a single training
-    seed is shown below the others without a rank: it may have been a lucky one. Each mechanism is a track of its own:
-    env.distribution says which one the policies are ranked in, and users who write prompts are ranked among themselves.
-
-    Args:
-        folder: receives config.yaml, traces/, report.html, report.md, leaderboard.json and figures/.
-        policies: as for experiments.evaluate; a pattern such as outputs/sweep/* stands for all folders of training runs
-            or submissions that match it.
-        tasks: how many tasks of the suite, from its first.
-        tasks_per_batch: how many of them at a time.
-        robust_human: a noisy user, such as softmax, with whom all policies are played once more for a column of their
-            own; empty for none.
-        robust_human_options: passed to it, such as temperature.
-        resamples: of the bootstrap.
-        timed_tasks: how many tasks each policy is played on alone for the wall time of an episode.
-        strips: how many episodes of the best policy to draw.
-        claim: whether to write each score into the card of its policy's folder, where experiments.verify reads it.
-        overwrite, threads: as in training.
-    """
-
-    folder: str = MISSING
-    policies: list[str] = field(
-        default_factory=lambda: [
-            "random-bucket",
-            "random-session",
-            "constant:0.9",
-            "published",
-            "best-known",
-        ]
-    )
-    tasks: int = 1000
-    tasks_per_batch: int = 16
-    robust_human: str = ""
-    robust_human_options: dict[str, Any] = field(default_factory=dict)
-    resamples: int = 2000
-    timed_tasks: int = 16
-    strips: int = 4
-    claim: bool = False
-    overwrite: bool = False
-    threads: int = 0
-    env: EnvConfig = field(default_factory=_test_suite)
-    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
-
-
-@dataclass
-class VerifyConfig:
-    """Play a submitted policy again, and say whether the scores that its card claims hold.
-
-    The exit status is 0 if the claimed mean improvement is the one found, up to rounding, or a z-test of their
-    difference at 5 % doesn't tell them apart; else it is 1. Nothing in the submission is run.
-
-    Args:
-        submission: a policy's folder, or that of a training run, whose card claims scores.
-        folder: receives config.yaml, traces/ and result.json with the verdict.
-        noise: 0 plays the very episodes that the claim is about, whose mean should be equal; another number plays the
-            claim's tasks with fresh noise, against a policy that was chosen for its luck with that noise.
-        tasks_per_batch: how many tasks at a time.
-        overwrite, threads: as in training.
-    """
-
-    submission: str = MISSING
-    folder: str = MISSING
-    noise: int = 0
-    tasks_per_batch: int = 16
     overwrite: bool = False
     threads: int = 0
     env: EnvConfig = field(default_factory=_test_suite)

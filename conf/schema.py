@@ -35,8 +35,6 @@ def register() -> None:
         "producibility": commands.ProducibilityConfig,
         "benchmark": commands.BenchmarkConfig,
         "mechanisms": commands.MechanismsConfig,
-        "leaderboard": commands.LeaderboardConfig,
-        "verify": commands.VerifyConfig,
         "bench": commands.BenchConfig,
         "throughput": commands.ThroughputConfig,
         "scaling": commands.ScalingConfig,

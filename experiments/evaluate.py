@@ -35,13 +35,14 @@ class EvaluateOptions(PlayOptions):
 @command(EvaluateOptions)
 def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
-    from agents.registry import expand, learning_section, resolve_policies
+    from agents.registry import check_apart, expand, learning_section, resolve_policies
     from experiments.run.collecting import collecting, shared_options
     from experiments.run.parts import configured_writer
     from experiments.run.playing import check_tasks, draw_examples, play_suite
     from steer_env.evaluation.reports import steering_report
 
     specs, env = expand(options.policies), shared_options(options.env, options.collectors)
+    check_apart(run.folder, specs)
     policies = resolve_policies(specs, configured_writer(options.writer))
     if options.baseline not in [policy.name for policy in policies]:
         names = ", ".join(policy.name for policy in policies)

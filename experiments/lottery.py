@@ -123,7 +123,7 @@ def lottery_report(frame: pd.DataFrame, user: str, blind: str, attempts: Sequenc
 
 
 def share_figure(drawn: pd.DataFrame) -> Figure:
-    """Figure 3, right: the share that k blind attempts reach, with one standard error; from :func:`shares`."""
+    """Figure 3, right: the share that k blind attempts reach, from :func:`shares`, with one standard error."""
     from steer_env.evaluation import plots
 
     figure, axes = plots.canvas(4.8, 3.6)

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markdown import Markdown
 
-from agents.checkpoints import CHECKPOINT, RESULT, RunExistsError, write_json
+from agents.files import CHECKPOINT, RESULT, RunExistsError, write_json
 from conf import schema
 from conf.launchers import APART
 from experiments.locks import claim, is_ours, released_at_the_end
@@ -27,7 +27,7 @@ from steer_env.evaluation.reports import Report
 from steer_env.evaluation.rollout import VERSIONS
 from steer_env.files import write_atomically
 
-CONFIG, ERROR, LEADERBOARD = "config.yaml", "error.txt", "leaderboard.json"
+CONFIG, ERROR, LEADERBOARD, CLAIMS = "config.yaml", "error.txt", "leaderboard.json", "claims"
 _APART = (*APART, "logger")
 """What may differ between runs that are the same."""
 _ASIDE = (
@@ -37,7 +37,7 @@ _ASIDE = (
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
-    *("traces", "training", "policy", "agent", "figures", "tensorboard", "wandb", "rule", "people"),
+    *("traces", "training", "policy", "agent", "figures", "tensorboard", "wandb", "rule", "people", CLAIMS),
 )
 
 console = Console()

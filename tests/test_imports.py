@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": BASE | {"assets", "compatibility", "fingerprints", "metrics"},
     "compatibility": set(),
     "policies": {"files", "policies", "proposals"},
-    "dynamics": {"types", "distributions", "goal_bank", "pictures", "proposals"},
+    "dynamics": {"compatibility", "types", "distributions", "goal_bank", "pictures", "proposals"},
     "envs": BASE
     | {"distributions", "dynamics", "envs", "generators", "goal_bank", "humans", "metrics", "proposals"}
     | {"rendering", "tasks"},

@@ -24,7 +24,8 @@ from steer_env.files import write_atomically
 if TYPE_CHECKING:
     from steer_env.evaluation.reports import Report
 
-CONFIG, ERROR, LEADERBOARD, LOCK, JOB = "config.yaml", "error.txt", "leaderboard.json", "run.lock", "job.txt"
+CONFIG, ERROR, LOCK, JOB = "config.yaml", "error.txt", "run.lock", "job.txt"
+LEADERBOARD, CLAIMS = "leaderboard.json", "claims"
 APART = ("folder", "overwrite", "threads", "launcher", "collectors", "logger")
 """Options that may differ between runs that are the same."""
 _ASIDE = (*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resamples", "timed_tasks", "claim", "trials")
@@ -32,6 +33,7 @@ _ASIDE = (*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resam
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
     *("traces", "training", "policy", "agent", "figures", "tensorboard", "wandb", "rule", "people"),
+    CLAIMS,
 )
 _PATIENCE, _PATIENCE_REQUEUED = 1, 60
 """Seconds to wait for a lock: a process that looks whether a folder is claimed holds the lock for a moment."""
@@ -50,6 +52,8 @@ class Run:
     def __init__(self, config: Any, name: str) -> None:
         self.config, self.name = config, name
         self.settings: Any = None
+        self.status = 0
+        """Exit status of a run that has ended well."""
         self._report: tuple[Report, bool] | None = None
 
     @property
@@ -103,6 +107,8 @@ class Run:
         if self._report:
             show(self._report[0].markdown(), self._report[1])
             say(f"wrote {self.folder}/report.html, report.md and figures/")
+        if self.status:
+            raise SystemExit(self.status)
 
     def _use_threads(self) -> None:
         if self.config.get("threads"):

@@ -14,6 +14,7 @@ from agents.bandits import make_bandit
 from agents.episodes import Training
 from agents.files import episodes_done
 from agents.loggers import Logger
+from agents.registry import check_own_name
 from agents.training import train
 from experiments.run.collecting import collecting, shared_options
 from experiments.run.options import SB3Options, TrainingOptions
@@ -32,8 +33,9 @@ def make_learner(options: TrainingOptions) -> Learner:
     """Everything that the training needs, loaded and checked.
 
     Raises:
-        ValueError: a part or an option of it that doesn't exist.
+        ValueError: a part or an option of it that doesn't exist, or a name that no policy may have.
     """
+    check_own_name(options.agent.name)
     if isinstance(options.agent, SB3Options):
         return _sb3(options, options.agent)
     return _bandit(options)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agents.files import write_json
+from experiments.run.folder import is_claimed
 from steer_env.files import write_atomically
 from steer_env.policies import TablePolicy
 from tests.test_imports import PACKAGES, ROOT
@@ -39,6 +40,16 @@ def test_json_is_not_written_through_a_link(tmp_path: Path, victim: Path, name: 
     write_json({"a": np.float64(0.5)}, tmp_path / "result.json")
     assert victim.read_text() == "mine"
     assert (tmp_path / "result.json").read_text() == '{\n "a": 0.5\n}\n'
+
+
+def test_asking_whether_a_run_is_at_work_writes_nothing(tmp_path: Path, victim: Path) -> None:
+    (tmp_path / "run.lock").symlink_to(victim)
+    assert not is_claimed(tmp_path)
+    (tmp_path / "run.lock").unlink()
+    (tmp_path / "run.lock").symlink_to(tmp_path / "new")
+    assert not is_claimed(tmp_path)
+    assert victim.read_text() == "mine"
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_fails_leaves_the_former_file_and_nothing_else(tmp_path: Path) -> None:
