@@ -58,14 +58,14 @@ class EfficiencyOptions(PlayOptions):
 def main(options: EfficiencyOptions, run: Run) -> dict[str, Any]:
     """Train every agent with every seed, evaluate what it would choose at each checkpoint, and report."""
     from experiments.run.folder import slug
-    from experiments.run.parts import bandit_factory, env_options
+    from experiments.run.parts import bandit_factory, env_options, load_table
     from experiments.run.playing import check_tasks
     from steer_env.evaluation.rollout import make_env
 
     check_milestones(options.checkpoints, options.batch)
     rounds, tested = options.env.rounds, env_options(options.env, suite=options.suite)
     agents = {spec: bandit_factory(spec, rounds) for spec in options.agents}
-    best = _best(options.best, rounds)
+    best = canonical(load_table(options.best, "best"), rounds)
     check_tasks(options.tasks, **tested)
     env, folder = make_env(options.batch, **env_options(options.env)), run.open()
     learned: dict[str, list[list[TablePolicy]]] = {spec: [] for spec in agents}
@@ -86,21 +86,6 @@ def main(options: EfficiencyOptions, run: Run) -> dict[str, Any]:
     setting = f"Trained on {options.env.suite}, tested on {options.suite}."
     run.publish(efficiency_report(curves, options.best, setting))
     return {"tables": len(gains), "episodes needed": curves.needed()}
-
-
-def _best(spec: str, rounds: int) -> TablePolicy:
-    """The best known policy.
-
-    Raises:
-        ValueError: it isn't a table.
-    """
-    from agents.registry import resolve_policies
-    from steer_env.policies import TablePolicy
-
-    (best,) = resolve_policies([spec])
-    if not isinstance(best, TablePolicy):
-        raise ValueError(f"best must be a table over (round, stayed), such as a schedule, not {spec}")
-    return canonical(best, rounds)
 
 
 def check_milestones(episodes: Sequence[int], batch: int) -> None:
