@@ -14,6 +14,7 @@ from agents.files import CHECKPOINT
 from steer_env import assets
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Section
+from steer_env.files import printable
 from steer_env.language import Writer
 from steer_env.language.prompters import WRITTEN
 from steer_env.policies import (
@@ -124,7 +125,7 @@ def resolve_policies(
         except PolicyError as error:
             if refused is None or not policy_folder(spec):
                 raise
-            refused[spec] = "".join(letter if letter.isprintable() else "?" for letter in str(error))
+            refused[spec] = printable(str(error))
         else:
             policies.append(policy)
     return policies

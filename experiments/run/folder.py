@@ -64,7 +64,7 @@ class Run:
     def play(self, body: Callable[[Any, Run], Mapping[str, Any] | None], options: Callable[[], Any]) -> None:
         """Check, run the command, and leave what it returns as the result, which marks the run as finished."""
         sweep = HydraConfig.get() if HydraConfig.get().mode == RunMode.MULTIRUN else None
-        has_folder = "folder" in self.config
+        has_folder = "overwrite" in self.config  # A command may have another folder among its options.
         if sweep and has_folder:
             self.config.folder = str(Path(sweep.sweep.dir).expanduser() / sweep.sweep.subdir)
         elif "launcher" in self.config and self.config.launcher.kind != "basic":
