@@ -27,6 +27,7 @@ from experiments.run.folder import Run, job_name
 from experiments.run.options import (
     CONF,
     REQUIRED,
+    RunOptions,
     check_limits,
     choices,
     default_of,
@@ -50,6 +51,10 @@ NEEDS = {
 USERS_ERRORS = (ValueError, OSError, ImportError, HydraException, OmegaConfBaseException, FloatingPointError)
 """What a user can cause: told in one line. Anything else is a fault of ours, whose traceback is shown."""
 _OTHERS = ("hydra.", "hydra/")
+_ELSEWHERE = ("hydra.searchpath=", "--config-dir", "-cd")
+"""Where there may be choices that conf/ doesn't have."""
+_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd")
+"""Hydra's own flags that a word of their own follows."""
 
 register_groups()
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
@@ -155,9 +160,8 @@ def _typed(config: Any) -> Any:
 
 def _own_folder(name: str, options: type, arguments: Sequence[str]) -> list[str]:
     """The folder of a run that isn't given one."""
-    has_folder = any(part.name == "folder" for part in fields(options))  # type: ignore[arg-type]
     given = any(argument.startswith(("folder=", "hydra.sweep.dir=")) for argument in arguments)
-    if not has_folder or given:
+    if not issubclass(options, RunOptions) or given:
         return []
     return [f"folder=outputs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"]
 
@@ -181,19 +185,20 @@ def check_overrides(name: str, options: type, overrides: Sequence[str]) -> None:
         ValueError: naming the option, the nearest one that exists, and all that exist in its place; or a choice
             whose packages aren't installed.
     """
-    for override in overrides:
+    elsewhere = any(override.startswith(_ELSEWHERE) for override in overrides)
+    for before, override in zip(["", *overrides], overrides, strict=False):
         key, equals, value = override.partition("=")
         key = key.lstrip("+~")
-        if override.startswith("-") or key.startswith(_OTHERS):
+        if override.startswith("-") or before in _WITH_VALUE or key.startswith(_OTHERS):
             continue
         if not equals:
             raise ValueError(f"{override!r} is no option with a value, such as {fields(options)[0].name}=…")  # type: ignore[arg-type]
         if (module := NEEDS.get(override)) and not find_spec(module):
             raise ValueError(f"{override} needs a package that isn't here: pip install 'steer-env[{value}]'")
-        if key == "experiment":
+        if key != "experiment":
+            _check_key(name, options, key.partition("@")[0], "" if elsewhere else value)
+        elif not elsewhere:
             choices(key)[value]
-        else:
-            _check_key(name, options, key.partition("@")[0], value)
 
 
 def _check_key(name: str, options: type, key: str, value: str) -> None:
@@ -231,6 +236,7 @@ def help_text(name: str, options: type) -> str:
         lines += _section(kind, ", ".join(places), places[0], example)
     for field, (group, default, base) in groups.items():
         lines += ["", f"{field}={'|'.join(choices(group))}", "-" * len(field), f"Default: {default}.", ""]
+        lines += _filled(documentation(options).get(field, ""), "")
         for kind in kinds(base) if is_dataclass(base) else []:
             lines += _section(kind, "", field, kind)
     others = "\n".join(
@@ -260,8 +266,11 @@ def _entry(part: Any, default: Any, texts: Mapping[str, str], place: str) -> lis
     kind = part.type if isinstance(part.type, str) else getattr(part.type, "__name__", str(part.type))
     details = [kind, "required" if default == REQUIRED else repr(default), limits_text(part.metadata)]
     head = f"  {place}{part.name}  ({', '.join(detail for detail in details if detail)})"
-    text = textwrap.fill(texts.get(part.name, ""), 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    return [head, text]
+    return [head, *(_filled(texts.get(part.name, ""), " " * 6) or [""])]
+
+
+def _filled(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent=indent, subsequent_indent=indent)
 
 
 __all__ = ["command", "say"]
