@@ -29,19 +29,14 @@ def store(name: str, node: type) -> None:
 def register() -> None:
     """Store the schemas; pre-training stores its own, which needs heavier imports."""
     schemas: dict[str, type] = {
-        "best_known": commands.BestKnownConfig,
-        "decompose": commands.DecomposeConfig,
-        "sweep_status": commands.SweepStatusConfig,
         "producibility": commands.ProducibilityConfig,
         "benchmark": commands.BenchmarkConfig,
-        "mechanisms": commands.MechanismsConfig,
         "bench": commands.BenchConfig,
         "throughput": commands.ThroughputConfig,
         "scaling": commands.ScalingConfig,
         "headlines": commands.HeadlinesConfig,
         "study": commands.StudyConfig,
         "fit_users": commands.FitUsersConfig,
-        "tune": commands.TuneConfig,
     }
     for name, node in schemas.items():
         store(name, node)

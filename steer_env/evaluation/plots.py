@@ -101,18 +101,6 @@ def alignment(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     return figure
 
 
-def explained_variance(fits: Mapping[str, Any]) -> Figure:
-    """Figure 4 left: R² of each predictor with one standard error.
-
-    Args:
-        fits: by name, from :func:`steer_env.evaluation.predictors.compare_predictors`.
-    """
-    figure, axes = canvas(6.4, 3.2)
-    axes.bar(list(fits), [fit.r2 for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
-    axes.set_ylabel("out-of-fold R²")
-    return figure
-
-
 def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray) -> Figure:
     """Figure 8: what each mixture scale is worth in each round, with its posterior.
 
