@@ -35,7 +35,7 @@ RUNS = {
     "evaluate": f"experiments.evaluate folder=FOLDER/evaluate policies={PLAYED} tasks=8 tasks_per_batch=8"
     " strips=0 threads=1",
     "leaderboard": f"experiments.leaderboard folder=FOLDER/leaderboard policies={RANKED} tasks=8 tasks_per_batch=8"
-    " robust_human=softmax +robust_human_options.temperature=0.05 resamples=50 timed_tasks=1 strips=0 threads=1",
+    " robust_human=softmax:temperature=0.05 resamples=50 timed_tasks=1 strips=0 threads=1",
     "study": "experiments.study folder=FOLDER/study path=STUDY",
 }
 """Run → its command line, where FOLDER holds all runs and STUDY is the released study."""
