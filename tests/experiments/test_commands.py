@@ -195,6 +195,13 @@ def test_a_training_has_a_name_that_its_policy_may_have(
     assert not (tmp_path / "new").exists()
 
 
+def test_a_configuration_is_printed_without_any_work(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(train.main, "--cfg", "job", "seed=3")
+    assert "\nseed: 3\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("experiment", COMMANDS)
 def test_help_explains_every_option(
     experiment: ModuleType, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
