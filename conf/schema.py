@@ -27,13 +27,8 @@ def store(name: str, node: type) -> None:
 
 
 def register() -> None:
-    """Store the schemas; pre-training stores its own, which needs heavier imports."""
+    """Store the schemas."""
     schemas: dict[str, type] = {
-        "producibility": commands.ProducibilityConfig,
-        "benchmark": commands.BenchmarkConfig,
-        "bench": commands.BenchConfig,
-        "throughput": commands.ThroughputConfig,
-        "scaling": commands.ScalingConfig,
         "headlines": commands.HeadlinesConfig,
         "study": commands.StudyConfig,
         "fit_users": commands.FitUsersConfig,

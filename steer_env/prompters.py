@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from steer_env import tiles
 from steer_env.registry import Registry
 from steer_env.ties import first_best
+from steer_env.tiles import tilings
 from steer_env.types import Prompter, Task
 
 _STREAM = 3
@@ -32,9 +32,9 @@ class RulePrompter:
     training_seed = -1
 
     def __init__(
-        self, synonym_rate: float = tiles.CASUAL.synonym_rate, mistake_rate: float = tiles.CASUAL.mistake_rate
+        self, synonym_rate: float = tilings.CASUAL.synonym_rate, mistake_rate: float = tilings.CASUAL.mistake_rate
     ) -> None:
-        self.wording = tiles.Wording(synonym_rate, mistake_rate)
+        self.wording = tilings.Wording(synonym_rate, mistake_rate)
 
     def start(self, tasks: Sequence[Task], episode_seeds: Sequence[int]) -> None:
         """See :class:`steer_env.types.Prompter`."""
@@ -63,12 +63,12 @@ class AttributePrompter(RulePrompter):
     name = "text attribute"
 
     def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
-        words, goal = tiles.words_of(prompts[-1]), tiles.parse(task.goal_prompt)
-        missing = [factor for factor in np.flatnonzero(goal != tiles.UNNAMED).tolist() if factor not in words]
+        words, goal = tilings.words_of(prompts[-1]), tilings.parse(task.goal_prompt)
+        missing = [factor for factor in np.flatnonzero(goal != tilings.UNNAMED).tolist() if factor not in words]
         if missing:
             added = int(rng.choice(missing))
             words[added] = self.wording.name(added, goal[added], rng)
-        return tiles.arrange(words)
+        return tilings.arrange(words)
 
 
 class BlindPrompter(RulePrompter):
@@ -77,8 +77,8 @@ class BlindPrompter(RulePrompter):
     name = "text blind"
 
     def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
-        factors = tiles.parse(prompts[0])
-        return tiles.caption(factors, factors != tiles.UNNAMED, tiles.Wording(self.wording.synonym_rate), rng)
+        factors = tilings.parse(prompts[0])
+        return tilings.caption(factors, factors != tilings.UNNAMED, tilings.Wording(self.wording.synonym_rate), rng)
 
 
 class FeedbackPrompter(RulePrompter):
@@ -88,11 +88,11 @@ class FeedbackPrompter(RulePrompter):
 
     def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
         best = prompts[int(first_best(similarities))]
-        words, said = tiles.words_of(best), tiles.parse(best)
-        changed = int(rng.integers(len(tiles.FACTORS)))
-        value = int(rng.choice(np.setdiff1d(np.arange(tiles.CARDINALITIES[changed]), said[changed])))
+        words, said = tilings.words_of(best), tilings.parse(best)
+        changed = int(rng.integers(len(tilings.FACTORS)))
+        value = int(rng.choice(np.setdiff1d(np.arange(tilings.CARDINALITIES[changed]), said[changed])))
         words[changed] = self.wording.name(changed, value, rng)
-        return tiles.arrange(words)
+        return tilings.arrange(words)
 
 
 PROMPTERS: Registry[Callable[..., Prompter]] = Registry(

@@ -12,8 +12,8 @@ from typing import overload
 
 import numpy as np
 
-from steer_env import tiles
 from steer_env.registry import Registry
+from steer_env.tiles import tilings
 from steer_env.types import Task
 
 _SPLITS = {"test": (0,), "val": (1,), "train": tuple(range(2, 10))}
@@ -52,14 +52,14 @@ class TileSuite(Sequence[Task]):
             raise IndexError(f"suite {self.name!r} has tasks 0 to {self.size - 1}, not {index}")
         rng = np.random.default_rng([self.seed, index])
         factors = _draw_tiling(self.split, rng)
-        named = np.zeros(len(tiles.FACTORS), dtype=bool)
-        named[rng.permutation(len(tiles.FACTORS))[: rng.integers(2, 5)]] = True
+        named = np.zeros(len(tilings.FACTORS), dtype=bool)
+        named[rng.permutation(len(tilings.FACTORS))[: rng.integers(2, 5)]] = True
         return Task(
             suite=self.name,
             index=int(index),
-            goal_prompt=tiles.full_caption(factors),
+            goal_prompt=tilings.full_caption(factors),
             goal_seed=int(rng.integers(2**31)),
-            prompt=tiles.caption(factors, named, tiles.CASUAL, rng),
+            prompt=tilings.caption(factors, named, tilings.CASUAL, rng),
             initial_seed=int(rng.integers(2**31)),
         )
 
@@ -147,7 +147,7 @@ def given_seeds(row: Mapping[str, str], index: int, place: str) -> list[int]:
 
 def _draw_tiling(split: str, rng: np.random.Generator) -> np.ndarray:
     while True:
-        factors = tiles.sample_factors(1, rng)[0]
+        factors = tilings.sample_factors(1, rng)[0]
         if hashlib.sha256(factors.astype(np.uint8).tobytes()).digest()[0] % 10 in _SPLITS[split]:
             return factors
 

@@ -222,23 +222,22 @@ def help_text(name: str, options: type) -> str:
     lines = [f"python -m experiments.{name} OPTION=VALUE …", "", lead, ""]
     groups = groups_of(options)
     lines += ["Options", "-------"]
-    sections: dict[type, list[str]] = {}
+    sections: dict[type, dict[str, Any]] = {}
     for part in fields(options):  # type: ignore[arg-type]
         if part.name in groups:
             continue
         default = default_of(part)
         if is_dataclass(default):
-            sections.setdefault(type(default), []).append(part.name)
+            _collect(default, part.name, sections)
         else:
-            lines += _entry(part, default, documentation(options), "")
+            lines += _entry(part, [default], documentation(options), "")
     for kind, places in sections.items():
-        example: Any = next(default_of(f) for f in fields(options) if f.name == places[0])  # type: ignore[arg-type]
-        lines += _section(kind, ", ".join(places), places[0], example)
+        lines += _section(kind, ", ".join(places), next(iter(places)), list(places.values()))
     for field, (group, default, base) in groups.items():
         lines += ["", f"{field}={'|'.join(choices(group))}", "-" * len(field), f"Default: {default}.", ""]
         lines += _filled(documentation(options).get(field, ""), "")
         for kind in kinds(base) if is_dataclass(base) else []:
-            lines += _section(kind, "", field, kind)
+            lines += _section(kind, "", field, [])
     others = "\n".join(
         [
             "",
@@ -252,19 +251,29 @@ def help_text(name: str, options: type) -> str:
     return "\n".join(lines) + "\n" + others
 
 
-def _section(kind: type, title: str, place: str, example: Any) -> list[str]:
+def _collect(example: Any, place: str, sections: dict[type, dict[str, Any]]) -> None:
+    """Note where each class of options stands, with its values there; those inside it, too."""
+    sections.setdefault(type(example), {})[place] = example
+    for part in fields(example):
+        if is_dataclass(value := getattr(example, part.name)):
+            _collect(value, f"{place}.{part.name}", sections)
+
+
+def _section(kind: type, title: str, place: str, examples: Sequence[Any]) -> list[str]:
     lead = (inspect.getdoc(kind) or "").partition("\nArgs:")[0].strip()
     lines = ["", *([title, "-" * len(title)] if title else []), lead, ""]
     texts = documentation(kind)
     for part in fields(kind):  # type: ignore[arg-type]
-        value = default_of(part) if isinstance(example, type) else getattr(example, part.name)
-        lines += _entry(part, value, texts, f"{place}.")
+        values = [getattr(example, part.name) for example in examples] or [default_of(part)]
+        if not is_dataclass(values[0]):
+            lines += _entry(part, values, texts, f"{place}.")
     return lines
 
 
-def _entry(part: Any, default: Any, texts: Mapping[str, str], place: str) -> list[str]:
+def _entry(part: Any, values: Sequence[Any], texts: Mapping[str, str], place: str) -> list[str]:
     kind = part.type if isinstance(part.type, str) else getattr(part.type, "__name__", str(part.type))
-    details = [kind, "required" if default == REQUIRED else repr(default), limits_text(part.metadata)]
+    defaults = dict.fromkeys("required" if value == REQUIRED else repr(value) for value in values)
+    details = [kind, " or ".join(defaults), limits_text(part.metadata)]
     head = f"  {place}{part.name}  ({', '.join(detail for detail in details if detail)})"
     return [head, *(_filled(texts.get(part.name, ""), " " * 6) or [""])]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -41,63 +41,6 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     axes.set_xticks(sorted(attempts["attempt"].unique()))
     axes.grid(alpha=0.25)
     axes.legend(fontsize="small")
-    return figure
-
-
-def trade_off(points: Mapping[str, tuple[Any, Any]]) -> Figure:
-    """Figure 7: steerability against producibility, with one standard error each.
-
-    Args:
-        points: label → steerability and producibility, :class:`~steer_env.evaluation.statistics.Estimate` each.
-    """
-    figure, axes = canvas(4.8, 3.6)
-    for i, (label, (steered, produced)) in enumerate(points.items()):
-        style: dict[str, Any] = {"fmt": "o", "capsize": 2, "color": _COLOURS[i % 10]}
-        axes.errorbar(produced.mean, steered.mean, xerr=produced.error, yerr=steered.error, **style)
-        axes.annotate(label, (produced.mean, steered.mean), (5, 5), textcoords="offset points")
-    axes.set_xlabel("producibility (similarity)")
-    axes.set_ylabel("steerability (similarity)")
-    axes.margins(0.2)
-    axes.grid(alpha=0.25)
-    return figure
-
-
-def rankings(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> Figure:
-    """Figure 5: the rank of each thing under each metric, the best above.
-
-    Args:
-        names: of G things.
-        scores: by metric, float (G,).
-    """
-    figure = Figure(figsize=(1.6 + 1.6 * len(scores), 0.8 + 0.45 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    ranks = np.stack([stats.rankdata(-values, method="ordinal") for values in scores.values()], axis=1)
-    for i, (name, row) in enumerate(zip(names, ranks, strict=True)):
-        axes.plot(range(len(scores)), row, marker="o", color=_COLOURS[i % 10])
-        axes.annotate(name, (len(scores) - 1, row[-1]), (8, -3), textcoords="offset points", fontsize="small")
-    axes.set_xticks(range(len(scores)), list(scores))
-    axes.set_yticks(range(1, len(names) + 1))
-    axes.invert_yaxis()
-    axes.set_ylabel("rank")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def alignment(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Figure 6: similarity of images to their goals against their alignment with their prompts.
-
-    Args:
-        points: by generator, alignment and similarity, float (n,) each.
-    """
-    figure, axes = canvas(5.4, 4.0)
-    for i, (name, (aligned, similar)) in enumerate(points.items()):
-        axes.scatter(aligned, similar, s=4, alpha=0.3, color=_COLOURS[i % 10], label=name, edgecolors="none")
-    axes.set_xlabel("alignment of image and prompt")
-    axes.set_ylabel("similarity to the goal image")
-    axes.grid(alpha=0.25)
-    for handle in axes.legend(fontsize="small", markerscale=3).legend_handles:
-        if handle is not None:
-            handle.set_alpha(1)
     return figure
 
 

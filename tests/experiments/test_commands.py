@@ -10,26 +10,17 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 from hydra import compose, initialize_config_dir
 
-from experiments import (
-    bench,
-    compare,
-    evaluate,
-    producibility,
-    scaling,
-    throughput,
-    train,
-)
-from experiments.random_weights import operations
+from experiments import compare, evaluate, train
 from experiments.run.options import CONF
 from steer_env.policies import load_policy
 from steer_env.traces import read_traces
 
+EXPERIMENTS = Path(train.__file__).parent
 COMMANDS = [
-    import_module(f"experiments.{path.stem}")
-    for path in sorted(Path(train.__file__).parent.glob("*.py"))
+    import_module(".".join(("experiments", *path.relative_to(EXPERIMENTS).with_suffix("").parts)))
+    for path in sorted(EXPERIMENTS.rglob("*.py"))
     if "\n@command(" in path.read_text()
 ]
 
@@ -217,90 +208,9 @@ def test_help_explains_every_option(
         assert head.strip(), "an option isn't explained"
 
 
-def test_fewer_seeds_are_steered_and_searched(
-    tmp_path: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    small = (f"folder={tmp_path}", "seeds=[1,0]", "tasks=4", "goals=3", "variations=2", "tries=3", "env.rounds=1")
-    command(producibility.main, *small)
-    assert "goals of another generator, drawn tiles" in capsys.readouterr().out
-    assert (tmp_path / "figures" / "fewer-seeds-figure-7.png").stat().st_size > 0
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert [len(result["produced"][n]) for n in ("1", "0")] == [3, 3]
-    mechanisms = [read_traces(tmp_path / "traces" / f"{n}-seeds")[0].mechanism for n in (1, 0)]
-    assert mechanisms == ["text seeds=1", "text"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["user=random-bucket"], "user must be someone who writes prompts, such as text:attribute, not random-bucket"),
-        (["seeds=[1,1]"], r"seeds must be different numbers from 1, or 0 for all, got \[1, 1\]"),
-        (["tries=0"], "tries must be at least 1, got 0"),
-    ],
-)
-def test_a_search_that_cant_be_is_refused(
-    tmp_path: Path, command: Callable[..., None], options: list[str], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        command(producibility.main, f"folder={tmp_path / 'new'}", *options)
-    assert not (tmp_path / "new").exists()
-
-
 @pytest.mark.parametrize("experiment", COMMANDS)
 def test_no_librarys_warnings_are_silenced(experiment: ModuleType) -> None:
-    name = experiment.__name__.rpartition(".")[2]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        hydra = compose(name, return_hydra_config=True).hydra
+        hydra = compose(experiment.main.command, return_hydra_config=True).hydra
     for logging in (hydra.job_logging, hydra.hydra_logging):
         assert not logging.disable_existing_loggers
-
-
-def test_the_benchmark_prints_its_table(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
-    command(bench.main, "sizes=[1,4]", "episodes=4", "reference_episodes=1", "repeats=1")
-    printed = capsys.readouterr().out
-    rows = [line for line in printed.splitlines() if re.match(r"\| (1|4|reference)", line)]
-    assert len(rows) == 3
-    assert re.search(r"\| overhead \|", printed)
-
-
-@pytest.mark.slow
-def test_the_scaling_is_measured_on_gpus_that_wait(
-    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    command(scaling.main, "counts=[1]", "batches=3", "part=2", "limit_batches=8", "episodes_per_second=10", "gpus=2")
-    printed = capsys.readouterr().out
-    rates = re.search(r"^\| 1 \| 10.00 \| ([\d.]+) \(\d+%\) \| ([\d.]+) ", printed, flags=re.MULTILINE)
-    assert rates
-    assert all(0 < float(rate) <= 10 for rate in rates.groups())
-    assert re.search(r"2 GPUs of 10 episodes/s need 20 episodes/s, \d+ times less", printed)
-
-
-def test_a_small_generator_is_measured_against_the_plain_pipeline_and_the_hardware(
-    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    small = ("size=small", "device=cpu", "dtype=float32", "steps=2", "batches=[1,4]", "repeats=1")
-    command(throughput.main, *small, "channels_last=true", "decode_batch=2")
-    printed = capsys.readouterr().out
-    rows = re.findall(r"^\| (1|4|plain pipeline) \| ([\d.]+) \|", printed, flags=re.MULTILINE)
-    assert [name for name, _ in rows] == ["1", "4", "plain pipeline"]
-    assert all(float(rate) > 0 for _, rate in rows)
-    assert re.search(r"60,000 episodes of 10 images would take [\d.]+ h on one such device", printed)
-    assert "channels_last=True, compile=, tf32=False, decode_batch=2" in printed
-
-
-def test_what_an_image_of_stable_diffusion_costs() -> None:
-    """Counted elsewhere at 512 × 512: 0.803 TFLOP a pass of the UNet, 2.51 to decode."""
-    denoiser, decoder = operations("sd14")
-    assert denoiser == pytest.approx(0.803e12, rel=0.01)
-    assert decoder == pytest.approx(2.51e12, rel=0.01)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_isnt_there_is_said_before_any_work(command: Callable[..., None]) -> None:
-    with pytest.raises(ValueError, match="there is no GPU that torch can use here: device=cpu size=small"):
-        command(throughput.main)
-
-
-def test_the_benchmark_refuses_what_its_reference_cannot_play(command: Callable[..., None]) -> None:
-    with pytest.raises(ValueError, match="the reference loop plays the embedded generator 'tiles', not 'mine'"):
-        command(bench.main, "env.generator=mine")

@@ -1,6 +1,7 @@
 """The decomposition between generators: predictors whose explained share is known, terms known in closed form."""
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +31,10 @@ def test_generators_of_different_steps_are_decomposed(tmp_path: Path, command: C
     assert "| + goal image |" in report
     assert re.search(r"\| tiles-\w+ steps=1 \|", report)
     assert len(list((tmp_path / "terms" / "figures").glob("*.png"))) == 1
-    with pytest.raises(ValueError, match="at least two generators, each once"):
-        command(room.main, f"folder={tmp_path / 'no'}", f"evaluations=[{one},{one}]")
+    again = shutil.copytree(one, tmp_path / "again")
+    for same, message in ((one, "the entries of evaluations must differ"), (again, "two generators, each once")):
+        with pytest.raises(ValueError, match=message):
+            command(room.main, f"folder={tmp_path / 'no'}", f"evaluations=[{one},{same}]")
     other = ("tasks=12", "policies=[published]", "baseline=published", *SHORT)
     command(evaluate.main, f"folder={tmp_path / 'other'}", *other)
     with pytest.raises(ValueError, match=r"with different policy .* published, random bucket"):

@@ -8,7 +8,7 @@ from torch import Tensor
 from steer_env.dynamics import SteeringDynamics
 from steer_env.humans import GreedyHuman, Writer
 from steer_env.tasks import load_suite
-from steer_env.tiles import COUNTS
+from steer_env.tiles.tilings import COUNTS
 from steer_env.types import Conditioning, Generator, Metric
 from tests.conftest import CountingGenerator, CountingMetric
 

@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from steer_env import tiles
 from steer_env.prompters import PROMPTERS, load_prompter
 from steer_env.tasks import load_suite
 from steer_env.testing import check_prompter
+from steer_env.tiles import tilings
 from steer_env.types import Task
 
 TASKS = load_suite("tiles-val-v1")[:60]
@@ -27,7 +27,7 @@ def course(name: str, tasks: Sequence[Task] = TASKS, similarities: np.ndarray | 
 
 
 def factors(prompt: str) -> np.ndarray:
-    return tiles.parse(prompt)
+    return tilings.parse(prompt)
 
 
 @pytest.mark.parametrize("name", PROMPTERS)
@@ -54,9 +54,9 @@ def test_attribute_names_one_more_of_the_goal_in_each_attempt_and_keeps_the_rest
     for task, row in zip(TASKS, course("attribute", mistake_rate=0), strict=True):
         goal = factors(task.goal_prompt)
         for before, after in pairwise(row):
-            old, new = tiles.words_of(before), tiles.words_of(after)
+            old, new = tilings.words_of(before), tilings.words_of(after)
             added = new.keys() - old.keys()
-            assert len(added) == min(1, len(tiles.FACTORS) - len(old))
+            assert len(added) == min(1, len(tilings.FACTORS) - len(old))
             assert {factor: new[factor] for factor in old} == old, "in the user's own words"
             for factor in added:
                 assert factors(after)[factor] == goal[factor]
@@ -66,10 +66,10 @@ def test_attribute_errs_at_its_rate_and_about_colours_alone() -> None:
     wrong, colours = 0, 0
     for task, row in zip(TASKS, course("attribute", mistake_rate=0.5), strict=True):
         goal, said = factors(task.goal_prompt), factors(row[-1])
-        added = np.flatnonzero((said != tiles.UNNAMED) & (factors(row[0]) == tiles.UNNAMED))
+        added = np.flatnonzero((said != tilings.UNNAMED) & (factors(row[0]) == tilings.UNNAMED))
         for factor in added:
-            coloured = factor in (tiles.COLOUR, tiles.ALTERNATE, tiles.BACKGROUND, tiles.BORDER)
-            if coloured and goal[factor] != tiles.NONE:
+            coloured = factor in (tilings.COLOUR, tilings.ALTERNATE, tilings.BACKGROUND, tilings.BORDER)
+            if coloured and goal[factor] != tilings.NONE:
                 colours += 1
                 wrong += said[factor] != goal[factor]
             else:
@@ -86,7 +86,7 @@ def test_feedback_changes_one_attribute_of_its_best_prompt() -> None:
     similarities = np.random.default_rng(0).random((len(TASKS), 5))
     for row, seen in zip(course("feedback", similarities=similarities, mistake_rate=0), similarities, strict=True):
         for attempt in range(1, 5):
-            best, new = (tiles.words_of(p) for p in (row[int(seen[:attempt].argmax())], row[attempt]))
+            best, new = (tilings.words_of(p) for p in (row[int(seen[:attempt].argmax())], row[attempt]))
             assert len([factor for factor in best.keys() | new.keys() if best.get(factor) != new.get(factor)]) == 1
 
 

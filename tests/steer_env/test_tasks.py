@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from steer_env import tiles
 from steer_env.tasks import SUITES, load_suite
+from steer_env.tiles import tilings
 
 FIRST_TEST_TASK = (
     "one medium upright black ring, plain, on a red background, no border",
@@ -37,7 +37,7 @@ def test_user_prompts_are_vaguer_than_goal_prompts() -> None:
     lengths = [(len(task.prompt.split()), len(task.goal_prompt.split())) for task in tasks]
     assert all(user < goal for user, goal in lengths)
     words = {word.strip(",") for task in tasks for word in task.prompt.split()}
-    assert words <= set(tiles.VOCABULARY)
+    assert words <= set(tilings.VOCABULARY)
     assert words & {"crimson", "hoop", "turquoise"}, "users have words of their own"
 
 

@@ -10,13 +10,13 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from pretraining.drawn import DrawnTiles
 from steer_env.envs import TextSteeringEnv, TextSteeringVectorEnv
 from steer_env.envs.shell import FIRST_SEED
 from steer_env.envs.text import CHARACTERS
 from steer_env.generators import load_generator
 from steer_env.proposals import draw_latents
 from steer_env.tasks import load_suite
+from steer_env.tiles.drawn import DrawnTiles
 from steer_env.types import Generator, GuidedGenerator
 from tests.conftest import CountingGenerator
 from tests.steer_env.test_envs import equals_gymnasiums_own_vector, same
