@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -25,12 +24,3 @@ def parse(spec: str) -> tuple[str, dict[str, Any]]:
         raise ValueError(f"{spec}: {lone[0]!r} is no option with a value, such as steps=1")
     options: Any = OmegaConf.to_container(OmegaConf.from_dotlist(parts))
     return name, options
-
-
-def slug(spec: str) -> str:
-    """A folder's name.
-
-    >>> slug("bayesian:pool=96,metric=pixel-correlation")
-    'bayesian-pool-96-metric-pixel-correlation'
-    """
-    return re.sub(r"[^a-z0-9]+", "-", spec.lower())

@@ -158,10 +158,11 @@ def with_values(options: TuneOptions, values: Mapping[str, Any]) -> TuneOptions:
     """The same options, with these values of the agent's."""
     from omegaconf import OmegaConf
 
-    agent = OmegaConf.structured(options.agent)
+    config = OmegaConf.structured(options.agent)
     for name, value in values.items():
-        OmegaConf.update(agent, name, value)
-    return replace(options, agent=OmegaConf.to_object(agent))
+        OmegaConf.update(config, name, value)
+    agent: Any = OmegaConf.to_object(config)
+    return replace(options, agent=agent)
 
 
 class Trials:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +47,7 @@ def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
     """
     name, _, rest = spec.partition(":")
     choices("agent")[name]
-    known = Registry(
-        "option of agent", {key: None for kind in kinds(AgentOptions) for key in kind.__dataclass_fields__}
-    )
+    known = Registry("option of agent", {part.name: None for kind in kinds(AgentOptions) for part in fields(kind)})
     overrides = [option for option in rest.split(",") if option]
     for override in overrides:
         known[override.partition("=")[0]]
