@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from omegaconf import MISSING
 
 from conf.parts import (
-    AgentConfig,
-    CollectorsConfig,
     EnvConfig,
     SentenceMetricConfig,
     WriterConfig,
@@ -18,162 +15,6 @@ from conf.parts import (
 
 def _test_suite() -> EnvConfig:
     return EnvConfig(suite="tiles-test-v1", judges=["pixel-correlation"])
-
-
-@dataclass
-class EfficiencyConfig:
-    """Train several agents several times, and report how many episodes each needs.
-
-    Args:
-        folder: receives config.yaml, training/, traces/, report.html, report.md and figures/.
-        agents: bandits, as in agent=NAME of training, and variants of them, such as 'planning:pooling=false'; the
-            first is the one that the others are compared with.
-        seeds: trainings of each, with seeds from 0.
-        checkpoints: numbers of training episodes after which the learned policies are evaluated; multiples of batch.
-        batch: episodes trained at a time with one posterior.
-        best: the best known policy, a built-in one or a folder, which must be a table over (round, stayed).
-        share: of its improvement that is to be reached.
-        suite: of the tasks that policies are evaluated on; env.suite has those that they are trained on.
-        tasks: how many of them, from its first.
-        tasks_per_batch: how many of them at a time.
-        overwrite, threads: as in training.
-    """
-
-    folder: str = MISSING
-    agents: list[str] = field(default_factory=lambda: ["thompson", "planning"])
-    seeds: int = 10
-    checkpoints: list[int] = field(default_factory=lambda: [32, 64, 128, 256, 512, 1024, 2048])
-    batch: int = 32
-    best: str = "best-known"
-    share: float = 0.95
-    suite: str = "tiles-test-v1"
-    tasks: int = 1000
-    tasks_per_batch: int = 16
-    overwrite: bool = False
-    threads: int = 0
-    env: EnvConfig = field(default_factory=EnvConfig)
-
-
-@dataclass
-class TuneConfig:
-    """Tune an agent's hyper-parameters by trials of Optuna's: each a training, and a game on each validation task.
-
-    The first trial has the agent's own values, the next few are drawn at random, and the others by Optuna's TPE.
-
-    Args:
-        folder: receives config.yaml, training/ with the journal and a folder a trial, result.json, report.html,
-            report.md, figures/, and agent/tuned.yaml, the best setting as a configuration: with
-            hydra.searchpath=[file://FOLDER], agent=tuned trains it. The same command goes on with a stopped tuning.
-        trials: in all.
-        space: what is tuned, by default conf/space/NAME.yaml of agent=NAME: for each option of the agent choices, or
-            low, high and log, such as space.settings.learning_rate.high=0.1.
-        pruner: ends trainings at a checkpoint where the last episodes improved less than in other trials: median, less
-            than the median of them; halving, less than the best quarter; none.
-        episodes: of each training; a checkpoint is 8 batches.
-        suite: tasks that the trials are judged by; env.suite has those that they are trained on. No test suite.
-        tasks: how many of them, from its first.
-        tasks_per_batch: how many of them at a time.
-        batch, parts, lag, seed, overwrite, threads: as in training; the seed is also that of the search.
-    """
-
-    folder: str = MISSING
-    trials: int = 20
-    space: dict[str, Any] = field(default_factory=dict)
-    pruner: str = "median"
-    episodes: int = 2048
-    suite: str = "tiles-val-v1"
-    tasks: int = 400
-    tasks_per_batch: int = 16
-    batch: int = 32
-    parts: int = 1
-    lag: int = 0
-    seed: int = 0
-    overwrite: bool = False
-    threads: int = 0
-    env: EnvConfig = field(default_factory=EnvConfig)
-    agent: AgentConfig = field(default_factory=AgentConfig)
-    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
-
-
-@dataclass
-class BestKnownConfig:
-    """Find the best policy that can be had from far more episodes than one training plays, for tables to show regret.
-
-    Each agent learns from the episodes of all the trainings, whoever played them; what they would play is raced on
-    validation tasks against policies made by hand, and the best is kept.
-
-    Args:
-        folder: receives config.yaml, traces/, policy/, report.html, report.md and figures/.
-        trainings: folders of finished trainings with the same parts, or patterns such as outputs/sweep/*.
-        agents: bandits that learn from episodes of others, as in experiments.efficiency.
-        policies: tables over (round, stayed) to race against, such as schedules.
-        tasks: how many tasks of env.suite, from its first.
-        tasks_per_batch: how many of them at a time.
-        threshold: similarity whose reaching is counted.
-        overwrite, threads: as in training.
-    """
-
-    folder: str = MISSING
-    trainings: list[str] = MISSING
-    agents: list[str] = field(
-        default_factory=lambda: ["planning", "planning:pooling=false", "planning:pooling=false,covariate=false"]
-    )
-    policies: list[str] = field(default_factory=lambda: ["schedule:1.0-1.0-0.8-0.6", "schedule:1.0-0.9-0.7-0.5"])
-    tasks: int = 1000
-    tasks_per_batch: int = 16
-    threshold: float = 0.8
-    overwrite: bool = False
-    threads: int = 0
-    env: EnvConfig = field(default_factory=lambda: EnvConfig(suite="tiles-val-v1"))
-
-
-@dataclass
-class DecomposeConfig:
-    """Split generators' difference in steerability into steering mechanism and producible set (Equation 5).
-
-    Args:
-        folder: receives config.yaml, report.html, report.md and figures/.
-        evaluations: folders of experiments.evaluate, each with another generator or generator_options, on the same
-            suite with one and the same policy, user and metric; the first is the baseline.
-        folds: of the cross-validation over tasks.
-        components: principal components of the features that the terms rest on.
-        seed: of the bootstrap.
-        overwrite, threads: as in training.
-    """
-
-    folder: str = MISSING
-    evaluations: list[str] = MISSING
-    folds: int = 5
-    components: int = 8
-    seed: int = 0
-    overwrite: bool = False
-    threads: int = 0
-
-
-@dataclass
-class MechanismsConfig:
-    """Compare steering mechanisms on the same tasks: what each gains, for several users, at how many images.
-
-    Args:
-        folder: receives config.yaml, traces/, report.html and report.md.
-        mechanisms: steering distributions as env.distribution has them, with options such as 'bayesian:pool=192' or
-            'bayesian:metric=pixel-correlation'. The first is what the others are compared with.
-        users: simulated users as env.human has them, with options such as 'softmax:temperature=0.05'.
-        policy: which mixture scales are played, for mechanisms that heed them: a built-in policy or a folder.
-        tasks: how many tasks of env.suite, from its first.
-        tasks_per_batch: how many of them at a time.
-        overwrite, threads: as in training.
-    """
-
-    folder: str = MISSING
-    mechanisms: list[str] = field(default_factory=lambda: ["mixture", "bayesian", "bayesian:metric=pixel-correlation"])
-    users: list[str] = field(default_factory=lambda: ["greedy", "softmax:temperature=0.05"])
-    policy: str = "schedule:1.0-1.0-0.8-0.6"
-    tasks: int = 1000
-    tasks_per_batch: int = 16
-    overwrite: bool = False
-    threads: int = 0
-    env: EnvConfig = field(default_factory=_test_suite)
 
 
 @dataclass
@@ -260,21 +101,3 @@ class FitUsersConfig:
     overwrite: bool = False
     threads: int = 0
     env: EnvConfig = field(default_factory=lambda: EnvConfig(suite="tiles-val-v1"))
-
-
-@dataclass
-class SweepStatusConfig:
-    """Show how the training runs below a folder are doing, also while their sweep runs.
-
-    Running means that a process holds the run's lock, on whichever machine of a shared file system with locks; a run
-    whose process was killed is unfinished, and goes on with the command that started it.
-
-    Args:
-        folder: of a sweep, or any other above training runs.
-        window: how many of its last episodes a run's improvement is the mean of.
-        lines: of a failed run's error to show.
-    """
-
-    folder: str = MISSING
-    window: int = 500
-    lines: int = 3

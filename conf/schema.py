@@ -29,15 +29,9 @@ def store(name: str, node: type) -> None:
 def register() -> None:
     """Store the schemas."""
     schemas: dict[str, type] = {
-        "efficiency": commands.EfficiencyConfig,
-        "best_known": commands.BestKnownConfig,
-        "decompose": commands.DecomposeConfig,
-        "sweep_status": commands.SweepStatusConfig,
-        "mechanisms": commands.MechanismsConfig,
         "headlines": commands.HeadlinesConfig,
         "study": commands.StudyConfig,
         "fit_users": commands.FitUsersConfig,
-        "tune": commands.TuneConfig,
     }
     for name, node in schemas.items():
         store(name, node)

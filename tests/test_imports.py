@@ -41,17 +41,18 @@ ALLOWED: dict[str, set[str]] = {
     "headlines": BASE
     | {"compatibility", "evaluation", "fingerprints", "headlines", "humans", "metrics", "study", "tasks"}
     | {"traces", "versions"},
+<<<<<<< HEAD
     "evaluation.decomposition": {"evaluation"},
     "evaluation.decomposition_report": {"evaluation"},
     "evaluation.predictors": set(),
+=======
+    "language": BASE | {"compatibility", "envs", "language"},
+>>>>>>> roomsG
     "evaluation.statistics": {"traces"},
     "evaluation.plots": {"traces"},
     "evaluation.reports": {"evaluation", "files", "traces"},
-    "evaluation.efficiency": {"evaluation"},
-    "evaluation.lottery": {"evaluation"},
     "evaluation.ranking": set(),
     "evaluation.agreement": {"evaluation"},
-    "evaluation.mechanisms": {"evaluation", "traces"},
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.leaderboard_page": {"evaluation"},
     "evaluation.claims": {"evaluation", "policies"},

@@ -1,7 +1,7 @@
 """What commands share: their options, the run's folder and its resume, and the playing of policies."""
 
 from experiments.run.command import command
-from experiments.run.console import console, say
+from experiments.run.console import console, draw, say
 from experiments.run.folder import Run
 from experiments.run.options import (
     REQUIRED,
@@ -25,6 +25,7 @@ __all__ = [
     "choice",
     "command",
     "console",
+    "draw",
     "option",
     "part",
     "say",

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +28,7 @@ from experiments.run.options import (
     CONF,
     PARTS,
     REQUIRED,
+    RunOptions,
     check_limits,
     choices,
     default_of,
@@ -55,6 +55,10 @@ NEEDS = {
 USERS_ERRORS = (ValueError, OSError, ImportError, HydraException, OmegaConfBaseException, FloatingPointError)
 """What a user can cause: told in one line. Anything else is a fault of ours, whose traceback is shown."""
 _OTHERS = ("hydra.", "hydra/")
+_ELSEWHERE = ("hydra.searchpath=", "--config-dir", "-cd")
+"""Where there may be choices that conf/ doesn't have."""
+_WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd")
+"""Hydra's own flags that a word of their own follows."""
 
 register_groups()
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
@@ -68,7 +72,7 @@ class AgentChoice:
     agent: Any = None
 
 
-ConfigStore.instance().store("agent_alone", AgentChoice([{"agent": "thompson"}, "_self_"]))
+ConfigStore.instance().store("agent_alone", AgentChoice(["_self_", {"agent": "thompson"}]))
 
 
 def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
@@ -160,9 +164,8 @@ def _typed(config: Any) -> Any:
 
 def _own_folder(name: str, options: type, arguments: Sequence[str]) -> list[str]:
     """The folder of a run that isn't given one."""
-    has_folder = any(part.name == "folder" for part in fields(options))  # type: ignore[arg-type]
     given = any(argument.startswith(("folder=", "hydra.sweep.dir=")) for argument in arguments)
-    if not has_folder or given:
+    if not issubclass(options, RunOptions) or given:
         return []
     return [f"folder=outputs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"]
 
@@ -185,22 +188,23 @@ def check_overrides(name: str, options: type, overrides: Sequence[str]) -> None:
         ValueError: naming the option, the nearest one that exists, and all that exist in its place; or a choice
             whose packages aren't installed.
     """
-    for before, override in pairwise(["", *overrides]):
+    elsewhere = any(override.startswith(_ELSEWHERE) for override in overrides)
+    for before, override in zip(["", *overrides], overrides, strict=False):
         key, equals, value = override.partition("=")
         key = key.lstrip("+~")
-        if override.startswith("-") or key.startswith(_OTHERS) or (before.startswith("--") and not equals):
+        if override.startswith("-") or before in _WITH_VALUE or key.startswith(_OTHERS):
             continue
         if not equals:
-            raise ValueError(f"{override!r} is no option with a value, such as {fields(options)[0].name}=…")  # type: ignore[arg-type]
+            raise ValueError(f"{override!r} is no option with a value, such as {fields(options)[0].name}=…")
         if (module := NEEDS.get(override)) and not find_spec(module):
             raise ValueError(f"{override} needs a package that isn't here: pip install 'steer-env[{value}]'")
-        if key == "experiment":
+        if key != "experiment":
+            _check_key(name, options, key.partition("@")[0], [] if elsewhere else overrides)
+        elif not elsewhere:
             choices(key)[value]
-        else:
-            _check_key(name, options, key.partition("@")[0], value, overrides)
 
 
-def _check_key(name: str, options: type, key: str, value: str, overrides: Sequence[str]) -> None:
+def _check_key(name: str, options: type, key: str, overrides: Sequence[str]) -> None:
     groups = groups_of(options)
     first, dot, rest = key.partition(".")
     if first in groups:
@@ -249,14 +253,10 @@ def help_text(name: str, options: type) -> str:
     for kind, places in sections.items():
         lines += _section(kind, ", ".join(places), next(iter(places)), list(places.values()))
     for field, (group, default, base) in groups.items():
-        lines += ["", f"{field}={'|'.join(choices(group))}", "-" * len(field)]
-        lines += [f"Default: {default}. {documentation(options).get(field, '')}"]
-        if group in PARTS:
-            for word, member in PARTS[group].items():
-                lines += _section(member.options, f"{field}={word}", field)
-        else:
-            for kind in kinds(base):
-                lines += _section(kind, "", field)
+        lines += ["", f"{field}={'|'.join(choices(group))}", "-" * len(field), f"Default: {default}.", ""]
+        lines += _filled(documentation(options).get(field, ""), "")
+        for kind in kinds(base) if is_dataclass(base) else []:
+            lines += _section(kind, "", field, [])
     others = "\n".join(
         [
             "",
@@ -282,7 +282,8 @@ def _section(kind: type, title: str, place: str, examples: Sequence[Any] = ()) -
     """The options of a class: with their defaults, or with their values in each of the examples."""
     lead = (inspect.getdoc(kind) or "").partition("\nArgs:")[0].strip()
     lines = ["", *([title, "-" * len(title)] if title else []), lead, ""]
-    for part in fields(kind):  # type: ignore[arg-type]
+    texts = documentation(kind)
+    for part in fields(kind):
         values = [getattr(example, part.name) for example in examples] or [default_of(part)]
         if not is_dataclass(values[0]):
             lines += _entry(part, values, documentation(kind), f"{place}.")
@@ -294,8 +295,11 @@ def _entry(part: Any, values: Sequence[Any], texts: Mapping[str, str], place: st
     defaults = dict.fromkeys("required" if value == REQUIRED else repr(value) for value in values)
     details = [kind, " or ".join(defaults), limits_text(part.metadata)]
     head = f"  {place}{part.name}  ({', '.join(detail for detail in details if detail)})"
-    text = textwrap.fill(texts.get(part.name, ""), 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    return [head, text]
+    return [head, *(_filled(texts.get(part.name, ""), " " * 6) or [""])]
+
+
+def _filled(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent=indent, subsequent_indent=indent)
 
 
 __all__ = ["command", "say"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markdown import Markdown
 
 console = Console()
@@ -20,7 +20,12 @@ def show(markdown: str, wide: bool = False) -> None:
     if wide:
         _safely(lambda: console.print(markdown, markup=False, highlight=False, soft_wrap=True))
     else:
-        _safely(lambda: console.print(Markdown(markdown)))
+        draw(Markdown(markdown))
+
+
+def draw(page: RenderableType) -> None:
+    """Print a table or a page."""
+    _safely(lambda: console.print(page))
 
 
 def _safely(write: object) -> None:

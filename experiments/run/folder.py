@@ -64,7 +64,7 @@ class Run:
     def play(self, body: Callable[[Any, Run], Mapping[str, Any] | None], options: Callable[[], Any]) -> None:
         """Check, run the command, and leave what it returns as the result, which marks the run as finished."""
         sweep = HydraConfig.get() if HydraConfig.get().mode == RunMode.MULTIRUN else None
-        has_folder = "folder" in self.config
+        has_folder = "overwrite" in self.config  # A command may have another folder among its options.
         if sweep and has_folder:
             self.config.folder = str(Path(sweep.sweep.dir).expanduser() / sweep.sweep.subdir)
         elif "launcher" in self.config and self.config.launcher.kind != "basic":
@@ -75,10 +75,10 @@ class Run:
         if not has_folder:
             body(typed, self)
             return
-        if self.config.overwrite and _has_begun(self.folder):
+        if self.config.overwrite and has_begun(self.folder):
             # What is there now is this job's own.
             self.config.overwrite = False
-        with _released_at_the_end():
+        with released_at_the_end():
             if sweep:
                 if self._is_finished():
                     say(f"finished before, skipped: {self.folder}")
@@ -201,7 +201,7 @@ def _clear(folder: Path) -> None:
 
 
 @contextmanager
-def _released_at_the_end() -> Iterator[None]:
+def released_at_the_end() -> Iterator[None]:
     """Folders claimed meanwhile are released afterwards."""
     with _held:
         yield
@@ -247,7 +247,7 @@ def _is_requeued() -> bool:
     return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
 
 
-def _has_begun(folder: Path) -> bool:
+def has_begun(folder: Path) -> bool:
     """Is this job a requeued one that had begun in the folder before it was stopped?"""
     path = folder / JOB
     return _is_requeued() and path.is_file() and path.read_text() == os.environ.get("SLURM_JOB_ID")

@@ -54,3 +54,19 @@ def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
         raise ValueError(f"agent {name!r} is no bandit; kinds of bandits are: {', '.join(BANDITS)}")
     make_bandit(rounds, agent)
     return partial(make_bandit, rounds, agent)
+
+
+def load_table(spec: str, option: str) -> TablePolicy:
+    """A policy that must be a table, such as the races of bandits need.
+
+    Args:
+        spec: as for :func:`agents.registry.resolve_policies`.
+        option: what an error calls it.
+
+    Raises:
+        ValueError: it doesn't exist, or isn't a table.
+    """
+    (policy,) = resolve_policies([spec])
+    if not isinstance(policy, TablePolicy):
+        raise ValueError(f"{option} must be a table over (round, stayed), such as a schedule, not {spec}")
+    return policy

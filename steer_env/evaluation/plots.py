@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -41,18 +41,6 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     axes.set_xticks(sorted(attempts["attempt"].unique()))
     axes.grid(alpha=0.25)
     axes.legend(fontsize="small")
-    return figure
-
-
-def explained_variance(fits: Mapping[str, Any]) -> Figure:
-    """Figure 4 left: R² of each predictor with one standard error.
-
-    Args:
-        fits: by name, from :func:`steer_env.evaluation.predictors.compare_predictors`.
-    """
-    figure, axes = canvas(6.4, 3.2)
-    axes.bar(list(fits), [fit.r2 for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
-    axes.set_ylabel("out-of-fold R²")
     return figure
 
 
@@ -124,27 +112,6 @@ def training_curve(improvements: np.ndarray, window: int = 200) -> Figure:
     axes.set_xlabel("episodes")
     axes.set_ylabel(f"improvement, mean of {window}")
     axes.grid(alpha=0.25)
-    return figure
-
-
-def learning_curves(curves: pd.DataFrame, target: float) -> Figure:
-    """Improvement of each agent's learned policy after so many episodes, with intervals.
-
-    Args:
-        curves: columns agent, episodes, mean, low, high.
-        target: improvement to be reached, a dashed line.
-    """
-    figure, axes = canvas(6.4, 4.2)
-    for i, (agent, rows) in enumerate(curves.groupby("agent", sort=False)):
-        colour = _COLOURS[i % 10]
-        axes.plot(rows["episodes"], rows["mean"], marker="o", ms=3, color=colour, label=agent)
-        axes.fill_between(rows["episodes"], rows["low"], rows["high"], color=colour, alpha=0.15)
-    axes.axhline(target, color="black", linestyle="--", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_xlabel("episodes of training")
-    axes.set_ylabel("improvement of the learned policy")
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize="small")
     return figure
 
 

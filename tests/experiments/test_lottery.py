@@ -1,10 +1,13 @@
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from experiments import evaluate, lottery
 from experiments.lottery import lottery_report, shares
 from steer_env.evaluation.statistics import ratio
 from steer_env.traces import traces_to_frame
@@ -77,3 +80,20 @@ def test_the_report_has_a_row_and_a_bar_for_each_number_of_attempts() -> None:
     assert section.tables[0]["blind attempts"].tolist() == [4, 20]
     assert len(section.figures[0].axes[0].patches) == 2
     assert "with 4 attempts, on 30 tasks" in report.lead
+
+
+def test_the_share_of_luck_comes_from_two_evaluations(tmp_path: Path, command: Callable[..., None]) -> None:
+    steered, drawn, lucky = (tmp_path / name for name in ("steered", "drawn", "lucky"))
+    command(evaluate.main, f"folder={steered}", "policies=['text:attribute']", "baseline='text attribute'", "tasks=4")
+    command(
+        evaluate.main, f"folder={drawn}", "policies=['text:blind']", "baseline='text blind'", "tasks=4", "env.rounds=7"
+    )
+    options = (f"folder={lucky}", f"evaluation={steered}", f"blind_evaluation={drawn}")
+    with pytest.raises(ValueError, match="was played with 7 attempts"):
+        command(lottery.main, *options)
+    with pytest.raises(ValueError, match="has no policy 'me'; it has: text attribute"):
+        command(lottery.main, *options, "user=me")
+    assert not lucky.exists()
+    command(lottery.main, *options, "attempts=[4,7]")
+    assert "share of the user's improvement" in (lucky / "report.md").read_text()
+    assert list((lucky / "figures").glob("*.png"))
