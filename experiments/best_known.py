@@ -40,7 +40,6 @@ class BestKnownOptions(PlayOptions):
 @command(BestKnownOptions)
 def main(options: BestKnownOptions, run: Run) -> dict[str, Any]:
     """Learn from the episodes of all trainings, race what was learned, and leave the best as a policy."""
-    from agents.registry import expand
 
     from experiments.run.parts import bandit_factory, env_options, load_table
     from experiments.run.playing import check_tasks, play_suite
@@ -49,12 +48,13 @@ def main(options: BestKnownOptions, run: Run) -> dict[str, Any]:
     from steer_env.evaluation.statistics import table
     from steer_env.policies import TablePolicy
     from steer_env.policies.cards import PolicyCard, TrainingRecord
+    from steer_env.policies.lists import expand
     from steer_env.traces import traces_to_frame
 
     trainings = expand(options.trainings)
     episodes = _episodes(trainings)
     agents = {spec: bandit_factory(spec, options.env.rounds) for spec in options.agents}
-    env = env_options(options.env)
+    env = env_options(options)
     check_tasks(options.tasks, **env)
     candidates = [load_table(spec, "each of policies") for spec in options.policies]
     folder = run.open()

@@ -36,7 +36,7 @@ class DecomposeOptions(RunOptions):
     """Split generators' difference in steerability into steering mechanism and producible set (Equation 5).
 
     Args:
-        evaluations: folders of experiments.evaluate, each with another generator or generator_options, on the same
+        evaluations: folders of experiments.evaluate, each with another generator or options of it, on the same
             suite with one and the same policy, user and metric; the first is the baseline.
         folds: of the cross-validation over tasks.
         components: principal components of the features on which the terms rest.
@@ -111,9 +111,8 @@ def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:
     from steer_env.proposals import draw_latents
 
     config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
-    env = config["env"]
-    generator = load_generator(env["generator"], **env["generator_options"])
-    metric = load_metric(env["metric"], **env["metric_options"])
+    where = {"device": config["device"], "dtype": config["dtype"]}
+    generator, metric = load_generator(config["generator"], **where), load_metric(config["metric"], **where)
     latents = draw_latents([trace.goal_seed for trace in traces], generator.latent_shape).to(generator.device)
     conditioning = generator.encode([trace.goal_prompt for trace in traces])
     embedded, _ = picture(generator, {"goal": metric}, latents, conditioning, "embedding goals")

@@ -63,11 +63,11 @@ def main(options: EfficiencyOptions, run: Run) -> dict[str, Any]:
     from steer_env.evaluation.rollout import make_env
 
     check_milestones(options.checkpoints, options.batch)
-    rounds, tested = options.env.rounds, env_options(options.env, suite=options.suite)
+    rounds, tested = options.env.rounds, env_options(options, suite=options.suite)
     agents = {spec: bandit_factory(spec, rounds) for spec in options.agents}
     best = canonical(load_table(options.best, "best"), rounds)
     check_tasks(options.tasks, **tested)
-    env, folder = make_env(options.batch, **env_options(options.env)), run.open()
+    env, folder = make_env(options.batch, **env_options(options)), run.open()
     learned: dict[str, list[list[TablePolicy]]] = {spec: [] for spec in agents}
     for seed in range(options.seeds):
         for spec, make_agent in agents.items():
@@ -121,7 +121,7 @@ def milestones(
     """
     from agents.episodes import Training
     from agents.training import train
-    from steer_env.policies import POLICY_FILE, TablePolicy, load_policy
+    from steer_env.policies import POLICY_FILE, TablePolicy, read_policy
 
     policies = []
     for number in episodes:
@@ -130,7 +130,7 @@ def milestones(
             if not train(agent, env, Training(number, seed), folder):
                 return None
             agent.policy(f"after {number} episodes", seed).save(place)
-        policy = load_policy(place)
+        policy = read_policy(place)
         assert isinstance(policy, TablePolicy), "bandits learn tables"
         policies.append(policy)
     return policies

@@ -28,15 +28,13 @@ class MechanismsOptions(PlayOptions):
     """Compare steering mechanisms on the same tasks: what each gains, for several users, at how many images.
 
     Args:
-        mechanisms: steering distributions as env.distribution has them, with options such as 'bayesian:pool=192' or
+        mechanisms: as the option mechanism has them, such as 'bayesian:pool=192' or
             'bayesian:metric=pixel-correlation'. The others are compared with the first.
-        users: simulated users as env.human has them, with options such as 'softmax:temperature=0.05'.
+        users: simulated users as the option human has them, such as 'softmax:temperature=0.05'.
         policy: which mixture scales are played, for mechanisms that heed them: a built-in policy or a folder.
     """
 
-    mechanisms: list[str] = option(
-        ["mixture", "antithetic", "bayesian", "bayesian:metric=pixel-correlation"], length=1, unique=True
-    )
+    mechanisms: list[str] = option(["mixture", "bayesian", "bayesian:metric=pixel-correlation"], length=1, unique=True)
     users: list[str] = option(["greedy", "softmax:temperature=0.05"], length=1, unique=True)
     policy: str = "schedule:1.0-1.0-0.8-0.6"
 
@@ -44,16 +42,15 @@ class MechanismsOptions(PlayOptions):
 @command(MechanismsOptions)
 def main(options: MechanismsOptions, run: Run) -> dict[str, Any]:
     """Play one policy with every mechanism and every user, and leave the tables."""
-    from agents.registry import resolve_policies
-
     from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks
+    from steer_env.policies.names import load_policy
     from steer_env.types import Prompter
 
-    (policy,) = resolve_policies([options.policy])
+    policy = load_policy(options.policy)
     if isinstance(policy, Prompter):
         raise ValueError(f"policy must choose mixture scales, such as a schedule, not {options.policy}")
-    env = check_tasks(options.tasks, **env_options(options.env))
+    env = check_tasks(options.tasks, **env_options(options))
     players, dynamics = make_players(options, env), env.dynamics
     played = play_pairs(players, policy, options.tasks, options.tasks_per_batch, run.open())
     lead = (
@@ -71,28 +68,24 @@ def make_players(options: MechanismsOptions, env: ImageSteeringVectorEnv) -> dic
     Raises:
         ValueError: an unknown mechanism, user or option.
     """
-    from steer_env.distributions import load_distribution
-    from steer_env.distributions.hypotheses import Hypotheses
-
     from experiments.run.parts import env_options
-    from experiments.specs import parse
     from steer_env.evaluation.suites import Player
     from steer_env.humans import load_human
+    from steer_env.mechanisms import load_mechanism
+    from steer_env.mechanisms.hypotheses import Hypotheses
     from steer_env.metrics import load_metric
+    from steer_env.registry import parse_spec
 
     generator, metric = env.dynamics.generator, env.dynamics.metric
-    parsed = {spec: parse(spec) for spec in options.mechanisms}
-    metrics = {spec: load_metric(own.pop("metric")) if "metric" in own else metric for spec, (_, own) in parsed.items()}
-    shared = Hypotheses(generator, list(metrics.values()), kept=options.tasks_per_batch)
-    players = {}
-    for user in options.users:
-        human, human_options = parse(user)
-        for spec, (name, own) in parsed.items():
-            pools = {"hypotheses": shared} if name == "bayesian" else {}
-            mechanism = load_distribution(name, generator, metrics[spec], **own, **pools)
-            parts = {"human": load_human(human, **human_options), "distribution": mechanism}
-            players[user, spec] = Player(**env_options(options.env, **parts))
-    return players
+    own = [parse_spec(spec)[1].get("metric") for spec in options.mechanisms]
+    compares = [metric, *(load_metric(spec) for spec in own if spec)]
+    shared = Hypotheses(generator, compares, kept=options.tasks_per_batch)
+
+    def player(user: str, spec: str) -> Player:
+        mechanism = load_mechanism(spec, generator, metric, hypotheses=shared)
+        return Player(**env_options(options, human=load_human(user), mechanism=mechanism))
+
+    return {(user, spec): player(user, spec) for user in options.users for spec in options.mechanisms}
 
 
 def play_pairs(

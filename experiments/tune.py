@@ -90,7 +90,7 @@ def _check(options: TuneOptions) -> Mapping[str, BaseDistribution]:
         raise ValueError(
             f"{options.suite} is for testing what was tuned: tune on a validation suite, suite=tiles-val-v1"
         )
-    check_tasks(options.tasks, **env_options(options.env, suite=options.suite))
+    check_tasks(options.tasks, **env_options(options, suite=options.suite))
     make_learner(options)
     return distributions
 
@@ -268,7 +268,7 @@ class Trials:
         policy = make_learner(with_values(options, trial.params))(folder, _Reporting(trial))
         if policy is None:
             raise KeyboardInterrupt
-        tested = env_options(options.env, suite=options.suite)
+        tested = env_options(options, suite=options.suite)
         traces = play_suite([policy], options.tasks, options.tasks_per_batch, folder / "validation", **tested)
         gains = [trace.improvement for trace in traces]
         trial.set_user_attr("improvements", gains)

@@ -41,13 +41,6 @@ ALLOWED: dict[str, set[str]] = {
     "headlines": BASE
     | {"compatibility", "evaluation", "fingerprints", "headlines", "humans", "metrics", "study", "tasks"}
     | {"traces", "versions"},
-<<<<<<< HEAD
-    "evaluation.decomposition": {"evaluation"},
-    "evaluation.decomposition_report": {"evaluation"},
-    "evaluation.predictors": set(),
-=======
-    "language": BASE | {"compatibility", "envs", "language"},
->>>>>>> roomsG
     "evaluation.statistics": {"traces"},
     "evaluation.plots": {"traces"},
     "evaluation.reports": {"evaluation", "files", "traces"},

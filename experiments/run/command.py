@@ -282,7 +282,6 @@ def _section(kind: type, title: str, place: str, examples: Sequence[Any] = ()) -
     """The options of a class: with their defaults, or with their values in each of the examples."""
     lead = (inspect.getdoc(kind) or "").partition("\nArgs:")[0].strip()
     lines = ["", *([title, "-" * len(title)] if title else []), lead, ""]
-    texts = documentation(kind)
     for part in fields(kind):
         values = [getattr(example, part.name) for example in examples] or [default_of(part)]
         if not is_dataclass(values[0]):

@@ -16,6 +16,7 @@ from steer_env.registry import Registry, parse_spec
 
 if TYPE_CHECKING:
     from steer_env.humans.writers import Writer
+    from steer_env.policies import TablePolicy
 
 
 def env_options(options: PartsOptions, **others: Any) -> dict[str, Any]:
@@ -60,13 +61,16 @@ def load_table(spec: str, option: str) -> TablePolicy:
     """A policy that must be a table, such as the races of bandits need.
 
     Args:
-        spec: as for :func:`agents.registry.resolve_policies`.
+        spec: as for :func:`steer_env.policies.names.load_policy`.
         option: what an error calls it.
 
     Raises:
         ValueError: it doesn't exist, or isn't a table.
     """
-    (policy,) = resolve_policies([spec])
+    from steer_env.policies import TablePolicy
+    from steer_env.policies.names import load_policy
+
+    policy = load_policy(spec)
     if not isinstance(policy, TablePolicy):
         raise ValueError(f"{option} must be a table over (round, stayed), such as a schedule, not {spec}")
     return policy

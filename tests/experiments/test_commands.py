@@ -14,13 +14,8 @@ from hydra import compose, initialize_config_dir
 
 from experiments import compare, evaluate, train
 from experiments.run.options import CONF
-<<<<<<< HEAD
 from steer_env.policies import read_policy
-from steer_env.traces import read_traces, traces_to_frame
-=======
-from steer_env.policies import load_policy
 from steer_env.traces import read_traces
->>>>>>> roomsG
 
 EXPERIMENTS = Path(train.__file__).parent
 COMMANDS = [
@@ -166,50 +161,6 @@ def test_errors_come_before_any_work(tmp_path: Path, command: Callable[..., None
     assert not (tmp_path / "new").exists()
 
 
-<<<<<<< HEAD
-def test_the_best_known_policy_is_raced_for(tmp_path: Path, command: Callable[..., None]) -> None:
-    for seed in (0, 1):
-        told = ("episodes=16", "batch=8", f"seed={seed}", *SHORT)
-        command(train.main, f"folder={tmp_path / 'sweep' / str(seed)}", *told)
-    given = (f"folder={tmp_path / 'best'}", f"trainings=['{tmp_path}/sweep/*']", "tasks=3", *SHORT)
-    with pytest.raises(ValueError, match="is no bandit"):
-        command(best_known.main, *given, "agents=[ppo]")
-    with pytest.raises(ValueError, match="tasks must be 2 to"):
-        command(best_known.main, *given, "tasks=1")
-    command(best_known.main, *given, "agents=[planning,'planning:pooling=false']", "policies=['constant:0.4']")
-    frame = traces_to_frame(read_traces(tmp_path / "best" / "traces"))
-    means = frame.groupby("policy")["improvement"].mean()
-    assert set(means.index) == {"constant 0.4", "planning", "planning:pooling=false"}
-    found = read_policy(tmp_path / "best" / "policy")
-    assert found.name == "best of 2 trainings"
-    assert found.card.training is not None
-    assert found.card.training.episodes == 32
-    assert found.card.training.settings["found by"] == means.idxmax()
-    assert found.card.training.settings["trainings"] == 2
-    command(train.main, f"folder={tmp_path / 'sweep' / 'other'}", "episodes=8", "batch=8", "env.human=hesitant", *SHORT)
-    with pytest.raises(ValueError, match="with different human can't be taken together: greedy, hesitant"):
-        command(best_known.main, *given, "overwrite=true")
-
-
-def test_the_share_of_luck_comes_from_two_evaluations(tmp_path: Path, command: Callable[..., None]) -> None:
-    steered, drawn, lucky = (tmp_path / name for name in ("steered", "drawn", "lucky"))
-    command(evaluate.main, f"folder={steered}", "policies=['text:attribute']", "baseline='text attribute'", "tasks=4")
-    command(
-        evaluate.main, f"folder={drawn}", "policies=['text:blind']", "baseline='text blind'", "tasks=4", "env.rounds=7"
-    )
-    given = (f"folder={lucky}", f"evaluation={steered}", f"blind_evaluation={drawn}")
-    with pytest.raises(ValueError, match="was played with 7 attempts"):
-        command(lottery.main, *given)
-    with pytest.raises(ValueError, match="has no policy 'me'; it has: text attribute"):
-        command(lottery.main, *given, "user=me")
-    assert not lucky.exists()
-    command(lottery.main, *given, "attempts=[4,7]")
-    assert "share of the user's improvement" in (lucky / "report.md").read_text()
-    assert list((lucky / "figures").glob("*.png"))
-
-
-=======
->>>>>>> roomsG
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -50,13 +50,9 @@ def test_every_pair_is_played_and_pools_are_made_once(
     ("option", "message"),
     [
         ("policy=text:blind", "policy must choose mixture scales, such as a schedule, not text:blind"),
-<<<<<<< HEAD
-        ("mechanisms=[mixtur]", "unknown mechanism 'mixtur'; did you mean 'mixture'"),
-=======
         ("mechanisms=[]", "mechanisms must have at least 1 entries"),
         ("users=[greedy,greedy]", "the entries of users must differ"),
-        ("mechanisms=[mixtur]", "unknown steering distribution 'mixtur'; did you mean 'mixture'"),
->>>>>>> roomsG
+        ("mechanisms=[mixtur]", "unknown mechanism 'mixtur'; did you mean 'mixture'"),
         ("users=[greedi]", "unknown human 'greedi'; did you mean 'greedy'"),
         ('mechanisms=["bayesian:96"]', "bayesian:96: '96' is no option with a value, such as pool=96"),
         ('mechanisms=["bayesian:pool=1"]', "pool must be at least 2, got 1"),
