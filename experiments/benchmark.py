@@ -68,7 +68,7 @@ def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
     }
     env = options.env
     lead = f"{len(policies)} policies on {options.tasks} tasks of {env.suite}, {env.rounds + 1} attempts; "
-    lead += f"user {env.human}, metric {env.metric}. Standard errors in parentheses."
+    lead += f"user {options.human.name}, metric {options.metric.name}. Standard errors in parentheses."
     run.publish(benchmark_report(Played(traces, settings, user.name, options.alignment), lead), wide=True)
     return {"generators": options.generators, "tasks": options.tasks}
 

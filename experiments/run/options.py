@@ -273,7 +273,7 @@ class RayOptions(CollectorsOptions):
         count: how many; those that the cluster has no room for yet join when it has.
         address: of the cluster, such as auto or HOST:6379; not given, one is started on this machine and ended again.
         cpus, gpus: of a collector, in whole numbers or parts of one; parts of the environment with a device of cuda
-            (env.generator_options.device=cuda) are moved to the collector's GPU.
+            (generator.device=cuda) are moved to the collector's GPU.
         patience: seconds to wait for the first collector, or for any sign of one.
     """
 

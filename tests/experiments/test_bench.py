@@ -16,4 +16,4 @@ def test_the_benchmark_prints_its_table(command: Callable[..., None], capsys: py
 
 def test_the_benchmark_refuses_what_its_reference_cannot_play(command: Callable[..., None]) -> None:
     with pytest.raises(ValueError, match="the reference loop plays the embedded generator 'tiles', not 'mine'"):
-        command(bench.main, "env.generator=mine")
+        command(bench.main, "generator=mine")

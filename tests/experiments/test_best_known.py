@@ -34,6 +34,6 @@ def test_the_best_known_policy_is_raced_for(tmp_path: Path, command: Callable[..
     assert kept.card.training.episodes == 32
     assert kept.card.training.settings["found by"] == means.idxmax()
     assert kept.card.training.settings["trainings"] == 2
-    command(train.main, f"folder={tmp_path / 'sweep' / 'other'}", "episodes=8", "batch=8", "env.human=hesitant", *SHORT)
+    command(train.main, f"folder={tmp_path / 'sweep' / 'other'}", "episodes=8", "batch=8", "human=hesitant", *SHORT)
     with pytest.raises(ValueError, match="with different human can't be taken together: greedy, hesitant"):
         command(best_known.main, *race, "overwrite=true")

@@ -135,7 +135,7 @@ def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: 
     (tmp_path / "one" / "traces" / "00000003.parquet").unlink()
     command(evaluate.main, *options, "strips=1")
     assert (tmp_path / "one" / "report.md").read_text() == report
-    other = ["policies=[random-session]", "baseline=random scale per session", "env.distribution=antithetic"]
+    other = ["policies=[random-session]", "baseline=random scale per session", "mechanism=antithetic"]
     command(evaluate.main, f"folder={tmp_path / 'two'}", *other, "tasks=4", "strips=0")
     both = f"evaluations=[{tmp_path / 'one'},{tmp_path / 'two'}]"
     command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline=text attribute")

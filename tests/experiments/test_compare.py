@@ -42,7 +42,7 @@ def test_evaluations_of_different_mechanisms_are_compared_task_by_task(
 ) -> None:
     options = ["policies=[constant:1.0]", "baseline=constant 1.0", "tasks=4", "strips=0"]
     for name in ("mixture", "antithetic"):
-        command(evaluate.main, f"folder={tmp_path / name}", f"env.distribution={name}", *options)
+        command(evaluate.main, f"folder={tmp_path / name}", f"mechanism={name}", *options)
     both = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'antithetic'}]"
     command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline='constant 1.0, mixture'")
     assert "| constant 1.0, antithetic | 4 |" in (tmp_path / "both" / "report.md").read_text()

@@ -23,7 +23,7 @@ PRODUCIBLE = SLOPES[0] @ (CENTRES[1] - CENTRES[0])
 
 def test_generators_of_different_steps_are_decomposed(tmp_path: Path, command: Callable[..., None]) -> None:
     for steps in (1, 2):
-        options = ("tasks=12", "strips=0", *SHORT, f"+env.generator_options.steps={steps}")
+        options = ("tasks=12", "strips=0", *SHORT, f"generator.steps={steps}")
         command(evaluate.main, f"folder={tmp_path / str(steps)}", *options, "policies=[random-bucket]")
     one, two = tmp_path / "1", tmp_path / "2"
     command(room.main, f"folder={tmp_path / 'terms'}", f"evaluations=[{two},{one}]", "components=3")

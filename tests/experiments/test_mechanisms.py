@@ -28,7 +28,7 @@ def test_every_pair_is_played_and_pools_are_made_once(
     assert "User: greedy" in report
     assert "User: softmax" in report
 
-    alone = ["env.distribution=bayesian", "+env.distribution_options.pool=4", "strips=0"]
+    alone = ["mechanism=bayesian", "mechanism.pool=4", "strips=0"]
     policy = ["policies=[schedule:1.0-1.0-0.8-0.6]", "baseline=schedule 1.0 1.0 0.8 0.6"]
     command(evaluate.main, f"folder={tmp_path / 'alone'}", *policy, *alone, *SMALL)
     expected = read_traces(tmp_path / "alone" / "traces")

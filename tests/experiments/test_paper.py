@@ -28,10 +28,10 @@ def small(tmp_path: Path) -> list[str]:
     weights = dreamsim_folder(tmp_path / "dreamsim", TYPE)
     return [
         f"env.suite=csv:{tmp_path / 'tasks.csv'}",
-        f"env.generator_options.path={model}",
-        "env.generator_options.steps=2",
-        f"env.metric_options.type={TYPE}",
-        f"+env.metric_options.cache_dir={weights}",
+        f"generator.path={model}",
+        "generator.steps=2",
+        f"metric.type={TYPE}",
+        f"metric.cache_dir={weights}",
     ]
 
 
@@ -72,7 +72,7 @@ def test_a_checkpoint_that_cant_be_read_is_found_before_the_first_episode(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     spoil(tmp_path / "model")
     if not (tmp_path / "model").exists():
-        small[1] = "env.generator_options.path=somebody/model"
+        small[1] = "generator.path=somebody/model"
     with pytest.raises(OSError, match=message):
         command(train.main, "experiment=paper", f"folder={tmp_path / 'run'}", *small)
     assert not (tmp_path / "run").exists()
