@@ -11,7 +11,7 @@ import numpy as np
 
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import VERSIONS
-from steer_env.evaluation.statistics import Estimate, estimate
+from steer_env.evaluation.uncertainty import Estimate, estimate
 from steer_env.policies.cards import Claim
 from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.traces import SteeringTrace
@@ -34,7 +34,7 @@ def conditions(env: ImageSteeringVectorEnv) -> dict[str, Any]:
 def scores(traces: Sequence[SteeringTrace], policy: StoredPolicy) -> Estimate:
     """Mean improvement of one training seed's policy."""
     own = [t.improvement for t in traces if (t.policy, t.training_seed) == (policy.name, policy.training_seed)]
-    return estimate(np.array([own]))
+    return estimate(np.array(own))
 
 
 def write_claim(
@@ -42,7 +42,9 @@ def write_claim(
 ) -> None:
     """State in the card of a policy's folder how it just scored; an earlier claim is replaced."""
     found = scores(traces, policy)
-    claim = Claim(tasks=found.episodes, improvement=found.mean, error=found.error, versions=VERSIONS, **conditions(env))
+    claim = Claim(
+        tasks=found.episodes, improvement=found.value, error=found.error, versions=VERSIONS, **conditions(env)
+    )
     policy.card = replace(policy.card, claim=claim)
     policy.save(folder)
 

@@ -12,7 +12,8 @@ from experiments.goal_features import Evaluated, principal, read_evaluations
 from experiments.runs import application, check_run, close_run, open_run, publish
 from steer_env.evaluation.decomposition import Decomposition, Episodes, decompose
 from steer_env.evaluation.decomposition_report import decomposition_report
-from steer_env.evaluation.predictors import Fit, compare_predictors, one_hot
+from steer_env.evaluation.predictors import compare_predictors, one_hot
+from steer_env.evaluation.uncertainty import Estimate
 
 schema.register()
 
@@ -33,7 +34,7 @@ def main(config: Any) -> None:
     close_run(folder, {"evaluations": list(config.evaluations)})
 
 
-def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Fit]:
+def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Estimate]:
     """R² of the mean, and with generator, prompt and goal image added one after the other."""
     generators = [trace.generator for one in evaluations for trace in one.traces]
     inputs = {

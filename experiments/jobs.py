@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from agents.checkpoints import RESULT, episodes_done
 from experiments.locks import LOCK, is_claimed
 from experiments.runs import CONFIG, ERROR
-from steer_env.evaluation.statistics import Estimate, estimate
+from steer_env.evaluation.uncertainty import Estimate, estimate
 from steer_env.traces import SteeringTrace, read_traces
 
 
@@ -68,7 +68,7 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 def _read_job(folder: Path, name: str, window: int) -> Job:
     error = (folder / ERROR).read_text() if (folder / ERROR).is_file() else ""
     config: Any = OmegaConf.load(folder / CONFIG) if (folder / CONFIG).is_file() else {}
-    improvements = np.array([[trace.improvement for trace in _last_traces(folder / "traces", window)]])
+    improvements = np.array([trace.improvement for trace in _last_traces(folder / "traces", window)])
     return Job(
         name,
         _state(folder),

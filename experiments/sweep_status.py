@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from conf import schema
 from experiments.jobs import Job, read_jobs
 from experiments.runs import application, console, say
+from steer_env.evaluation.uncertainty import UNKNOWN
 
 schema.register()
 
@@ -23,7 +24,7 @@ def main(config: Any) -> None:
     jobs = read_jobs(Path(config.folder), config.window)
     console.print(_table(jobs, config.window))
     say(", ".join(f"{sum(job.state == state for job in jobs)} {state}" for state in _COLOURS))
-    measured = [(job.recent.mean, job.name) for job in jobs if job.recent]
+    measured = [(job.recent.value, job.name) for job in jobs if job.recent]
     if measured:
         say(f"best so far: {max(measured)[1]}")
     for job in jobs:
@@ -40,7 +41,7 @@ def _table(jobs: list[Job], window: int) -> Table:
         caption=f"improvement: mean of each run's last {window} episodes",
     )
     for job in jobs:
-        recent = f"{job.recent.mean:.4f} ({job.recent.error:.4f})" if job.recent else "–"
+        recent = str(job.recent or UNKNOWN)
         state = f"[{_COLOURS[job.state]}]{job.state}[/]"
         table.add_row(escape(job.name), state, f"{job.played} of {job.episodes or '?'}", recent)
     return table

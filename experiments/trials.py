@@ -20,7 +20,7 @@ from experiments.learners import make_learner
 from experiments.playing import play_suite
 from experiments.runs import env_options, say, stop
 from experiments.search_space import own_values, with_values
-from steer_env.evaluation.statistics import Estimate, estimate
+from steer_env.evaluation.uncertainty import Estimate, estimate
 from steer_env.registry import Registry
 
 PRUNERS: Registry[Callable[[], BasePruner]] = Registry(
@@ -91,8 +91,8 @@ class Trials:
                 self._study.tell(trial, state=TrialState.FAIL)
                 say(f"trial {trial.number} failed: {trial.params}: {error}")
             else:
-                self._study.tell(trial, found.mean)
-                say(f"trial {trial.number}: {found.mean:.4f} ({found.error:.4f}) {trial.params}")
+                self._study.tell(trial, found.value)
+                say(f"trial {trial.number}: {found} {trial.params}")
 
     def _next(self) -> optuna.Trial:
         """The trial that was stopped, or a new one; the agent's own values are the first."""
@@ -118,7 +118,7 @@ class Trials:
         traces = play_suite([policy], tasks, at_a_time, folder / "validation", **options)
         gains = [trace.improvement for trace in traces]
         trial.set_user_attr("improvements", gains)
-        return estimate(np.array([gains]))
+        return estimate(np.array(gains))
 
 
 def improvements(trial: FrozenTrial) -> np.ndarray:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.agreement import correlation, rank_agreement
-from steer_env.evaluation.ranking import TIE
-from steer_env.evaluation.reports import Report, Section, number, share
-from steer_env.evaluation.statistics import estimate
+from steer_env.evaluation.reports import Report, Section
+from steer_env.evaluation.uncertainty import SAME, Estimate, estimate
 from steer_env.traces import SteeringTrace, traces_to_frame
 
 OWN = "metric"
@@ -74,22 +74,21 @@ def _improvements(played: Played) -> Section:
         for policy in frame["policy"].unique():
             gained = statistics.table(frame, policy)
             last = statistics.table(frame.assign(last=frame["similarities"].map(lambda s: s[-1])), policy, "last")
-            rows.append((name, policy, number(estimate(gained)), share(estimate(gained > 0)), number(estimate(last))))
+            rows.append((name, policy, estimate(gained), f"{estimate(gained > 0):.1%}", estimate(last)))
     columns = ["generator", "policy", "avg. change", "% improved", "last similarity"]
     text = "Users who rewrite their prompts, and users who choose among proposals; all on the same tasks."
     return Section("Prompting and choosing images (Table 1)", text, [pd.DataFrame(rows, columns=columns)])
 
 
 def _averages(played: Played) -> Section:
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[Any, ...]] = []
     everything: dict[str, list[np.ndarray]] = {}
     for name in played.generators:
         means = {metric: found.mean(axis=1) for metric, found in played.similarities(name).items()}
-        rows.append((name, *(number(estimate(values[None])) for values in means.values())))
+        rows.append((name, *map(estimate, means.values())))
         for metric, values in means.items():
             everything.setdefault(metric, []).append(values)
-    overall = [number(estimate(np.mean(values, axis=0)[None])) for values in everything.values()]
-    rows.append(("Average", *overall))
+    rows.append(("Average", *(estimate(np.mean(values, axis=0)) for values in everything.values())))
     columns = ["generator", *(f"{metric} avg." for metric in everything)]
     text = f"Similarity of the images of “{played.user}” to their goals, mean over attempts, the first included."
     return Section("Similarity under several metrics (Table 2)", text, [pd.DataFrame(rows, columns=columns)])
@@ -102,7 +101,7 @@ def _rankings(played: Played) -> Section:
     for metric, values in means.items():
         if metric != OWN:
             agreed = rank_agreement(means[OWN], values)
-            rows.append((metric, f"{agreed.value:.2f}", f"[{agreed.low:.2f}, {agreed.high:.2f}]"))
+            rows.append((metric, f"{agreed.value:.2f}", agreed.brackets(".2f")))
     shown = [pd.DataFrame(rows, columns=["metric", "agreement", "95 % interval"])] if rows else []
     text = (
         "Do other metrics rank the generators as the user's does? Agreement is Kendall's τ, 1 for the same order and "
@@ -119,8 +118,7 @@ def _alignment(played: Played) -> Section:
         aligned = np.array([trace.judged[played.alignment] for trace in traces])
         similar = np.array([trace.similarities for trace in traces])
         found = correlation(aligned, similar)
-        means = number(estimate(aligned.mean(axis=1)[None]))
-        rows.append((name, means, f"{found.value:.2f}", f"[{found.low:.2f}, {found.high:.2f}]"))
+        rows.append((name, estimate(aligned.mean(axis=1)), f"{found.value:.2f}", found.brackets(".2f")))
         points[name] = (aligned.ravel(), similar.ravel())
     columns = ["generator", "alignment avg.", "correlation with similarity", "95 % interval"]
     text = (
@@ -151,13 +149,8 @@ def _setting(played: Played, setting: str) -> Section:
     )
 
 
-def _compared(free: np.ndarray, bound: np.ndarray) -> tuple[str, str, str, str]:
+def _compared(free: np.ndarray, bound: np.ndarray) -> tuple[Estimate, Estimate, Estimate, str]:
     gap = free - bound
     # Batches of other sizes round otherwise, which is no difference.
-    difference = estimate(np.where(np.abs(gap) <= TIE, 0.0, gap)[None])
-    return (
-        number(estimate(free[None])),
-        number(estimate(bound[None])),
-        number(difference),
-        f"{difference.p_value:.2g}",
-    )
+    difference = estimate(np.where(np.abs(gap) <= SAME, 0.0, gap))
+    return estimate(free), estimate(bound), difference, f"{difference.p_value:.2g}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steer_env.evaluation.ranking import Interval
+from steer_env.evaluation.uncertainty import Interval, percentiles, redrawn
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,12 @@ def decompose(
     if baseline.features.shape[1] != model.features.shape[1]:
         raise ValueError(f"features of width {baseline.features.shape[1]} and {model.features.shape[1]} don't compare")
     tasks, places = np.unique(np.concatenate([baseline.tasks, model.tasks]), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(tasks), np.full(len(tasks), 1 / len(tasks)), size=draws).astype(float)
+    counts = redrawn(np.random.default_rng(seed), len(tasks), draws) * len(tasks)
     weights = np.concatenate([np.ones((1, len(tasks))), counts])[:, places]
     split = len(baseline.tasks)
     found = _terms(baseline, model, weights[:, :split], weights[:, split:], penalty)
-    tail = (1 - level) / 2
-    low, high = np.quantile(found[1:], [tail, 1 - tail], axis=0)
-    mechanism, producible, total = (Interval(float(found[0, i]), float(low[i]), float(high[i])) for i in range(3))
-    return Decomposition(mechanism, producible, total, float(model.rewards.mean() - baseline.rewards.mean()))
+    terms = [percentiles(term[0], term[1:], level) for term in found.T]
+    return Decomposition(*terms, float(model.rewards.mean() - baseline.rewards.mean()))
 
 
 def _terms(

@@ -8,9 +8,8 @@ import pandas as pd
 
 from steer_env.evaluation import plots
 from steer_env.evaluation.decomposition import Decomposition
-from steer_env.evaluation.predictors import Fit
-from steer_env.evaluation.ranking import Interval
 from steer_env.evaluation.reports import Report, Section
+from steer_env.evaluation.uncertainty import Estimate
 
 _FITS = (
     "Share of the variance of improvements that a ridge regression on ever more inputs explains, on tasks that it "
@@ -25,7 +24,7 @@ _TERMS = (
 
 
 def decomposition_report(
-    fits: Mapping[str, Fit], terms: Mapping[str, Decomposition], baseline: str, setting: str
+    fits: Mapping[str, Estimate], terms: Mapping[str, Decomposition], baseline: str, setting: str
 ) -> Report:
     """Figure 4 (left) and the terms of Equation 5.
 
@@ -35,10 +34,10 @@ def decomposition_report(
         baseline: id of that generator.
         setting: a sentence on what was played.
     """
-    explained = pd.DataFrame([(name, f"{fit.r2:.3f} ({fit.error:.3f})") for name, fit in fits.items()])
+    explained = pd.DataFrame([(name, f"{fit:.3f}") for name, fit in fits.items()])
     explained.columns = pd.Index(["inputs", "R²"])
     rows = [
-        (name, _interval(found.mechanism), _interval(found.producible), _interval(found.total), f"{found.direct:+.4f}")
+        (name, *(f"{term:+.4f}" for term in (found.mechanism, found.producible, found.total, found.direct)))
         for name, found in terms.items()
     ]
     columns = ["generator", "mechanism", "producible set", "sum", "direct difference"]
@@ -47,7 +46,3 @@ def decomposition_report(
         Section("Mechanism or producible set (Equation 5)", _TERMS, [pd.DataFrame(rows, columns=columns)]),
     ]
     return Report("Steering mechanism or producible set", f"{setting} The baseline is {baseline}.", sections)
-
-
-def _interval(found: Interval) -> str:
-    return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"

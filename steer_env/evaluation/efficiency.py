@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Report, Section
-from steer_env.evaluation.statistics import Estimate, estimate
+from steer_env.evaluation.uncertainty import Estimate, Interval, estimate, percentiles, redrawn
 
 _RESAMPLES = 2000
 
@@ -48,27 +48,22 @@ class Curves:
         """Agent → :meth:`kept` of each training seed, None where none, as JSON."""
         return {agent: [int(n) if np.isfinite(n) else None for n in self.kept(agent)] for agent in self.gains}
 
-    def ratio(self, agent: str) -> float:
+    def ratio(self, agent: str) -> Interval:
         """How many times as many episodes the first agent needs, by the medians of :meth:`kept`.
 
-        An agent that never gets there counts with the last checkpoint, so a ratio over it is a lower bound.
+        An agent that never gets there counts with the last checkpoint, so a ratio over it is a lower bound. The
+        interval is a percentile bootstrap over training seeds and tasks.
         """
-        baseline = next(iter(self.gains))
-        return float(self._ratio(np.median(self.kept(baseline)), np.median(self.kept(agent))))
-
-    def ratio_interval(self, agent: str, level: float = 0.95) -> tuple[float, float]:
-        """Percentile bootstrap of :meth:`ratio`, over training seeds and tasks."""
-        rng = np.random.default_rng(0)
-        tasks = len(self.best)
-        weights = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=_RESAMPLES).T / tasks
+        rng, baseline = np.random.default_rng(0), next(iter(self.gains))
+        value = self._ratio(np.median(self.kept(baseline)), np.median(self.kept(agent)))
+        weights = redrawn(rng, len(self.best), _RESAMPLES).T
         target = self.share * self.best @ weights
         medians = []
-        for name in (next(iter(self.gains)), agent):
+        for name in (baseline, agent):
             kept = self._episodes(_from_here_on(self.gains[name] @ weights >= target))
             seeds = rng.integers(len(kept), size=kept.shape)
             medians.append(np.median(np.take_along_axis(kept, seeds, axis=0), axis=0))
-        low, high = np.quantile(self._ratio(*medians), [0.5 - level / 2, 0.5 + level / 2], method="inverted_cdf")
-        return float(low), float(high)
+        return percentiles(value, self._ratio(*medians), method="inverted_cdf")
 
     def _reached(self, agent: str) -> np.ndarray:
         """Is the policy's mean at least the target? bool (S, C)."""
@@ -97,11 +92,11 @@ def efficiency_report(curves: Curves, best: str, setting: str) -> Report:
         setting: a sentence about the environment.
     """
     seeds = len(next(iter(curves.gains.values())))
-    target = estimate(curves.best[None])
+    target = estimate(curves.best)
     lead = (
         f"{setting} {seeds} trainings of each agent; what each would choose at a checkpoint is played on "
         f"{len(curves.best)} tasks with the same goals, first images and noise. Best known policy: {best}, improvement "
-        f"{target.mean:.4f} ({target.error:.4f})."
+        f"{target}."
     )
     percent = f"{curves.share:.0%}"
     sections = [
@@ -110,7 +105,7 @@ def efficiency_report(curves: Curves, best: str, setting: str) -> Report:
             "Mean improvement of the learned policy, standard errors over training seeds and tasks in parentheses; "
             f"bands are 95 % intervals. The dashed line is {percent} of the best known policy's improvement.",
             [_curve_table(curves)],
-            [plots.learning_curves(_curve_frame(curves), curves.share * target.mean)],
+            [plots.learning_curves(_curve_frame(curves), curves.share * target.value)],
         ),
         Section(
             f"Episodes needed for {percent} of the best known policy's improvement",
@@ -124,19 +119,17 @@ def efficiency_report(curves: Curves, best: str, setting: str) -> Report:
 
 
 def _curve_table(curves: Curves) -> pd.DataFrame:
-    rows = [
-        (agent, *(f"{found.mean:.4f} ({found.error:.4f})" for found in curves.means(agent))) for agent in curves.gains
-    ]
+    rows = [(agent, *map(str, curves.means(agent))) for agent in curves.gains]
     return pd.DataFrame(rows, columns=["agent", *map(str, curves.checkpoints)])
 
 
 def _curve_frame(curves: Curves) -> pd.DataFrame:
     rows = [
-        (agent, episodes, found.mean, *found.interval())
+        {"agent": agent, "episodes": episodes, **asdict(found.interval())}
         for agent in curves.gains
         for episodes, found in zip(curves.checkpoints, curves.means(agent), strict=True)
     ]
-    return pd.DataFrame(rows, columns=["agent", "episodes", "mean", "low", "high"])
+    return pd.DataFrame(rows)
 
 
 def _needed_table(curves: Curves) -> pd.DataFrame:
@@ -146,8 +139,8 @@ def _needed_table(curves: Curves) -> pd.DataFrame:
         low, high = np.quantile(kept, [0.25, 0.75], method="inverted_cdf")
         compared = ("", "")
         if place:
-            interval = curves.ratio_interval(agent)
-            compared = (f"{curves.ratio(agent):.1f}", f"[{interval[0]:.1f}, {interval[1]:.1f}]")
+            ratio = curves.ratio(agent)
+            compared = (f"{ratio.value:.1f}", ratio.brackets(".1f"))
         quartiles = f"{_episodes(low, curves)} – {_episodes(high, curves)}"
         medians = [_episodes(float(np.median(values)), curves) for values in (curves.first(agent), kept)]
         rows.append((agent, *medians, quartiles, *compared))

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from steer_env.evaluation import plots
-from steer_env.evaluation.reports import Report, Section, number
-from steer_env.evaluation.statistics import estimate, ratio, table
+from steer_env.evaluation.reports import Report, Section
+from steer_env.evaluation.statistics import table
+from steer_env.evaluation.uncertainty import estimate, ratio
 
 
 def shares(frame: pd.DataFrame, user: str, blind: str, attempts: Sequence[int]) -> pd.DataFrame:
@@ -27,7 +28,7 @@ def shares(frame: pd.DataFrame, user: str, blind: str, attempts: Sequence[int]) 
     Returns:
         One row a k, columns ``attempts``, ``share``, ``improvement`` and ``one`` (mean change of a single blind
         attempt, which no choice of the best flatters): all but the first as
-        :class:`~steer_env.evaluation.statistics.Estimate`.
+        :class:`~steer_env.evaluation.uncertainty.Estimate`.
 
     Raises:
         ValueError: different tasks, a policy with several training seeds, or a k that wasn't played.
@@ -44,8 +45,7 @@ def shares(frame: pd.DataFrame, user: str, blind: str, attempts: Sequence[int]) 
     rows = []
     for k in attempts:
         found, change = _best(luck[:, : k + 1]), luck[:, 1 : k + 1] - luck[:, :1]
-        one = estimate(change.mean(axis=1)[None])
-        rows.append((k, ratio(found, reached), estimate(found[None]), one))
+        rows.append((k, ratio(found, reached), estimate(found), estimate(change.mean(axis=1))))
     return pd.DataFrame(rows, columns=["attempts", "share", "improvement", "one"])
 
 
@@ -53,20 +53,20 @@ def lottery_report(frame: pd.DataFrame, user: str, blind: str, attempts: Sequenc
     """Figure 3 (right) as a page: see :func:`shares`."""
     found = shares(frame, user, blind, attempts)
     similarities, tasks = _similarities(frame, user)
-    reached = estimate(_best(similarities)[None])
+    reached = estimate(_best(similarities))
     first = frame.iloc[0]
     lead = (
         f"What “{blind}” reaches without seeing the goal, beside “{user}” with {similarities.shape[1] - 1} attempts, "
         f"on {len(tasks)} tasks of {first['suite']}: generator {first['generator']}, metric {first['metric']}. "
-        f"Improvement is of the best image over the first; the user's is {number(reached)}. Standard errors over tasks "
+        f"Improvement is of the best image over the first; the user's is {reached}. Standard errors over tasks "
         "in parentheses, the share's by the delta method."
     )
     shown = pd.DataFrame(
         {
             "blind attempts": found["attempts"],
-            "share of the user's improvement": found["share"].map(lambda share: number(share, 3)),
-            "improvement": found["improvement"].map(number),
-            "change of a single attempt": found["one"].map(number),
+            "share of the user's improvement": found["share"].map("{:.3f}".format),
+            "improvement": found["improvement"].map(str),
+            "change of a single attempt": found["one"].map(str),
         }
     )
     section = Section(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from steer_env.evaluation import statistics
-from steer_env.evaluation.reports import Report, Section, count, number, share
-from steer_env.evaluation.statistics import estimate, ratio
+from steer_env.evaluation.reports import Report, Section, count
+from steer_env.evaluation.uncertainty import UNKNOWN, estimate, ratio
 from steer_env.traces import SteeringTrace, traces_to_frame
 
 Played = Mapping[tuple[str, str], Sequence[SteeringTrace]]
@@ -37,9 +38,9 @@ def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Sectio
     for name, traces in played.items():
         gains, frame = _gains(traces), traces_to_frame(traces)
         judges, (images,) = statistics.judged_changes(frame), statistics.images(frame)
-        seen = [number(estimate(judges[column].to_numpy()[None])) for column in judges]
-        compared = ("–", "–", "–") if name == first else _compared(gains, base)
-        change = number(estimate(gains[None])), share(estimate((gains > 0)[None]))
+        seen = [estimate(judges[column].to_numpy()) for column in judges]
+        compared = (UNKNOWN,) * 3 if name == first else _compared(gains, base)
+        change = estimate(gains), f"{estimate(gains > 0):.1%}"
         rows.append((name, count(images), *change, *compared, *seen))
     columns = ["mechanism", "images", "avg. change", "% improved", f"minus {first}", "p", "gain", *judges]
     text = (
@@ -55,9 +56,9 @@ def _gains(traces: Sequence[SteeringTrace]) -> np.ndarray:
 
 def _compared(gains: np.ndarray, base: np.ndarray) -> tuple[str, str, str]:
     """Paired difference, its p-value, and the ratio of means less one."""
-    difference = estimate((gains - base)[None])
-    if base.mean() <= 0:
-        return number(difference), f"{difference.p_value:.2g}", "–"
-    times = ratio(gains, base)
-    low, high = times.interval()
-    return number(difference), f"{difference.p_value:.2g}", f"{times.mean - 1:+.0%} [{low - 1:+.0%}, {high - 1:+.0%}]"
+    difference = estimate(gains - base)
+    more = UNKNOWN
+    if base.mean() > 0:
+        times = ratio(gains, base)
+        more = f"{replace(times, value=times.value - 1).interval():+.0%}"
+    return str(difference), f"{difference.p_value:.2g}", more

@@ -11,6 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
+from steer_env.evaluation.uncertainty import estimate
+
 matplotlib.use("Agg")
 _COLOURS = [matplotlib.colormaps["tab10"](i) for i in range(10)]
 
@@ -43,7 +45,7 @@ def lottery(shares: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(4.8, 3.6), layout="constrained")
     axes = figure.subplots()
     places = range(len(shares))
-    heights = [100 * share.mean for share in shares["share"]]
+    heights = [100 * share.value for share in shares["share"]]
     axes.bar(places, heights, yerr=[100 * share.error for share in shares["share"]], capsize=3, color=_COLOURS[0])
     axes.axhline(100, color="black", lw=0.8, ls="--", label="the user")
     axes.set_xticks(places, [str(k) for k in shares["attempts"]])
@@ -57,14 +59,14 @@ def trade_off(points: Mapping[str, tuple[Any, Any]]) -> Figure:
     """Figure 7: steerability against producibility, with one standard error each.
 
     Args:
-        points: label → steerability and producibility, :class:`~steer_env.evaluation.statistics.Estimate` each.
+        points: label → steerability and producibility, :class:`~steer_env.evaluation.uncertainty.Estimate` each.
     """
     figure = Figure(figsize=(4.8, 3.6), layout="constrained")
     axes = figure.subplots()
     for i, (label, (steered, produced)) in enumerate(points.items()):
         style: dict[str, Any] = {"fmt": "o", "capsize": 2, "color": _COLOURS[i % 10]}
-        axes.errorbar(produced.mean, steered.mean, xerr=produced.error, yerr=steered.error, **style)
-        axes.annotate(label, (produced.mean, steered.mean), (5, 5), textcoords="offset points")
+        axes.errorbar(produced.value, steered.value, xerr=produced.error, yerr=steered.error, **style)
+        axes.annotate(label, (produced.value, steered.value), (5, 5), textcoords="offset points")
     axes.set_xlabel("producibility (similarity)")
     axes.set_ylabel("steerability (similarity)")
     axes.margins(0.2)
@@ -120,7 +122,7 @@ def explained_variance(fits: Mapping[str, Any]) -> Figure:
     """
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.bar(list(fits), [fit.r2 for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
+    axes.bar(list(fits), [fit.value for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
     axes.set_ylabel("out-of-fold R²")
     return figure
 
@@ -185,13 +187,13 @@ def training_curve(improvements: np.ndarray, window: int = 200) -> Figure:
     """
     window = max(2, min(window, len(improvements) // 5))
     parts = improvements[: len(improvements) // window * window].reshape(-1, window)
-    means = parts.mean(axis=1)
-    half = stats.t.ppf(0.975, window - 1) * parts.std(axis=1, ddof=1) / window**0.5
+    found = [estimate(part).interval() for part in parts]
     episodes = (np.arange(len(parts)) + 0.5) * window
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(episodes, means, color=_COLOURS[0])
-    axes.fill_between(episodes, means - half, means + half, color=_COLOURS[0], alpha=0.2)
+    axes.plot(episodes, [each.value for each in found], color=_COLOURS[0])
+    ends = [each.low for each in found], [each.high for each in found]
+    axes.fill_between(episodes, *ends, color=_COLOURS[0], alpha=0.2)
     axes.set_xlabel("episodes")
     axes.set_ylabel(f"improvement, mean of {window}")
     axes.grid(alpha=0.25)
@@ -202,14 +204,14 @@ def learning_curves(curves: pd.DataFrame, target: float) -> Figure:
     """Improvement of each agent's learned policy after so many episodes, with intervals.
 
     Args:
-        curves: columns agent, episodes, mean, low, high.
+        curves: columns agent, episodes, value, low, high.
         target: improvement to be reached, a dashed line.
     """
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     for i, (agent, rows) in enumerate(curves.groupby("agent", sort=False)):
         colour = _COLOURS[i % 10]
-        axes.plot(rows["episodes"], rows["mean"], marker="o", ms=3, color=colour, label=agent)
+        axes.plot(rows["episodes"], rows["value"], marker="o", ms=3, color=colour, label=agent)
         axes.fill_between(rows["episodes"], rows["low"], rows["high"], color=colour, alpha=0.15)
     axes.axhline(target, color="black", linestyle="--", linewidth=1)
     axes.set_xscale("log")

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Fit:
-    """Out-of-fold R² of a predictor, and its standard error over the folds."""
-
-    r2: float
-    error: float
+from steer_env.evaluation.uncertainty import Estimate, estimate
 
 
 def one_hot(names: Sequence[str]) -> np.ndarray:
@@ -35,7 +29,7 @@ def compare_predictors(
     folds: int = 5,
     penalties: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0),
     seed: int = 0,
-) -> dict[str, Fit]:
+) -> dict[str, Estimate]:
     """R² of the mean and of ridge regressions on ever more inputs, cross-validated by groups.
 
     Args:
@@ -46,7 +40,7 @@ def compare_predictors(
             cross-validation within the training part.
 
     Returns:
-        ``mean``, and each name of ``inputs`` for the predictor that also has it.
+        ``mean``, and each name of ``inputs`` for the predictor that also has it; standard errors over folds.
 
     Raises:
         ValueError: an input of another length or with missing values, or fewer groups than two a fold.
@@ -66,7 +60,7 @@ def compare_predictors(
     return fits
 
 
-def _cross_validate(inputs: np.ndarray, rewards: np.ndarray, fold: np.ndarray, penalties: Sequence[float]) -> Fit:
+def _cross_validate(inputs: np.ndarray, rewards: np.ndarray, fold: np.ndarray, penalties: Sequence[float]) -> Estimate:
     """Each held-out fold with the penalty that is best among the others."""
     predicted = np.empty_like(rewards)
     for held in np.unique(fold):
@@ -79,7 +73,7 @@ def _cross_validate(inputs: np.ndarray, rewards: np.ndarray, fold: np.ndarray, p
         raise ValueError(f"all rewards are {rewards[0]}: there is nothing to predict")
     each = [1 - np.mean((rewards - predicted)[fold == held] ** 2) / spread for held in np.unique(fold)]
     r2 = 1 - np.mean((rewards - predicted) ** 2) / spread
-    return Fit(float(r2), float(np.std(each, ddof=1) / len(each) ** 0.5))
+    return replace(estimate(np.array(each)), value=float(r2))
 
 
 def _error(inputs: np.ndarray, rewards: np.ndarray, fold: np.ndarray, penalty: float) -> float:

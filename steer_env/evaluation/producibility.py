@@ -10,8 +10,8 @@ import pandas as pd
 from torch import Tensor
 
 from steer_env.evaluation import plots
-from steer_env.evaluation.reports import Report, Section, number
-from steer_env.evaluation.statistics import estimate
+from steer_env.evaluation.reports import Report, Section
+from steer_env.evaluation.uncertainty import UNKNOWN, estimate
 from steer_env.pictures import picture
 from steer_env.proposals import draw_latents
 from steer_env.types import Generator, Metric, Prompter, Task
@@ -100,7 +100,7 @@ def producibility_report(
     text = f"Steerability: similarity to goals of the generator's own, mean over attempts. Producibility: {searched} "
     text += "Gaps: what is missing to 1 (Equation 2)."
     points = {
-        f"{name} seed{'' if n == 1 else 's'}": (estimate(steered[n][None]), estimate(produced[n][None]))
+        f"{name} seed{'' if n == 1 else 's'}": (estimate(steered[n]), estimate(produced[n]))
         for n, name in names.items()
     }
     section = Section("Fewer seeds (Figure 7)", text, [shown], [plots.trade_off(points)])
@@ -108,8 +108,6 @@ def producibility_report(
 
 
 def _cells(values: np.ndarray, free: np.ndarray) -> tuple[str, str, str, str]:
-    found = estimate(values[None])
-    if values is free:
-        return number(found), f"{1 - found.mean:.4f}", "–", "–"
-    difference = estimate((values - free)[None])
-    return number(found), f"{1 - found.mean:.4f}", number(difference), f"{difference.p_value:.2g}"
+    found, difference = estimate(values), estimate(values - free)
+    compared = (UNKNOWN, UNKNOWN) if values is free else (str(difference), f"{difference.p_value:.2g}")
+    return str(found), f"{1 - found.value:.4f}", *compared

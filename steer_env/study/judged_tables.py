@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from steer_env.evaluation.uncertainty import clustered_error
 from steer_env.study import published
-from steer_env.study.errors import clustered_error
 from steer_env.study.majority import expected_votes, shuffle_variance
 from steer_env.study.rows import mean_row, to_table, value_row
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from steer_env.evaluation.statistics import share_of
+from steer_env.evaluation.uncertainty import clustered_error, row_error, share_of
 from steer_env.study import published
-from steer_env.study.errors import clustered_error, row_error
 from steer_env.study.files import SESSION
 from steer_env.study.rows import absent_row, mean_row, missing_row, to_table, value_row
 

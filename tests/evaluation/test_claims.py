@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from steer_env.evaluation.claims import judge
-from steer_env.evaluation.statistics import Estimate
+from steer_env.evaluation.uncertainty import Estimate
 from steer_env.policies.cards import Claim
 
 
