@@ -76,8 +76,8 @@ def decompose(
     weights = np.concatenate([np.ones((1, len(tasks))), counts])[:, places]
     split = len(baseline.tasks)
     found = _terms(baseline, model, weights[:, :split], weights[:, split:], penalty)
-    terms = [percentiles(term[0], term[1:], level) for term in found.T]
-    return Decomposition(*terms, float(model.rewards.mean() - baseline.rewards.mean()))
+    mechanism, producible, total = (percentiles(term[0], term[1:], level) for term in found.T)
+    return Decomposition(mechanism, producible, total, float(model.rewards.mean() - baseline.rewards.mean()))
 
 
 def _terms(

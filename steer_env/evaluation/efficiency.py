@@ -63,7 +63,7 @@ class Curves:
             kept = self._episodes(_from_here_on(self.gains[name] @ weights >= target))
             seeds = rng.integers(len(kept), size=kept.shape)
             medians.append(np.median(np.take_along_axis(kept, seeds, axis=0), axis=0))
-        return percentiles(value, self._ratio(*medians), method="inverted_cdf")
+        return percentiles(value.item(), self._ratio(*medians), method="inverted_cdf")
 
     def _reached(self, agent: str) -> np.ndarray:
         """Is the policy's mean at least the target? bool (S, C)."""

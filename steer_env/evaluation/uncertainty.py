@@ -10,9 +10,11 @@ Both kinds of number print by a format specification of a float: ``f"{found:.1%}
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import nan
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -142,12 +144,12 @@ def clustered_error(residuals: np.ndarray, units: pd.DataFrame) -> float:
         row its own unit it equals :func:`row_error`.
     """
 
-    def clustered(names: list[str]) -> float:
+    def clustered(*names: Hashable) -> float:
         sums = pd.Series(residuals).groupby([units[name].to_numpy() for name in names]).sum().to_numpy()
         return _variance(sums, len(residuals))
 
-    singles = [clustered([name]) for name in units]
-    both = [clustered(list(pair)) for pair in combinations(units, 2)]
+    singles = [clustered(name) for name in units]
+    both = [clustered(*pair) for pair in combinations(units, 2)]
     return float(max(sum(singles) - sum(both), *singles) ** 0.5)
 
 
@@ -163,10 +165,12 @@ def redrawn(rng: np.random.Generator, units: int, resamples: int, drawn: int | N
     return rng.multinomial(drawn, np.full(units, 1 / units), size=resamples) / drawn
 
 
-def percentiles(value: float, resampled: np.ndarray, level: float = 0.95, method: str = "linear") -> Interval:
+def percentiles(
+    value: float, resampled: np.ndarray, level: float = 0.95, method: Literal["linear", "inverted_cdf"] = "linear"
+) -> Interval:
     """A value with the percentile interval of its resamples, float (resamples,); nan among them are left out."""
-    tails = [0.5 - level / 2, 0.5 + level / 2]
-    low, high = np.nanquantile(resampled, tails, method=method) if not np.isnan(resampled).all() else (nan, nan)  # type: ignore[call-overload]
+    known, tails = resampled[~np.isnan(resampled)], [0.5 - level / 2, 0.5 + level / 2]
+    low, high = np.quantile(known, tails, method=method) if len(known) else (nan, nan)
     return Interval(float(value), float(low), float(high))
 
 
