@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
+from sklearn.decomposition import PCA
 
 from experiments.runs import CONFIG
 from steer_env.generators import load_generator
@@ -64,5 +65,4 @@ def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:
 
 def principal(values: np.ndarray, components: int) -> np.ndarray:
     """Float (N, D) → (N, min(D, components)), its leading principal components."""
-    left, sizes, _ = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
-    return (left * sizes)[:, :components]
+    return np.asarray(PCA(min(*values.shape, components), svd_solver="full").fit_transform(values))

@@ -21,6 +21,7 @@ import pytest
 
 from steer_env.policies import load_policy
 from steer_env.traces import SteeringTrace, read_traces
+from tests.markdown import compact
 
 GOLDEN = Path(__file__).parent / "golden"
 STUDY = os.environ.get("STEER_ENV_STUDY", "")
@@ -97,11 +98,11 @@ def columns(traces: Iterable[SteeringTrace]) -> dict[str, Any]:
 
 
 def tables(markdown: str) -> dict[str, list[str]]:
-    """Heading → the rows of the table below it, without the time that an episode takes."""
+    """Heading → the rows of the table below it, as they read without padding or the time that an episode takes."""
     found: dict[str, list[str]] = {}
-    for section in re.split(r"^## ", markdown, flags=re.MULTILINE)[1:]:
+    for section in re.split(r"^## ", compact(markdown), flags=re.MULTILINE)[1:]:
         heading, *lines = section.splitlines()
-        rows = [line for line in lines if line.startswith("|")]
+        rows = [line for line in lines if line.startswith("| ")]
         timed = bool(rows) and rows[0].endswith(TIMED)
         found[heading] = [row.rsplit("|", 2)[0] + "|" if timed else row for row in rows]
     return found

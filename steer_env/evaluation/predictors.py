@@ -6,6 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, PredefinedSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from steer_env.evaluation.uncertainty import Estimate, estimate
 
@@ -52,43 +56,33 @@ def compare_predictors(
         if len(values) != len(rewards) or not np.isfinite(values).all():
             raise ValueError(f"input {name!r} must be finite and have {len(rewards)} rows, has {len(values)}")
     fold = np.random.default_rng(seed).permutation(len(distinct))[places] % folds
-    given = np.zeros((len(rewards), 0))
-    fits = {"mean": _cross_validate(given, rewards, fold, penalties)}
+    # A constant predicts the mean, and nothing beside other inputs.
+    known = np.zeros((len(rewards), 1))
+    fits = {"mean": _cross_validate(known, rewards, fold, penalties)}
     for name, values in inputs.items():
-        given = np.concatenate([given, values], axis=1)
-        fits[name] = _cross_validate(given, rewards, fold, penalties)
+        known = np.concatenate([known, values], axis=1)
+        fits[name] = _cross_validate(known, rewards, fold, penalties)
     return fits
+
+
+class _Ridge(Ridge):
+    """With a penalty relative to the number of episodes."""
+
+    def fit(self, inputs: np.ndarray, rewards: np.ndarray) -> Ridge:
+        """See scikit-learn."""
+        return super().fit(inputs, rewards, sample_weight=np.full(len(rewards), 1 / len(rewards)))
 
 
 def _cross_validate(inputs: np.ndarray, rewards: np.ndarray, fold: np.ndarray, penalties: Sequence[float]) -> Estimate:
     """Each held-out fold with the penalty that is best among the others."""
-    predicted = np.empty_like(rewards)
-    for held in np.unique(fold):
-        known, wanted = fold != held, fold == held
-        errors = [_error(inputs[known], rewards[known], fold[known], penalty) for penalty in penalties]
-        penalty = penalties[int(np.argmin(errors))]
-        predicted[wanted] = _predict(inputs[known], rewards[known], inputs[wanted], penalty)
     spread = rewards.var()
     if spread == 0:
         raise ValueError(f"all rewards are {rewards[0]}: there is nothing to predict")
-    each = [1 - np.mean((rewards - predicted)[fold == held] ** 2) / spread for held in np.unique(fold)]
-    r2 = 1 - np.mean((rewards - predicted) ** 2) / spread
-    return replace(estimate(np.array(each)), value=float(r2))
-
-
-def _error(inputs: np.ndarray, rewards: np.ndarray, fold: np.ndarray, penalty: float) -> float:
-    """Mean squared error out of fold."""
-    squares = [
-        (rewards[fold == held] - _predict(inputs[fold != held], rewards[fold != held], inputs[fold == held], penalty))
-        ** 2
-        for held in np.unique(fold)
-    ]
-    return float(np.concatenate(squares).mean())
-
-
-def _predict(inputs: np.ndarray, rewards: np.ndarray, wanted: np.ndarray, penalty: float) -> np.ndarray:
-    centre, scale = inputs.mean(axis=0), inputs.std(axis=0)
-    scale = np.where(scale > 0, scale, 1)
-    known = (inputs - centre) / scale
-    gram = known.T @ known + penalty * len(known) * np.eye(known.shape[1])
-    return rewards.mean() + (wanted - centre) / scale @ np.linalg.solve(gram, known.T @ (rewards - rewards.mean()))
+    squares = np.empty_like(rewards)
+    for held in np.unique(fold):
+        train, test = fold != held, fold == held
+        ridge, grid = make_pipeline(StandardScaler(), _Ridge()), {"_ridge__alpha": list(penalties)}
+        search = GridSearchCV(ridge, grid, scoring="neg_mean_squared_error", cv=PredefinedSplit(fold[train]))
+        squares[test] = (rewards[test] - search.fit(inputs[train], rewards[train]).predict(inputs[test])) ** 2
+    each = np.array([1 - squares[fold == held].mean() / spread for held in np.unique(fold)])
+    return replace(estimate(each), value=float(1 - squares.mean() / spread))

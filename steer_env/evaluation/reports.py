@@ -195,14 +195,12 @@ def count(mean: float) -> str:
 def markdown_table(table: pd.DataFrame) -> str:
     """A pipe table; every cell as it prints.
 
-    >>> print(markdown_table(pd.DataFrame({"policy": ["a"], "n": [1]})))
-    | policy | n |
-    |---|---|
-    | a | 1 |
+    >>> print(markdown_table(pd.DataFrame({"policy": ["a"], "n": [1.50]})))
+    | policy   | n   |
+    |:---------|:----|
+    | a        | 1.5 |
     """
-    lines = [" | ".join(map(str, row)) for row in [tuple(table.columns), *table.itertuples(index=False)]]
-    lines.insert(1, "|".join(["---"] * len(table.columns)))
-    return "\n".join(f"|{line}|" if i == 1 else f"| {line} |" for i, line in enumerate(lines))
+    return table.map(str).to_markdown(index=False, disable_numparse=True)
 
 
 def _png(figure: Figure) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from steer_env.evaluation.efficiency import Curves, efficiency_report
+from tests.markdown import compact
 
 CHECKPOINTS = [10, 100, 1000]
 BEST = np.full(50, 1.0)
@@ -45,7 +46,7 @@ def test_the_interval_widens_with_what_training_seeds_and_tasks_leave_open() -> 
 
 def test_the_report_says_who_needs_how_many() -> None:
     found = curves(slow=[[0.1, 0.2, 0.96]] * 3, never=[[0.1, 0.2, 0.3]] * 3)
-    text = efficiency_report(found, "schedule:1.0", "Trained and tested.").markdown()
+    text = compact(efficiency_report(found, "schedule:1.0", "Trained and tested.").markdown())
     assert "3 trainings of each agent" in text
     assert "| slow | 1000 | 1000 | 1000 – 1000 |" in text
     assert "| never | > 1000 | > 1000 | > 1000 – > 1000 | 0.0 |" in text

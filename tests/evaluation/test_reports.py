@@ -11,6 +11,7 @@ import pytest
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.reports import Section, steering_report
 from steer_env.traces import SteeringTrace, traces_to_frame
+from tests.markdown import compact
 from tests.steer_env.test_traces import TRACE
 
 
@@ -121,7 +122,7 @@ class TestTextSteering:
         self, traces: list[SteeringTrace]
     ) -> None:
         report = steering_report([*self.written(traces), *traces], "text blind", 0.8)
-        text = report.markdown()
+        text = compact(report.markdown())
         assert report.title == "Text and image steering"
         assert "## Text and image steering (Table 1)" in text
         assert text.count("| text blind |") == 1
