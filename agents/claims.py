@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.checkpoints import write_json
+from agents.files import write_json
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.claims import Claim
 from steer_env.evaluation.rollout import VERSIONS
@@ -29,7 +29,7 @@ def conditions(env: ImageSteeringVectorEnv) -> dict[str, Any]:
         "generator": dynamics.generator.id,
         "metric": dynamics.metric.id,
         "human": dynamics.human.id,
-        "mechanism": env.mechanism,
+        "mechanism": env.mechanism_id,
         "rounds": dynamics.num_rounds,
         "proposals": dynamics.num_proposals,
     }

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from steer_env.compatibility import usual_defaults
-from steer_env.distributions.mixtures import Mixture
 from steer_env.goal_bank import GoalBank
 from steer_env.goal_bank.pictures import BankedPictures
+from steer_env.mechanisms.mixtures import Mixture
 from steer_env.pictures import picture
 from steer_env.proposals import check_scales, draw_latents
 from steer_env.types import (
@@ -20,9 +20,9 @@ from steer_env.types import (
     Generator,
     GuidedGenerator,
     Human,
+    Mechanism,
     Metric,
     RoundOutcome,
-    SteeringDistribution,
     SteeringHistory,
     Task,
 )
@@ -45,7 +45,7 @@ class SteeringDynamics:
         num_episodes: N.
         rounds: R, rounds an episode.
         proposals: K, proposals a round of image steering.
-        distribution: how proposals are drawn; the paper's mixture by default.
+        mechanism: how proposals are drawn; the paper's mixture by default.
         judges: further metrics under which the kept image is measured, by name; nothing is optimised for them. An
             :class:`steer_env.types.Alignment` compares it with its prompt, the others compare it with the goal.
         keep_images: keep the images of the current round (uint8, in main memory) for drawing and for policies.
@@ -60,7 +60,7 @@ class SteeringDynamics:
         num_episodes: int,
         rounds: int = 4,
         proposals: int = 2,
-        distribution: SteeringDistribution | None = None,
+        mechanism: Mechanism | None = None,
         judges: Mapping[str, Metric] | None = None,
         keep_images: bool = False,
         goal_bank: GoalBank | None = None,
@@ -70,7 +70,7 @@ class SteeringDynamics:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.generator, self.metric, self.human = generator, metric, human
         self.num_episodes, self.num_rounds, self.num_proposals = num_episodes, rounds, proposals
-        self.distribution = distribution or Mixture()
+        self.mechanism = mechanism or Mixture()
         self._metrics = {"": metric, **(judges or {})}
         self._keep_images = keep_images
         self._banked = BankedPictures(goal_bank, generator, self._metrics, keep_images) if goal_bank else None
@@ -114,7 +114,7 @@ class SteeringDynamics:
         What the mechanism makes beyond those shown counts from the start, as it states it. Images that episodes share
         count in each.
         """
-        return self._made + self.distribution.extra_images
+        return self._made + self.mechanism.extra_images
 
     def judged(self, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """By name of each judge, float64 (n,): similarity of the current images to their goals, or to their prompts."""
@@ -214,7 +214,7 @@ class SteeringDynamics:
         """Play one attempt of text steering (paper, section 3): the image of a new prompt, from a fresh latent.
 
         The user goes on from the new image and its prompt wherever ``human`` takes it, which a
-        :class:`steer_env.humans.Writer` always does.
+        :class:`steer_env.humans.choosers.NewestImageHuman` always does.
 
         Args:
             prompts: n, one a row.
@@ -321,7 +321,7 @@ class SteeringDynamics:
         where, seeds = self._where(rows), [self.seeds[row] for row in rows]
         past = self._past_proposals[where], self._past_choices[where]
         history = SteeringHistory(rows, self.rounds[rows], seeds, conditioning, *past)
-        return self.distribution.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
+        return self.mechanism.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
 
     def _picture(
         self, latents: Tensor, conditioning: Conditioning, place: str, rows: Tensor | None = None

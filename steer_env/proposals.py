@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BUCKETS = 10
 """Number of equally spaced mixture scales, 0.1 to 1.0 (paper, C.2)."""
@@ -61,6 +64,8 @@ def draw_latents(seeds: list[int], shape: tuple[int, ...]) -> Tensor:
 
     They are those of a diffusers pipeline called with ``generator=torch.Generator().manual_seed(seed)``.
     """
+    import torch  # Policies need scales alone.
+
     latents = torch.empty(len(seeds), *shape, dtype=torch.float32, device="cpu")
     for row, seed in zip(latents, seeds, strict=True):
         row.normal_(generator=torch.Generator("cpu").manual_seed(seed))

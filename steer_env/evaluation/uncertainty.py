@@ -18,7 +18,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 UNKNOWN = "–"
 """What tables show in place of a number that isn't known."""
@@ -69,12 +68,16 @@ class Estimate:
 
     def interval(self, level: float = 0.95) -> Interval:
         """Student's confidence interval."""
+        from scipy import stats
+
         half = float(stats.t.ppf(0.5 + level / 2, self.freedom)) * self.error
         return Interval(self.value, self.value - half, self.value + half)
 
     @property
     def p_value(self) -> float:
         """Two-sided, against a value of zero."""
+        from scipy import stats
+
         if self.error == 0:
             return 1.0 if self.value == 0 else 0.0
         return float(2 * stats.t.sf(abs(self.value) / self.error, self.freedom))

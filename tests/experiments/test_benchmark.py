@@ -69,7 +69,7 @@ def test_one_generator_and_no_alignment(tmp_path: Path, command: Callable[..., N
         ('generators=["tiles:solver=heun"]', "unknown solver 'heun'"),
         ("choose=[sampler]", "unknown setting 'sampler'"),
         ("alignment=clip-alignment", "alignment must be drawn, one of env.judges, or empty, not 'clip-alignment'"),
-        ("tasks=1", "tasks must be 2 to"),
+        ("tasks=2001", "tasks must be 2 to 2000, the size of tiles-test-v1, got 2001"),
     ],
 )
 def test_bad_options_before_any_work(option: str, message: str, tmp_path: Path, command: Callable[..., None]) -> None:

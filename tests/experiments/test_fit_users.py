@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from experiments.runs import env_options
 from hydra import compose, initialize_config_module
 
 from conf import schema
 from experiments import fit_users
-from experiments.runs import env_options
 from steer_env.humans import load_human
 from steer_env.study.families import FAMILIES
 from tests.study.small_release import IMAGES, image_session, write_release
@@ -68,8 +68,8 @@ def test_games_that_cant_be_are_refused(
 def test_a_population_comes_from_the_command_line() -> None:
     schema.register()
     members = "[{name: greedy, weight: 0.6}, {name: softmax, weight: 0.4, temperature: 0.13}]"
-    overrides = ["folder=x", "env.human=mixture", f"+env.human_options.members={members}"]
+    overrides = ["folder=x", "human=mixture", f"human.members={members}"]
     schema.check_overrides("train", overrides)
     with initialize_config_module("conf", version_base="1.3"):
         options = env_options(compose("train", overrides))
-    assert load_human(options["human"], **options["human_options"]).id == "0.6 greedy + 0.4 softmax-0.13"
+    assert load_human(options["human"]).id == "0.6 greedy + 0.4 softmax-0.13"

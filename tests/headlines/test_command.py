@@ -9,8 +9,8 @@ import pytest
 
 from experiments import headline_playing, headlines
 from steer_env.traces import read_traces
-from tests.language.server import Reply, completion, server
 from tests.markdown import compact
+from tests.steer_env.humans.server import Reply, completion, server
 
 Command = Callable[..., None]
 

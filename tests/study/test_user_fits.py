@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from steer_env.humans import Chooser, GreedyHuman, HesitantHuman, MixtureHuman, SoftmaxHuman
+from steer_env.humans.choosers import Chooser, GreedyHuman, HesitantHuman, MixtureHuman, SoftmaxHuman
 from steer_env.study.families import ANNOTATORS, FAMILIES
 from steer_env.study.files import StudyError
 from steer_env.study.fits import Fitter, Profile
