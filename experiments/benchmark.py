@@ -11,6 +11,7 @@ import pandas as pd
 
 from experiments.run import PlayOptions, Run, command, option
 from experiments.run.folder import slug
+from steer_env.evaluation.uncertainty import SAME, Estimate, estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,8 +147,8 @@ def benchmark_report(played: Played, lead: str) -> Report:
 
 
 def _improvements(played: Played) -> Section:
-    from steer_env.evaluation.reports import Section, number, share
-    from steer_env.evaluation.statistics import estimate, table
+    from steer_env.evaluation.reports import Section
+    from steer_env.evaluation.statistics import table
     from steer_env.traces import traces_to_frame
 
     rows = []
@@ -156,7 +157,7 @@ def _improvements(played: Played) -> Section:
         for policy in frame["policy"].unique():
             gained = table(frame, policy)
             last = table(frame.assign(last=frame["similarities"].map(lambda s: s[-1])), policy, "last")
-            rows.append((name, policy, number(estimate(gained)), share(estimate(gained > 0)), number(estimate(last))))
+            rows.append((name, policy, estimate(gained), f"{estimate(gained > 0):.1%}", estimate(last)))
     columns = ["generator", "policy", "avg. change", "% improved", "last similarity"]
     text = "Users who rewrite their prompts, and users who choose among proposals; all on the same tasks."
     return Section("Prompting and choosing images (Table 1)", text, [pd.DataFrame(rows, columns=columns)])
@@ -165,25 +166,17 @@ def _improvements(played: Played) -> Section:
 def _averages(played: Played) -> Section:
     from steer_env.evaluation.reports import Section
 
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[Any, ...]] = []
     everything: dict[str, list[np.ndarray]] = {}
     for name in played.generators:
         means = {metric: values.mean(axis=1) for metric, values in played.similarities(name).items()}
-        rows.append((name, *(_mean(values) for values in means.values())))
+        rows.append((name, *map(estimate, means.values())))
         for metric, values in means.items():
             everything.setdefault(metric, []).append(values)
-    rows.append(("Average", *(_mean(np.mean(values, axis=0)) for values in everything.values())))
+    rows.append(("Average", *(estimate(np.mean(values, axis=0)) for values in everything.values())))
     columns = ["generator", *(f"{metric} avg." for metric in everything)]
     text = f"Similarity of the images of “{played.user}” to their goals, mean over attempts, the first included."
     return Section("Similarity under several metrics (Table 2)", text, [pd.DataFrame(rows, columns=columns)])
-
-
-def _mean(values: np.ndarray) -> str:
-    """Over tasks, float (T,), with its standard error."""
-    from steer_env.evaluation.reports import number
-    from steer_env.evaluation.statistics import estimate
-
-    return number(estimate(values[None]))
 
 
 def _rankings(played: Played) -> Section:
@@ -196,7 +189,7 @@ def _rankings(played: Played) -> Section:
     for metric, values in means.items():
         if metric != OWN:
             agreed = rank_agreement(means[OWN], values)
-            rows.append((metric, f"{agreed.value:.2f}", f"[{agreed.low:.2f}, {agreed.high:.2f}]"))
+            rows.append((metric, f"{agreed.value:.2f}", agreed.brackets(".2f")))
     shown = [pd.DataFrame(rows, columns=["metric", "agreement", "95 % interval"])] if rows else []
     text = (
         "Do other metrics rank the generators as the user's does? Agreement is Kendall's τ, 1 for the same order and "
@@ -240,8 +233,7 @@ def _alignment(played: Played) -> Section:
         aligned = np.array([trace.judged[played.alignment] for trace in traces])
         similar = np.array([trace.similarities for trace in traces])
         agreed = correlation(aligned, similar)
-        interval = f"[{agreed.low:.2f}, {agreed.high:.2f}]"
-        rows.append((name, _mean(aligned.mean(axis=1)), f"{agreed.value:.2f}", interval))
+        rows.append((name, estimate(aligned.mean(axis=1)), f"{agreed.value:.2f}", agreed.brackets(".2f")))
         points[name] = (aligned.ravel(), similar.ravel())
     columns = ["generator", "alignment avg.", "correlation with similarity", "95 % interval"]
     text = (
@@ -294,15 +286,11 @@ def _setting(played: Played, setting: str) -> Section:
     return Section(f"Choosing the {setting} ({where})", text, [shown], [curves])
 
 
-def _compared(free: np.ndarray, bound: np.ndarray) -> tuple[str, str, str, str]:
-    from steer_env.evaluation.ranking import TIE
-    from steer_env.evaluation.reports import number
-    from steer_env.evaluation.statistics import estimate
-
+def _compared(free: np.ndarray, bound: np.ndarray) -> tuple[Estimate, Estimate, Estimate, str]:
     gap = free - bound
     # Batches of other sizes round otherwise, which is no difference.
-    difference = estimate(np.where(np.abs(gap) <= TIE, 0.0, gap)[None])
-    return _mean(free), _mean(bound), number(difference), f"{difference.p_value:.2g}"
+    difference = estimate(np.where(np.abs(gap) <= SAME, 0.0, gap))
+    return estimate(free), estimate(bound), difference, f"{difference.p_value:.2g}"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option
+from steer_env.evaluation.uncertainty import Estimate, Interval, estimate, percentiles, redrawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from steer_env.evaluation.ranking import Interval
     from steer_env.evaluation.reports import Report
     from steer_env.traces import SteeringTrace
 
@@ -120,7 +120,7 @@ def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:
     return Evaluated(traces, *(values.cpu().double().numpy() for values in (embedded["goal"], prompts)))
 
 
-def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Fit]:
+def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Estimate]:
     """R² of the mean, and with generator, prompt and goal image added one after the other."""
     inputs = {
         "generator": one_hot([trace.generator for one in evaluations for trace in one.traces]),
@@ -143,16 +143,9 @@ def _terms(evaluations: Sequence[Evaluated], components: int, seed: int) -> dict
 
 def principal(values: np.ndarray, components: int) -> np.ndarray:
     """Float (N, D) → (N, min(D, components)), its leading principal components."""
-    left, sizes, _ = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
-    return (left * sizes)[:, :components]
+    from sklearn.decomposition import PCA
 
-
-@dataclass(frozen=True)
-class Fit:
-    """Out-of-fold R² of a predictor, and its standard error over the folds."""
-
-    r2: float
-    error: float
+    return np.asarray(PCA(min(*values.shape, components), svd_solver="full").fit_transform(values))
 
 
 def one_hot(names: Sequence[str]) -> np.ndarray:
@@ -174,7 +167,7 @@ def compare_predictors(
     folds: int = 5,
     penalties: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0),
     seed: int = 0,
-) -> dict[str, Fit]:
+) -> dict[str, Estimate]:
     """R² of the mean and of ridge regressions on ever more inputs, cross-validated by groups.
 
     Args:
@@ -185,7 +178,7 @@ def compare_predictors(
             cross-validation within the training part.
 
     Returns:
-        ``mean``, and each name of ``inputs`` for the predictor that also has it.
+        ``mean``, and each name of ``inputs`` for the predictor that also has it; standard errors over folds.
 
     Raises:
         ValueError: an input of another length or with missing values, or fewer groups than two a fold.
@@ -197,7 +190,8 @@ def compare_predictors(
         if len(values) != len(rewards) or not np.isfinite(values).all():
             raise ValueError(f"input {name!r} must be finite and have {len(rewards)} rows, has {len(values)}")
     fold = np.random.default_rng(seed).permutation(len(distinct))[places] % folds
-    known = np.zeros((len(rewards), 0))
+    # A constant predicts the mean, and nothing beside other inputs.
+    known = np.zeros((len(rewards), 1))
     fits = {"mean": _cross_validate(known, rewards, fold, penalties)}
     for name, values in inputs.items():
         known = np.concatenate([known, values], axis=1)
@@ -205,38 +199,30 @@ def compare_predictors(
     return fits
 
 
-def _cross_validate(inputs: np.ndarray, rewards: np.ndarray, fold: np.ndarray, penalties: Sequence[float]) -> Fit:
+def _cross_validate(inputs: np.ndarray, rewards: np.ndarray, fold: np.ndarray, penalties: Sequence[float]) -> Estimate:
     """Each held-out fold with the penalty that is best among the others."""
-    predicted = np.empty_like(rewards)
-    for held in np.unique(fold):
-        known, wanted = fold != held, fold == held
-        errors = [_error(inputs[known], rewards[known], fold[known], penalty) for penalty in penalties]
-        penalty = penalties[int(np.argmin(errors))]
-        predicted[wanted] = _predict(inputs[known], rewards[known], inputs[wanted], penalty)
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import GridSearchCV, PredefinedSplit
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    class MeanRidge(Ridge):
+        """With a penalty relative to the number of episodes."""
+
+        def fit(self, inputs: np.ndarray, rewards: np.ndarray) -> Ridge:
+            return super().fit(inputs, rewards, sample_weight=np.full(len(rewards), 1 / len(rewards)))
+
     spread = rewards.var()
     if spread == 0:
         raise ValueError(f"all rewards are {rewards[0]}: there is nothing to predict")
-    each = [1 - np.mean((rewards - predicted)[fold == held] ** 2) / spread for held in np.unique(fold)]
-    r2 = 1 - np.mean((rewards - predicted) ** 2) / spread
-    return Fit(float(r2), float(np.std(each, ddof=1) / len(each) ** 0.5))
-
-
-def _error(inputs: np.ndarray, rewards: np.ndarray, fold: np.ndarray, penalty: float) -> float:
-    """Mean squared error out of fold."""
-    squares = [
-        (rewards[fold == held] - _predict(inputs[fold != held], rewards[fold != held], inputs[fold == held], penalty))
-        ** 2
-        for held in np.unique(fold)
-    ]
-    return float(np.concatenate(squares).mean())
-
-
-def _predict(inputs: np.ndarray, rewards: np.ndarray, wanted: np.ndarray, penalty: float) -> np.ndarray:
-    centre, scale = inputs.mean(axis=0), inputs.std(axis=0)
-    scale = np.where(scale > 0, scale, 1)
-    known = (inputs - centre) / scale
-    gram = known.T @ known + penalty * len(known) * np.eye(known.shape[1])
-    return rewards.mean() + (wanted - centre) / scale @ np.linalg.solve(gram, known.T @ (rewards - rewards.mean()))
+    ridge, grid = make_pipeline(StandardScaler(), MeanRidge()), {"meanridge__alpha": list(penalties)}
+    squares = np.empty_like(rewards)
+    for held in np.unique(fold):
+        train, test = fold != held, fold == held
+        search = GridSearchCV(ridge, grid, scoring="neg_mean_squared_error", cv=PredefinedSplit(fold[train]))
+        squares[test] = (rewards[test] - search.fit(inputs[train], rewards[train]).predict(inputs[test])) ** 2
+    each = np.array([1 - squares[fold == held].mean() / spread for held in np.unique(fold)])
+    return replace(estimate(each), value=float(1 - squares.mean() / spread))
 
 
 @dataclass(frozen=True)
@@ -297,20 +283,16 @@ def decompose(
     Raises:
         ValueError: features of different width, and what :meth:`Episodes.check` finds.
     """
-    from steer_env.evaluation.ranking import Interval
-
     baseline.check("baseline")
     model.check("model")
     if baseline.features.shape[1] != model.features.shape[1]:
         raise ValueError(f"features of width {baseline.features.shape[1]} and {model.features.shape[1]} don't compare")
     tasks, places = np.unique(np.concatenate([baseline.tasks, model.tasks]), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    counts = rng.multinomial(len(tasks), np.full(len(tasks), 1 / len(tasks)), size=draws).astype(float)
+    counts = redrawn(np.random.default_rng(seed), len(tasks), draws) * len(tasks)
     weights = np.concatenate([np.ones((1, len(tasks))), counts])[:, places]
     split = len(baseline.tasks)
-    values, *resampled = _weighted_terms(baseline, model, weights[:, :split], weights[:, split:], penalty)
-    low, high = np.quantile(resampled, [0.5 - level / 2, 0.5 + level / 2], axis=0)
-    mechanism, producible, total = (Interval(float(values[i]), float(low[i]), float(high[i])) for i in range(3))
+    terms = _weighted_terms(baseline, model, weights[:, :split], weights[:, split:], penalty)
+    mechanism, producible, total = (percentiles(term[0], term[1:], level) for term in terms.T)
     return Decomposition(mechanism, producible, total, float(model.rewards.mean() - baseline.rewards.mean()))
 
 
@@ -342,7 +324,7 @@ def _fit(episodes: Episodes, weights: np.ndarray, penalty: float) -> np.ndarray:
     return np.linalg.solve(gram + ridge, right[..., None])[..., 0]
 
 
-def decomposition_report(fits: Mapping[str, Fit], terms: Mapping[str, Decomposition], lead: str) -> Report:
+def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decomposition], lead: str) -> Report:
     """Figure 4 (left) and the terms of Equation 5.
 
     Args:
@@ -352,9 +334,9 @@ def decomposition_report(fits: Mapping[str, Fit], terms: Mapping[str, Decomposit
     """
     from steer_env.evaluation.reports import Report, Section
 
-    explained = [(name, f"{fit.r2:.3f} ({fit.error:.3f})") for name, fit in fits.items()]
+    explained = [(name, f"{fit:.3f}") for name, fit in fits.items()]
     rows = [
-        (name, *map(_interval, (one.mechanism, one.producible, one.total)), f"{one.direct:+.4f}")
+        (name, *(f"{term:+.4f}" for term in (one.mechanism, one.producible, one.total, one.direct)))
         for name, one in terms.items()
     ]
     columns = ["generator", "mechanism", "producible set", "sum", "direct difference"]
@@ -370,16 +352,12 @@ def decomposition_report(fits: Mapping[str, Fit], terms: Mapping[str, Decomposit
     return Report("Steering mechanism or producible set", lead, sections)
 
 
-def _interval(interval: Interval) -> str:
-    return f"{interval.value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
-
-
-def explained_variance(fits: Mapping[str, Fit]) -> Figure:
+def explained_variance(fits: Mapping[str, Estimate]) -> Figure:
     """Figure 4, left: R² of each predictor with one standard error."""
     from steer_env.evaluation import plots
 
     figure, axes = plots.canvas(6.4, 3.2)
-    axes.bar(list(fits), [fit.r2 for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
+    axes.bar(list(fits), [fit.value for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
     axes.set_ylabel("out-of-fold R²")
     return figure
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import EnvOptions, PlayOptions, Run, command, option
+from steer_env.evaluation.uncertainty import Estimate, Interval, estimate, percentiles, redrawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from agents.bandits import BanditAgent
     from steer_env.envs import ImageSteeringVectorEnv
     from steer_env.evaluation.reports import Report
-    from steer_env.evaluation.statistics import Estimate
     from steer_env.policies import TablePolicy
     from steer_env.traces import SteeringTrace
 
@@ -203,8 +203,6 @@ class Curves:
 
     def means(self, agent: str) -> list[Estimate]:
         """Improvement at each checkpoint, over training seeds and tasks."""
-        from steer_env.evaluation.statistics import estimate
-
         return [estimate(self.gains[agent][:, place]) for place in range(len(self.checkpoints))]
 
     def first(self, agent: str) -> np.ndarray:
@@ -219,27 +217,22 @@ class Curves:
         """Agent → :meth:`kept` of each training seed, None where none, as JSON."""
         return {agent: [int(n) if np.isfinite(n) else None for n in self.kept(agent)] for agent in self.gains}
 
-    def ratio(self, agent: str) -> float:
+    def ratio(self, agent: str) -> Interval:
         """How many times as many episodes the first agent needs, by the medians of :meth:`kept`.
 
-        An agent that never gets there counts with the last checkpoint, so a ratio over it is a lower bound.
+        An agent that never gets there counts with the last checkpoint, so a ratio over it is a lower bound. The
+        interval is a percentile bootstrap over training seeds and tasks.
         """
-        baseline = next(iter(self.gains))
-        return float(self._ratio(np.median(self.kept(baseline)), np.median(self.kept(agent))))
-
-    def ratio_interval(self, agent: str, level: float = 0.95) -> tuple[float, float]:
-        """Percentile bootstrap of :meth:`ratio`, over training seeds and tasks."""
-        rng = np.random.default_rng(0)
-        tasks = len(self.best)
-        weights = rng.multinomial(tasks, np.full(tasks, 1 / tasks), size=_RESAMPLES).T / tasks
+        rng, baseline = np.random.default_rng(0), next(iter(self.gains))
+        value = self._ratio(np.median(self.kept(baseline)), np.median(self.kept(agent)))
+        weights = redrawn(rng, len(self.best), _RESAMPLES).T
         target = self.share * self.best @ weights
         medians = []
-        for name in (next(iter(self.gains)), agent):
+        for name in (baseline, agent):
             kept = self._episodes(_from_here_on(self.gains[name] @ weights >= target))
             seeds = rng.integers(len(kept), size=kept.shape)
             medians.append(np.median(np.take_along_axis(kept, seeds, axis=0), axis=0))
-        low, high = np.quantile(self._ratio(*medians), [0.5 - level / 2, 0.5 + level / 2], method="inverted_cdf")
-        return float(low), float(high)
+        return percentiles(value.item(), self._ratio(*medians), method="inverted_cdf")
 
     def _reached(self, agent: str) -> np.ndarray:
         """Is the policy's mean at least the target? bool (S, C)."""
@@ -267,25 +260,24 @@ def efficiency_report(curves: Curves, best: str, setting: str) -> Report:
         best: what the best known policy is called.
         setting: a sentence about the environment.
     """
-    from steer_env.evaluation.reports import Report, Section, number
-    from steer_env.evaluation.statistics import estimate
+    from steer_env.evaluation.reports import Report, Section
 
     seeds = len(next(iter(curves.gains.values())))
-    target = estimate(curves.best[None])
+    target = estimate(curves.best)
     lead = (
         f"{setting} {seeds} trainings of each agent; what each would choose at a checkpoint is played on "
         f"{len(curves.best)} tasks with the same goals, first images and noise. Best known policy: {best}, improvement "
-        f"{number(target)}."
+        f"{target}."
     )
     percent = f"{curves.share:.0%}"
-    rows = [(agent, *map(number, curves.means(agent))) for agent in curves.gains]
+    rows = [(agent, *curves.means(agent)) for agent in curves.gains]
     sections = [
         Section(
             "Learning curves",
             "Mean improvement of the learned policy, standard errors over training seeds and tasks in parentheses; "
             f"bands are 95 % intervals. The dashed line is {percent} of the best known policy's improvement.",
             [pd.DataFrame(rows, columns=["agent", *map(str, curves.checkpoints)])],
-            [learning_curves(curves, curves.share * target.mean)],
+            [learning_curves(curves, curves.share * target.value)],
         ),
         Section(
             f"Episodes needed for {percent} of the best known policy's improvement",
@@ -304,10 +296,9 @@ def learning_curves(curves: Curves, target: float) -> Figure:
 
     figure, axes = plots.canvas(6.4, 4.2)
     for i, agent in enumerate(curves.gains):
-        means = curves.means(agent)
-        low, high = zip(*(mean.interval() for mean in means), strict=True)
+        value, low, high = zip(*(astuple(mean.interval()) for mean in curves.means(agent)), strict=True)
         style: dict[str, Any] = {"marker": "o", "ms": 3, "label": agent}
-        axes.plot(curves.checkpoints, [mean.mean for mean in means], color=plots.colour(i), **style)
+        axes.plot(curves.checkpoints, value, color=plots.colour(i), **style)
         axes.fill_between(curves.checkpoints, low, high, color=plots.colour(i), alpha=0.15)
     axes.axhline(target, color="black", linestyle="--", linewidth=1)
     axes.set_xscale("log")
@@ -325,8 +316,8 @@ def _needed_table(curves: Curves) -> pd.DataFrame:
         low, high = np.quantile(kept, [0.25, 0.75], method="inverted_cdf")
         compared = ("", "")
         if place:
-            interval = curves.ratio_interval(agent)
-            compared = (f"{curves.ratio(agent):.1f}", f"[{interval[0]:.1f}, {interval[1]:.1f}]")
+            ratio = curves.ratio(agent)
+            compared = (f"{ratio.value:.1f}", ratio.brackets(".1f"))
         quartiles = f"{_episodes(low, curves)} – {_episodes(high, curves)}"
         medians = [_episodes(float(np.median(values)), curves) for values in (curves.first(agent), kept)]
         rows.append((agent, *medians, quartiles, *compared))

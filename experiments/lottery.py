@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option
+from steer_env.evaluation.uncertainty import estimate, ratio
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,13 +68,11 @@ def shares(frame: pd.DataFrame, user: str, blind: str, attempts: Sequence[int]) 
     Returns:
         One row a k, columns ``attempts``, ``share``, ``improvement`` and ``one`` (mean change of a single blind
         attempt, which no choice of the best flatters): all but the first as
-        :class:`~steer_env.evaluation.statistics.Estimate`.
+        :class:`~steer_env.evaluation.uncertainty.Estimate`.
 
     Raises:
         ValueError: different tasks, a policy with several training seeds, or a k that wasn't played.
     """
-    from steer_env.evaluation.statistics import estimate, ratio
-
     whole, tasks = _similarities(frame, user)
     luck, played = _similarities(frame, blind)
     if not np.array_equal(tasks, played):
@@ -86,32 +85,30 @@ def shares(frame: pd.DataFrame, user: str, blind: str, attempts: Sequence[int]) 
     rows = []
     for k in attempts:
         best, change = _best(luck[:, : k + 1]), luck[:, 1 : k + 1] - luck[:, :1]
-        one = estimate(change.mean(axis=1)[None])
-        rows.append((k, ratio(best, reached), estimate(best[None]), one))
+        rows.append((k, ratio(best, reached), estimate(best), estimate(change.mean(axis=1))))
     return pd.DataFrame(rows, columns=["attempts", "share", "improvement", "one"])
 
 
 def lottery_report(frame: pd.DataFrame, user: str, blind: str, attempts: Sequence[int]) -> Report:
     """Figure 3 (right) as a page: see :func:`shares`."""
-    from steer_env.evaluation.reports import Report, Section, number
-    from steer_env.evaluation.statistics import estimate
+    from steer_env.evaluation.reports import Report, Section
 
     drawn = shares(frame, user, blind, attempts)
     similarities, tasks = _similarities(frame, user)
-    reached = estimate(_best(similarities)[None])
+    reached = estimate(_best(similarities))
     first = frame.iloc[0]
     lead = (
         f"What “{blind}” reaches without seeing the goal, beside “{user}” with {similarities.shape[1] - 1} attempts, "
         f"on {len(tasks)} tasks of {first['suite']}: generator {first['generator']}, metric {first['metric']}. "
-        f"Improvement is of the best image over the first; the user's is {number(reached)}. Standard errors over tasks "
+        f"Improvement is of the best image over the first; the user's is {reached}. Standard errors over tasks "
         "in parentheses, the share's by the delta method."
     )
     table = pd.DataFrame(
         {
             "blind attempts": drawn["attempts"],
-            "share of the user's improvement": drawn["share"].map(lambda share: number(share, 3)),
-            "improvement": drawn["improvement"].map(number),
-            "change of a single attempt": drawn["one"].map(number),
+            "share of the user's improvement": drawn["share"].map("{:.3f}".format),
+            "improvement": drawn["improvement"],
+            "change of a single attempt": drawn["one"],
         }
     )
     lead_in = "A share near 1 says that trying as often, without looking, does as well."
@@ -128,7 +125,7 @@ def share_figure(drawn: pd.DataFrame) -> Figure:
 
     figure, axes = plots.canvas(4.8, 3.6)
     places = range(len(drawn))
-    heights = [100 * share.mean for share in drawn["share"]]
+    heights = [100 * share.value for share in drawn["share"]]
     errors = [100 * share.error for share in drawn["share"]]
     axes.bar(places, heights, yerr=errors, capsize=3, color=plots.colour(0))
     axes.axhline(100, color="black", lw=0.8, ls="--", label="the user")

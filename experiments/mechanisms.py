@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import PlayOptions, Run, command, option
+from steer_env.evaluation.uncertainty import UNKNOWN, estimate, ratio
 
 if TYPE_CHECKING:
     from steer_env.envs import ImageSteeringVectorEnv
@@ -127,8 +128,7 @@ def mechanisms_report(played: Mapping[Pair, Sequence[SteeringTrace]], lead: str)
 
 def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Section:
     from steer_env.evaluation import statistics
-    from steer_env.evaluation.reports import Section, count, number, share
-    from steer_env.evaluation.statistics import estimate
+    from steer_env.evaluation.reports import Section, count
     from steer_env.traces import traces_to_frame
 
     first, *_ = played
@@ -137,9 +137,9 @@ def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Sectio
     for name, traces in played.items():
         gains, frame = _gains(traces), traces_to_frame(traces)
         judges, (images,) = statistics.judged_changes(frame), statistics.images(frame)
-        judged = [number(estimate(judges[column].to_numpy()[None])) for column in judges]
-        compared = ("–", "–", "–") if name == first else _compared(gains, base)
-        change = number(estimate(gains[None])), share(estimate((gains > 0)[None]))
+        judged = [estimate(judges[column].to_numpy()) for column in judges]
+        compared = (UNKNOWN,) * 3 if name == first else _compared(gains, base)
+        change = estimate(gains), f"{estimate(gains > 0):.1%}"
         rows.append((name, count(images), *change, *compared, *judged))
     columns = ["mechanism", "images", "avg. change", "% improved", f"minus {first}", "p", "gain", *judges]
     text = "Images: made in an episode, goal and first image among them. "
@@ -153,15 +153,11 @@ def _gains(traces: Sequence[SteeringTrace]) -> np.ndarray:
 
 def _compared(gains: np.ndarray, base: np.ndarray) -> tuple[str, str, str]:
     """Paired difference, its p-value, and the ratio of means less one."""
-    from steer_env.evaluation.reports import number
-    from steer_env.evaluation.statistics import estimate, ratio
-
-    difference = estimate((gains - base)[None])
-    if base.mean() <= 0:
-        return number(difference), f"{difference.p_value:.2g}", "–"
-    times = ratio(gains, base)
-    low, high = times.interval()
-    return number(difference), f"{difference.p_value:.2g}", f"{times.mean - 1:+.0%} [{low - 1:+.0%}, {high - 1:+.0%}]"
+    difference, more = estimate(gains - base), UNKNOWN
+    if base.mean() > 0:
+        times = ratio(gains, base)
+        more = f"{replace(times, value=times.value - 1).interval():+.0%}"
+    return str(difference), f"{difference.p_value:.2g}", more
 
 
 if __name__ == "__main__":

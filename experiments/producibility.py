@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import PlayOptions, Run, command, option
+from steer_env.evaluation.uncertainty import UNKNOWN, Estimate, estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from steer_env.envs import ImageSteeringVectorEnv
     from steer_env.evaluation.reports import Report
-    from steer_env.evaluation.statistics import Estimate
     from steer_env.types import Generator, Metric, Prompter, Task
 
 _STREAM = 0x90A1
@@ -188,7 +188,6 @@ def producibility_report(
         searched: how the closest images were searched for.
     """
     from steer_env.evaluation.reports import Report, Section
-    from steer_env.evaluation.statistics import estimate
 
     names = {n: str(n) if n else "all" for n in steered}
     free = next((n for n in steered if not n), max(steered))
@@ -200,7 +199,7 @@ def producibility_report(
     text = f"Steerability: similarity to goals of the generator's own, mean over attempts. Producibility: {searched} "
     text += "Gaps: what is missing to 1 (Equation 2)."
     points = {
-        f"{name} seed{'' if n == 1 else 's'}": (estimate(steered[n][None]), estimate(produced[n][None]))
+        f"{name} seed{'' if n == 1 else 's'}": (estimate(steered[n]), estimate(produced[n]))
         for n, name in names.items()
     }
     section = Section("Fewer seeds (Figure 7)", text, [shown], [trade_off_figure(points)])
@@ -208,14 +207,9 @@ def producibility_report(
 
 
 def _cells(values: np.ndarray, free: np.ndarray) -> tuple[str, str, str, str]:
-    from steer_env.evaluation.reports import number
-    from steer_env.evaluation.statistics import estimate
-
-    mean = estimate(values[None])
-    if values is free:
-        return number(mean), f"{1 - mean.mean:.4f}", "–", "–"
-    difference = estimate((values - free)[None])
-    return number(mean), f"{1 - mean.mean:.4f}", number(difference), f"{difference.p_value:.2g}"
+    mean, difference = estimate(values), estimate(values - free)
+    compared = (UNKNOWN, UNKNOWN) if values is free else (str(difference), f"{difference.p_value:.2g}")
+    return str(mean), f"{1 - mean.value:.4f}", *compared
 
 
 def trade_off_figure(points: Mapping[str, tuple[Estimate, Estimate]]) -> Figure:
@@ -225,8 +219,8 @@ def trade_off_figure(points: Mapping[str, tuple[Estimate, Estimate]]) -> Figure:
     figure, axes = plots.canvas(4.8, 3.6)
     for i, (label, (steered, produced)) in enumerate(points.items()):
         style: dict[str, Any] = {"fmt": "o", "capsize": 2, "color": plots.colour(i)}
-        axes.errorbar(produced.mean, steered.mean, xerr=produced.error, yerr=steered.error, **style)
-        axes.annotate(label, (produced.mean, steered.mean), (5, 5), textcoords="offset points")
+        axes.errorbar(produced.value, steered.value, xerr=produced.error, yerr=steered.error, **style)
+        axes.annotate(label, (produced.value, steered.value), (5, 5), textcoords="offset points")
     axes.set_xlabel("producibility (similarity)")
     axes.set_ylabel("steerability (similarity)")
     axes.margins(0.2)

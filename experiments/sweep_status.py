@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.run import REQUIRED, ProgramOptions, Run, command, draw, option, say
+from steer_env.evaluation.uncertainty import UNKNOWN, Estimate, estimate
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from steer_env.evaluation.statistics import Estimate
     from steer_env.traces import SteeringTrace
 
 _COLOURS = {"running": "blue", "failed": "red", "done": "green", "unfinished": "yellow"}
@@ -45,7 +45,7 @@ def main(options: SweepStatusOptions, run: Run) -> None:
     jobs = read_jobs(run.folder, options.window)
     draw(_table(jobs, options.window))
     say(", ".join(f"{sum(job.state == state for job in jobs)} {state}" for state in _COLOURS))
-    measured = [(job.recent.mean, job.name) for job in jobs if job.recent]
+    measured = [(job.recent.value, job.name) for job in jobs if job.recent]
     if measured:
         say(f"best so far: {max(measured)[1]}")
     for job in jobs:
@@ -103,11 +103,10 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 def _read_job(folder: Path, name: str, window: int) -> Job:
     from agents.files import episodes_done
     from experiments.run.folder import CONFIG, ERROR
-    from steer_env.evaluation.statistics import estimate
     from steer_env.files import printable
 
     error = (folder / ERROR).read_text("utf-8", "replace") if (folder / ERROR).is_file() else ""
-    improvements = np.array([[trace.improvement for trace in _last_traces(folder / "traces", window)]])
+    improvements = np.array([trace.improvement for trace in _last_traces(folder / "traces", window)])
     return Job(
         printable(name),
         _state(folder),
@@ -156,8 +155,6 @@ def _table(jobs: list[Job], window: int) -> Table:
     from rich.markup import escape
     from rich.table import Column, Table
 
-    from steer_env.evaluation.reports import number
-
     table = Table(
         Column("run", overflow="fold"),
         Column("state", no_wrap=True),
@@ -166,7 +163,7 @@ def _table(jobs: list[Job], window: int) -> Table:
         caption=f"improvement: mean of each run's last {window} episodes",
     )
     for job in jobs:
-        recent = number(job.recent) if job.recent else "–"
+        recent = str(job.recent or UNKNOWN)
         state = f"[{_COLOURS[job.state]}]{job.state}[/]"
         table.add_row(escape(job.name), state, f"{job.played} of {job.episodes or '?'}", recent)
     return table

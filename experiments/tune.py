@@ -12,6 +12,7 @@ import pandas as pd
 
 from experiments.run import EnvOptions, PlayOptions, Run, choice, command, option, say
 from experiments.run.options import AgentOptions, TrainingOptions
+from steer_env.evaluation.uncertainty import Estimate, estimate
 
 if TYPE_CHECKING:
     import optuna
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from steer_env.evaluation.reports import Report
-    from steer_env.evaluation.statistics import Estimate
 
 _SAME = ("episodes", "batch", "tasks", "suite", "seed", "pruner")
 """Options in which all trials of a journal agree."""
@@ -238,8 +238,8 @@ class Trials:
                 self._study.tell(trial, state=TrialState.FAIL)
                 say(f"trial {trial.number} failed: {trial.params}: {error}")
             else:
-                self._study.tell(trial, result.mean)
-                say(f"trial {trial.number}: {result.mean:.4f} ({result.error:.4f}) {trial.params}")
+                self._study.tell(trial, result.value)
+                say(f"trial {trial.number}: {result} {trial.params}")
 
     def _next(self) -> optuna.Trial:
         """The trial that was stopped, or a new one; the agent's own values are the first."""
@@ -262,7 +262,6 @@ class Trials:
         from experiments.run.learning import make_learner
         from experiments.run.parts import env_options
         from experiments.run.playing import play_suite
-        from steer_env.evaluation.statistics import estimate
 
         folder, options = self._folder / f"{trial.number:04d}", self._options
         policy = make_learner(with_values(options, trial.params))(folder, _Reporting(trial))
@@ -272,7 +271,7 @@ class Trials:
         traces = play_suite([policy], options.tasks, options.tasks_per_batch, folder / "validation", **tested)
         gains = [trace.improvement for trace in traces]
         trial.set_user_attr("improvements", gains)
-        return estimate(np.array([gains]))
+        return estimate(np.array(gains))
 
 
 class _Reporting:
@@ -302,11 +301,10 @@ def improvements(trial: FrozenTrial) -> np.ndarray:
 
 def tuning_report(trials: Trials, options: TuneOptions) -> Report:
     """The trials, best first; what the best gains over the agent's own values; improvement by each option."""
-    from steer_env.evaluation.reports import Report, Section, number
-    from steer_env.evaluation.statistics import estimate
+    from steer_env.evaluation.reports import Report, Section
 
     finished, best = trials.finished, trials.best
-    gain = estimate((improvements(best) - improvements(finished[0]))[None])
+    gain = estimate(improvements(best) - improvements(finished[0]))
     lead = (
         f"{len(finished)} settings of {options.agent.name}, each trained for {options.episodes} episodes of "
         f"{options.env.suite} with seed {options.seed}, and then played on the same {options.tasks} tasks of "
@@ -318,7 +316,7 @@ def tuning_report(trials: Trials, options: TuneOptions) -> Report:
             f"Trial {best.number} against the agent's own values",
             "On the same tasks. The best of several is flattered by its luck with these tasks and with its one "
             "training: train it with several seeds and evaluate it on test tasks before believing the difference.",
-            [pd.DataFrame([("trial 0", number(gain))], columns=["minus", "difference"])],
+            [pd.DataFrame([("trial 0", gain)], columns=["minus", "difference"])],
         ),
         Section("Improvement by option", "Complete trials, with one standard error.", figures=[_figure(finished)]),
     ]
@@ -329,17 +327,15 @@ def write_best(trials: Trials, options: TuneOptions, folder: Path) -> Path:
     """The best trial's agent as ``agent/tuned.yaml``, for ``hydra.searchpath=[file://FOLDER] agent=tuned``."""
     from omegaconf import OmegaConf
 
-    from steer_env.evaluation.reports import number
-    from steer_env.evaluation.statistics import estimate
     from steer_env.files import write_atomically
 
     agent = with_values(options, trials.best.params).agent
     schema = f"{type(agent).__name__.removesuffix('Options').lower()}_schema"
-    path, gained = folder / "agent" / "tuned.yaml", estimate(improvements(trials.best)[None])
+    path, gained = folder / "agent" / "tuned.yaml", estimate(improvements(trials.best))
     trained = f"{len(trials.finished)} settings that experiments.tune tried, with {options.episodes} episodes each"
     write_atomically(
         path,
-        f"# The best of {trained}:\n# improvement {number(gained)} on {options.tasks} tasks of {options.suite}.\n"
+        f"# The best of {trained}:\n# improvement {gained} on {options.tasks} tasks of {options.suite}.\n"
         f"defaults:\n  - {schema}\n  - _self_\n\n{OmegaConf.to_yaml(agent)}",
     )
     return path
@@ -347,17 +343,13 @@ def write_best(trials: Trials, options: TuneOptions, folder: Path) -> Path:
 
 def _complete(finished: Sequence[FrozenTrial]) -> dict[int, Estimate]:
     """By the trial's number, how much was improved."""
-    from steer_env.evaluation.statistics import estimate
-
-    return {trial.number: estimate(improvements(trial)[None]) for trial in finished if trial.state.name == "COMPLETE"}
+    return {trial.number: estimate(improvements(trial)) for trial in finished if trial.state.name == "COMPLETE"}
 
 
 def _table(finished: Sequence[FrozenTrial]) -> pd.DataFrame:
-    from steer_env.evaluation.reports import number
-
     complete, rows = _complete(finished), []
     for trial in sorted(finished, key=lambda trial: (trial.number not in complete, -(trial.value or 0))):
-        shown = number(complete[trial.number]) if trial.number in complete else trial.state.name.lower()
+        shown = str(complete[trial.number]) if trial.number in complete else trial.state.name.lower()
         values = {name.removeprefix("settings."): _shown(value) for name, value in trial.params.items()}
         rows.append({"trial": trial.number, "improvement": shown, **values})
     return pd.DataFrame(rows)
@@ -380,7 +372,7 @@ def _figure(finished: Sequence[FrozenTrial]) -> Figure:
     for axes, (name, distribution) in zip(panels[0], options.items(), strict=True):
         categorical = isinstance(distribution, CategoricalDistribution)
         values = [str(trial.params[name]) if categorical else trial.params[name] for trial in complete]
-        means, errors = zip(*((each.mean, each.error) for each in gained.values()), strict=True)
+        means, errors = zip(*((each.value, each.error) for each in gained.values()), strict=True)
         axes.errorbar(values, means, errors, fmt="o", ms=4, capsize=2)
         if getattr(distribution, "log", False):
             axes.set_xscale("log")

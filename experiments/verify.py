@@ -52,7 +52,7 @@ def main(options: VerifyOptions, run: Run) -> dict[str, Any]:
     measured = scores(traces, policy)
     result: dict[str, Any] = {"policy": policy.name, "content": policy.content(), "found": asdict(measured)}
     if claim is None:
-        say(f"found {measured.mean:.4f} ({measured.error:.4f}) on {options.tasks} tasks; nothing is claimed")
+        say(f"found {measured} on {options.tasks} tasks; nothing is claimed")
         return result
     verdict = judge(claim, measured, same_episodes=(claim.tasks, claim.noise) == (options.tasks, options.noise))
     say(str(verdict))

@@ -21,6 +21,7 @@ import pytest
 
 from steer_env.policies import read_policy
 from steer_env.traces import SteeringTrace, read_traces
+from tests.markdown import compact
 
 GOLDEN = Path(__file__).parent / "golden"
 STUDY = os.environ.get("STEER_ENV_STUDY", "")
@@ -35,7 +36,7 @@ RUNS = {
     "evaluate": f"experiments.evaluate folder=FOLDER/evaluate policies={PLAYED} tasks=8 tasks_per_batch=8"
     " strips=0 threads=1",
     "leaderboard": f"experiments.leaderboard folder=FOLDER/leaderboard policies={RANKED} tasks=8 tasks_per_batch=8"
-    " robust_human=softmax:temperature=0.05 resamples=50 timed_tasks=1 strips=0 threads=1",
+    " robust_human='softmax:temperature=0.05' resamples=50 timed_tasks=1 strips=0 threads=1",
     "study": "experiments.study folder=FOLDER/study path=STUDY",
 }
 """Run → its command line, where FOLDER holds all runs and STUDY is the released study."""
@@ -97,11 +98,11 @@ def columns(traces: Iterable[SteeringTrace]) -> dict[str, Any]:
 
 
 def tables(markdown: str) -> dict[str, list[str]]:
-    """Heading → the rows of the table below it, without the time that an episode takes."""
+    """Heading → the rows of the table below it, as they read without padding or the time that an episode takes."""
     found: dict[str, list[str]] = {}
-    for section in re.split(r"^## ", markdown, flags=re.MULTILINE)[1:]:
+    for section in re.split(r"^## ", compact(markdown), flags=re.MULTILINE)[1:]:
         heading, *lines = section.splitlines()
-        rows = [line for line in lines if line.startswith("|")]
+        rows = [line for line in lines if line.startswith("| ")]
         timed = bool(rows) and rows[0].endswith(TIMED)
         found[heading] = [row.rsplit("|", 2)[0] + "|" if timed else row for row in rows]
     return found

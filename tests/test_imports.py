@@ -41,10 +41,10 @@ ALLOWED: dict[str, set[str]] = {
     "headlines": BASE
     | {"compatibility", "evaluation", "fingerprints", "headlines", "humans", "metrics", "study", "tasks"}
     | {"traces", "versions"},
-    "evaluation.statistics": {"traces"},
-    "evaluation.plots": {"traces"},
+    "evaluation.uncertainty": set(),
+    "evaluation.statistics": {"evaluation", "traces"},
+    "evaluation.plots": {"evaluation", "traces"},
     "evaluation.reports": {"evaluation", "files", "traces"},
-    "evaluation.ranking": set(),
     "evaluation.agreement": {"evaluation"},
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.leaderboard_page": {"evaluation"},

@@ -11,6 +11,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from transformers import get_cosine_schedule_with_warmup
 
 from experiments.pretrain.options import Budget
 from steer_env.files import write_atomically
@@ -41,7 +42,7 @@ def fit(
     parameters = [p for p in model.parameters() if p.requires_grad]
     device = parameters[0].device
     optimiser = torch.optim.AdamW(parameters, lr=budget.learning_rate, weight_decay=budget.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _pace(step, budget.steps))
+    schedule = get_cosine_schedule_with_warmup(optimiser, budget.steps // 50, budget.steps)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(budget.ema_decay), use_buffers=True)
     parts = {"model": model, "optimiser": optimiser, "schedule": schedule, "average": average}
     first = _resume(parts, snapshot)
@@ -97,10 +98,3 @@ def _resume(parts: Mapping[str, Any], snapshot: Path | None) -> int:
     for name, part in parts.items():
         part.load_state_dict(states[name])
     return int(states["steps"])
-
-
-def _pace(step: int, steps: int) -> float:
-    warm_up = max(1, steps // 50)
-    if step < warm_up:
-        return (step + 1) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))

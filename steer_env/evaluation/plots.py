@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
+
+from steer_env.evaluation.uncertainty import estimate
 
 matplotlib.use("Agg")
 _COLOURS = [matplotlib.colormaps["tab10"](i) for i in range(10)]
@@ -103,12 +105,11 @@ def training_curve(improvements: np.ndarray, window: int = 200) -> Figure:
     """
     window = max(2, min(window, len(improvements) // 5))
     parts = improvements[: len(improvements) // window * window].reshape(-1, window)
-    means = parts.mean(axis=1)
-    half = stats.t.ppf(0.975, window - 1) * parts.std(axis=1, ddof=1) / window**0.5
+    means, low, high = zip(*(astuple(estimate(part).interval()) for part in parts), strict=True)
     episodes = (np.arange(len(parts)) + 0.5) * window
     figure, axes = canvas(6.4, 3.4)
     axes.plot(episodes, means, color=_COLOURS[0])
-    axes.fill_between(episodes, means - half, means + half, color=_COLOURS[0], alpha=0.2)
+    axes.fill_between(episodes, low, high, color=_COLOURS[0], alpha=0.2)
     axes.set_xlabel("episodes")
     axes.set_ylabel(f"improvement, mean of {window}")
     axes.grid(alpha=0.25)

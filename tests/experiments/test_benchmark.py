@@ -8,6 +8,7 @@ import pytest
 
 from experiments import benchmark, evaluate
 from steer_env.traces import read_traces
+from tests.markdown import compact
 
 OPTIONS = ["tasks=4", "tasks_per_batch=2", "policies=[text:attribute,random-bucket]"]
 CHOSEN = 'generators=["tiles","tiles:steps=1,solver=euler"]'
@@ -15,8 +16,8 @@ CHOSEN = 'generators=["tiles","tiles:steps=1,solver=euler"]'
 
 def cells(report: str, title: str) -> list[list[str]]:
     """The rows of the table under a heading."""
-    lines = report[report.index(f"## {title}") :].splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("|---"))
+    lines = compact(report[report.index(f"## {title}") :]).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("|:--"))
     rows = [line.strip("| ").split(" | ") for line in lines[start + 1 :]]
     return rows[: next((i for i, row in enumerate(rows) if len(row) < 2), len(rows))]
 

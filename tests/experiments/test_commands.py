@@ -16,6 +16,7 @@ from experiments import compare, evaluate, train
 from experiments.run.options import CONF
 from steer_env.policies import read_policy
 from steer_env.traces import read_traces
+from tests.markdown import compact
 
 EXPERIMENTS = Path(train.__file__).parent
 COMMANDS = [
@@ -106,7 +107,7 @@ def test_evaluation_leaves_a_report_and_goes_on_where_it_stopped(
     report = (tmp_path / "report.html").read_text()
     assert report.count("data:image/png;base64,") == 5
     markdown = (tmp_path / "report.md").read_text()
-    assert "| learned | 6 |" in markdown
+    assert "| learned | 6 |" in compact(markdown)
     first, *rest = sorted((tmp_path / "traces").iterdir())
     untouched = first.stat().st_mtime_ns
     for path in (*rest, tmp_path / "result.json"):
@@ -128,7 +129,7 @@ def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: 
     command(evaluate.main, *options, "strips=1")
     report = (tmp_path / "one" / "report.md").read_text()
     for name in ("text attribute", "text blind", "text feedback", "random scale per session", "learned"):
-        assert f"| {name} | 4 |" in report
+        assert f"| {name} | 4 |" in compact(report)
     assert "## Paired differences from “text attribute”" in report
     assert (tmp_path / "one" / "figures" / "episodes.png").stat().st_size > 0
     (tmp_path / "one" / "result.json").unlink()
@@ -139,7 +140,7 @@ def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: 
     command(evaluate.main, f"folder={tmp_path / 'two'}", *other, "tasks=4", "strips=0")
     both = f"evaluations=[{tmp_path / 'one'},{tmp_path / 'two'}]"
     command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline=text attribute")
-    compared = (tmp_path / "both" / "report.md").read_text()
+    compared = compact((tmp_path / "both" / "report.md").read_text())
     assert "| random scale per session, antithetic | 4 |" in compared
     assert "| text blind | 4 |" in compared
 

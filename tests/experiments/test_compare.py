@@ -8,6 +8,7 @@ import pytest
 
 from experiments import compare, evaluate
 from experiments.run.finished import merge
+from tests.markdown import compact
 from tests.steer_env.test_traces import TRACE
 
 WRITTEN = replace(TRACE, policy="text blind", mechanism="text", scales=[], choices=[1, 1], prompts=["a", "b", "c"])
@@ -45,7 +46,7 @@ def test_evaluations_of_different_mechanisms_are_compared_task_by_task(
         command(evaluate.main, f"folder={tmp_path / name}", f"mechanism={name}", *options)
     both = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'antithetic'}]"
     command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline='constant 1.0, mixture'")
-    assert "| constant 1.0, antithetic | 4 |" in (tmp_path / "both" / "report.md").read_text()
+    assert "| constant 1.0, antithetic | 4 |" in compact((tmp_path / "both" / "report.md").read_text())
     command(evaluate.main, f"folder={tmp_path / 'val'}", "env.suite=tiles-val-v1", *options)
     other = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'val'}]"
     with pytest.raises(ValueError, match="with different suite can't be taken together: tiles-test-v1, tiles-val-v1"):

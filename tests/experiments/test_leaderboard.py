@@ -158,7 +158,7 @@ def test_a_number_may_be_claimed_or_nothing(
 ) -> None:
     given = (f"submission={sent}", "env.rounds=2", "tasks=4")
     command(verify.main, *given, f"folder={tmp_path}/found")
-    found = json.loads((tmp_path / "found" / "result.json").read_text())["found"]["mean"]
+    found = json.loads((tmp_path / "found" / "result.json").read_text())["found"]["value"]
     assert f"found {found:.4f}" in capsys.readouterr().out
     command(verify.main, *given, f"claim={found}", f"folder={tmp_path}/number")
     assert verdict(tmp_path / "number")["holds"]

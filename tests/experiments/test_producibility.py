@@ -17,6 +17,7 @@ from steer_env.tiles.tilings import parse
 from steer_env.traces import read_traces
 from steer_env.types import Generator, Metric
 from tests.conftest import CountingGenerator
+from tests.markdown import compact
 
 TASKS = load_suite("tiles-test-v1")[:3]
 
@@ -69,7 +70,8 @@ def test_there_are_never_more_tries_than_allowed(
 def test_the_report_compares_with_all_seeds_goal_by_goal() -> None:
     rng = np.random.default_rng(0)
     free, one = rng.uniform(0.2, 0.6, 40), rng.uniform(0.4, 0.8, 40)
-    page = producibility_report({1: one, 0: free}, {1: free, 0: one}, "A lead.", "The closest.").markdown()
+    report = producibility_report({1: one, 0: free}, {1: free, 0: one}, "A lead.", "The closest.")
+    page = compact(report.markdown())
     row = next(line for line in page.splitlines() if line.startswith("| 1 |"))
     assert f"| {one.mean():.4f} (" in row
     assert f"| {1 - one.mean():.4f} |" in row

@@ -19,7 +19,7 @@ from agents.files import RESULT, RunExistsError
 from experiments import sweep_status, train
 from experiments.run.folder import CONFIG, ERROR
 from experiments.sweep_status import read_jobs
-from steer_env.evaluation.statistics import estimate
+from steer_env.evaluation.uncertainty import estimate
 from steer_env.traces import read_traces
 
 SWEEP = ("--multirun", "seed=1,2", "episodes=8", "batch=8")

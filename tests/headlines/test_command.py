@@ -9,6 +9,7 @@ import pytest
 
 from experiments import headline_playing, headlines
 from steer_env.traces import read_traces
+from tests.markdown import compact
 from tests.steer_env.humans.server import Reply, completion, server
 
 Command = Callable[..., None]
@@ -36,7 +37,7 @@ def test_it_leaves_traces_and_a_report(
                                                   for _ in range(5)]  # fmt: skip
     assert {len(trace.similarities) for trace in traces} == {len(trace.texts) for trace in traces} == {3}
     assert {trace.goal_text for trace in traces if trace.task_index == 4} == {"red rain"}
-    report = (folder / "report.md").read_text()
+    report = compact((folder / "report.md").read_text())
     assert report.startswith("# Text steering")
     assert "same goals, first texts and noise" in report
     assert report.count("\n| first instructions | 5 | 0 |") == 1
