@@ -66,9 +66,9 @@ def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
         name: play_suite([user], *size, folder / f"choosing-{name}", **{**first, "choose": [name]})
         for name in options.choose
     }
-    env = options.env
-    lead = f"{len(policies)} policies on {options.tasks} tasks of {env.suite}, {env.rounds + 1} attempts; "
-    lead += f"user {env.human}, metric {env.metric}. Standard errors in parentheses."
+    own = options.env
+    lead = f"{len(policies)} policies on {options.tasks} tasks of {own.suite}, {own.rounds + 1} attempts; "
+    lead += f"user {own.human}, metric {own.metric}. Standard errors in parentheses."
     run.publish(benchmark_report(Played(traces, settings, user.name, options.alignment), lead), wide=True)
     return {"generators": options.generators, "tasks": options.tasks}
 

@@ -155,7 +155,7 @@ def _typed(config: Any) -> Any:
 
 def _own_folder(name: str, options: type, arguments: Sequence[str]) -> list[str]:
     """The folder of a run that isn't given one."""
-    has_folder = any(part.name == "folder" for part in fields(options))  # type: ignore[arg-type]
+    has_folder = any(part.name == "folder" for part in fields(options))
     given = any(argument.startswith(("folder=", "hydra.sweep.dir=")) for argument in arguments)
     if not has_folder or given:
         return []
@@ -187,7 +187,7 @@ def check_overrides(name: str, options: type, overrides: Sequence[str]) -> None:
         if override.startswith("-") or key.startswith(_OTHERS):
             continue
         if not equals:
-            raise ValueError(f"{override!r} is no option with a value, such as {fields(options)[0].name}=…")  # type: ignore[arg-type]
+            raise ValueError(f"{override!r} is no option with a value, such as {fields(options)[0].name}=…")
         if (module := NEEDS.get(override)) and not find_spec(module):
             raise ValueError(f"{override} needs a package that isn't here: pip install 'steer-env[{value}]'")
         if key == "experiment":
@@ -218,7 +218,7 @@ def help_text(name: str, options: type) -> str:
     groups = groups_of(options)
     lines += ["Options", "-------"]
     sections: dict[type, dict[str, Any]] = {}
-    for part in fields(options):  # type: ignore[arg-type]
+    for part in fields(options):
         if part.name in groups:
             continue
         default = default_of(part)
@@ -257,7 +257,7 @@ def _section(kind: type, title: str, place: str, examples: Sequence[Any]) -> lis
     lead = (inspect.getdoc(kind) or "").partition("\nArgs:")[0].strip()
     lines = ["", *([title, "-" * len(title)] if title else []), lead, ""]
     texts = documentation(kind)
-    for part in fields(kind):  # type: ignore[arg-type]
+    for part in fields(kind):
         values = [getattr(example, part.name) for example in examples] or [default_of(part)]
         if not is_dataclass(values[0]):
             lines += _entry(part, values, texts, f"{place}.")
