@@ -19,12 +19,14 @@ class SteeringArguments(TypedDict, total=False):
     rounds: int
     reward: str
     observe: Sequence[str]
+    named: bool
     judges: Sequence[str | Mapping[str, Any]] | Mapping[str, Spec[Metric]]
     seeds: int
     goal_bank: str | GoalBank | None
     device: str
     dtype: str
     render_mode: str | None
+    max_episode_steps: int | None
 
 
 class ImageArguments(SteeringArguments, total=False):
