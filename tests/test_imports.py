@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"dynamics", "envs", "generators", "goal_bank", "humans", "mechanisms", "metrics", "proposals"}
     | {"rendering", "tasks"},
     "testing": {"types", "policies"},
+    "sb3": {"envs", "evaluation", "traces"},
     "headlines": BASE
     | {"compatibility", "evaluation", "fingerprints", "headlines", "humans", "metrics", "study", "tasks"}
     | {"traces", "versions"},
