@@ -67,8 +67,8 @@ def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
         name: play_suite([user], *size, folder / f"choosing-{name}", **{**first, "choose": [name]})
         for name in options.choose
     }
-    env = options.env
-    lead = f"{len(policies)} policies on {options.tasks} tasks of {env.suite}, {env.rounds + 1} attempts; "
+    suite, attempts = options.env.suite, options.env.rounds + 1
+    lead = f"{len(policies)} policies on {options.tasks} tasks of {suite}, {attempts} attempts; "
     lead += f"user {options.human.name}, metric {options.metric.name}. Standard errors in parentheses."
     run.publish(benchmark_report(Played(traces, settings, user.name, options.alignment), lead), wide=True)
     return {"generators": options.generators, "tasks": options.tasks}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,7 +60,7 @@ def mix(latents: Tensor, noise: Tensor, scales: Tensor) -> Tensor:
     return ((1 - s) * latents[:, None] + s * noise) / (s.square() + (1 - s).square()).sqrt()
 
 
-def draw_latents(seeds: list[int], shape: tuple[int, ...]) -> Tensor:
+def draw_latents(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     """Standard normal latents float32 (B, *shape), each from its own seed.
 
     They are those of a diffusers pipeline called with ``generator=torch.Generator().manual_seed(seed)``.

@@ -62,7 +62,7 @@ class HeadlinesOptions(RunOptions):
     examples: int = option(4, least=0)
     study: str = ""
     metric: SentenceMetricOptions = field(default_factory=SentenceMetricOptions)
-    model: Any = part("local", "writer")
+    model: Any = part("local")
     writer: Any = part("none")
 
 
@@ -89,8 +89,7 @@ def main(options: HeadlinesOptions, run: Run) -> dict[str, Any]:
     ratings = load_source(Path(options.study), "llm_ratings") if options.study else None
     metric = SentenceMetric(options.metric.path, options.metric.device)
     model = configured_writer(options.model)
-    if model is None:
-        raise ValueError("there is nothing to steer: give model=endpoint or model=local")
+    assert model is not None
     dynamics = HeadlineDynamics(model, metric, options.attempts)
     writer = configured_writer(options.writer) or model
     users = [kind(writer) for kind in kinds]

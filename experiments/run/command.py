@@ -115,7 +115,7 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
             try:
                 if not {"-sc", "--shell-completion"} & set(arguments):
                     check_overrides(name, options, arguments)
-                    sys.argv[1:] = [*_flags_first(arguments), *_own_folder(name, options, arguments)]
+                    sys.argv[1:] = [*map(_quoted, _flags_first(arguments)), *_own_folder(name, options, arguments)]
                 # Hydra would else print tracebacks of its own.
                 os.environ["HYDRA_FULL_ERROR"] = "1"
                 application()
@@ -139,7 +139,7 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
 def _node(options: type) -> Any:
     """The options with Hydra's list of defaults: the groups, then an experiment's choices over all of it."""
     groups = groups_of(options)
-    chosen = [{f"{group}@{name}" if group != name else group: default} for name, (group, default, _) in groups.items()]
+    chosen = [{name: default} for name, (default, _) in groups.items()]
     quiet = [{f"override hydra/{kind}": "none"} for kind in ("job_logging", "hydra_logging")]
     node = OmegaConf.structured(options)
     defaults = ["_self_", "run_folder", *chosen, {"experiment": None}, *quiet]
@@ -175,6 +175,13 @@ def _flags_first(arguments: Sequence[str]) -> list[str]:
     return sorted(arguments, key=lambda argument: "=" in argument and not argument.startswith("-"))
 
 
+def _quoted(argument: str) -> str:
+    """A part with options, such as ``human=softmax:temperature=0.05``, is one value, which Hydra wants in quotes."""
+    key, _, value = argument.partition("=")
+    bare = "=" in value and value[0] not in "\"'[{$" and not argument.startswith("-") and "(" not in value
+    return f'{key}="{value}"' if bare else argument
+
+
 def _complain(error: BaseException) -> None:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
     text = "; ".join(line.strip() for part in (error, cause) if part for line in str(part).splitlines() if line.strip())
@@ -208,12 +215,12 @@ def _check_key(name: str, options: type, key: str, overrides: Sequence[str]) -> 
     groups = groups_of(options)
     first, dot, rest = key.partition(".")
     if first in groups:
-        group, default, base = groups[first]
+        default, base = groups[first]
         chosen = _chosen(first, default, overrides)
         for word in chosen:
-            choices(group)[word]
+            choices(first)[word]
         if dot and rest:
-            places = [PARTS[group][word].options for word in chosen] if group in PARTS else kinds(base)
+            places = [PARTS[first][word].options for word in chosen] if first in PARTS else kinds(base)
             known = {"name": "", **{own.name: own for place in places for own in fields(place)}}
             Registry(f"option of {first} {'|'.join(chosen)}", known)[rest.partition(".")[0]]
         return
@@ -227,11 +234,11 @@ def _check_key(name: str, options: type, key: str, overrides: Sequence[str]) -> 
 
 def _chosen(field: str, default: str, overrides: Sequence[str]) -> list[str]:
     """What is chosen from a group on the command line; several words in a sweep."""
-    words = default
-    for override in overrides:
-        key, _, value = override.partition("=")
-        if key.lstrip("+") == field:
-            words = value
+    given = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
+    if "experiment" in given and field not in given:
+        # It may choose any.
+        return list(choices(field))
+    words = given.get(field, default)
     return [word.strip() for word in words.split(",")] if "(" not in words else []
 
 
@@ -242,7 +249,7 @@ def help_text(name: str, options: type) -> str:
     groups = groups_of(options)
     lines += ["Options", "-------"]
     sections: dict[type, dict[str, Any]] = {}
-    for part in fields(options):  # type: ignore[arg-type]
+    for part in fields(options):
         default = default_of(part)
         if part.name in groups:
             continue
@@ -252,8 +259,8 @@ def help_text(name: str, options: type) -> str:
             lines += _entry(part, [default], documentation(options), "")
     for kind, places in sections.items():
         lines += _section(kind, ", ".join(places), next(iter(places)), list(places.values()))
-    for field, (group, default, base) in groups.items():
-        lines += ["", f"{field}={'|'.join(choices(group))}", "-" * len(field), f"Default: {default}.", ""]
+    for field, (default, base) in groups.items():
+        lines += ["", f"{field}={'|'.join(choices(field))}", "-" * len(field), f"Default: {default}.", ""]
         lines += _filled(documentation(options).get(field, ""), "")
         for kind in kinds(base) if is_dataclass(base) else []:
             lines += _section(kind, "", field, [])

@@ -47,20 +47,19 @@ def option(
     return field(default=default, metadata=limits)
 
 
-def choice(kind: type, default: str, group: str = "") -> Any:
-    """A field whose value is chosen by name from a Hydra group.
+def choice(kind: type, default: str) -> Any:
+    """A field whose value is chosen by name from the Hydra group of the field's name.
 
     Args:
         kind: the dataclass that every choice is, or is derived from.
         default: the choice.
-        group: its name; the field's own unless another is given.
     """
-    return field(default_factory=kind, metadata={"choice": default, "group": group})
+    return field(default_factory=kind, metadata={"choice": default})
 
 
-def part(name: str, group: str = "") -> Any:
-    """A field for a part of the environment, whose default is the part of that name."""
-    return field(default_factory=dict, metadata={"choice": name, "group": group})
+def part(name: str) -> Any:
+    """A field for a part of the package, whose default is the part of that name."""
+    return field(default_factory=dict, metadata={"choice": name})
 
 
 @dataclass
@@ -125,9 +124,10 @@ class RunOptions(ProgramOptions):
 
 @dataclass
 class PartsOptions:
-    """What the environment is made of.
+    """The environment and what it is made of.
 
     Args:
+        env: its tasks, rounds and judges.
         device: of all parts that don't name their own: cpu, cuda, cuda:1; auto for a GPU if there is one.
         dtype: precision of all parts that don't name their own: float32, float16 or bfloat16; auto for float32.
         generator: makes the images.
@@ -142,6 +142,7 @@ class PartsOptions:
     metric: Any = part("tile-perceptual")
     human: Any = part("greedy")
     mechanism: Any = part("mixture")
+    env: EnvOptions = field(default_factory=EnvOptions)
 
 
 @dataclass
@@ -378,6 +379,7 @@ PARTS: dict[str, Mapping[str, Part]] = {
     "human": HUMANS,
     "mechanism": MECHANISMS,
     "writer": {"none": Part(NoOptions, ""), **WRITERS},
+    "model": WRITERS,
 }
 """Groups whose choices are the package's parts, each with its own options."""
 
@@ -400,10 +402,10 @@ def kinds(node: Any) -> list[type]:
     return [kind, *kind.__subclasses__()]
 
 
-def groups_of(options: type) -> dict[str, tuple[str, str, type]]:
-    """By field that is chosen from a Hydra group: the group, the default choice, and what every choice is."""
+def groups_of(options: type) -> dict[str, tuple[str, type]]:
+    """By field that is chosen from a Hydra group: the default choice, and what every choice is."""
     return {
-        part.name: (part.metadata["group"] or part.name, part.metadata["choice"], type(default_of(part)))
+        part.name: (part.metadata["choice"], type(default_of(part)))
         for part in fields(options)
         if "choice" in part.metadata
     }

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from experiments import best_known, evaluate, train
-from steer_env.policies import load_policy
+from steer_env.policies import read_policy
 from steer_env.traces import read_traces, traces_to_frame
 
 SHORT = ("env.rounds=2", "env.proposals=1")
@@ -28,7 +28,7 @@ def test_the_best_known_policy_is_raced_for(tmp_path: Path, command: Callable[..
     frame = traces_to_frame(read_traces(tmp_path / "best" / "traces"))
     means = frame.groupby("policy")["improvement"].mean()
     assert set(means.index) == {"constant 0.4", "planning", "planning:pooling=false"}
-    kept = load_policy(tmp_path / "best" / "policy")
+    kept = read_policy(tmp_path / "best" / "policy")
     assert kept.name == "best of 2 trainings"
     assert kept.card.training is not None
     assert kept.card.training.episodes == 32

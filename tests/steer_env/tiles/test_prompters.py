@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from steer_env.humans import PROMPTERS, load_prompter
 from steer_env.tasks import load_suite
 from steer_env.testing import check_prompter
 from steer_env.tiles import tilings
-from steer_env.tiles.prompters import PROMPTERS, load_prompter
 from steer_env.types import Task
 
 TASKS = load_suite("tiles-val-v1")[:60]
