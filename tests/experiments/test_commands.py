@@ -145,12 +145,12 @@ def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: 
     (tmp_path / "one" / "traces" / "00000003.parquet").unlink()
     command(evaluate.main, *options, "strips=1")
     assert (tmp_path / "one" / "report.md").read_text() == report
-    other = ["policies=[random-session]", "baseline=random scale per session", "env.distribution=antithetic"]
+    other = ["policies=[random-session]", "baseline=random scale per session", "env.distribution=preferential"]
     command(evaluate.main, f"folder={tmp_path / 'two'}", *other, "tasks=4", "strips=0")
     both = f"evaluations=[{tmp_path / 'one'},{tmp_path / 'two'}]"
     command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline=text attribute")
     compared = (tmp_path / "both" / "report.md").read_text()
-    assert "| random scale per session, antithetic | 4 |" in compared
+    assert "| random scale per session, preferential-32-1-0.2 | 4 |" in compared
     assert "| text blind | 4 |" in compared
 
 
@@ -158,11 +158,11 @@ def test_evaluations_of_different_mechanisms_are_compared_task_by_task(
     tmp_path: Path, command: Callable[..., None]
 ) -> None:
     options = ["policies=[constant:1.0]", "baseline=constant 1.0", "tasks=4", "strips=0"]
-    for name in ("mixture", "antithetic"):
+    for name in ("mixture", "preferential"):
         command(evaluate.main, f"folder={tmp_path / name}", f"env.distribution={name}", *options)
-    both = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'antithetic'}]"
+    both = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'preferential'}]"
     command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline='constant 1.0, mixture'")
-    assert "| constant 1.0, antithetic | 4 |" in (tmp_path / "both" / "report.md").read_text()
+    assert "| constant 1.0, preferential-32-1-0.2 | 4 |" in (tmp_path / "both" / "report.md").read_text()
     command(evaluate.main, f"folder={tmp_path / 'val'}", "env.suite=tiles-val-v1", *options)
     other = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'val'}]"
     with pytest.raises(ValueError, match="with different suite can't be taken together: tiles-test-v1, tiles-val-v1"):
