@@ -155,14 +155,12 @@ def closest(
     else:
         distinct = [(prompt, seed) for prompt in dict.fromkeys(prompts) for seed in seeds]
         pairs = [distinct[i] for i in sorted(rng.permutation(len(distinct))[:tries])]
-    tried, drawn = zip(*pairs, strict=True)
+    tried, drawn = [prompt for prompt, _ in pairs], [seed for _, seed in pairs]
     images = _embedded(generator, metric, tried, drawn, f"the search for {prompts[0]!r}")
     return float(metric.similarity(images, goal).max())
 
 
-def _embedded(
-    generator: Generator, metric: Metric, prompts: Sequence[str], seeds: Sequence[int], purpose: str
-) -> Tensor:
+def _embedded(generator: Generator, metric: Metric, prompts: list[str], seeds: list[int], purpose: str) -> Tensor:
     """Embeddings float (N, D) of images, one of each prompt and seed."""
     from steer_env.pictures import picture
     from steer_env.proposals import draw_latents
