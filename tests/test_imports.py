@@ -42,7 +42,6 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.statistics": {"evaluation", "traces"},
     "evaluation.plots": {"evaluation", "traces"},
     "evaluation.reports": {"evaluation", "files", "traces"},
-    "evaluation.agreement": {"evaluation"},
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.leaderboard_page": {"evaluation"},
     "evaluation.claims": {"evaluation", "policies"},

@@ -43,6 +43,11 @@ class Stays:
         """Standard errors of the shares, float (C, R)."""
         return np.sqrt(np.diag(self.covariance)).reshape(self.shares.shape)
 
+    def estimates(self, condition: int) -> list[Estimate]:
+        """The share of each round of one condition, by its place, with its standard error over people."""
+        found, people = zip(self.shares[condition], self.errors[condition], strict=True), self.people[condition]
+        return [Estimate(share, error, self.sessions[condition], people - 1) for share, error in found]
+
     def alone(self, condition: int) -> Stays:
         """One condition, by its place."""
         rounds = self.shares.shape[1]

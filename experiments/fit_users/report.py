@@ -14,6 +14,7 @@ from experiments.fit_users.fitting import BIASED, FAMILIES, Fit, Fitter
 from experiments.fit_users.people import Stays
 from experiments.fit_users.reweighting import Games, predict
 from steer_env.evaluation.reports import Report, Section
+from steer_env.evaluation.uncertainty import UNKNOWN
 
 ALL = "all"
 """Conditions together, with one user for all of them."""
@@ -134,8 +135,7 @@ def _shares(fitted: FittedUsers, condition: str) -> pd.DataFrame:
     rows: list[list[str]] = []
     if condition in stays.conditions:
         place = stays.conditions.index(condition)
-        found = zip(stays.shares[place], stays.errors[place], strict=True)
-        rows.append(["people", *(f"{share:.3f} ({error:.3f})" for share, error in found)])
+        rows.append(["people", *(f"{share:.3f}" for share in stays.estimates(place))])
         policies = [stays.policies[place]]
     else:
         policies = list(fitted.games)
@@ -151,7 +151,7 @@ def _row(condition: str, fit: Fit) -> dict[str, str]:
     return {
         "condition": condition,
         "users": fit.family.name,
-        "parameters": "; ".join(values) or "–",
+        "parameters": "; ".join(values) or UNKNOWN,
         "χ² (degrees of freedom)": f"{fit.chi2:.1f} ({fit.freedom})",
         "p": f"{fit.p_value:.2g}",
         "games": f"{min(found.effective for found in fit.predictions.values()):.0f}",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from experiments.run.released.files import REPOSITORY, Study
 from experiments.run.released.sessions import rounds_by_file
 from experiments.study import judging, steering
 from steer_env.evaluation.reports import Report, Section
+from steer_env.evaluation.uncertainty import UNKNOWN, Estimate
 
 LEAD = (
     f"Real people's sessions, from {REPOSITORY}. “ours” is computed from the files. In parentheses stands the standard "
@@ -77,22 +80,14 @@ def study_tables(study: Study) -> list[tuple[str, str, pd.DataFrame]]:
 
 def printable(table: pd.DataFrame) -> pd.DataFrame:
     """Cells as they print; a dash for a number that isn't there."""
-    shown = pd.DataFrame({"row": table["row"], "measure": table["measure"]})
-    shown["ours"] = [_value(row["ours"], row["error"]) for _, row in table.iterrows()]
-    shown["clustered"] = [_number(value) for value in table["clustered"]]
-    shown["rows"] = table["rows"]
-    shown["published"] = [value or "–" for value in table["published"]]
-    shown["difference"] = ["–" if pd.isna(value) else f"{value:+.4f}" for value in table["difference"]]
-    shown["agrees"] = [value or "–" for value in table["agrees"]]
-    shown["note"] = table["note"]
-    return shown
+    shown: dict[str, Any] = {name: table[name].replace("", UNKNOWN) for name in ("published", "agrees")}
+    for name, digits in (("clustered", "{:.4f}"), ("difference", "{:+.4f}")):
+        shown[name] = [UNKNOWN if pd.isna(value) else digits.format(value) for value in table[name]]
+    cells = zip(table["ours"], table["error"], table["rows"], strict=True)
+    return table.assign(**shown, ours=[_value(*cell) for cell in cells]).drop(columns="error")
 
 
-def _value(value: float, error: float) -> str:
+def _value(value: float, error: float, rows: int) -> str:
     if pd.isna(error):
-        return "–" if pd.isna(value) else f"{value:,.6g}"
-    return f"{value:.4f} ({error:.4f})"
-
-
-def _number(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.4f}"
+        return UNKNOWN if pd.isna(value) else f"{value:,.6g}"
+    return str(Estimate(value, error, rows, rows - 1))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from steer_env.evaluation.agreement import correlation, rank_agreement
+from experiments.benchmark import correlation, rank_agreement
 
 
 def test_agreement_is_kendalls_tau_of_the_means() -> None:
