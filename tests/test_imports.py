@@ -39,22 +39,18 @@ ALLOWED: dict[str, set[str]] = {
     | {"rendering", "tasks"},
     "testing": {"types", "policies"},
     "sb3": {"envs", "evaluation", "traces"},
-    "headlines": BASE
-    | {"compatibility", "evaluation", "fingerprints", "headlines", "humans", "metrics", "study", "tasks"}
-    | {"traces", "versions"},
     "evaluation.uncertainty": set(),
     "evaluation.statistics": {"evaluation", "traces"},
     "evaluation.plots": {"evaluation", "traces"},
     "evaluation.reports": {"evaluation", "files", "traces"},
-    "evaluation.agreement": {"evaluation"},
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.leaderboard_page": {"evaluation"},
     "evaluation.claims": {"evaluation", "policies"},
     "evaluation.rollout": {"envs", "humans", "policies", "traces", "types", "versions"},
     "evaluation.collectors": {"policies", "traces", "types"},
     "evaluation.on_ray": {"compatibility", "evaluation", "traces"},
+    "evaluation.evaluate": {"evaluation", "policies", "registry", "traces", "types"},
     "evaluation.suites": {"evaluation", "policies", "traces", "types"},
-    "study": {"evaluation", "humans", "policies", "registry", "study", "traces"},
 }
 """What each part of ``steer_env`` may import of it."""
 

@@ -76,7 +76,7 @@ class DiffusionGenerator:
             self.pipeline.scheduler = load_solver(solver, self.pipeline)
         check_solver(path, self.pipeline, steps)
         self._scheduler, self._unet, self._vae = self.pipeline.scheduler, self.pipeline.unet, self.pipeline.vae
-        self.id = id or " ".join([f"{path}@{steps}x{guidance_scale}", *filter(None, [solver, variant])])
+        self.id = id or " ".join([f"{path}@{steps}x{guidance_scale:g}", *filter(None, [solver, variant])])
         self.steps, self.guidance_scale = steps, guidance_scale
         height, width = latent_size(path, self._unet)
         self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, height, width)
@@ -116,7 +116,7 @@ class DiffusionGenerator:
             self._weights = pipeline_fingerprint(self.pipeline)
         scheduler = self._scheduler
         solver = sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
-        return f"{self._weights} {self.steps} {self.guidance_scale} {self.speed} {solver}"
+        return f"{self._weights} {self.steps} {self.guidance_scale:g} {self.speed} {solver}"
 
     def _embed(self, prompts: list[str]) -> dict[str, Tensor]:
         """What the denoiser is told of the prompts, by name, each with as many rows."""
