@@ -79,7 +79,7 @@ def _check(options: TuneOptions) -> Mapping[str, BaseDistribution]:
     try:
         import optuna  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("tuning needs a package that isn't here: pip install 'steer-env[tune]'") from error
+        raise ModuleNotFoundError("tuning needs a package that isn't here: pip install -e '.[dev]'") from error
     from experiments.run.learning import make_learner
     from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks
