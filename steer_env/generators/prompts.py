@@ -54,4 +54,6 @@ class EncodedPrompts:
         if cut[longest] > 0:
             others = sum(tokens > 0 for tokens in cut.values()) - 1
             more = f", and of {others} more prompts" if others else ""
-            _LOG.warning("the text encoder reads %d tokens: %d of %r are cut%s", limit, cut[longest], longest[:60], more)
+            _LOG.warning(
+                "the text encoder reads %d tokens: %d of %r are cut%s", limit, cut[longest], longest[:60], more
+            )

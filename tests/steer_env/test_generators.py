@@ -179,7 +179,9 @@ def test_it_travels(generator: Generator) -> None:
     assert sent.encode(prompts)["prompt_embeds"].device.type == "meta"
 
 
-def test_a_prompt_that_is_cut_is_warned_of(generator: Generator, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_prompt_that_is_cut_is_warned_of(
+    generator: Generator, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     length = generator.encode(["a square"])["prompt_embeds"].shape[1]
     # Begin and end of a text are tokens, too.
     cut = generator.encode(["square " * (length - 2)])
