@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,10 @@ HEADLINE_SUITE = "study-headlines"
 ATTEMPTS = 5
 _BEFORE_INSTRUCTIONS = "Here are my instructions:"
 _KEY = ["steering_user_id", "goal_headline", "model"]
+_DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(("goal_seed", "initial_seed", "episode_seed", "training_seed"), -1),
+    **{"mechanism": "text", "policy": "person", "metric": "none", "scales": [], "choices": []},
+}
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,7 @@ class Session:
         person, model: ids in the files.
         original, goal: headlines.
         goal_prompt: hidden prompt by which the model wrote the goal.
-        prompts: (5,), what the model was told.
-        texts: (5,), headlines that it wrote.
+        prompts, texts: (5,), what the model was told, and the headlines that it wrote.
     """
 
     person: str
@@ -59,8 +63,8 @@ def headline_sessions(folder: Path) -> list[Session]:
 
 def sessions_of(frame: pd.DataFrame) -> list[Session]:
     """The same, from the file's contents."""
-    found = [group for _, group in frame.sort_values("attempt", kind="stable").groupby(_KEY, sort=False)]
-    whole = [group for group in found if group["attempt"].astype(int).tolist() == list(range(1, ATTEMPTS + 1))]
+    groups = [group for _, group in frame.sort_values("attempt", kind="stable").groupby(_KEY, sort=False)]
+    whole = [group for group in groups if group["attempt"].tolist() == list(range(1, ATTEMPTS + 1))]
     return [_session(group) for group in sorted(whole, key=lambda group: int(group.index.min()))]
 
 
@@ -93,22 +97,13 @@ def session_ratings(sessions: Sequence[Session], frame: pd.DataFrame) -> np.ndar
 def headline_traces(sessions: Sequence[Session]) -> list[SteeringTrace]:
     """One trace a session; the task index counts them. Similarities are nan, since the release has none."""
     return [
-        SteeringTrace(
+        person_trace(
             suite=HEADLINE_SUITE,
             task_index=index,
             goal_prompt=session.goal_prompt,
-            goal_seed=-1,
             prompt=session.prompts[0],
-            initial_seed=-1,
-            episode_seed=-1,
-            mechanism="text",
-            policy="person",
-            training_seed=-1,
             human=f"person-{session.person}",
             generator=session.model,
-            metric="none",
-            scales=[],
-            choices=[],
             similarities=[nan] * ATTEMPTS,
             prompts=list(session.prompts),
             texts=list(session.texts),
@@ -116,6 +111,11 @@ def headline_traces(sessions: Sequence[Session]) -> list[SteeringTrace]:
         )
         for index, session in enumerate(sessions)
     ]
+
+
+def person_trace(**known: Any) -> SteeringTrace:
+    """A trace of a real person's session: of prompts, with unknown seeds and metric, where nothing else is known."""
+    return SteeringTrace(**{**_DEFAULTS, **known})
 
 
 def _line(text: str) -> str:
