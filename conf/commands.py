@@ -10,10 +10,10 @@ from omegaconf import MISSING
 from conf.launchers import LauncherConfig
 from conf.parts import (
     AgentConfig,
-    CollectorsConfig,
     EnvConfig,
     LoggerConfig,
     SentenceMetricConfig,
+    StudioConfig,
     WriterConfig,
 )
 
@@ -28,9 +28,6 @@ class TrainConfig:
             interrupted sweep. A run that fails leaves error.txt.
         episodes: in all; the paper's number is 60,000.
         batch: episodes played at a time with one posterior; 1 is the paper's sequential form.
-        parts: in how many of them a batch is played, by one collector after another or by several at once.
-        lag: how many batches behind the posterior may be, and always is; 0 is synchronous. With it the collectors
-            needn't wait for the slowest of a batch.
         seed: of every random draw.
         overwrite: delete what an earlier run left in the folder. Without it an unfinished run is resumed, and a
             finished one refused or, in a sweep, skipped.
@@ -40,8 +37,6 @@ class TrainConfig:
     folder: str = MISSING
     episodes: int = 60_000
     batch: int = 32
-    parts: int = 1
-    lag: int = 0
     seed: int = 0
     overwrite: bool = False
     threads: int = 0
@@ -49,7 +44,7 @@ class TrainConfig:
     agent: AgentConfig = field(default_factory=AgentConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
-    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
+    studio: StudioConfig = field(default_factory=StudioConfig)
 
 
 def _test_suite() -> EnvConfig:
@@ -87,7 +82,7 @@ class EvaluateConfig:
     env: EnvConfig = field(default_factory=_test_suite)
     writer: WriterConfig = field(default_factory=WriterConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
-    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
+    studio: StudioConfig = field(default_factory=StudioConfig)
 
 
 @dataclass
@@ -143,7 +138,7 @@ class TuneConfig:
         suite: tasks that the trials are judged by; env.suite has those that they are trained on. No test suite.
         tasks: how many of them, from its first.
         tasks_per_batch: how many of them at a time.
-        batch, parts, lag, seed, overwrite, threads: as in training; the seed is also that of the search.
+        batch, seed, overwrite, threads: as in training; the seed is also that of the search.
     """
 
     folder: str = MISSING
@@ -155,14 +150,12 @@ class TuneConfig:
     tasks: int = 400
     tasks_per_batch: int = 16
     batch: int = 32
-    parts: int = 1
-    lag: int = 0
     seed: int = 0
     overwrite: bool = False
     threads: int = 0
     env: EnvConfig = field(default_factory=EnvConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
-    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
+    studio: StudioConfig = field(default_factory=StudioConfig)
 
 
 @dataclass
@@ -406,7 +399,7 @@ class LeaderboardConfig:
     overwrite: bool = False
     threads: int = 0
     env: EnvConfig = field(default_factory=_test_suite)
-    collectors: CollectorsConfig = field(default_factory=CollectorsConfig)
+    studio: StudioConfig = field(default_factory=StudioConfig)
 
 
 @dataclass
@@ -491,27 +484,26 @@ class ThroughputConfig:
 
 @dataclass
 class ScalingConfig:
-    """Measure how a training scales with its collectors, and how much its coordinator can take.
+    """Measure how a training scales with a studio's workers, and how much the process that they work for can take.
 
-    No GPU is needed: each collector's generator waits as long as a given GPU would compute, and makes no true image.
-    For the coordinator's own limit, collectors answer at once with the same episodes over and over.
+    No GPU is needed: each worker's generator waits as long as a given GPU would compute, and makes no true image, from
+    latents and prompts of the sizes of Stable Diffusion 1.4's. For the limit, workers answer at once.
 
     Args:
-        counts: numbers of collectors.
-        episodes_per_second: of the GPU that each stands for.
+        counts: numbers of workers.
+        images_per_second: of the GPU that each stands for.
         batches: timed for each number.
-        part: episodes that a collector plays at a time.
-        limit_part: the same while the coordinator's limit is timed, with the largest number of collectors.
-        limit_batches: batches that it is timed on.
+        shard: images that a worker makes at a time; a batch has so many episodes that each worker makes one shard for
+            each of the two proposals of a round.
+        limit_batches: batches that the limit is timed on, with the largest number of workers.
         gpus: the cluster that the limit is held against.
     """
 
     counts: list[int] = field(default_factory=lambda: [1, 2, 4])
-    episodes_per_second: float = 2.0
+    images_per_second: float = 20.0
     batches: int = 4
-    part: int = 8
-    limit_part: int = 32
-    limit_batches: int = 400
+    shard: int = 16
+    limit_batches: int = 20
     gpus: int = 64
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-APART = ("folder", "overwrite", "threads", "launcher", "collectors")
+APART = ("folder", "overwrite", "threads", "launcher", "studio")
 """Options that don't make a job another one."""
 _GOAL_BANK = "env.goal_bank"
 """Nor does the folder of goals, whose slashes would make folders."""
@@ -18,7 +18,7 @@ _GOAL_BANK = "env.goal_bank"
 PLUGINS = {
     "launcher=joblib": "hydra_plugins.hydra_joblib_launcher",
     "launcher=slurm": "hydra_plugins.hydra_submitit_launcher",
-    "collectors=ray": "ray",
+    "studio=ray": "ray",
     "writer=endpoint": "openai",
 }
 """What a choice needs; the extra of its name installs it."""

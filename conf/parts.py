@@ -158,29 +158,30 @@ class WandbConfig(LoggerConfig):
 
 
 @dataclass
-class CollectorsConfig:
-    """Who plays the episodes; choose with collectors=NAME. What is learned or measured doesn't depend on it.
+class StudioConfig:
+    """Who makes the images; choose with studio=NAME. What is learned or measured doesn't depend on it.
 
     Args:
-        kind: here, this process; or ray, many processes, on one machine or many, which needs the extra ray.
+        name: here, this process; or ray, many processes, on one machine or many, which needs the extra ray.
+        shard: images made at a time, on which results depend in the last digits; 0 for the generator's max_batch.
     """
 
-    kind: str = "here"
+    name: str = "here"
+    shard: int = 0
 
 
 @dataclass
-class RayConfig(CollectorsConfig):
-    """Processes of a Ray cluster (collectors=ray); see docs/ray.md.
+class RayConfig(StudioConfig):
+    """Workers, which are processes of a Ray cluster (studio=ray); see docs/ray.md.
 
-    A collector that is lost is replaced, and what it was playing is played again. A training keeps them busy if it has
-    as many parts, or as great a lag, as there are collectors.
+    A worker that is lost is replaced, and the shard that it was making is made again. They are kept busy where a round
+    of a batch has at least as many shards as there are workers.
 
     Args:
         count: how many; those that the cluster has no room for yet join when it has.
         address: of the cluster, such as auto or HOST:6379; not given, one is started on this machine and ended again.
-        cpus, gpus: of a collector, in whole numbers or parts of one; parts of the environment with a device of cuda
-            (env.generator_options.device=cuda) are moved to the collector's GPU.
-        patience: seconds to wait for the first collector, or for any sign of one.
+        cpus, gpus: of a worker, in whole numbers or parts of one; generator and metrics are moved to a worker's GPU.
+        patience: seconds to wait for the first worker, or for any sign of one.
     """
 
     count: int = 2

@@ -12,7 +12,7 @@ from hydra.core.config_store import ConfigStore
 
 from conf import commands
 from conf.launchers import LauncherConfig, check_plugins
-from conf.parts import AgentConfig, CollectorsConfig, LoggerConfig, WriterConfig
+from conf.parts import AgentConfig, LoggerConfig, StudioConfig, WriterConfig
 from steer_env.registry import Registry
 
 SCHEMAS: dict[str, type] = {}
@@ -33,7 +33,7 @@ def register() -> None:
         "agent": AgentConfig.__subclasses__(),
         "logger": _kinds(LoggerConfig),
         "launcher": _kinds(LauncherConfig),
-        "collectors": _kinds(CollectorsConfig),
+        "studio": _kinds(StudioConfig),
         "writer": _kinds(WriterConfig),
     }
     for group, kinds in groups.items():

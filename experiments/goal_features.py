@@ -12,9 +12,8 @@ from omegaconf import OmegaConf
 
 from experiments.runs import CONFIG
 from steer_env.generators import load_generator
+from steer_env.imaging.studio import LocalStudio
 from steer_env.metrics import load_metric
-from steer_env.pictures import picture
-from steer_env.proposals import draw_latents
 from steer_env.traces import SteeringTrace, check_alike, read_traces
 
 
@@ -53,12 +52,11 @@ def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
 def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:
     env: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG).env)
     generator = load_generator(env["generator"], **env["generator_options"])
-    metric = load_metric(env["metric"], **env["metric_options"])
-    latents = draw_latents([trace.goal_seed for trace in traces], generator.latent_shape).to(generator.device)
-    conditioning = generator.encode([trace.goal_prompt for trace in traces])
-    embedded, _ = picture(generator, {"goal": metric}, latents, conditioning, "embedding goals")
+    studio = LocalStudio(generator, load_metric(env["metric"], **env["metric_options"]))
+    goals = studio.prepare([(trace.goal_prompt, trace.goal_seed) for trace in traces])
+    embedded, _ = studio.picture(*goals, "embedding goals")
     prompts = generator.encode([trace.prompt for trace in traces])["prompt_embeds"].mean(dim=1)
-    as_arrays = (values.cpu().double().numpy() for values in (embedded["goal"], prompts))
+    as_arrays = (values.cpu().double().numpy() for values in (embedded[""], prompts))
     return Evaluated(traces[0].generator, traces, *as_arrays)
 
 

@@ -16,6 +16,7 @@ from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.envs.shell import FIRST_SEED
 from steer_env.evaluation.producibility import closest, goals, search_stream, variations
 from steer_env.generators import load_generator
+from steer_env.imaging.studio import LocalStudio
 from steer_env.prompters import BlindPrompter
 from steer_env.types import Prompter
 
@@ -39,11 +40,13 @@ def check_search(config: Any, user: Any, options: dict[str, Any]) -> ImageSteeri
 
 def search(config: Any, env: ImageSteeringVectorEnv, folder: Path) -> tuple[str, Mapping[int, np.ndarray]]:
     """Who made the goals, and for each number of seeds the similarity of the closest image to each, float (G,)."""
-    generator, metric = env.dynamics.generator, env.dynamics.metric
-    tasks = env.suite[: config.goals]
-    shapes = (generator.image_shape, generator.latent_shape)
+    studio, tasks = env.dynamics.studio, env.suite[: config.goals]
+    shapes = (studio.generator.image_shape, studio.generator.latent_shape)
     maker = DrawnTiles(*shapes) if config.drawn else load_generator(config.env.generator, **config.goal_options)
-    wanted, prompts = goals(maker, metric, tasks), variations(BlindPrompter(), tasks, config.variations)
+    wanted, prompts = (
+        goals(LocalStudio(maker, studio.metric), tasks),
+        variations(BlindPrompter(), tasks, config.variations),
+    )
     produced: dict[int, np.ndarray] = {}
     try:
         for n in config.seeds:
@@ -51,7 +54,7 @@ def search(config: Any, env: ImageSteeringVectorEnv, folder: Path) -> tuple[str,
             search = zip(wanted, prompts, tasks, strict=True)
             produced[n] = np.array(
                 [
-                    closest(generator, metric, goal, rows, given, config.tries, search_stream(n, task))
+                    closest(studio, goal, rows, given, config.tries, search_stream(n, task))
                     for goal, rows, task in track(search, f"searching with {n or 'all'} seeds", total=len(tasks))
                 ]
             )

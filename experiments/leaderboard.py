@@ -12,9 +12,8 @@ from agents.checkpoints import write_json
 from agents.claims import conditions, write_claim
 from agents.registry import expand, policy_folder, resolve_policies
 from conf import schema
-from experiments.collecting import collecting, shared_options
 from experiments.playing import check_tasks, draw_examples, play_suite, time_policies
-from experiments.runs import LEADERBOARD, application, check_run, close_run, open_run, publish
+from experiments.runs import LEADERBOARD, application, check_run, close_run, env_options, open_run, publish
 from steer_env.evaluation.leaderboard import tracks
 from steer_env.evaluation.leaderboard_page import leaderboard_report
 from steer_env.evaluation.rollout import VERSIONS
@@ -29,7 +28,7 @@ schema.register()
 def main(config: Any) -> None:
     """Play every policy on the same tasks, rank them, and leave a page and the JSON behind it."""
     check_run(config)
-    specs, options = expand(config.policies), shared_options(config)
+    specs, options = expand(config.policies), env_options(config)
     policies = resolve_policies(specs)
     choosing = [policy for policy in policies if not isinstance(policy, Prompter)] if config.robust_human else []
     noisy_options = options | {"human": config.robust_human, "human_options": dict(config.robust_human_options)}
@@ -41,13 +40,11 @@ def main(config: Any) -> None:
             raise ValueError(f"{name} must be at least 1, got {config[name]}")
     folder = open_run(config)
     size = (config.tasks, config.tasks_per_batch)
-    with collecting(config, options) as collectors:
-        traces = play_suite(policies, *size, folder / "traces", collectors=collectors, **options)
-        entries = time_policies(policies, min(config.timed_tasks, config.tasks), collectors, **options)
+    traces = play_suite(policies, *size, folder / "traces", **options)
+    entries = time_policies(policies, min(config.timed_tasks, config.tasks), **options)
     noisy = []
     if choosing:
-        with collecting(config, noisy_options) as collectors:
-            noisy = play_suite(choosing, *size, folder / "traces" / "noisy", collectors=collectors, **noisy_options)
+        noisy = play_suite(choosing, *size, folder / "traces" / "noisy", **noisy_options)
     frame, noisy_frame = traces_to_frame(traces), traces_to_frame(noisy) if noisy else None
     rows = [row for track in tracks(frame, noisy_frame, resamples=config.resamples) for row in track.rows(entries)]
     record = _circumstances(config, env) | {"noisy_human": noisy[0].human if noisy else ""}

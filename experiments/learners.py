@@ -15,7 +15,6 @@ from agents.checkpoints import episodes_done
 from agents.episodes import Training
 from agents.loggers import Logger
 from agents.training import train
-from experiments.collecting import collecting, shared_options
 from experiments.runs import env_options
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
@@ -36,16 +35,12 @@ def make_learner(config: Any) -> Learner:
 
 
 def _bandit(config: Any) -> Learner:
-    training = Training(config.episodes, config.seed, parts=config.parts, lag=config.lag)
-    if config.batch % config.parts:
-        raise ValueError(f"a batch of {config.batch} episodes can't be played in {config.parts} equal parts")
-    options = shared_options(config)
-    env = make_env(config.batch // config.parts, **options)
+    training = Training(config.episodes, config.seed)
+    env = make_env(config.batch, **env_options(config))
     agent = make_bandit(config.env.rounds, config.agent)
 
     def learn(folder: Path, logger: Logger) -> StoredPolicy | None:
-        with collecting(config, options) as collectors:
-            finished = train(agent, env, training, folder, logger, collectors)
+        finished = train(agent, env, training, folder, logger)
         if agent.counts.any():
             keep_plot(plots.value_function(agent.means, agent.deviations, agent.counts), "values", folder, logger)
         return agent.policy(config.agent.name, config.seed) if finished else None
@@ -54,8 +49,6 @@ def _bandit(config: Any) -> Learner:
 
 
 def _sb3(config: Any) -> Learner:
-    if config.collectors.kind != "here" or (config.parts, config.lag) != (1, 0):
-        raise ValueError("collectors, parts and lag are for the bandit agents: Stable-Baselines3 plays here, in step")
     # An optional dependency: imported where it is asked for.
     from agents.sb3 import train_sb3
 

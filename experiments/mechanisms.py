@@ -6,7 +6,7 @@ from typing import Any
 
 from agents.registry import resolve_policies
 from conf import schema
-from experiments.pairs import make_players, play_pairs
+from experiments.pairs import pair_options, play_pairs
 from experiments.playing import check_tasks
 from experiments.runs import application, check_run, close_run, env_options, open_run, publish
 from steer_env.evaluation.mechanisms import mechanisms_report
@@ -23,9 +23,9 @@ def main(config: Any) -> None:
     if isinstance(policy, Prompter):
         raise ValueError(f"policy must choose mixture scales, such as a schedule, not {config.policy}")
     env = check_tasks(config.tasks, **env_options(config))
-    players = make_players(config, env)
+    pairs = pair_options(config, env)
     folder = open_run(config)
-    played = play_pairs(players, policy, config.tasks, config.tasks_per_batch, folder)
+    played = play_pairs(pairs, policy, config.tasks, config.tasks_per_batch, folder)
     lead = f"Policy “{policy.name}” on {config.tasks} tasks of {env.suite.name}: {config.env.rounds} rounds of "
     lead += (
         f"{config.env.proposals} proposals, generator {env.dynamics.generator.id}, metric {env.dynamics.metric.id}; "

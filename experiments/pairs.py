@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,60 +14,64 @@ from experiments.specs import parse, slug
 from steer_env.distributions import load_distribution
 from steer_env.distributions.hypotheses import Hypotheses
 from steer_env.envs import ImageSteeringVectorEnv
-from steer_env.evaluation.collectors import Batch
-from steer_env.evaluation.suites import Player, evaluation_seed
+from steer_env.evaluation.suites import play_missing
 from steer_env.humans import load_human
 from steer_env.metrics import load_metric
 from steer_env.policies import Policy
-from steer_env.traces import SteeringTrace, read_traces, write_traces
+from steer_env.traces import SteeringTrace
 
 Pair = tuple[str, str]
 """User, mechanism."""
 
 
-def make_players(config: Any, env: ImageSteeringVectorEnv) -> dict[Pair, Player]:
-    """Who plays each pair; mechanisms that want pools of images for the same episodes share them.
+def pair_options(config: Any, env: ImageSteeringVectorEnv) -> dict[Pair, dict[str, Any]]:
+    """Each pair's environment; mechanisms that want pools of images for the same episodes share them.
 
     Raises:
         ValueError: an unknown mechanism, user or option.
     """
-    generator, metric = env.dynamics.generator, env.dynamics.metric
+    studio, metric = env.dynamics.studio, env.dynamics.metric
     told = {spec: parse(spec) for spec in config.mechanisms}
     metrics = {
         spec: load_metric(options.pop("metric")) if "metric" in options else metric
         for spec, (_, options) in told.items()
     }
-    shared = Hypotheses(generator, list(metrics.values()), kept=config.tasks_per_batch)
-    players = {}
+    shared = Hypotheses(studio, list(metrics.values()), kept=config.tasks_per_batch)
+    options = {}
     for user in config.users:
         human, human_options = parse(user)
-        for spec, (name, options) in told.items():
+        for spec, (name, _) in told.items():
             pools = {"hypotheses": shared} if name == "bayesian" else {}
             parts = {
                 "human": load_human(human, **human_options),
-                "distribution": load_distribution(name, generator, metrics[spec], **options, **pools),
+                "distribution": load_distribution(name, studio, metrics[spec], **told[spec][1], **pools),
             }
-            players[user, spec] = Player(**{**env_options(config), **parts})
-    return players
+            options[user, spec] = {**env_options(config), **parts}
+    return options
 
 
 def play_pairs(
-    players: Mapping[Pair, Player], policy: Policy, tasks: int, tasks_per_batch: int, folder: Path
+    pairs: Mapping[Pair, Mapping[str, Any]], policy: Policy, tasks: int, tasks_per_batch: int, folder: Path
 ) -> dict[Pair, list[SteeringTrace]]:
     """Play the first tasks of the suite with every pair, or go on where an earlier call in this folder was stopped.
 
     Raises:
         SystemExit: after a Ctrl-C.
     """
-    places = {(user, mechanism): folder / "traces" / slug(user) / slug(mechanism) for user, mechanism in players}
+    playing = {
+        (user, mechanism): play_missing(
+            [policy], tasks, tasks_per_batch, folder / "traces" / slug(user) / slug(mechanism), quiet=True, **options
+        )
+        for (user, mechanism), options in pairs.items()
+    }
+    played: dict[Pair, list[SteeringTrace]] = {pair: [] for pair in pairs}
     try:
-        for start in track(range(0, tasks, tasks_per_batch), f"{len(players)} pairs of user and mechanism"):
-            part = list(range(start, min(start + tasks_per_batch, tasks)))
-            batch = Batch([policy], part, [evaluation_seed(task) for task in part])
-            for pair, player in players.items():
-                path = places[pair] / f"{start:08d}.parquet"
-                if not path.is_file():
-                    write_traces(player(batch), path)
+        # Batch by batch, as pools of images are kept for no longer.
+        batches = zip_longest(*playing.values(), fillvalue=[])
+        total = -(-tasks // tasks_per_batch)
+        for batch in track(batches, f"{len(pairs)} pairs of user and mechanism", total=total):
+            for pair, traces in zip(pairs, batch, strict=True):
+                played[pair] += traces
     except KeyboardInterrupt:
         stop(folder)
-    return {pair: read_traces(place) for pair, place in places.items()}
+    return played

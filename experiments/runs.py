@@ -25,6 +25,7 @@ from experiments.locks import claim, is_ours, released_at_the_end
 from experiments.requeued import JOB, has_begun, sign
 from steer_env.evaluation.reports import Report
 from steer_env.evaluation.rollout import VERSIONS
+from steer_env.imaging import close_studios
 
 CONFIG, ERROR, LEADERBOARD = "config.yaml", "error.txt", "leaderboard.json"
 _APART = (*APART, "logger")
@@ -91,6 +92,8 @@ def _run(body: Callable[[Any], None], config: Any) -> None:
                 (Path(config.folder) / ERROR).write_text(traceback.format_exc())
                 say(f"failed: {config.folder}: {error}")
             raise
+        finally:
+            close_studios()
 
 
 def _is_finished(config: Any) -> bool:
@@ -196,7 +199,8 @@ def publish(report: Report, folder: Path, wide: bool = False) -> None:
 
 
 def env_options(config: Any) -> dict[str, Any]:
-    """The environment's part of a configuration as keyword arguments."""
+    """The environment's part of a configuration, and who makes its images, as keyword arguments."""
     options = OmegaConf.to_container(config.env, resolve=True)
     assert isinstance(options, dict)
-    return {str(name): value for name, value in options.items()}
+    studio = {"studio": OmegaConf.to_container(config.studio)} if "studio" in config else {}
+    return {**{str(name): value for name, value in options.items()}, **studio}

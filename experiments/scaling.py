@@ -1,75 +1,68 @@
-"""How a training scales with its collectors, on simulated GPUs: ``python -m experiments.scaling``."""
+"""How a training scales with a studio's workers, on simulated GPUs: ``python -m experiments.scaling``."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from agents.episodes import Training
+from agents.loggers import NoLogger
 from agents.thompson import ThompsonSampling
 from agents.training import train
 from conf import schema
 from experiments.runs import application, say
-from experiments.simulated import IMAGES, Echo, WaitingGenerator
-from steer_env.evaluation.collectors import Collectors
-from steer_env.evaluation.on_ray import RayCollectors
+from experiments.simulated import IMAGES, WaitingGenerator
 from steer_env.evaluation.reports import markdown_table
 from steer_env.evaluation.rollout import make_env
-from steer_env.evaluation.suites import Player
+from steer_env.imaging import close_studios
 from steer_env.metrics import load_metric
-from steer_env.traces import SteeringTrace
 
 schema.register()
 
 
 @application("scaling")
 def main(config: Any) -> None:
-    """Train with each number of collectors, in step and one batch behind; then find the coordinator's limit."""
-    rate = config.episodes_per_second
-    say(f"simulated: a collector waits as long as a GPU that plays {rate:g} episodes/s would compute")
-    size = (config.part, config.batches)
+    """Train with each number of workers; then find the limit of the process that they work for."""
+    rate = config.images_per_second
+    say(f"simulated: a worker waits as long as a GPU that makes {rate:g} images/s would compute")
     rows = []
     for n in config.counts:
-        found = [_rate(n, *size, lag, 1 / rate / IMAGES) for lag in (0, 1)]
-        rows.append((n, f"{n * rate:.2f}", *(f"{value:.2f} ({value / n / rate:.0%})" for value in found)))
-    columns = ["collectors", "episodes/s at best", "in step", "one batch behind"]
-    print(markdown_table(pd.DataFrame(rows, columns=columns)))
-    n = max(config.counts)
-    limit = _rate(n, config.limit_part, config.limit_batches, 2, 0, Echo)
+        images = _rate(n, config.shard, config.batches, 1 / rate)
+        rows.append((n, f"{n * rate:.2f}", f"{images:.2f} ({images / n / rate:.0%})", f"{images / IMAGES:.2f}"))
+    print(markdown_table(pd.DataFrame(rows, columns=["workers", "images/s at best", "images/s", "episodes/s"])))
+    most = max(config.counts)
+    limit = _rate(most, config.shard, config.limit_batches, 0)
     needed = config.gpus * rate
-    say(f"coordinator (explores, shares out, learns, writes): {limit:.0f} episodes/s, {4 * limit:.0f} decisions/s")
-    say(f"  where {n} collectors answer at once, {config.limit_part} episodes at a time, and play nothing;")
-    say(f"  {config.gpus} GPUs of {rate:g} episodes/s need {needed:g} episodes/s, {limit / needed:.0f} times less")
+    say(f"the process that they work for (plays, learns, sends, writes): {limit:.0f} images/s, where {most} workers")
+    say(f"  answer at once; {config.gpus} GPUs of {rate:g} images/s need {needed:g}: {limit / needed:.1f} times")
 
 
-class _Watched:
-    """Collectors of whom is known when each batch came."""
+class _Clock(NoLogger):
+    """Remembers when each checkpoint was."""
 
-    def __init__(self, collectors: Collectors) -> None:
-        self.capacity, self.submit = collectors.capacity, collectors.submit
-        self._collectors = collectors
-        self.came: list[float] = []
+    def __init__(self) -> None:
+        self.times: list[float] = []
 
-    def next(self) -> list[SteeringTrace]:
-        traces = self._collectors.next()
-        self.came.append(time.perf_counter())
-        return traces
+    def metrics(self, *_: Any) -> None:
+        """See :class:`agents.loggers.Logger`."""
+        self.times.append(time.perf_counter())
 
 
-def _rate(n: int, part: int, batches: int, lag: int, seconds: float, player: type[Player] = Player) -> float:
-    """Episodes a second, after a first batch during which collectors start and load."""
+def _rate(n: int, shard: int, batches: int, seconds: float) -> float:
+    """Images a second, after a first batch during which workers start and load."""
     options = {"generator": WaitingGenerator(seconds), "metric": load_metric("pixel-correlation")}
-    training = Training((batches + 1) * n * part, 0, parts=n, lag=lag)
-    env = make_env(part, **options)
-    with tempfile.TemporaryDirectory() as folder, closing(RayCollectors(options, n, player=player)) as pool:
-        watched = _Watched(pool)
-        train(ThompsonSampling(), env, training, Path(folder), collectors=watched)
-    return batches * n * part / (watched.came[-1] - watched.came[n - 1])
+    env, clock = make_env(n * shard, studio={"name": "ray", "count": n, "shard": shard}, **options), _Clock()
+    training = Training((batches + 1) * n * shard, 0, batches_per_checkpoint=1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            train(ThompsonSampling(), env, training, Path(folder), clock)
+    finally:
+        close_studios()
+    return batches * n * shard * IMAGES / (clock.times[-1] - clock.times[0])
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from steer_env.evaluation.suites import evaluate
+from steer_env.evaluation.suites import play_missing
 from steer_env.policies import TablePolicy
-from steer_env.traces import SteeringTrace, read_traces, write_traces
 
 _AT_A_TIME = 8
-"""Tables that are played together, on the same goals and first images; an interruption loses their episodes."""
+"""Tables that are played together, on the same goals and first images."""
 
 
 def canonical(policy: TablePolicy, rounds: int) -> TablePolicy:
@@ -36,27 +35,19 @@ def improvements(
         tables: canonical ones, any number of them equal.
         tasks: how many tasks of the suite.
         tasks_per_batch: how many of them at a time.
-        folder: receives the traces, one file a table.
+        folder: receives the traces, in a folder for each few tables.
         **options: of the environment.
     """
     distinct = list({table.name: table for table in tables}.values())
-    missing = [table for table in distinct if len(_played(table, folder)) < tasks]
-    for start in range(0, len(missing), _AT_A_TIME):
-        part = missing[start : start + _AT_A_TIME]
-        batches = evaluate(part, tasks, tasks_per_batch, **options)
-        traces = [trace for batch in batches for trace in batch]
-        for table in part:
-            write_traces((trace for trace in traces if trace.policy == table.name), _file(table, folder))
-    return {
-        table.name: np.array([trace.improvement for trace in _played(table, folder) if trace.task_index < tasks])
-        for table in distinct
-    }
-
-
-def _file(table: TablePolicy, folder: Path) -> Path:
-    return folder / f"{table.name}.parquet"
-
-
-def _played(table: TablePolicy, folder: Path) -> list[SteeringTrace]:
-    path = _file(table, folder)
-    return read_traces(path) if path.is_file() else []
+    traces = [
+        trace
+        for start in range(0, len(distinct), _AT_A_TIME)
+        for part in play_missing(
+            distinct[start : start + _AT_A_TIME], tasks, tasks_per_batch, folder / f"{start:06d}", **options
+        )
+        for trace in part
+    ]
+    gains: dict[str, list[float]] = {table.name: [] for table in distinct}
+    for trace in traces:
+        gains[trace.policy].append(trace.improvement)
+    return {name: np.array(values) for name, values in gains.items()}

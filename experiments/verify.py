@@ -26,7 +26,7 @@ def main(config: Any) -> None:
     env = check_tasks(2, **options)
     claim = check_claim(policy, env)
     folder = open_run(config)
-    traces = play_suite([policy], claim.tasks, config.tasks_per_batch, folder / "traces", config.noise, **options)
+    traces = play_suite([policy], claim.tasks, config.tasks_per_batch, folder / "traces", noise=config.noise, **options)
     verdict = judge(claim, scores(traces, policy), same_episodes=config.noise == 0)
     close_run(folder, {"policy": policy.name, "claim": asdict(claim), "verdict": asdict(verdict)})
     say(str(verdict))

@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from steer_env.types import Task
 
 TRACE_VERSION = 2
 _READABLE = {1, TRACE_VERSION}
@@ -70,6 +73,55 @@ class SteeringTrace:
     goal_text: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     images: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        *,
+        policy: str,
+        human: str,
+        generator: str,
+        metric: str,
+        mechanism: str,
+        similarities: Sequence[float],
+        training_seed: int = -1,
+        episode_seed: int = -1,
+        scales: Sequence[float] = (),
+        choices: Sequence[int] = (),
+        prompts: Sequence[str] = (),
+        **others: Any,
+    ) -> SteeringTrace:
+        """The record of an episode on a task; everything else is as in the class, with defaults for what isn't known.
+
+        Args:
+            task: suite, place, prompts and seeds.
+            policy, human, generator, metric, mechanism, training_seed, episode_seed: see the class.
+            similarities: (1 + R,).
+            scales, choices: (R,), in image steering.
+            prompts: (1 + R,), in text steering.
+            **others: further fields of the class.
+        """
+        return cls(
+            suite=task.suite,
+            task_index=task.index,
+            goal_prompt=task.goal_prompt,
+            goal_seed=task.goal_seed,
+            prompt=task.prompt,
+            initial_seed=task.initial_seed,
+            episode_seed=episode_seed,
+            mechanism=mechanism,
+            policy=policy,
+            training_seed=training_seed,
+            human=human,
+            generator=generator,
+            metric=metric,
+            scales=[float(scale) for scale in scales],
+            choices=[int(choice) for choice in choices],
+            similarities=[float(similarity) for similarity in similarities],
+            prompts=list(prompts),
+            **others,
+        )
 
     @property
     def improvement(self) -> float:

@@ -14,27 +14,26 @@ BASE = {"types", "registry"}
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "registry": set(),
-    "traces": set(),
+    "traces": {"types"},
     "tiles": {"registry"},
     "rendering": set(),
     "assets": set(),
     "proposals": set(),
-    "distributions": BASE | {"distributions", "pictures", "proposals"},
+    "distributions": BASE | {"distributions", "proposals"},
     "habits": set(),
     "fingerprints": set(),
-    "goal_bank": {"fingerprints", "goal_bank", "types", "versions"},
+    "imaging": BASE | {"compatibility", "fingerprints", "imaging", "proposals", "versions"},
     "versions": {""},
     "humans": BASE,
-    "pictures": {"types"},
     "prompters": BASE | {"tiles"},
     "tasks": BASE | {"tiles"},
     "generators": BASE | {"assets", "compatibility", "fingerprints", "generators"},
     "metrics": BASE | {"assets", "compatibility", "fingerprints", "metrics"},
     "compatibility": set(),
     "policies": {"policies", "proposals"},
-    "dynamics": {"types", "distributions", "goal_bank", "pictures", "proposals"},
+    "dynamics": {"types", "distributions", "proposals"},
     "envs": BASE
-    | {"distributions", "dynamics", "envs", "generators", "goal_bank", "humans", "metrics", "proposals"}
+    | {"distributions", "dynamics", "envs", "generators", "humans", "imaging", "metrics", "proposals"}
     | {"rendering", "tasks"},
     "testing": {"types", "policies"},
     "headlines": BASE
@@ -57,11 +56,9 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.leaderboard_page": {"evaluation"},
     "evaluation.claims": {"evaluation", "policies"},
     "evaluation.rollout": {"envs", "habits", "policies", "traces", "types", "versions"},
-    "evaluation.collectors": {"policies", "traces", "types"},
-    "evaluation.on_ray": {"compatibility", "evaluation", "traces"},
-    "evaluation.producibility": {"evaluation", "pictures", "proposals", "types"},
-    "evaluation.suites": {"evaluation", "policies", "traces", "types"},
-    "study": {"evaluation", "humans", "policies", "registry", "study", "traces"},
+    "evaluation.producibility": {"evaluation", "types"},
+    "evaluation.suites": {"envs", "evaluation", "policies", "traces", "types"},
+    "study": {"evaluation", "humans", "policies", "registry", "study", "traces", "types"},
 }
 """What each part of ``steer_env`` may import of it."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from steer_env.distributions.hypotheses import Hypotheses
-from steer_env.types import Conditioning, Generator, Metric, SteeringHistory
+from steer_env.types import Conditioning, Metric, SteeringHistory, Studio
 
 
 class BayesianSteering:
@@ -22,7 +22,7 @@ class BayesianSteering:
     It costs ``pool`` + 1 images an episode beyond those that are shown.
 
     Args:
-        generator: makes the pool.
+        studio: makes the pool.
         metric: compares images; by default the environment gives the one that its user chooses by.
         pool: P, number of hypotheses.
         temperature: of the assumed user, in units of similarity.
@@ -34,7 +34,7 @@ class BayesianSteering:
 
     def __init__(
         self,
-        generator: Generator,
+        studio: Studio,
         metric: Metric,
         pool: int = 48,
         temperature: float = 0.05,
@@ -44,7 +44,7 @@ class BayesianSteering:
             raise ValueError(f"pool must be at least 2, got {pool}")
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
-        self._hypotheses, self._metric = hypotheses or Hypotheses(generator, [metric]), metric
+        self._hypotheses, self._metric = hypotheses or Hypotheses(studio, [metric]), metric
         self.pool, self.temperature = pool, temperature
         self.extra_images = pool + 1
         self.id = f"bayesian-{pool}-{temperature:g}-{metric.id}"

@@ -15,12 +15,13 @@ from gymnasium.vector.utils import batch_space
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import infos
 from steer_env.generators import load_generator
-from steer_env.goal_bank import GoalBank
+from steer_env.imaging import HERE, StudioSpec, is_elsewhere, make_studio
+from steer_env.imaging.bank import GoalBank
 from steer_env.metrics import load_judges, load_metric
 from steer_env.registry import Registry
 from steer_env.rendering import frame
 from steer_env.tasks import load_suite
-from steer_env.types import Generator, Metric, RoundOutcome, Task
+from steer_env.types import Generator, Metric, RoundOutcome, Studio, Task
 
 REWARDS = Registry("reward", {"final": "the improvement, at the last round", "increment": "its part in each round"})
 OBSERVABLE = {"image": "uint8", "embedding": "in [−1, 1]", "latent": "standard normal"}
@@ -50,6 +51,9 @@ class SteeringVectorEnv(VectorEnv):
             Figure 7): all goals come from the first of them; 0 for as many as there are.
         goal_bank: folder that keeps embeddings of goals and first images, and the images where they are needed, for
             later episodes and runs; or such a bank. None by default.
+        studio: who makes the images: ``here``, this process, or ``ray``, many processes (see docs/ray.md); a mapping
+            with such a ``name`` and options, such as ``shard``, the images made at a time; or what makes a studio, see
+            :func:`steer_env.imaging.make_studio`.
         generator_options, metric_options: passed to the loaders.
         judge_options: the same of each judge that has any, by its name.
         render_mode: None or ``rgb_array``.
@@ -75,6 +79,7 @@ class SteeringVectorEnv(VectorEnv):
         judges: Sequence[str] | Mapping[str, Metric] = (),
         seeds: int = 0,
         goal_bank: str | GoalBank | None = None,
+        studio: StudioSpec = HERE,
         generator_options: dict[str, Any] | None = None,
         metric_options: dict[str, Any] | None = None,
         judge_options: dict[str, dict[str, Any]] | None = None,
@@ -93,21 +98,25 @@ class SteeringVectorEnv(VectorEnv):
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode = num_envs, render_mode
         self._reward, self._observe = reward, tuple(observe)
+        # Processes elsewhere have devices of their own, and take their parts from this one's main memory.
+        apart = {"device"} if is_elsewhere(studio) else set()
+        generator_options, metric_options = (
+            {name: value for name, value in (options or {}).items() if name not in apart}
+            for options in (generator_options, metric_options)
+        )
         if isinstance(generator, str):
-            generator = load_generator(generator, **(generator_options or {}))
+            generator = load_generator(generator, **generator_options)
         if isinstance(metric, str):
-            metric = load_metric(metric, **(metric_options or {}))
+            metric = load_metric(metric, **metric_options)
         if isinstance(goal_bank, str):
             goal_bank = GoalBank(goal_bank) if goal_bank else None
+        made = make_studio(studio, generator, metric, load_judges(judges, judge_options or {}), goal_bank)
         self.dynamics = SteeringDynamics(
-            generator,
-            metric,
+            made,
             num_episodes=num_envs,
             rounds=rounds,
-            judges=load_judges(judges, judge_options or {}),
             keep_images=render_mode is not None or "image" in observe,
-            goal_bank=goal_bank,
-            **self._mechanism(generator, metric),
+            **self._mechanism(made),
         )
         self.single_action_space = self._action_space()
         self.single_observation_space = self._observation_space()
@@ -122,7 +131,7 @@ class SteeringVectorEnv(VectorEnv):
         """What traces call the way in which users steer."""
         raise NotImplementedError
 
-    def _mechanism(self, generator: Generator, metric: Metric) -> dict[str, Any]:
+    def _mechanism(self, studio: Studio) -> dict[str, Any]:
         """The user, and whatever else the dynamics need to know of the way in which they steer."""
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ from steer_env.humans import load_human
 from steer_env.metrics import load_metric
 from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import Registry
-from steer_env.types import Generator, Human, Metric, RoundOutcome, SteeringDistribution
+from steer_env.types import Human, RoundOutcome, SteeringDistribution, Studio
 
 ACTIONS = Registry("kind of action", {"bucket": "one of 10 mixture scales", "scale": "a mixture scale in [0, 1]"})
 
@@ -54,11 +54,11 @@ class ImageSteeringVectorEnv(SteeringVectorEnv):
         """See :class:`SteeringVectorEnv`: the steering distribution."""
         return self.dynamics.distribution.id
 
-    def _mechanism(self, generator: Generator, metric: Metric) -> dict[str, Any]:
+    def _mechanism(self, studio: Studio) -> dict[str, Any]:
         distribution, options = self._distribution, self._distribution_options
         if isinstance(distribution, str):
-            compares = load_metric(options.pop("metric")) if "metric" in options else metric
-            distribution = load_distribution(distribution, generator, compares, **options)
+            compares = load_metric(options.pop("metric")) if "metric" in options else studio.metric
+            distribution = load_distribution(distribution, studio, compares, **options)
         return {"human": self._human, "proposals": self._proposals, "distribution": distribution}
 
     def _action_space(self) -> spaces.Space:

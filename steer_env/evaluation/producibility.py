@@ -12,9 +12,7 @@ from torch import Tensor
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Report, Section, number
 from steer_env.evaluation.statistics import estimate
-from steer_env.pictures import picture
-from steer_env.proposals import draw_latents
-from steer_env.types import Generator, Metric, Prompter, Task
+from steer_env.types import Prompter, Studio, Task
 
 _STREAM = 0x90A1
 
@@ -37,8 +35,7 @@ def variations(prompter: Prompter, tasks: Sequence[Task], n: int) -> list[list[s
 
 
 def closest(
-    generator: Generator,
-    metric: Metric,
+    studio: Studio,
     goal: Tensor,
     prompts: Sequence[str],
     seeds: Sequence[int] | None,
@@ -48,7 +45,7 @@ def closest(
     """Similarity of the closest image to a goal, of those that some prompts and seeds make.
 
     Args:
-        generator, metric: make and compare the images.
+        studio: makes the images, and compares them by its metric.
         goal: embedding float (D,).
         prompts: variations, tried with each seed.
         seeds: those that the generator has; None for all there are, of which each try takes one at random.
@@ -61,17 +58,14 @@ def closest(
         distinct = [(prompt, seed) for prompt in dict.fromkeys(prompts) for seed in seeds]
         chosen = rng.permutation(len(distinct))[:tries]
         pairs = [distinct[i] for i in sorted(chosen)]
-    latents = draw_latents([seed for _, seed in pairs], generator.latent_shape).to(generator.device)
-    conditioning = generator.encode([prompt for prompt, _ in pairs])
-    found, _ = picture(generator, {"": metric}, latents, conditioning, f"the search for {prompts[0]!r}")
-    return float(metric.similarity(found[""], goal).max())
+    embeddings, _ = studio.picture(*studio.prepare(pairs), f"the search for {prompts[0]!r}", metrics=[""])
+    return float(studio.metric.similarity(embeddings[""], goal).max())
 
 
-def goals(generator: Generator, metric: Metric, tasks: Sequence[Task]) -> Tensor:
-    """Embeddings float (T, D) of the images that a generator makes of goal prompts."""
-    latents = draw_latents([task.goal_seed for task in tasks], generator.latent_shape).to(generator.device)
-    conditioning = generator.encode([task.goal_prompt for task in tasks])
-    return picture(generator, {"": metric}, latents, conditioning, "the goals")[0][""]
+def goals(studio: Studio, tasks: Sequence[Task]) -> Tensor:
+    """Embeddings float (T, D) of the images that a studio makes of goal prompts."""
+    pictures = [(task.goal_prompt, task.goal_seed) for task in tasks]
+    return studio.picture(*studio.prepare(pictures), "the goals", metrics=[""])[0][""]
 
 
 def search_stream(seeds: int, task: Task) -> np.random.Generator:

@@ -13,6 +13,7 @@ from steer_env.headlines.rule import forbidden_words, without
 from steer_env.headlines.tasks import HeadlineSuite, HeadlineTask, prompt_for
 from steer_env.headlines.users import Episode, HeadlineUser
 from steer_env.traces import SteeringTrace
+from steer_env.types import Task
 from steer_env.versions import package_versions
 
 FIRST = "first instructions"
@@ -163,23 +164,15 @@ def evaluate(
 def _trace(dynamics: HeadlineDynamics, row: int, user: str) -> SteeringTrace:
     task = dynamics.tasks[row]
     prompts = [prompt_for(task.original, told) for told in dynamics.instructions[row]]
-    return SteeringTrace(
-        suite=task.suite,
-        task_index=task.index,
-        goal_prompt=task.goal_prompt,
-        goal_seed=task.goal_seed,
-        prompt=prompts[0],
-        initial_seed=task.initial_seed,
+    return SteeringTrace.of(
+        Task(task.suite, task.index, task.goal_prompt, task.goal_seed, prompts[0], task.initial_seed),
         episode_seed=dynamics.seeds[row],
         mechanism="text",
         policy=user,
-        training_seed=-1,
         human="writer",
         generator=dynamics.model.id,
         metric=dynamics.metric.id,
-        scales=[],
-        choices=[],
-        similarities=list(dynamics.similarities[row]),
+        similarities=dynamics.similarities[row],
         judged={OVERLAP: list(dynamics.overlaps[row])},
         prompts=prompts,
         texts=list(dynamics.texts[row]),

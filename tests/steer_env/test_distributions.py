@@ -14,6 +14,7 @@ from steer_env.distributions.mixtures import AntitheticMixture, Mixture, Orthogo
 from steer_env.distributions.preferential import PreferentialSteering
 from steer_env.dynamics import SteeringDynamics
 from steer_env.humans import GreedyHuman
+from steer_env.imaging.studio import LocalStudio
 from steer_env.tasks import load_suite
 from steer_env.testing import check_distribution
 from steer_env.types import Conditioning, Generator, Metric, SteeringHistory
@@ -63,8 +64,9 @@ def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator
     options = {"bayesian": {"pool": 6}, "preferential": {"candidates": 8}}.get(name, {})
 
     def choices(tasks: slice) -> np.ndarray:
-        distribution = load_distribution(name, generator, metric, **options)
-        played = SteeringDynamics(generator, metric, GreedyHuman(), tasks.stop - tasks.start, distribution=distribution)
+        studio = LocalStudio(generator, metric)
+        distribution = load_distribution(name, studio, metric, **options)
+        played = SteeringDynamics(studio, GreedyHuman(), tasks.stop - tasks.start, distribution=distribution)
         played.reset(TASKS[tasks], list(range(tasks.start, tasks.stop)))
         scales = np.full(tasks.stop - tasks.start, 0.5)
         return np.stack([played.step(scales).choices for _ in range(3)], axis=1)
@@ -78,8 +80,9 @@ def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator
 def test_the_images_that_an_episode_takes_are_those_made(name: str, generator: Generator, metric: Metric) -> None:
     counting = CountingGenerator(generator)
     options = {"pool": 10} if name == "bayesian" else {}
-    distribution = load_distribution(name, counting, metric, **options)
-    played = SteeringDynamics(counting, metric, GreedyHuman(), 2, rounds=2, distribution=distribution)
+    studio = LocalStudio(counting, metric)
+    distribution = load_distribution(name, studio, metric, **options)
+    played = SteeringDynamics(studio, GreedyHuman(), 2, rounds=2, distribution=distribution)
     played.reset(TASKS[:2], [0, 1])
     counting.latents.clear()
     played.reset(TASKS[:2], [0, 1])
@@ -96,7 +99,7 @@ class TestBayesian:
     def test_beliefs_and_offers_are_those_of_bayes_rule(self) -> None:
         """Against a plain loop over hypotheses and candidates, one episode, any choices."""
         points = Points()
-        mechanism = BayesianSteering(points, points, pool=7, temperature=0.3)
+        mechanism = BayesianSteering(LocalStudio(points, points), points, pool=7, temperature=0.3)
         conditioning, held = points.encode(["abc"]), torch.tensor([[0.4]])
         past, choices = torch.zeros(1, 4, 2, 1), torch.zeros(1, 4, dtype=torch.int64)
         shown_before: list[float] = []
@@ -124,16 +127,17 @@ class TestBayesian:
         offers = []
         for goal in (0, 1):
             task = type(TASKS[0])(**{**vars(TASKS[0]), "goal_prompt": TASKS[goal].goal_prompt, "goal_seed": goal})
-            mechanism = BayesianSteering(generator, metric, pool=10)
-            played = SteeringDynamics(generator, metric, GreedyHuman(), 1, distribution=mechanism, keep_images=True)
+            studio = LocalStudio(generator, metric)
+            mechanism = BayesianSteering(studio, metric, pool=10)
+            played = SteeringDynamics(studio, GreedyHuman(), 1, distribution=mechanism, keep_images=True)
             played.reset([task], [0])
             offers.append(played.step(np.array([0.5])).shown)
         assert np.array_equal(*offers)
 
     def test_a_new_episode_forgets_the_last_one(self, generator: Generator, metric: Metric) -> None:
-        played = SteeringDynamics(
-            generator, metric, GreedyHuman(), 1, distribution=BayesianSteering(generator, metric, pool=6)
-        )
+        studio = LocalStudio(generator, metric)
+        mechanism = BayesianSteering(studio, metric, pool=6)
+        played = SteeringDynamics(studio, GreedyHuman(), 1, distribution=mechanism)
         courses = []
         for _ in range(2):
             played.reset(TASKS[:1], [3])
@@ -141,9 +145,10 @@ class TestBayesian:
         np.testing.assert_allclose(*courses, atol=1e-5)
 
     def test_errors(self, generator: Generator, metric: Metric) -> None:
+        studio = LocalStudio(generator, metric)
         with pytest.raises(ValueError, match="pool must be at least 2, got 1"):
-            load_distribution("bayesian", generator, metric, pool=1)
+            load_distribution("bayesian", studio, metric, pool=1)
         with pytest.raises(ValueError, match="temperature must be positive, got 0"):
-            load_distribution("bayesian", generator, metric, temperature=0)
+            load_distribution("bayesian", studio, metric, temperature=0)
         with pytest.raises(ValueError, match="unknown steering distribution 'bayes'; did you mean 'bayesian'"):
-            load_distribution("bayes", generator, metric)
+            load_distribution("bayes", studio, metric)

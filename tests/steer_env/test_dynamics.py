@@ -7,6 +7,7 @@ from torch import Tensor
 
 from steer_env.dynamics import SteeringDynamics
 from steer_env.humans import GreedyHuman, Writer
+from steer_env.imaging.studio import LocalStudio
 from steer_env.tasks import load_suite
 from steer_env.tiles import COUNTS
 from steer_env.types import Conditioning, Generator, Metric
@@ -17,7 +18,7 @@ SCALES = np.array([[0.1, 0.5, 0.9, 1.0, 0.3], [0.8, 0.2, 0.4, 0.0, 1.0], [0.5] *
 
 
 def dynamics(generator: Generator, metric: Metric, n: int, **options: object) -> SteeringDynamics:
-    return SteeringDynamics(generator, metric, GreedyHuman(), n, **options)  # type: ignore[arg-type]
+    return SteeringDynamics(LocalStudio(generator, metric), GreedyHuman(), n, **options)  # type: ignore[arg-type]
 
 
 def courses(generator: Generator, metric: Metric, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +173,7 @@ class TestErrors:
     def test_counts_below_one(self, generator: Generator, metric: Metric, name: str) -> None:
         options = {"num_episodes": 1, "rounds": 4, "proposals": 2, name: 0}
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-            SteeringDynamics(generator, metric, GreedyHuman(), **options)
+            SteeringDynamics(LocalStudio(generator, metric), GreedyHuman(), **options)
 
     def test_embeddings_that_are_not_finite_are_reported_with_round_and_task(self, generator: Generator) -> None:
         class Broken(Metric):
@@ -236,7 +237,8 @@ class TestRewrite:
 
     @staticmethod
     def writers(generator: Generator, metric: Metric, n: int, **options: object) -> SteeringDynamics:
-        return SteeringDynamics(generator, metric, Writer(), n, proposals=1, **options)  # type: ignore[arg-type]
+        studio = LocalStudio(generator, metric, options.pop("judges", None))  # type: ignore[arg-type]
+        return SteeringDynamics(studio, Writer(), n, proposals=1, **options)  # type: ignore[arg-type]
 
     def test_the_image_of_the_new_prompt_replaces_the_current_one(self, generator: Generator, metric: Metric) -> None:
         played = self.writers(generator, metric, 5, keep_images=True)
@@ -337,7 +339,7 @@ class _Remembering(GreedyHuman):
 
 def test_an_episode_has_one_user_whom_its_seed_decides(generator: Generator, metric: Metric) -> None:
     human = _Remembering()
-    played = SteeringDynamics(generator, metric, human, 3, rounds=2)
+    played = SteeringDynamics(LocalStudio(generator, metric), human, 3, rounds=2)
     played.reset(TASKS[:3], [7, 8, 7])
     played.step(np.full(3, 0.5))
     played.step(np.full(3, 0.5))
