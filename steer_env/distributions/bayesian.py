@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from steer_env.distributions.hypotheses import Hypotheses
+from steer_env.ties import first_best_of
 from steer_env.types import Conditioning, Metric, SteeringHistory, Studio
 
 
@@ -109,7 +110,7 @@ class BayesianSteering:
         best, picked = self._held[where], []
         for _ in range(proposals):
             worth = (torch.maximum(self._likeness[where], best[:, None]) * belief[:, None]).sum(dim=2)
-            candidate = worth.argmax(dim=1)
+            candidate = first_best_of(worth)
             picked.append(candidate)
             best = torch.maximum(best, self._likeness[where, candidate])
         self._offered[where] = torch.stack(picked, dim=1)

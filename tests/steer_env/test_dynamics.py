@@ -307,7 +307,7 @@ class TestRewrite:
                 prompts.append(conditioning)
                 return super().generate(latents, conditioning)
 
-        played.generator = Spy(generator)
+        played.studio = LocalStudio(Spy(generator), metric)
         played.step(SCALES[0])
         offered = generator.encode([prompt for prompt in expected for _ in range(2)])
         assert torch.equal(prompts[0]["prompt_embeds"], offered["prompt_embeds"])
