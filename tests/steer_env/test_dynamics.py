@@ -34,13 +34,26 @@ def courses(generator: Generator, metric: Metric, n: int) -> tuple[np.ndarray, n
     return choices, similarities
 
 
+@pytest.fixture(scope="module")
+def alone(generator: Generator, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+    """The courses, one episode and one thread at a time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    played = courses(generator, metric, 1)
+    torch.set_num_threads(before)
+    return played
+
+
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("n", [2, 3, 5])
 @pytest.mark.parametrize("max_batch", [1, 3, 64])
-def test_an_episode_does_not_depend_on_its_batch(generator: Generator, metric: Metric, n: int, max_batch: int) -> None:
-    choices, similarities = courses(generator, metric, 1)
-    batched = courses(CountingGenerator(generator, max_batch), metric, n)
-    assert np.array_equal(choices, batched[0])
-    np.testing.assert_allclose(similarities, batched[1], atol=2e-5)
+def test_an_episode_depends_neither_on_its_batch_nor_on_threads(
+    generator: Generator, metric: Metric, alone: tuple[np.ndarray, np.ndarray], n: int, max_batch: int, threads: int
+) -> None:
+    torch.set_num_threads(threads)
+    choices, similarities = courses(CountingGenerator(generator, max_batch), metric, n)
+    assert np.array_equal(choices, alone[0])
+    np.testing.assert_allclose(similarities, alone[1], atol=2e-5)
 
 
 def test_no_image_is_generated_or_embedded_twice(
