@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.checkpoints import write_json
-from experiments.playing import tasks_done
 from experiments.runs import stop
+from steer_env.evaluation.suites import tasks_done
 from steer_env.headlines.dynamics import HeadlineDynamics
 from steer_env.headlines.rollout import RuleCount, evaluate
 from steer_env.headlines.tasks import HeadlineSuite

@@ -25,13 +25,13 @@ class TraceVersionError(RuntimeError):
     """A trace file written by an incompatible version, or by something else."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SteeringTrace:
     """What happened in one episode, whether a simulated or a real user steered.
 
     Args:
         suite, task_index, goal_prompt, goal_seed, prompt, initial_seed: the task.
-        episode_seed: of the noise behind the proposals.
+        episode_seed: of the noise behind the proposals; −1 where nobody knows.
         mechanism: steering distribution, or ``text``.
         policy: name of the policy, or of the prompter.
         training_seed: seed of the policy's training; −1 for a policy that wasn't trained.
@@ -56,18 +56,18 @@ class SteeringTrace:
     goal_seed: int
     prompt: str
     initial_seed: int
-    episode_seed: int
+    episode_seed: int = -1
     mechanism: str
     policy: str
-    training_seed: int
+    training_seed: int = -1
     human: str
     generator: str
     metric: str
-    scales: Sequence[float]
-    choices: Sequence[int]
+    scales: Sequence[float] = field(default_factory=list)
+    choices: Sequence[int] = field(default_factory=list)
     similarities: Sequence[float]
     judged: dict[str, Sequence[float]] = field(default_factory=dict)
-    prompts: Sequence[str] = ()
+    prompts: Sequence[str] = field(default_factory=list)
     seeds: Sequence[int] = field(default_factory=list)
     guidance: Sequence[float] = field(default_factory=list)
     texts: Sequence[str] = field(default_factory=list)
@@ -76,32 +76,9 @@ class SteeringTrace:
     images: int | None = None
 
     @classmethod
-    def of(
-        cls,
-        task: Task,
-        *,
-        policy: str,
-        human: str,
-        generator: str,
-        metric: str,
-        mechanism: str,
-        similarities: Sequence[float],
-        training_seed: int = -1,
-        episode_seed: int = -1,
-        scales: Sequence[float] = (),
-        choices: Sequence[int] = (),
-        prompts: Sequence[str] = (),
-        **others: Any,
-    ) -> SteeringTrace:
-        """The record of an episode on a task; everything else is as in the class, with defaults for what isn't known.
-
-        Args:
-            task: suite, place, prompts and seeds.
-            policy, human, generator, metric, mechanism, training_seed, episode_seed: see the class.
-            similarities: (1 + R,).
-            scales, choices: (R,), in image steering.
-            prompts: (1 + R,), in text steering.
-            **others: further fields of the class.
+    def of(cls, task: Task, **record: Any) -> SteeringTrace:
+        """What happened in an episode on a task: the fields that the task doesn't give, of which those may be left out
+        that nobody knows.
         """
         return cls(
             suite=task.suite,
@@ -110,18 +87,7 @@ class SteeringTrace:
             goal_seed=task.goal_seed,
             prompt=task.prompt,
             initial_seed=task.initial_seed,
-            episode_seed=episode_seed,
-            mechanism=mechanism,
-            policy=policy,
-            training_seed=training_seed,
-            human=human,
-            generator=generator,
-            metric=metric,
-            scales=[float(scale) for scale in scales],
-            choices=[int(choice) for choice in choices],
-            similarities=[float(similarity) for similarity in similarities],
-            prompts=list(prompts),
-            **others,
+            **record,
         )
 
     @property

@@ -90,6 +90,7 @@ class Recorder:
     def _later(self, name: str) -> list[list[Any]]:
         """A field of each outcome, N × t; nothing where there is none."""
         columns = [values for outcome in self.outcomes if (values := getattr(outcome, name)) is not None]
+        columns = [values.tolist() if isinstance(values, np.ndarray) else values for values in columns]
         return [list(row) for row in zip(*columns, strict=True)] or [[] for _ in range(self._env.num_envs)]
 
     def traces(self, policy: str, training_seed: int = -1, part: slice = slice(None)) -> list[SteeringTrace]:
@@ -100,38 +101,39 @@ class Recorder:
             training_seed: of its training.
             part: which places of the batch.
         """
-        env, dynamics, similarities = self._env, self._env.dynamics, self.similarities
-        writes = any(outcome.prompts is not None for outcome in self.outcomes)
-        prompts, scales, choices = self.prompts, self._later("scales"), self._later("choices")
-        settings = {_SETTINGS[name]: values for name, values in self.settings.items()}
+        env, dynamics = self._env, self._env.dynamics
+        parts = {
+            "policy": policy,
+            "training_seed": training_seed,
+            "human": dynamics.human.id,
+            "generator": dynamics.generator.id,
+            "metric": dynamics.metric.id,
+            "mechanism": env.mechanism,
+            "versions": VERSIONS,
+        }
+        rows: dict[str, Sequence[Any]] = {
+            "episode_seed": dynamics.seeds,
+            "similarities": self.similarities.tolist(),
+            "images": dynamics.images_made.tolist(),
+        }
+        if isinstance(env, TextSteeringVectorEnv):
+            rows |= {"prompts": self.prompts, **{_SETTINGS[name]: tried for name, tried in self.settings.items()}}
+        else:
+            rows |= {"scales": self._later("scales"), "choices": self._later("choices")}
         judged = {
-            name: np.stack([first, *(outcome.judged[name] for outcome in self.outcomes)], axis=1)
+            name: np.stack([first, *(outcome.judged[name] for outcome in self.outcomes)], axis=1).tolist()
             for name, first in self._judged.items()
         }
-        traces = []
-        for row in range(env.num_envs)[part]:
-            task = dynamics.tasks[row]
-            assert task is not None
-            trace = SteeringTrace.of(
+        return [
+            SteeringTrace.of(
                 task,
-                policy=policy,
-                training_seed=training_seed,
-                human=dynamics.human.id,
-                generator=dynamics.generator.id,
-                metric=dynamics.metric.id,
-                mechanism=env.mechanism,
-                episode_seed=dynamics.seeds[row],
-                similarities=similarities[row],
-                scales=scales[row],
-                choices=[] if writes else choices[row],
-                prompts=prompts[row] if writes else [],
-                judged={name: values[row].tolist() for name, values in judged.items()},
-                versions=VERSIONS,
-                images=int(dynamics.images_made[row]),
-                **{name: values[row] for name, values in settings.items()},
+                **parts,
+                **{name: values[row] for name, values in rows.items()},
+                judged={name: values[row] for name, values in judged.items()},
             )
-            traces.append(trace)
-        return traces
+            for row, task in list(enumerate(dynamics.tasks))[part]
+            if task
+        ]
 
 
 _SETTINGS = {"seed": "seeds", "guidance": "guidance"}
@@ -162,7 +164,7 @@ def rounds(
 
 def play(
     env: SteeringVectorEnv,
-    players: Sequence[Policy] | Sequence[Prompter],
+    players: Sequence[Policy | Prompter],
     task_index: Sequence[int],
     episode_seeds: Sequence[int],
 ) -> list[SteeringTrace]:

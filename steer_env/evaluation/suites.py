@@ -77,14 +77,17 @@ def play_missing(
     Yields:
         The traces of each batch of tasks, in the order of the tasks, once the folder has them.
     """
-    done = 0
     for path in sorted(folder.glob("*.parquet")):
-        traces = read_traces(path)
-        done = 1 + max(trace.task_index for trace in traces)
-        yield [trace for trace in traces if trace.task_index < tasks]
-    for traces in evaluate(policies, tasks, tasks_per_batch, done, **options):
+        yield [trace for trace in read_traces(path) if trace.task_index < tasks]
+    for traces in evaluate(policies, tasks, tasks_per_batch, tasks_done(folder), **options):
         write_traces(traces, folder / f"{traces[0].task_index:08d}.parquet")
         yield traces
+
+
+def tasks_done(folder: Path) -> int:
+    """How many tasks, from the first, the folder has traces of."""
+    parts = sorted(folder.glob("*.parquet"))
+    return 1 + max(trace.task_index for trace in read_traces(parts[-1])) if parts else 0
 
 
 def evaluation_seed(task_index: int, noise: int = 0) -> int:

@@ -172,7 +172,7 @@ def _trace(dynamics: HeadlineDynamics, row: int, user: str) -> SteeringTrace:
         human="writer",
         generator=dynamics.model.id,
         metric=dynamics.metric.id,
-        similarities=dynamics.similarities[row],
+        similarities=list(dynamics.similarities[row]),
         judged={OVERLAP: list(dynamics.overlaps[row])},
         prompts=prompts,
         texts=list(dynamics.texts[row]),

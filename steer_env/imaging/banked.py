@@ -20,7 +20,7 @@ from steer_env.versions import package_versions
 
 Made = tuple[dict[str, Tensor], Tensor | None]
 """Embeddings by name of the metric (B, D), and images uint8 (B, 3, H, W) or None."""
-Maker = Mapping[str | None, list[str]]
+Maker = Mapping[str | None, list[Any]]
 """By name of a metric, and under None for images: all that a picture depends on but its prompt and seed."""
 
 
@@ -28,12 +28,12 @@ def maker_of(generator: Generator, metrics: Mapping[str, Metric]) -> Maker:
     """What makes pictures here: versions, weights, settings, devices and number of threads."""
     assert isinstance(generator, Fingerprinted)
     device = generator.device
-    maker = [_VERSIONS, generator.fingerprint(), _device(device)]
-    embedding = {
-        name: [*maker, metric.id, metric.dimensions, _device(getattr(metric, "device", device))]
+    images = [_VERSIONS, generator.fingerprint(), _device(device)]
+    maker: dict[str | None, list[Any]] = {
+        name: [*images, metric.id, metric.dimensions, _device(getattr(metric, "device", device))]
         for name, metric in metrics.items()
     }
-    return {**embedding, None: [*maker, "image"]}
+    return {**maker, None: [*images, "image"]}
 
 
 def addresses(pictures: Sequence[Picture], maker: Maker) -> list[dict[str | None, str]]:
@@ -55,7 +55,9 @@ def through(
     pictures = [{name: bank.get(address) for name, address in row.items()} for row in known]
     lacking = [i for i, row in enumerate(pictures) if any(value is None for value in row.values())]
     embeddings, images = alone(torch.tensor(lacking, dtype=torch.int64, device=device))
-    made: dict[str | None, Tensor] = {**embeddings} if images is None else {**embeddings, None: images}
+    made: dict[str | None, Tensor] = dict(embeddings.items())
+    if images is not None:
+        made[None] = images
     for place, i in enumerate(lacking):
         for name, values in made.items():
             if pictures[i][name] is None:

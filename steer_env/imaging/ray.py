@@ -79,7 +79,8 @@ class RayStudio(LocalStudio):
         patience: float = 600,
     ) -> None:
         super().__init__(generator, metric, judges, goal_bank, shard)
-        for part in (generator, *self.metrics.values()):
+        parts: list[Any] = [generator, *self.metrics.values()]
+        for part in parts:
             if torch.device(getattr(part, "device", "cpu")).type != "cpu":
                 raise ValueError(f"a studio on Ray hands {part.id} over from main memory: load it with device=cpu")
         if gpus and not hasattr(generator, "to"):

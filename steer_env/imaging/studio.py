@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from steer_env.imaging.bank import GoalBank
-from steer_env.imaging.banked import Made, addresses, maker_of, through
+from steer_env.imaging.banked import Made, Maker, addresses, maker_of, through
 from steer_env.proposals import draw_latents
 from steer_env.types import Conditioning, Fingerprinted, Generator, Metric, Picture
 
@@ -135,7 +135,7 @@ class LocalStudio:
             own = {name: values[rows] for name, values in conditioning.items()}
             yield make(self.generator, metrics, latents, own, keep_images)
 
-    def _maker(self) -> Mapping[str | None, list[str]]:
+    def _maker(self) -> Maker:
         """What the addresses of all pictures in the bank have in common, see :func:`maker_of`."""
         return maker_of(self.generator, self._held)
 
@@ -155,5 +155,5 @@ def _cut(latents: Tensor, conditioning: Conditioning, rows: Tensor | None, size:
         yield Shard(latents[part], conditioning, part if rows is None else rows[part])
 
 
-def _images(maker: Mapping[str | None, list[str]], keep_images: bool) -> Mapping[str | None, list[str]]:
+def _images(maker: Maker, keep_images: bool) -> Maker:
     return {None: maker[None]} if keep_images else {}

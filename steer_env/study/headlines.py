@@ -102,7 +102,7 @@ def headline_traces(sessions: Sequence[Session]) -> list[SteeringTrace]:
             generator=session.model,
             metric="none",
             similarities=[nan] * ATTEMPTS,
-            prompts=session.prompts,
+            prompts=list(session.prompts),
             texts=list(session.texts),
             goal_text=session.goal,
         )
