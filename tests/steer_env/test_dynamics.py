@@ -44,9 +44,9 @@ def alone(generator: Generator, metric: Metric) -> tuple[np.ndarray, np.ndarray]
     return played
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("n", [2, 3, 5])
-@pytest.mark.parametrize("max_batch", [1, 3, 64])
+@pytest.mark.parametrize(
+    ("n", "max_batch", "threads"), [*((n, size, 1) for n in (2, 3, 5) for size in (1, 3, 64)), (2, 3, 2), (5, 64, 2)]
+)
 def test_an_episode_depends_neither_on_its_batch_nor_on_threads(
     generator: Generator, metric: Metric, alone: tuple[np.ndarray, np.ndarray], n: int, max_batch: int, threads: int
 ) -> None:
