@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from steer_env.compatibility import usual_defaults
-from steer_env.distributions.mixtures import Mixture
+from steer_env.mechanisms.mixtures import Mixture
 from steer_env.proposals import check_scales, draw_latents
 from steer_env.types import (
     Alignment,
@@ -18,9 +18,9 @@ from steer_env.types import (
     Generator,
     GuidedGenerator,
     Human,
+    Mechanism,
     Metric,
     RoundOutcome,
-    SteeringDistribution,
     SteeringHistory,
     Studio,
     Task,
@@ -45,7 +45,7 @@ class SteeringDynamics:
         num_episodes: N.
         rounds: R, rounds an episode.
         proposals: K, proposals a round of image steering.
-        distribution: how proposals are drawn; the paper's mixture by default.
+        mechanism: how proposals are drawn; the paper's mixture by default.
         keep_images: keep the images of the current round (uint8, in main memory) for drawing and for policies.
     """
 
@@ -56,7 +56,7 @@ class SteeringDynamics:
         num_episodes: int,
         rounds: int = 4,
         proposals: int = 2,
-        distribution: SteeringDistribution | None = None,
+        mechanism: Mechanism | None = None,
         keep_images: bool = False,
     ) -> None:
         for name, value in (("num_episodes", num_episodes), ("rounds", rounds), ("proposals", proposals)):
@@ -64,7 +64,7 @@ class SteeringDynamics:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.studio, self.human = studio, human
         self.num_episodes, self.num_rounds, self.num_proposals = num_episodes, rounds, proposals
-        self.distribution = distribution or Mixture()
+        self.mechanism = mechanism or Mixture()
         self._metrics, self._keep_images = studio.metrics, keep_images
         self.tasks: list[Task | None] = [None] * num_episodes
         self.prompts = [""] * num_episodes
@@ -116,7 +116,7 @@ class SteeringDynamics:
         What the mechanism makes beyond those shown counts from the start, as it states it. Images that episodes share
         count in each.
         """
-        return self._made + self.distribution.extra_images
+        return self._made + self.mechanism.extra_images
 
     def judged(self, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """By name of each judge, float64 (n,): similarity of the current images to their goals, or to their prompts."""
@@ -216,7 +216,7 @@ class SteeringDynamics:
         """Play one attempt of text steering (paper, section 3): the image of a new prompt, from a fresh latent.
 
         The user goes on from the new image and its prompt wherever ``human`` takes it, which a
-        :class:`steer_env.humans.Writer` always does.
+        :class:`steer_env.humans.choosers.NewestImageHuman` always does.
 
         Args:
             prompts: n, one a row.
@@ -325,7 +325,7 @@ class SteeringDynamics:
         where, seeds = self._where(rows), [self.seeds[row] for row in rows]
         past = self._past_proposals[where], self._past_choices[where]
         history = SteeringHistory(rows, self.rounds[rows], seeds, conditioning, *past)
-        return self.distribution.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
+        return self.mechanism.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
 
     def _move(
         self, where: Tensor, rows: np.ndarray, choices: Tensor, candidates: dict[str, Tensor], proposals: Tensor

@@ -220,7 +220,7 @@ class SteeringHistory:
     choices: Tensor
 
 
-class SteeringDistribution(Protocol):
+class Mechanism(Protocol):
     """q(x' | x, t, s): how proposals are drawn (paper, C.2).
 
     ``extra_images`` is its cost: how many images it makes in an episode beyond those that are shown.

@@ -15,10 +15,10 @@ from gymnasium.vector.utils import batch_space
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import infos
 from steer_env.generators import load_generator
-from steer_env.imaging import HERE, StudioSpec, is_elsewhere, make_studio
+from steer_env.imaging import StudioSpec, is_elsewhere, make_studio
 from steer_env.imaging.bank import GoalBank
 from steer_env.metrics import load_judges, load_metric
-from steer_env.registry import Registry
+from steer_env.registry import AUTO, Registry, Spec
 from steer_env.rendering import frame
 from steer_env.tasks import load_suite
 from steer_env.types import Generator, Metric, RoundOutcome, Studio, Task
@@ -42,20 +42,21 @@ class SteeringVectorEnv(VectorEnv):
     Args:
         num_envs: N.
         suite: name of the tasks' suite.
-        generator, metric: names of parts, or parts.
+        generator, metric: a word such as ``tiles:steps=1``, a mapping such as ``{"name": "tiles", "steps": 1}``, or a
+            part itself.
         rounds: R.
         reward: a name of ``REWARDS``.
         observe: names of what is observed besides the round.
-        judges: names of further metrics, reported in infos; or such metrics, by name.
+        judges: further metrics, reported in infos: words or mappings; or by names of one's own, those or metrics.
         seeds: how many random seeds the model has for goals, first images and those of new prompts (paper, C.1,
             Figure 7): all goals come from the first of them; 0 for as many as there are.
         goal_bank: folder that keeps embeddings of goals and first images, and the images where they are needed, for
             later episodes and runs; or such a bank. None by default.
-        studio: who makes the images: ``here``, this process, or ``ray``, many processes (see docs/ray.md); a mapping
-            with such a ``name`` and options, such as ``shard``, the images made at a time; or what makes a studio, see
-            :func:`steer_env.imaging.make_studio`.
-        generator_options, metric_options: passed to the loaders.
-        judge_options: the same of each judge that has any, by its name.
+        studio: makes the images: ``here``, this process, or ``ray:count=8``, many processes (docs/ray.md), by a word or
+            a mapping; or a function of generator, metric, judges and goal bank that makes a studio.
+        device: of the parts whose own options don't say otherwise: cpu, cuda, cuda:1; auto for a GPU if there is one.
+            Where images are made in other processes these decide for themselves, and parts are loaded on the CPU.
+        dtype: the same of their precision: float32, float16 or bfloat16; auto for float32.
         render_mode: None or ``rgb_array``.
         autoreset_mode: an ``AutoresetMode`` or its value; NEXT_STEP by default, as elsewhere in Gymnasium.
     """
@@ -71,18 +72,17 @@ class SteeringVectorEnv(VectorEnv):
         self,
         num_envs: int = 1,
         suite: str = "tiles-train-v1",
-        generator: str | Generator = "tiles",
-        metric: str | Metric = "tile-perceptual",
+        generator: Spec[Generator] = "tiles",
+        metric: Spec[Metric] = "tile-perceptual",
         rounds: int = 4,
         reward: str = "final",
         observe: Sequence[str] = (),
-        judges: Sequence[str] | Mapping[str, Metric] = (),
+        judges: Sequence[str | Mapping[str, Any]] | Mapping[str, Spec[Metric]] = (),
         seeds: int = 0,
         goal_bank: str | GoalBank | None = None,
-        studio: StudioSpec = HERE,
-        generator_options: dict[str, Any] | None = None,
-        metric_options: dict[str, Any] | None = None,
-        judge_options: dict[str, dict[str, Any]] | None = None,
+        studio: StudioSpec = "here",
+        device: str = AUTO,
+        dtype: str = AUTO,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -98,25 +98,17 @@ class SteeringVectorEnv(VectorEnv):
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode = num_envs, render_mode
         self._reward, self._observe = reward, tuple(observe)
-        # Processes elsewhere have devices of their own, and take their parts from this one's main memory.
-        apart = {"device"} if is_elsewhere(studio) else set()
-        generator_options, metric_options = (
-            {name: value for name, value in (options or {}).items() if name not in apart}
-            for options in (generator_options, metric_options)
-        )
-        if isinstance(generator, str):
-            generator = load_generator(generator, **generator_options)
-        if isinstance(metric, str):
-            metric = load_metric(metric, **metric_options)
+        self._where = {"device": "cpu" if is_elsewhere(studio) else device, "dtype": dtype}
+        generator, metric = load_generator(generator, **self._where), load_metric(metric, **self._where)
         if isinstance(goal_bank, str):
             goal_bank = GoalBank(goal_bank) if goal_bank else None
-        made = make_studio(studio, generator, metric, load_judges(judges, judge_options or {}), goal_bank)
+        made = make_studio(studio, generator, metric, load_judges(judges, **self._where), goal_bank)
         self.dynamics = SteeringDynamics(
             made,
             num_episodes=num_envs,
             rounds=rounds,
             keep_images=render_mode is not None or "image" in observe,
-            **self._mechanism(made),
+            **self._way(made),
         )
         self.single_action_space = self._action_space()
         self.single_observation_space = self._observation_space()
@@ -127,11 +119,11 @@ class SteeringVectorEnv(VectorEnv):
         self.last_outcome: RoundOutcome | None = None
 
     @property
-    def mechanism(self) -> str:
+    def mechanism_id(self) -> str:
         """What traces call the way in which users steer."""
         raise NotImplementedError
 
-    def _mechanism(self, studio: Studio) -> dict[str, Any]:
+    def _way(self, studio: Studio) -> dict[str, Any]:
         """The user, and whatever else the dynamics need to know of the way in which they steer."""
         raise NotImplementedError
 

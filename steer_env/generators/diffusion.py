@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steer_env.devices import resolve_device, resolve_dtype
 from steer_env.generators.checkpoints import (
     SOLVERS,
     check_solver,
@@ -20,6 +21,7 @@ from steer_env.generators.checkpoints import (
     plain_config,
     solve,
 )
+from steer_env.generators.options import StableDiffusionOptions
 from steer_env.generators.prompts import EncodedPrompts
 from steer_env.generators.speed import Speed, fitting_batch, padded_size
 from steer_env.types import Conditioning
@@ -33,16 +35,8 @@ class DiffusionGenerator:
     A subclass says what its denoiser is told of a prompt.
 
     Args:
-        path: a local folder as diffusers saves its pipeline, or a hub id.
-        steps: denoising steps an image.
-        guidance_scale: classifier-free guidance; at 1 or below there is no second pass.
-        max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
-            0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
-        device: where it runs.
-        dtype: precision of its weights, a name of torch's.
-        solver: a name of :data:`steer_env.generators.checkpoints.SOLVERS`; by default the checkpoint's own.
-        variant: of the checkpoint's files, such as fp16.
-        id: what traces call it; path, steps, guidance, solver and variant by default.
+        path, steps, guidance_scale, max_batch, device, dtype, solver, variant, id: see
+            :class:`steer_env.generators.options.StableDiffusionOptions`.
         **speed: see :class:`steer_env.generators.speed.Speed`.
 
     Raises:
@@ -60,30 +54,29 @@ class DiffusionGenerator:
     def __init__(
         self,
         path: str,
-        steps: int = 20,
-        guidance_scale: float = 7.5,
-        max_batch: int = 64,
-        device: str = "cpu",
-        dtype: str = "float32",
-        solver: str = "",
-        variant: str = "",
-        id: str | None = None,
+        steps: int = StableDiffusionOptions.steps,
+        guidance_scale: float = StableDiffusionOptions.guidance_scale,
+        max_batch: int = StableDiffusionOptions.max_batch,
+        device: str = StableDiffusionOptions.device,
+        dtype: str = StableDiffusionOptions.dtype,
+        solver: str = StableDiffusionOptions.solver,
+        variant: str = StableDiffusionOptions.variant,
+        id: str = StableDiffusionOptions.id,
         **speed: Any,
     ) -> None:
         if steps < 1 or max_batch < 0:
             raise ValueError(f"steps must be at least 1, max_batch at least 0, got {steps} and {max_batch}")
-        if dtype not in ("float32", "float16", "bfloat16"):
-            raise ValueError(f"unknown dtype {dtype!r}; there are: float32, float16, bfloat16")
+        device, precision = resolve_device(device), resolve_dtype(dtype)
         if solver:
             SOLVERS[solver]
         self.speed = Speed(**speed)
-        self.pipeline = load_pipeline(self.kind, path, getattr(torch, dtype), variant, **self.options)
+        self.pipeline = load_pipeline(self.kind, path, precision, variant, **self.options)
         self._prepare(path)
         if solver:
             self.pipeline.scheduler = load_solver(solver, self.pipeline)
         check_solver(path, self.pipeline, steps)
         self._scheduler, self._unet, self._vae = self.pipeline.scheduler, self.pipeline.unet, self.pipeline.vae
-        self.id = id or " ".join([f"{path}@{steps}x{guidance_scale}", *filter(None, [solver, variant])])
+        self.id = id or " ".join([f"{path}@{steps}x{guidance_scale:g}", *filter(None, [solver, variant])])
         self.steps, self.guidance_scale = steps, guidance_scale
         height, width = latent_size(path, self._unet)
         self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, height, width)
@@ -123,7 +116,7 @@ class DiffusionGenerator:
             self._weights = pipeline_fingerprint(self.pipeline)
         scheduler = self._scheduler
         solver = sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
-        return f"{self._weights} {self.steps} {self.guidance_scale} {self.speed} {solver}"
+        return f"{self._weights} {self.steps} {self.guidance_scale:g} {self.speed} {solver}"
 
     def _embed(self, prompts: list[str]) -> dict[str, Tensor]:
         """What the denoiser is told of the prompts, by name, each with as many rows."""

@@ -6,30 +6,20 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from steer_env.registry import Registry
+from steer_env.imaging.options import LocalOptions, RayOptions
+from steer_env.registry import Part, Parts, Registry, build, parse_spec
 from steer_env.types import Generator, Metric, Studio
 
-HERE = "here"
-
-
-def _here(*parts: Any, **options: Any) -> Studio:
-    from steer_env.imaging.studio import LocalStudio
-
-    return LocalStudio(*parts, **options)
-
-
-def _ray(*parts: Any, **options: Any) -> Studio:
-    # An optional dependency: imported where it is asked for.
-    from steer_env.imaging.ray import RayStudio
-
-    return RayStudio(*parts, **options)
-
-
-STUDIOS: Registry[Callable[..., Studio]] = Registry("studio", {HERE: _here, "ray": _ray})
-"""Name → a studio from generator, metric, judges, goal bank and options."""
+STUDIOS: Parts = Registry(
+    "studio",
+    {
+        "here": Part(LocalOptions, "steer_env.imaging.studio:LocalStudio"),
+        "ray": Part(RayOptions, "steer_env.imaging.ray:RayStudio"),
+    },
+)
 
 StudioSpec = str | Mapping[str, Any] | Callable[..., Studio]
-"""A name of :data:`STUDIOS`; a mapping with that ``name`` and options; or what makes a studio of one's own."""
+"""A studio by a word or a mapping, see :func:`steer_env.registry.parse_spec`; or what makes one."""
 
 
 def make_studio(
@@ -45,19 +35,19 @@ def make_studio(
         goal_bank: a :class:`steer_env.imaging.bank.GoalBank`, or None.
 
     Raises:
-        ValueError: an unknown name, or an option value out of range.
-        TypeError: an unknown option.
+        ValueError: an unknown name or option, or a value out of range.
         ModuleNotFoundError: the optional package that the studio needs isn't installed.
     """
     if callable(spec):
         return spec(generator, metric, judges, goal_bank)
-    options = {"name": spec} if isinstance(spec, str) else dict(spec)
-    return STUDIOS[options.pop("name")](generator, metric, judges, goal_bank, **options)
+    context = {"generator": generator, "metric": metric, "judges": judges, "goal_bank": goal_bank}
+    studio: Studio = build(STUDIOS, spec, **context)
+    return studio
 
 
 def is_elsewhere(spec: StudioSpec) -> bool:
     """Whether images are made in other processes, which take their parts from this one's main memory."""
-    return not callable(spec) and (spec if isinstance(spec, str) else spec["name"]) != HERE
+    return not callable(spec) and parse_spec(spec)[0] != "here"
 
 
 def close_studios() -> None:

@@ -79,14 +79,12 @@ class RayStudio(LocalStudio):
         patience: float = 600,
     ) -> None:
         super().__init__(generator, metric, judges, goal_bank, shard)
-        parts: list[Any] = [generator, *self.metrics.values()]
-        for part in parts:
-            if torch.device(getattr(part, "device", "cpu")).type != "cpu":
-                raise ValueError(f"a studio on Ray hands {part.id} over from main memory: load it with device=cpu")
         if gpus and not hasattr(generator, "to"):
             raise ValueError(f"the generator {generator.id} can't be moved to a GPU: it has no method to(device)")
         self._workers = _workers(count, address, cpus, gpus, patience)
         self._generator = self._workers.share(generator)
+        for each in self.metrics.values():
+            self._workers.share(each)
 
     def _make(self, shards: Iterable[Shard], names: Sequence[str], keep_images: bool) -> Iterator[Made]:
         metrics = {name: self._workers.share(self._held[name]) for name in names}
@@ -156,6 +154,8 @@ class _Workers:
 
     def share(self, part: Any) -> list[Any]:
         """The part's place in the object store, in a list, so that Ray doesn't fetch it for every order."""
+        if torch.device(getattr(part, "device", "cpu")).type != "cpu":
+            raise ValueError(f"a studio on Ray hands {part.id} over from main memory: load it with device=cpu")
         if id(part) not in self._shared:
             with warnings.catch_warnings():
                 # Parts are only read.

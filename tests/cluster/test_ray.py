@@ -11,17 +11,17 @@ from gymnasium.vector import AutoresetMode
 
 pytest.importorskip("ray", reason="needs the extra ray")
 
-from agents.checkpoints import CHECKPOINT
 from agents.episodes import Training
+from agents.files import CHECKPOINT
 from agents.planning import PlanningThompson
 from agents.sb3 import WEIGHTS, train_sb3
 from agents.training import train
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import make_env
 from steer_env.evaluation.suites import evaluate
+from steer_env.humans import load_prompter
 from steer_env.imaging import close_studios, make_studio
 from steer_env.policies import TablePolicy
-from steer_env.prompters import load_prompter
 from steer_env.traces import read_traces
 from tests.cluster.two_nodes import Node, two_nodes
 

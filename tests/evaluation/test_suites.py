@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from steer_env.evaluation.suites import evaluate, play_missing
+from steer_env.humans import load_prompter
 from steer_env.policies import RandomScalePolicy
-from steer_env.prompters import load_prompter
 from steer_env.traces import SteeringTrace
 from tests.conftest import CountingGenerator
 

@@ -18,7 +18,7 @@ from steer_env import assets
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import ImageSteeringEnv, ImageSteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
-from steer_env.humans import GreedyHuman
+from steer_env.humans.choosers import GreedyHuman
 from steer_env.imaging.bank import GoalBank
 from steer_env.imaging.studio import LocalStudio
 from steer_env.metrics import load_metric

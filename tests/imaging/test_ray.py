@@ -14,9 +14,9 @@ import psutil
 import pytest
 import torch
 
-from conf.parts import RayConfig
 from experiments import evaluate, train
 from steer_env.imaging import close_studios, make_studio
+from steer_env.imaging.options import RayOptions
 from steer_env.imaging.studio import LocalStudio
 from steer_env.metrics import load_metric
 from steer_env.traces import read_traces
@@ -37,7 +37,7 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_page_about_ray_names_options_that_exist() -> None:
     page = (Path(__file__).parents[2] / "docs" / "ray.md").read_text()
-    assert set(re.findall(r"studio\.(\w+)", page)) == {f.name for f in fields(RayConfig)} - {"name"}
+    assert set(re.findall(r"studio\.(\w+)", page)) == {f.name for f in fields(RayOptions)}
 
 
 class Wrapped(CountingGenerator):

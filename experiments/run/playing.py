@@ -1,0 +1,86 @@
+"""Playing policies on a suite, for every experiment that does so: resumable, with pictures of some episodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.evaluation import plots
+from steer_env.evaluation.leaderboard import Entry
+from steer_env.evaluation.rollout import make_env, make_text_env, replay
+from steer_env.evaluation.suites import evaluate, play_missing
+from steer_env.policies import Policy
+from steer_env.policies.stored import StoredPolicy
+from steer_env.traces import SteeringTrace
+from steer_env.types import Prompter
+
+
+def check_tasks(tasks: int, **options: Any) -> ImageSteeringVectorEnv:
+    """Before any work: the environment, if its suite has that many tasks.
+
+    Raises:
+        ValueError: a part that doesn't exist, or too few or too many tasks.
+    """
+    env = make_env(1, **options)
+    if options.get("choose"):
+        make_text_env(1, **options)
+    if not 2 <= tasks <= len(env.suite):
+        raise ValueError(f"tasks must be 2 to {len(env.suite)}, the size of {env.suite.name}, got {tasks}")
+    return env
+
+
+def play_suite(
+    policies: Sequence[Policy | Prompter], tasks: int, tasks_per_batch: int, folder: Path, **options: Any
+) -> list[SteeringTrace]:
+    """The traces of every policy on the first tasks of a suite; what an earlier call left in this folder is kept.
+
+    Args:
+        policies, tasks, tasks_per_batch, folder, **options: see :func:`steer_env.evaluation.suites.play_missing`.
+    """
+    return [trace for traces in play_missing(policies, tasks, tasks_per_batch, folder, **options) for trace in traces]
+
+
+def time_policies(policies: Sequence[Policy | Prompter], tasks: int, **options: Any) -> dict[str, Entry]:
+    """Play one policy of each name alone on the first tasks, all at a time: its leaderboard entry, by name."""
+    _seconds(policies[0], tasks, **options)  # Not counted: models may still have to be loaded.
+    first = {policy.name: policy for policy in reversed(policies)}
+    return {
+        name: Entry(_training_episodes(policy), _seconds(policy, tasks, **options) / tasks)
+        for name, policy in first.items()
+    }
+
+
+def _seconds(policy: Policy | Prompter, tasks: int, **options: Any) -> float:
+    start = time.perf_counter()
+    for _ in evaluate([policy], tasks, tasks, **options):
+        pass
+    return time.perf_counter() - start
+
+
+def _training_episodes(policy: Policy | Prompter) -> int | None:
+    record = policy.card.training if isinstance(policy, StoredPolicy) else None
+    return record.episodes if record else 0 if policy.training_seed < 0 else None
+
+
+def draw_examples(traces: Sequence[SteeringTrace], policy: str, n: int, options: dict[str, Any]) -> list[Figure]:
+    """Strips of episodes, see :func:`spread`, so that a reader sees the bad ones too."""
+    return [_strip(trace, options) for trace in spread([t for t in traces if t.policy == policy], n)]
+
+
+def spread(traces: Sequence[SteeringTrace], n: int) -> list[SteeringTrace]:
+    """At most n traces, evenly spread over how much they improved, the best first."""
+    ranked = sorted(traces, key=lambda trace: -trace.improvement)
+    return [ranked[round(i * (len(ranked) - 1) / max(1, n - 1))] for i in range(min(n, len(ranked)))]
+
+
+def _strip(trace: SteeringTrace, options: dict[str, Any]) -> Figure:
+    played = {k: v for k, v in options.items() if k not in ("suite", "rounds", "judges")}
+    similarity = f"{trace.similarities[0]:.2f} → {trace.similarities[-1]:.2f}"
+    title = f"task {trace.task_index}, {trace.policy}, similarity {similarity}"
+    title += f"\ngoal: {trace.goal_prompt}\nuser: {' → '.join(trace.prompts or [trace.prompt])}"
+    return plots.strip(replay(trace, **played), title)
