@@ -15,6 +15,7 @@ from steer_env.pictures import picture
 from steer_env.proposals import check_scales, draw_latents
 from steer_env.types import (
     Alignment,
+    ComparingMechanism,
     Conditioning,
     Generator,
     GuidedGenerator,
@@ -24,9 +25,12 @@ from steer_env.types import (
     SteeringDistribution,
     SteeringHistory,
     Task,
+    passes,
 )
 
 _NOISE_STREAM, _PERSON_STREAM = 0x51EE, 0x9E50
+_USERS, _MECHANISMS = "", "the mechanism's"
+"""Names of the metrics that are no judges: the user's own, and the one that the mechanism compares by."""
 
 
 class SteeringDynamics:
@@ -70,7 +74,9 @@ class SteeringDynamics:
         self.generator, self.metric, self.human = generator, metric, human
         self.num_episodes, self.num_rounds, self.num_proposals = num_episodes, rounds, proposals
         self.distribution = distribution or Mixture()
-        self._metrics = {"": metric, **(judges or {})}
+        self._judges = list(judges or {})
+        self._metrics = {_USERS: metric, **(judges or {})}
+        self._seen = self._share(self.distribution)
         self._keep_images = keep_images
         self._banked = BankedPictures(goal_bank, generator, self._metrics, keep_images) if goal_bank else None
         self.tasks: list[Task | None] = [None] * num_episodes
@@ -84,6 +90,15 @@ class SteeringDynamics:
         self._noise = [torch.Generator() for _ in range(num_episodes)]
         self._allocate()
 
+    def _share(self, mechanism: SteeringDistribution) -> str:
+        """Name of the metric whose embeddings the mechanism sees; one that nobody else goes by is added."""
+        if not isinstance(mechanism, ComparingMechanism):
+            return _USERS
+        known = [name for name, metric in self._metrics.items() if metric.id == mechanism.metric.id]
+        if not known:
+            self._metrics[_MECHANISMS] = mechanism.metric
+        return known[0] if known else _MECHANISMS
+
     def _allocate(self) -> None:
         n, r, k, shape = self.num_episodes, self.num_rounds, self.num_proposals, self.generator.latent_shape
         device = self.generator.device
@@ -91,6 +106,7 @@ class SteeringDynamics:
         self._persons = torch.zeros(n, device=device)
         self._past_proposals = torch.zeros(n, r, k, *shape, device=device)
         self._past_choices = torch.zeros(n, r, dtype=torch.int64, device=device)
+        self._screens = torch.zeros(n, r, 1 + k, self._metrics[self._seen].dimensions, device=device)
         self._conditioning: dict[str, Tensor] = {}
         self._current = {
             name: torch.zeros(n, metric.dimensions, device=device) for name, metric in self._metrics.items()
@@ -114,6 +130,12 @@ class SteeringDynamics:
         """
         return self._made + self.distribution.extra_images
 
+    @property
+    def passes_made(self) -> np.ndarray:
+        """float64 (N,), denoiser passes that each episode took so far: its images', and those of the mechanism's previews."""
+        extra = self.distribution.extra_passes if isinstance(self.distribution, ComparingMechanism) else 0.0
+        return self.images_made * passes(self.generator) + extra
+
     def judged(self, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """By name of each judge, float64 (n,): similarity of the current images to their goals, or to their prompts."""
         rows = self._rows(rows)
@@ -121,7 +143,7 @@ class SteeringDynamics:
         return {
             name: metric.similarity(self._current[name][where], self._targets[name][where]).cpu().double().numpy()
             for name, metric in self._metrics.items()
-            if name
+            if name in self._judges
         }
 
     @torch.inference_mode()
@@ -161,7 +183,7 @@ class SteeringDynamics:
         self._condition(rows, [task.prompt for task in tasks], {k: v[initial] for k, v in conditioning.items()})
         if images is not None:
             self.goal_images[rows], self.images[rows] = images[goal.cpu()], images[initial.cpu()]
-        self._past_proposals[where], self._past_choices[where] = 0, 0
+        self._past_proposals[where], self._past_choices[where], self._screens[where] = 0, 0, 0
         self._begin(rows, tasks, seeds, where)
 
     def _begin(self, rows: np.ndarray, tasks: Sequence[Task], seeds: Sequence[int], where: Tensor) -> None:
@@ -314,7 +336,8 @@ class SteeringDynamics:
     def _propose(self, rows: np.ndarray, scales: np.ndarray, conditioning: Conditioning, noise: Tensor) -> Tensor:
         """Latents of the proposals (n, K, *latent_shape)."""
         where, seeds = self._where(rows), [self.seeds[row] for row in rows]
-        past = self._past_proposals[where], self._past_choices[where]
+        self._screens[where, self._where(self.rounds[rows]), 0] = self._current[self._seen][where]
+        past = self._past_proposals[where], self._past_choices[where], self._screens[where]
         history = SteeringHistory(rows, self.rounds[rows], seeds, conditioning, *past)
         return self.distribution.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
 
@@ -336,6 +359,7 @@ class SteeringDynamics:
         played = torch.from_numpy(self.rounds[rows]).to(where.device)
         self._past_proposals[where, played, : proposals.shape[1]] = proposals
         self._past_choices[where, played] = choices
+        self._screens[where, played, : 1 + proposals.shape[1]] = candidates[self._seen]
 
     def _show(self, rows: np.ndarray, choices: Tensor, fresh: Tensor, images: Tensor | None) -> np.ndarray | None:
         if images is None:

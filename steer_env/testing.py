@@ -91,9 +91,12 @@ def check_distribution(distribution: SteeringDistribution, shape: tuple[int, ...
         rng = torch.Generator().manual_seed(0)
         scales, latents = torch.full((n,), scale), torch.randn(n, *shape, generator=rng)
         past, choices = torch.zeros(n, rounds, k, *shape), torch.zeros(n, rounds, dtype=torch.int64)
+        unseen = torch.zeros(n, rounds, 1 + k, 2)
         for played in range(rounds):
             noise = torch.randn(n, k, *shape, generator=rng)
-            history = SteeringHistory(np.arange(n), np.full(n, played), range(n), {}, past.clone(), choices.clone())
+            history = SteeringHistory(
+                np.arange(n), np.full(n, played), range(n), {}, past.clone(), choices.clone(), unseen
+            )
             proposals = distribution.propose(latents, scales, noise, history)
             assert proposals.shape == noise.shape, f"proposals have shape {tuple(proposals.shape)}, not {noise.shape}"
             where, mean, deviation = f"round {played + 1} at scale {scale}", proposals.mean(), proposals.std()

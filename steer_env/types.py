@@ -64,6 +64,19 @@ class GuidedGenerator(Generator, Protocol):
 
 
 @runtime_checkable
+class PreviewingGenerator(Generator, Protocol):
+    """A generator that can show roughly, and more cheaply, what it would make of a latent."""
+
+    def preview(self, steps: int) -> Generator:
+        """A generator of previews: ``steps`` denoiser passes an image, no guidance, the same weights and latents."""
+
+
+def passes(generator: Generator) -> int:
+    """Denoiser passes that an image takes: the generator's attribute ``passes``, or 1 where it has none."""
+    return int(getattr(generator, "passes", 1))
+
+
+@runtime_checkable
 class Fingerprinted(Protocol):
     """A generator whose images may be kept from one run to the next, see :mod:`steer_env.goal_bank.pictures`."""
 
@@ -155,6 +168,9 @@ class SteeringHistory:
         conditioning: the users' prompts as the generator encoded them, N rows.
         proposals: float (N, R, K, *latent_shape); rounds not played yet are zero.
         choices: int64 (N, R); rounds not played yet are zero.
+        embeddings: float (N, R, 1 + K, D), of what was on the screen in each round, the current image first; of the
+            round to come the current image alone, the rest is zero. They are of the mechanism's own metric if it is a
+            :class:`ComparingMechanism`, else of the user's.
     """
 
     rows: np.ndarray
@@ -163,6 +179,7 @@ class SteeringHistory:
     conditioning: Conditioning
     proposals: Tensor
     choices: Tensor
+    embeddings: Tensor
 
 
 class SteeringDistribution(Protocol):
@@ -186,6 +203,18 @@ class SteeringDistribution(Protocol):
         Returns:
             float (N, K, *latent_shape), standard normal in distribution if the latents are.
         """
+
+
+@runtime_checkable
+class ComparingMechanism(SteeringDistribution, Protocol):
+    """A mechanism that compares what was shown, by a metric of its own.
+
+    ``extra_passes`` is what its previews cost in an episode, in passes of the denoiser: images that it never finishes,
+    and that ``extra_images`` doesn't count.
+    """
+
+    metric: Metric
+    extra_passes: float
 
 
 @dataclass(frozen=True)

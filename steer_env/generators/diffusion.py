@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -44,6 +45,8 @@ class DiffusionGenerator:
 
     kind: str
     """Name of the pipeline in diffusers that reads the checkpoint."""
+    _guides = True
+    """Whether it heeds guidance; previews don't."""
     options: Mapping[str, Any] = MappingProxyType({})
     """What that pipeline is told."""
 
@@ -113,6 +116,26 @@ class DiffusionGenerator:
         scheduler = self._scheduler
         solver = sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
         return f"{self._weights} {self.steps} {self.guidance_scale} {self.speed} {solver}"
+
+    @property
+    def passes(self) -> int:
+        """Denoiser passes an image: its steps, each twice where it is guided."""
+        return self.steps * (2 if self.guidance_scale > 1 else 1)
+
+    def preview(self, steps: int) -> DiffusionGenerator:
+        """See :class:`steer_env.types.PreviewingGenerator`; the copy shares weights and encoded prompts.
+
+        Raises:
+            ValueError: no steps, or more than the generator's own.
+        """
+        if not 1 <= steps <= self.steps:
+            raise ValueError(f"preview_steps must be 1 to {self.steps}, the generator's own steps, got {steps}")
+        other = copy.copy(self)
+        # A scheduler remembers how many steps it was set to.
+        other._scheduler = copy.deepcopy(self._scheduler)
+        other.steps, other.guidance_scale, other._guides = steps, 1.0, False
+        other.id = f"{self.id} preview={steps}"
+        return other
 
     def _embed(self, prompts: list[str]) -> dict[str, Tensor]:
         """What the denoiser is told of the prompts, by name, each with as many rows."""
@@ -189,7 +212,8 @@ class DiffusionGenerator:
         size = n if self._denoise is self._unet else padded_size(n, self.max_batch)
         rows = torch.arange(size, device=latents.device).clamp(max=n - 1)
         sample = latents[rows].to(self._unet.dtype)
-        given = {name: values[rows] for name, values in conditioning.items()}
+        heeded = [name for name in conditioning if self._guides or not name.startswith(("negative_", "guidance"))]
+        given = {name: conditioning[name][rows] for name in heeded}
         scales: float | Tensor = given.pop("guidance", self.guidance_scale)
         own = [name for name in given if not name.startswith("negative_")]
         guided = len(own) < len(given)
