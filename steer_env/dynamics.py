@@ -132,7 +132,7 @@ class SteeringDynamics:
 
     @property
     def passes_made(self) -> np.ndarray:
-        """float64 (N,), denoiser passes that each episode took so far: its images', and those of the mechanism's previews."""
+        """float64 (N,), denoiser passes that each episode took so far: its images', and its mechanism's previews'."""
         extra = self.distribution.extra_passes if isinstance(self.distribution, ComparingMechanism) else 0.0
         return self.images_made * passes(self.generator) + extra
 
