@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from steer_env.ties import first_best
+
 _STREAM = 4
 
 
@@ -43,7 +45,7 @@ class WinStay:
         return [self._next(*episode) for episode in zip(tried, similarities, self._rngs, strict=True)]
 
     def _next(self, tried: Sequence[Any], similarities: np.ndarray, rng: np.random.Generator) -> Any:
-        best = int(np.argmax(similarities))
+        best = int(first_best(similarities))
         other, curious = self._draw(rng), rng.random() < self.curiosity
         return other if best < len(tried) - 1 and curious else tried[best]
 

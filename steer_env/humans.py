@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from steer_env.registry import Registry
+from steer_env.ties import TIE, first_best_of
 from steer_env.types import Human
 
 
@@ -22,7 +23,7 @@ class Chooser(Human, Protocol):
 
 
 class GreedyHuman:
-    """Always picks the image most similar to the goal (paper, C.2); on a tie keeps the current image."""
+    """Always picks the image most similar to the goal (paper, C.2); on a tie the first, so the current image."""
 
     id = "greedy"
 
@@ -34,8 +35,7 @@ class GreedyHuman:
         >>> GreedyHuman().choose(similarities, torch.rand(2, 3), torch.rand(2))
         tensor([2, 0])
         """
-        best, choice = similarities.max(dim=1)
-        return choice.masked_fill(similarities[:, 0] >= best, 0)
+        return first_best_of(similarities)
 
     def probabilities(self, similarities: Tensor) -> Tensor:
         """See :class:`Chooser`: 0 or 1."""
@@ -96,8 +96,8 @@ class HesitantHuman:
 
     def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
         """See :class:`steer_env.types.Human`; neither draws nor persons are used."""
-        best, choice = similarities[:, 1:].max(dim=1)
-        return (choice + 1).masked_fill(best - similarities[:, 0] <= self.threshold, 0)
+        gained = similarities[:, 1:].amax(dim=1) - similarities[:, 0]
+        return (first_best_of(similarities[:, 1:]) + 1).masked_fill(gained <= self.threshold + TIE, 0)
 
     def probabilities(self, similarities: Tensor) -> Tensor:
         """See :class:`Chooser`: 0 or 1."""

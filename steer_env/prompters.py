@@ -9,6 +9,7 @@ import numpy as np
 
 from steer_env import tiles
 from steer_env.registry import Registry
+from steer_env.ties import first_best
 from steer_env.types import Prompter, Task
 
 _STREAM = 3
@@ -86,7 +87,7 @@ class FeedbackPrompter(RulePrompter):
     name = "text feedback"
 
     def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
-        best = prompts[int(np.argmax(similarities))]
+        best = prompts[int(first_best(similarities))]
         words, said = tiles.words_of(best), tiles.parse(best)
         changed = int(rng.integers(len(tiles.FACTORS)))
         value = int(rng.choice(np.setdiff1d(np.arange(tiles.CARDINALITIES[changed]), said[changed])))

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("steer_env", "agents", "pretraining", "conf", "experiments")
-BASE = {"types", "registry"}
+BASE = {"types", "registry", "ties"}
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "registry": set(),
@@ -20,7 +20,8 @@ ALLOWED: dict[str, set[str]] = {
     "assets": set(),
     "proposals": set(),
     "distributions": BASE | {"distributions", "pictures", "proposals"},
-    "habits": set(),
+    "habits": {"ties"},
+    "ties": set(),
     "fingerprints": set(),
     "goal_bank": {"fingerprints", "goal_bank", "types", "versions"},
     "versions": {""},

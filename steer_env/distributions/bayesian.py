@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from steer_env.distributions.hypotheses import Hypotheses
+from steer_env.ties import first_best_of
 from steer_env.types import Conditioning, Generator, Metric, SteeringHistory
 
 
@@ -113,7 +114,9 @@ class BayesianSteering:
         belief, likeness, picked = self._evidence[where].softmax(dim=1), self._likeness[where], []
         for _ in range(proposals):
             worth = (torch.maximum(likeness, best[:, None]) * belief[:, None]).sum(dim=2)
-            candidate = worth.argmax(dim=1)
+            candidate = first_best_of(worth)
+            picked.append(candidate)
+            best = torch.maximum(best, likeness[torch.arange(len(where), device=where.device), candidate])
             picked.append(candidate)
             best = torch.maximum(best, likeness[torch.arange(len(where), device=where.device), candidate])
         return self._latents[where[:, None], torch.stack(picked, dim=1)]

@@ -10,6 +10,7 @@ from steer_env.distributions.comparisons import comparisons, shown
 from steer_env.distributions.directions import across, dot, orthonormal, unit
 from steer_env.distributions.preferences import Preferences
 from steer_env.proposals import mix
+from steer_env.ties import first_best_of
 from steer_env.types import SteeringHistory
 
 _STREAM = 0x9BE0
@@ -111,7 +112,7 @@ def _best(utilities: Tensor, held: Tensor) -> Tensor:
     """
     picked = []
     for own in utilities.unbind(dim=2):
-        candidate = torch.maximum(own, held).mean(dim=1).argmax(dim=1)
+        candidate = first_best_of(torch.maximum(own, held).mean(dim=1))
         picked.append(candidate)
         held = torch.maximum(held, own.gather(2, candidate[:, None, None].expand(-1, len(own[0]), 1)))
     return torch.stack(picked, dim=1)
