@@ -117,6 +117,4 @@ class BayesianSteering:
             candidate = first_best_of(worth)
             picked.append(candidate)
             best = torch.maximum(best, likeness[torch.arange(len(where), device=where.device), candidate])
-            picked.append(candidate)
-            best = torch.maximum(best, likeness[torch.arange(len(where), device=where.device), candidate])
         return self._latents[where[:, None], torch.stack(picked, dim=1)]
