@@ -71,6 +71,14 @@ class PreviewingGenerator(Generator, Protocol):
         """A generator of previews: ``steps`` denoiser passes an image, no guidance, the same weights and latents."""
 
 
+@runtime_checkable
+class GlimpsingGenerator(Generator, Protocol):
+    """A generator whose first computations on a latent can be had without the rest."""
+
+    def glimpse(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        """Latents (B, *latent_shape) → activations float (B, C, h, w); the conditioning has B rows."""
+
+
 def passes(generator: Generator) -> int:
     """Denoiser passes that an image takes: the generator's attribute ``passes``, or 1 where it has none."""
     return int(getattr(generator, "passes", 1))

@@ -8,6 +8,7 @@ from typing import Any
 from steer_env.distributions.bayesian import BayesianSteering
 from steer_env.distributions.memory import MemoryMixture
 from steer_env.distributions.mixtures import AntitheticMixture, Mixture, OrthogonalMixture
+from steer_env.distributions.predicted import LearnedSteering
 from steer_env.distributions.preferential import PreferentialSteering
 from steer_env.registry import Registry
 from steer_env.types import Generator, Metric, SteeringDistribution
@@ -21,6 +22,7 @@ DISTRIBUTIONS: Registry[Callable[..., SteeringDistribution]] = Registry(
         "memory": lambda generator, metric, **options: MemoryMixture(**options),
         "preferential": lambda generator, metric, **options: PreferentialSteering(**options),
         "bayesian": BayesianSteering,
+        "learned": LearnedSteering,
     },
 )
 

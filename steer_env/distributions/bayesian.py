@@ -111,10 +111,15 @@ class BayesianSteering:
 
     def _offer(self, where: Tensor, best: Tensor, proposals: int) -> Tensor:
         """Latents (n, K, *latent_shape) of the candidates that add most to what is already on the screen, (n, P)."""
-        belief, likeness, picked = self._evidence[where].softmax(dim=1), self._likeness[where], []
+        # One episode after the other: all at once would take several times the memory of all likenesses.
+        picked = [self._pick(place, row, proposals) for place, row in zip(where.tolist(), best, strict=True)]
+        return self._latents[where[:, None], torch.stack(picked)]
+
+    def _pick(self, place: int, best: Tensor, proposals: int) -> Tensor:
+        """Places in the pool (K,) of one episode's candidates."""
+        belief, likeness, picked = self._evidence[place].softmax(dim=0), self._likeness[place], []
         for _ in range(proposals):
-            worth = (torch.maximum(likeness, best[:, None]) * belief[:, None]).sum(dim=2)
-            candidate = first_best_of(worth)
+            candidate = first_best_of((torch.maximum(likeness, best) * belief).sum(dim=1))
             picked.append(candidate)
-            best = torch.maximum(best, likeness[torch.arange(len(where), device=where.device), candidate])
-        return self._latents[where[:, None], torch.stack(picked, dim=1)]
+            best = torch.maximum(best, likeness[candidate])
+        return torch.stack(picked)

@@ -1,0 +1,208 @@
+"""Make the predictor of the learned mechanism: ``python -m pretraining.predictor assets=steer_env/assets``.
+
+Pairs are made shard by shard, and training writes snapshots: a command that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from rich.progress import track
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pretraining.training import Budget, fit
+from steer_env import assets
+from steer_env.distributions.predicted import EmbeddingPredictor, PredictorConfig
+from steer_env.generators import load_generator
+from steer_env.generators.diffusion import DiffusionGenerator
+from steer_env.metrics import load_metric
+from steer_env.tasks import load_suite
+from steer_env.types import Conditioning, Metric
+
+_PROMPTS, _LATENTS, _AT_A_TIME = 512, 8, 32
+"""Prompts of a shard, images of each prompt, and images made together."""
+_STREAM = 7_000_000
+"""Seed of the first shard's latents; the others' follow."""
+
+
+@dataclass
+class PredictorTraining:
+    """Everything that makes the predictor.
+
+    Args:
+        seed: of the weights and of the order of pairs.
+        suite: whose users' prompts the images are of.
+        shards: of 4,096 images each, 512 prompts with 8 latents each.
+        held_out: further shards, which only the card's figures are computed on.
+        likeness: weight of the second part of the loss, errors of similarities among images of one prompt.
+        work: folder for the pairs and snapshots.
+        assets: folder that receives ``tiles-predictor``.
+        budget: how long to train; a batch is of as many images, 8 a prompt.
+    """
+
+    seed: int = 0
+    suite: str = "tiles-train-v1"
+    shards: int = 24
+    held_out: int = 1
+    likeness: float = 4.0
+    work: str = "outputs/pretrain/predictor"
+    assets: str = "outputs/pretrain/assets"
+    budget: Budget = field(
+        default_factory=lambda: Budget(steps=4000, batch_size=256, learning_rate=2e-3, ema_decay=0.998)
+    )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Float16 activations (B, C, h, w) and embeddings (B, D), the images of a prompt one after the other."""
+
+    activations: np.ndarray
+    embeddings: np.ndarray
+
+    def rows(self, rows: np.ndarray | slice) -> tuple[Tensor, Tensor]:
+        """Float32 activations and embeddings of some images."""
+        return torch.from_numpy(self.activations[rows]).float(), torch.from_numpy(self.embeddings[rows]).float()
+
+
+def make_shard(config: PredictorTraining, index: int, generator: DiffusionGenerator, metric: Metric) -> Shard:
+    """Read the shard of that number, once it is made; the images are computed in bfloat16."""
+    folder = Path(config.work)
+    activations, embeddings = folder / f"{index}.up.npy", folder / f"{index}.emb.npy"
+    if not embeddings.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        places = range(index * _PROMPTS, (index + 1) * _PROMPTS)
+        prompts = [load_suite(config.suite)[place].prompt for place in places for _ in range(_LATENTS)]
+        noise = torch.Generator().manual_seed(_STREAM + index)
+        latents = torch.randn(len(prompts), *generator.latent_shape, generator=noise)
+        conditioning = generator.encode(prompts)
+        parts = [slice(start, start + _AT_A_TIME) for start in range(0, len(prompts), _AT_A_TIME)]
+        made = [
+            _pairs(generator, metric, latents[part], {k: v[part] for k, v in conditioning.items()}) for part in parts
+        ]
+        for path, values in zip((activations, embeddings), zip(*made, strict=True), strict=True):
+            with path.with_suffix(".partial").open("wb") as file:
+                np.save(file, torch.cat(values).half().numpy())
+            path.with_suffix(".partial").replace(path)
+    return Shard(np.load(activations, mmap_mode="r"), np.load(embeddings, mmap_mode="r"))
+
+
+def _pairs(
+    generator: DiffusionGenerator, metric: Metric, latents: Tensor, conditioning: Conditioning
+) -> tuple[Tensor, Tensor]:
+    """Activations and embeddings of a few images, contiguous."""
+    with torch.inference_mode(), torch.autocast(generator.device.type, torch.bfloat16):
+        activations = generator.glimpse(latents.to(generator.device), conditioning)
+        embeddings = metric.embed(generator.generate(latents.to(generator.device), conditioning))
+    return activations.float().contiguous().cpu(), embeddings.float().cpu()
+
+
+def train(config: PredictorTraining, architecture: PredictorConfig, shards: list[Shard]) -> EmbeddingPredictor:
+    """Fit expected embeddings to those of images; resumes from its snapshot."""
+    torch.manual_seed(config.seed)
+    predictor, prompts = EmbeddingPredictor(architecture), config.budget.batch_size // _LATENTS
+
+    def loss(step: int) -> Tensor:
+        rng = np.random.default_rng([config.seed, 11, step])
+        shard = shards[rng.integers(len(shards))]
+        first = np.sort(rng.choice(len(shard.embeddings) // _LATENTS, prompts, replace=False)) * _LATENTS
+        activations, target = shard.rows((first[:, None] + np.arange(_LATENTS)).ravel())
+        expected = predictor(activations).float()
+        of_prompt, true = expected.unflatten(0, (-1, _LATENTS)), target.unflatten(0, (-1, _LATENTS))
+        likeness = nn.functional.mse_loss(of_prompt @ true.mT, true @ true.mT)
+        return (expected - target).square().sum(dim=1).mean() + config.likeness * likeness
+
+    fit(predictor, loss, config.budget, "predictor", Path(config.work) / "predictor.snapshot.pt")
+    return predictor
+
+
+@torch.no_grad()
+def figures(predictor: EmbeddingPredictor, shards: list[Shard]) -> dict[str, float]:
+    """How well images are known beforehand: of shards that nothing was fitted to.
+
+    Returns:
+        ``cosine``, of expected and true embedding; ``length``, of the expected one; ``correlation``, within prompts, of
+        the similarity of an expected embedding to another image's true one with that of the two images.
+    """
+    activations, true = (torch.cat(parts) for parts in zip(*(shard.rows(slice(None)) for shard in shards), strict=True))
+    expected = torch.cat([predictor(part) for part in activations.split(256)])
+    pairs = torch.triu_indices(_LATENTS, _LATENTS, 1)
+    groups, truth = expected.unflatten(0, (-1, _LATENTS)), true.unflatten(0, (-1, _LATENTS))
+    predicted, actual = ((g @ truth.mT)[:, pairs[0], pairs[1]] for g in (groups, truth))
+    centred = [(part - part.mean(dim=1, keepdim=True)).flatten() for part in (predicted, actual)]
+    return {
+        "cosine": float(torch.cosine_similarity(expected, true).mean()),
+        "length": float(expected.norm(dim=1).mean()),
+        "correlation": float(torch.cosine_similarity(*centred, dim=0)),
+    }
+
+
+def cost(generator: DiffusionGenerator, predictor: EmbeddingPredictor) -> float:
+    """Multiplications of a prediction over those of one pass of the denoiser."""
+    latents, conditioning = torch.zeros(1, *generator.latent_shape), generator.encode([""])
+    with torch.inference_mode(), FlopCounterMode(display=False) as predicted:
+        predictor(generator.glimpse(latents.to(generator.device), conditioning).cpu())
+    with torch.inference_mode(), FlopCounterMode(display=False) as passed:
+        generator.pipeline.unet(latents.to(generator.device), 0, conditioning["prompt_embeds"])
+    return predicted.get_total_flops() / passed.get_total_flops()
+
+
+def main(config: PredictorTraining) -> dict[str, float]:
+    """Make the pairs, fit, and write the asset with its card; returns the card's figures."""
+    start, generator, metric = time.monotonic(), load_generator("tiles"), load_metric("tile-perceptual")
+    assert isinstance(generator, DiffusionGenerator)
+    numbers = track(range(config.shards + config.held_out), "pairs")
+    shards = [make_shard(config, index, generator, metric) for index in numbers]
+    _, channels, height, width = shards[0].activations.shape
+    architecture = PredictorConfig(generator.id, metric.id, 0.0, channels, height * width, metric.dimensions)
+    architecture = PredictorConfig(**{**vars(architecture), "share": cost(generator, EmbeddingPredictor(architecture))})
+    predictor = train(config, architecture, shards[config.held_out :])
+    known = figures(predictor, shards[: config.held_out]) | {"minutes": (time.monotonic() - start) / 60}
+    folder = Path(config.assets) / "tiles-predictor"
+    predictor.save(folder)
+    (folder / "README.md").write_text(card(config, architecture, known))
+    assets.write_manifest(folder)
+    return known
+
+
+def card(config: PredictorTraining, architecture: PredictorConfig, known: dict[str, float]) -> str:
+    """The asset's README.md."""
+    images = config.shards * _PROMPTS * _LATENTS
+    return f"""---
+license: apache-2.0
+---
+
+# tiles-predictor
+
+What the embedded metric would say of an image of the embedded generator, before it is made: a small network from the
+activations inside the denoiser's first step to the expected embedding. The mechanism `learned` lives by it. It knows
+images of {architecture.generator} under {architecture.metric}, and nothing else.
+
+A prediction costs {architecture.share:.2f} passes of the denoiser; an image takes two, and the decoder.
+
+Of {config.held_out * _PROMPTS:,} prompts that nothing was fitted to, {_LATENTS} images each:
+
+| | |
+|---|---|
+| cosine of expected and true embedding | {known["cosine"]:.3f} |
+| length of the expected embedding (1 would mean that it is certain) | {known["length"]:.3f} |
+| correlation of predicted and true similarities of images of one prompt | {known["correlation"]:.3f} |
+
+Made by `python -m pretraining.predictor assets=steer_env/assets shards={config.shards}`
+with `budget.steps={config.budget.steps}`, seed {config.seed}: {images:,} pairs of images of the users' prompts of
+{config.suite}, made in bfloat16, and {config.budget.steps:,} steps of {config.budget.batch_size}, one of which holds
+{config.budget.batch_size // _LATENTS} prompts. It took {known["minutes"]:.0f} minutes, the pairs that were there before
+not counted. Licence: Apache-2.0.
+"""
+
+
+if __name__ == "__main__":
+    settings = OmegaConf.merge(OmegaConf.structured(PredictorTraining), OmegaConf.from_cli())
+    done = main(OmegaConf.to_object(settings))  # type: ignore[arg-type]
+    print(json.dumps(done, indent=2))
