@@ -26,8 +26,8 @@ from steer_env.metrics import load_metric
 from steer_env.tasks import load_suite
 from steer_env.types import Conditioning, Metric
 
-_PROMPTS, _LATENTS, _AT_A_TIME = 512, 8, 32
-"""Prompts of a shard, images of each prompt, and images made together."""
+_LATENTS, _AT_A_TIME = 8, 32
+"""Images of each prompt, and images made together."""
 _STREAM = 7_000_000
 """Seed of the first shard's latents; the others' follow."""
 
@@ -39,7 +39,8 @@ class PredictorTraining:
     Args:
         seed: of the weights and of the order of pairs.
         suite: whose users' prompts the images are of.
-        shards: of 4,096 images each, 512 prompts with 8 latents each.
+        shards: files of pairs.
+        prompts: of a shard, each with 8 latents.
         held_out: further shards, which only the card's figures are computed on.
         likeness: weight of the second part of the loss, errors of similarities among images of one prompt.
         work: folder for the pairs and snapshots.
@@ -50,6 +51,7 @@ class PredictorTraining:
     seed: int = 0
     suite: str = "tiles-train-v1"
     shards: int = 24
+    prompts: int = 512
     held_out: int = 1
     likeness: float = 4.0
     work: str = "outputs/pretrain/predictor"
@@ -68,7 +70,9 @@ class Shard:
 
     def rows(self, rows: np.ndarray | slice) -> tuple[Tensor, Tensor]:
         """Float32 activations and embeddings of some images."""
-        return torch.from_numpy(self.activations[rows]).float(), torch.from_numpy(self.embeddings[rows]).float()
+        read = (values[rows].astype(np.float32) for values in (self.activations, self.embeddings))
+        activations, embeddings = map(torch.from_numpy, read)
+        return activations, embeddings
 
 
 def make_shard(config: PredictorTraining, index: int, generator: DiffusionGenerator, metric: Metric) -> Shard:
@@ -77,7 +81,7 @@ def make_shard(config: PredictorTraining, index: int, generator: DiffusionGenera
     activations, embeddings = folder / f"{index}.up.npy", folder / f"{index}.emb.npy"
     if not embeddings.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        places = range(index * _PROMPTS, (index + 1) * _PROMPTS)
+        places = range(index * config.prompts, (index + 1) * config.prompts)
         prompts = [load_suite(config.suite)[place].prompt for place in places for _ in range(_LATENTS)]
         noise = torch.Generator().manual_seed(_STREAM + index)
         latents = torch.randn(len(prompts), *generator.latent_shape, generator=noise)
@@ -173,7 +177,7 @@ def main(config: PredictorTraining) -> dict[str, float]:
 
 def card(config: PredictorTraining, architecture: PredictorConfig, known: dict[str, float]) -> str:
     """The asset's README.md."""
-    images = config.shards * _PROMPTS * _LATENTS
+    images = config.shards * config.prompts * _LATENTS
     return f"""---
 license: apache-2.0
 ---
@@ -186,7 +190,7 @@ images of {architecture.generator} under {architecture.metric}, and nothing else
 
 A prediction costs {architecture.share:.2f} passes of the denoiser; an image takes two, and the decoder.
 
-Of {config.held_out * _PROMPTS:,} prompts that nothing was fitted to, {_LATENTS} images each:
+Of {config.held_out * config.prompts:,} prompts that nothing was fitted to, {_LATENTS} images each:
 
 | | |
 |---|---|
