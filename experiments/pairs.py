@@ -36,16 +36,12 @@ def make_players(config: Any, env: ImageSteeringVectorEnv) -> dict[Pair, Player]
         spec: load_metric(options.pop("metric")) if "metric" in options else metric
         for spec, (_, options) in told.items()
     }
-    previews = {spec: int(options.get("preview_steps", 0)) for spec, (_, options) in told.items()}
-    shared = {
-        steps: Hypotheses(generator, list(metrics.values()), kept=config.tasks_per_batch, preview_steps=steps)
-        for steps in set(previews.values())
-    }
+    shared = Hypotheses(generator, list(metrics.values()), kept=config.tasks_per_batch)
     players = {}
     for user in config.users:
         human, human_options = parse(user)
         for spec, (name, options) in told.items():
-            pools = {"hypotheses": shared[previews[spec]]} if name == "bayesian" else {}
+            pools = {"hypotheses": shared} if name == "bayesian" else {}
             parts = {
                 "human": load_human(human, **human_options),
                 "distribution": load_distribution(name, generator, metrics[spec], **options, **pools),

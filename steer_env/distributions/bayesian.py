@@ -8,7 +8,7 @@ from torch import Tensor
 
 from steer_env.distributions.hypotheses import Hypotheses
 from steer_env.ties import first_best_of
-from steer_env.types import Conditioning, Generator, Metric, SteeringHistory
+from steer_env.types import Conditioning, Generator, Metric, SteeringHistory, passes
 
 
 class BayesianSteering:
@@ -30,8 +30,7 @@ class BayesianSteering:
         pool: P, number of hypotheses.
         temperature: of the assumed user, in units of similarity.
         preview_steps: denoiser passes of a preview; 0 for a pool of images in full.
-        hypotheses: makes the pools, for mechanisms that share them; it must know the metric. It knows best whether it
-            makes previews.
+        hypotheses: makes the pools, for mechanisms that share them; it must know the metric.
 
     Raises:
         ValueError: a pool of fewer than two images, a temperature that isn't positive, or previews that the generator
@@ -51,9 +50,11 @@ class BayesianSteering:
             raise ValueError(f"pool must be at least 2, got {pool}")
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
-        self._hypotheses = hypotheses or Hypotheses(generator, [metric], preview_steps=preview_steps)
+        self._hypotheses = hypotheses or Hypotheses(generator, [metric])
         self.pool, self.temperature, self.metric = pool, temperature, metric
-        self.extra_images, self.extra_passes = self._hypotheses.cost(pool)
+        self._preview_steps = preview_steps
+        made = pool * passes(self._hypotheses.maker(preview_steps))
+        self.extra_images, self.extra_passes = (0, float(made)) if preview_steps else (pool, 0.0)
         previews = f"-preview{preview_steps}" if preview_steps else ""
         self.id = f"bayesian-{pool}-{temperature:g}{previews}-{metric.id}"
         self._latents = self._embeddings = self._likeness = self._evidence = torch.empty(0)
@@ -94,9 +95,16 @@ class BayesianSteering:
         self, where: Tensor, latents: Tensor, seeds: list[int], conditioning: Conditioning, rows: np.ndarray
     ) -> None:
         """Make the pools of new episodes, and compare all images with all hypotheses."""
-        pool, embedded = self._hypotheses.make(latents, seeds, self.pool, conditioning, rows)
-        self._latents[where], self._embeddings[where] = pool, embedded[self.metric.id]
-        self._likeness[where], self._evidence[where] = self._compare(where, embedded[self.metric.id]), 0.0
+        pool, embeddings = self._imagine(latents, seeds, conditioning, rows)
+        self._latents[where], self._embeddings[where] = pool, embeddings
+        self._likeness[where], self._evidence[where] = self._compare(where, embeddings), 0.0
+
+    def _imagine(
+        self, latents: Tensor, seeds: list[int], conditioning: Conditioning, rows: np.ndarray
+    ) -> tuple[Tensor, Tensor]:
+        """Pools of n episodes (n, P, *latent_shape), and how the metric sees them (n, P, D)."""
+        pool, embedded = self._hypotheses.make(latents, seeds, self.pool, conditioning, rows, self._preview_steps)
+        return pool, embedded[self.metric.id]
 
     def _compare(self, where: Tensor, embeddings: Tensor) -> Tensor:
         """Similarity (n, M, P) of images (n, M, D) to each hypothesis."""

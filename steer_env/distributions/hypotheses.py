@@ -11,7 +11,7 @@ from torch import Tensor
 
 from steer_env.pictures import picture
 from steer_env.proposals import draw_latents
-from steer_env.types import Conditioning, Generator, Metric, PreviewingGenerator, passes
+from steer_env.types import Conditioning, Generator, Metric, PreviewingGenerator
 
 _STREAM = 0xB001
 
@@ -33,26 +33,33 @@ class Hypotheses:
         generator: makes the images.
         metrics: embed them.
         kept: how many pools to keep for other mechanisms that share this object and want them of the same episodes.
-        preview_steps: denoiser passes of a preview, without guidance; 0 for images in full.
-
-    Raises:
-        ValueError: previews by a generator that makes none, or of too many steps.
     """
 
-    def __init__(self, generator: Generator, metrics: Sequence[Metric], kept: int = 0, preview_steps: int = 0) -> None:
-        if preview_steps and not isinstance(generator, PreviewingGenerator):
-            raise ValueError(f"generator {generator.id!r} makes no previews: it has no method preview(steps)")
-        self._generator = generator.preview(preview_steps) if preview_steps else generator
-        self._previews, self._kept = bool(preview_steps), kept
+    def __init__(self, generator: Generator, metrics: Sequence[Metric], kept: int = 0) -> None:
+        self._generator, self._kept = generator, kept
         self._metrics = {metric.id: metric for metric in metrics}
         self._known: dict[str, Tensor] = {}
 
-    def cost(self, pool: int) -> tuple[int, float]:
-        """Of a pool: images made in full, and denoiser passes of previews."""
-        return (0, float(pool * passes(self._generator))) if self._previews else (pool, 0.0)
+    def maker(self, preview_steps: int = 0) -> Generator:
+        """What makes images in full, or previews of so many denoiser passes.
+
+        Raises:
+            ValueError: previews by a generator that makes none, or of too many steps.
+        """
+        if not preview_steps:
+            return self._generator
+        if not isinstance(self._generator, PreviewingGenerator):
+            raise ValueError(f"generator {self._generator.id!r} makes no previews: it has no method preview(steps)")
+        return self._generator.preview(preview_steps)
 
     def make(
-        self, latents: Tensor, seeds: Sequence[int], pool: int, conditioning: Conditioning, rows: np.ndarray
+        self,
+        latents: Tensor,
+        seeds: Sequence[int],
+        pool: int,
+        conditioning: Conditioning,
+        rows: np.ndarray,
+        preview_steps: int = 0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Pools of n episodes.
 
@@ -62,18 +69,19 @@ class Hypotheses:
             pool: P, images in a pool.
             conditioning: the users' prompts, any number of rows.
             rows: int64 (n,), which of them are the episodes'.
+            preview_steps: denoiser passes of a preview; 0 for images in full.
 
         Returns:
             Latents (n, P, *latent_shape); and by id of each metric unit vectors (n, P, D).
         """
         pools = draw_pools(latents, seeds, pool)
         where = torch.from_numpy(rows).to(latents.device)
-        keys = [_key(seed, conditioning, int(where[i])) for i, seed in enumerate(seeds)]
+        keys = [_key(seed, preview_steps, conditioning, int(where[i])) for i, seed in enumerate(seeds)]
         new = [i for i, key in enumerate(keys) if len(self._known.get(key, ())) < pool]
         if new:
             shared, place = where[new].repeat_interleave(pool), "pools of hypotheses"
             every = pools[new].flatten(0, 1)
-            found, _ = picture(self._generator, self._metrics, every, conditioning, place, rows=shared)
+            found, _ = picture(self.maker(preview_steps), self._metrics, every, conditioning, place, rows=shared)
             for i, *made in zip(new, *(values.split(pool) for values in found.values()), strict=True):
                 self._known[keys[i]] = torch.cat(made, dim=1)
         embeddings = torch.stack([self._known[key][:pool] for key in keys])
@@ -83,9 +91,9 @@ class Hypotheses:
         return pools, dict(zip(self._metrics, parts, strict=True))
 
 
-def _key(seed: int, conditioning: Conditioning, row: int) -> str:
+def _key(seed: int, preview_steps: int, conditioning: Conditioning, row: int) -> str:
     """What a pool's images depend on, but for their number."""
     parts = [conditioning[name][row] for name in sorted(conditioning)]
     return hashlib.sha256(
-        b"".join([str(seed).encode(), *(p.float().cpu().numpy().tobytes() for p in parts)])
+        b"".join([f"{seed} {preview_steps}".encode(), *(p.float().cpu().numpy().tobytes() for p in parts)])
     ).hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -98,46 +97,6 @@ class EmbeddingPredictor(nn.Module):
         return predictor.eval()
 
 
-class PredictedHypotheses:
-    """Pools of images that nobody makes: latents, and the embeddings that are expected of them.
-
-    Args:
-        generator: would make the images.
-        predictor: knows them beforehand.
-
-    Raises:
-        ValueError: a generator that the predictor doesn't know.
-    """
-
-    def __init__(self, generator: Generator, predictor: EmbeddingPredictor) -> None:
-        known = predictor.config.generator
-        if not isinstance(generator, GlimpsingGenerator) or generator.id.split()[0] != known:
-            raise ValueError(f"the predictor knows images of {known!r}, not of {generator.id!r}: train one for it")
-        self._generator, self._predictor = generator, predictor.to(generator.device)
-
-    def cost(self, pool: int) -> tuple[int, float]:
-        """Of a pool: no images, and denoiser passes."""
-        return 0, pool * self._predictor.config.share
-
-    @torch.inference_mode()
-    def make(
-        self, latents: Tensor, seeds: Sequence[int], pool: int, conditioning: Conditioning, rows: np.ndarray
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """See :meth:`steer_env.distributions.hypotheses.Hypotheses.make`; the vectors are no longer than 1."""
-        pools = draw_pools(latents, seeds, pool)
-        expected = [
-            self._expect(part, {name: values[int(row)] for name, values in conditioning.items()})
-            for row, each in zip(rows, pools, strict=True)
-            for part in each.split(_AT_A_TIME)
-        ]
-        return pools, {self._predictor.config.metric: torch.cat(expected).unflatten(0, (len(seeds), pool))}
-
-    def _expect(self, latents: Tensor, prompt: Conditioning) -> Tensor:
-        """Embeddings of latents (B, …) that share a prompt, one row of each conditioning."""
-        shared = {name: value.expand(len(latents), *value.shape) for name, value in prompt.items()}
-        return self._predictor(self._generator.glimpse(latents, shared).float())
-
-
 class LearnedSteering(BayesianSteering):
     """The Bayesian mechanism over images that are predicted, at no image beyond those that are shown.
 
@@ -156,10 +115,33 @@ class LearnedSteering(BayesianSteering):
     def __init__(
         self, generator: Generator, metric: Metric, pool: int = 384, temperature: float = 0.03, predictor: str = ""
     ) -> None:
+        super().__init__(generator, metric, pool, temperature)
         folder = Path(predictor) if predictor else assets.ROOT / "tiles-predictor"
-        known = EmbeddingPredictor.load(folder)
-        if metric.id != known.config.metric:
-            told = f"{known.config.metric!r}, not of {metric.id!r}"
-            raise ValueError(f"the predictor knows embeddings of {told}: give the mechanism the former as its metric")
-        super().__init__(generator, metric, pool, temperature, hypotheses=PredictedHypotheses(generator, known))
+        self._predictor = EmbeddingPredictor.load(folder)
+        known = self._predictor.config
+        if not isinstance(generator, GlimpsingGenerator) or generator.id.split()[0] != known.generator:
+            raise ValueError(f"the predictor knows images of {known.generator!r}, not of {generator.id!r}")
+        if metric.id != known.metric:
+            raise ValueError(f"the predictor knows the metric {known.metric!r}, not {metric.id!r}: choose it as metric")
+        self._predictor.to(generator.device)
+        self._generator = generator
+        self.extra_images, self.extra_passes = 0, pool * known.share
         self.id = f"learned-{assets.version(folder)}-{pool}-{temperature:g}"
+
+    @torch.inference_mode()
+    def _imagine(
+        self, latents: Tensor, seeds: list[int], conditioning: Conditioning, rows: np.ndarray
+    ) -> tuple[Tensor, Tensor]:
+        """As the Bayesian mechanism's; the vectors are no longer than 1."""
+        pools = draw_pools(latents, seeds, self.pool)
+        expected = [
+            self._expect(part, {name: values[int(row)] for name, values in conditioning.items()})
+            for row, each in zip(rows, pools, strict=True)
+            for part in each.split(_AT_A_TIME)
+        ]
+        return pools, torch.cat(expected).unflatten(0, (len(seeds), self.pool))
+
+    def _expect(self, latents: Tensor, prompt: Conditioning) -> Tensor:
+        """Embeddings of latents (B, …) that share a prompt, one row of each conditioning."""
+        shared = {name: value.expand(len(latents), *value.shape) for name, value in prompt.items()}
+        return self._predictor(self._generator.glimpse(latents, shared).float())

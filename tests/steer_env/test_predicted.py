@@ -12,7 +12,7 @@ from torch import nn
 from steer_env import assets
 from steer_env.assets import AssetError
 from steer_env.distributions import load_distribution
-from steer_env.distributions.predicted import EmbeddingPredictor, PredictedHypotheses, PredictorConfig
+from steer_env.distributions.predicted import EmbeddingPredictor, LearnedSteering, PredictorConfig
 from steer_env.dynamics import SteeringDynamics
 from steer_env.generators import load_generator
 from steer_env.humans import GreedyHuman
@@ -65,18 +65,19 @@ def test_a_glimpse_is_the_beginning_of_the_first_pass(generator: Generator) -> N
 def test_pools_are_predicted_to_the_last_digit_whatever_the_batch(
     predictor: Path, generator: Generator, metric: Metric
 ) -> None:
-    pools = PredictedHypotheses(generator, EmbeddingPredictor.load(predictor))
+    mechanism = load_distribution("learned", generator, metric, pool=70, predictor=str(predictor))
+    assert isinstance(mechanism, LearnedSteering)
     latents, prompts = draw_latents([1, 2], generator.latent_shape), generator.encode(["red", "blue"])
-    drawn, expected = pools.make(latents, [5, 6], 70, prompts, np.arange(2))
+    drawn, expected = mechanism._imagine(latents, [5, 6], prompts, np.arange(2))
     assert drawn.shape == (2, 70, *generator.latent_shape)
     assert drawn.dtype == torch.float32
-    assert expected.keys() == {metric.id}
-    assert expected[metric.id].shape == (2, 70, metric.dimensions)
-    assert expected[metric.id].dtype == torch.float32
-    again, alone = pools.make(latents[1:], [6], 70, prompts, np.array([1]))
+    assert expected.shape == (2, 70, metric.dimensions)
+    assert expected.dtype == torch.float32
+    again, alone = mechanism._imagine(latents[1:], [6], prompts, np.array([1]))
     assert torch.equal(again[0], drawn[1])
-    assert torch.equal(alone[metric.id][0], expected[metric.id][1])
-    assert pools.cost(70) == (0, 35.0)
+    assert torch.equal(alone[0], expected[1])
+    assert mechanism.extra_images == 0
+    assert mechanism.extra_passes == 35
 
 
 def test_the_mechanism_makes_no_image_but_those_it_shows(predictor: Path, generator: Generator, metric: Metric) -> None:
@@ -103,7 +104,7 @@ def test_it_refuses_what_it_does_not_know(predictor: Path, generator: Generator,
     other = CountingGenerator(generator)
     with pytest.raises(ValueError, match="the predictor knows images of"):
         load_distribution("learned", other, metric, predictor=str(predictor))
-    with pytest.raises(ValueError, match="not of 'pixel-correlation'"):
+    with pytest.raises(ValueError, match=r"knows the metric '.*', not 'pixel-correlation'"):
         load_distribution("learned", generator, load_metric("pixel-correlation"), predictor=str(predictor))
     # The same weights with other settings make much the same of a latent.
     assert load_distribution("learned", load_generator("tiles", steps=1), metric, predictor=str(predictor))
@@ -115,5 +116,5 @@ def test_a_damaged_predictor_is_refused(predictor: Path, generator: Generator, m
     weights = bytearray((tmp_path / "model.safetensors").read_bytes())
     weights[-1] ^= 1
     (tmp_path / "model.safetensors").write_bytes(weights)
-    with pytest.raises(AssetError, match="model.safetensors is damaged"):
+    with pytest.raises(AssetError, match=r"model.safetensors is damaged"):
         load_distribution("learned", generator, metric, predictor=str(tmp_path))
