@@ -41,7 +41,7 @@ class PredictorTraining:
         suite: whose users' prompts the images are of.
         shards: files of pairs.
         prompts: of a shard, each with 8 latents.
-        held_out: further shards, which only the card's figures are computed on.
+        held_out: prompts of the first shard, which only the card's figures are computed on.
         likeness: weight of the second part of the loss, errors of similarities among images of one prompt.
         work: folder for the pairs and snapshots.
         assets: folder that receives ``tiles-predictor``.
@@ -50,14 +50,14 @@ class PredictorTraining:
 
     seed: int = 0
     suite: str = "tiles-train-v1"
-    shards: int = 24
+    shards: int = 4
     prompts: int = 512
-    held_out: int = 1
+    held_out: int = 64
     likeness: float = 4.0
     work: str = "outputs/pretrain/predictor"
     assets: str = "outputs/pretrain/assets"
     budget: Budget = field(
-        default_factory=lambda: Budget(steps=4000, batch_size=256, learning_rate=2e-3, ema_decay=0.998)
+        default_factory=lambda: Budget(steps=600, batch_size=256, learning_rate=2e-3, ema_decay=0.98, weight_decay=0.1)
     )
 
 
@@ -73,6 +73,14 @@ class Shard:
         read = (values[rows].astype(np.float32) for values in (self.activations, self.embeddings))
         activations, embeddings = map(torch.from_numpy, read)
         return activations, embeddings
+
+    def split(self, images: int) -> tuple[Shard, Shard]:
+        """The first so many images, and the others."""
+        first, others = slice(images), slice(images, None)
+        return (
+            Shard(self.activations[first], self.embeddings[first]),
+            Shard(self.activations[others], self.embeddings[others]),
+        )
 
 
 def make_shard(config: PredictorTraining, index: int, generator: DiffusionGenerator, metric: Metric) -> Shard:
@@ -127,14 +135,14 @@ def train(config: PredictorTraining, architecture: PredictorConfig, shards: list
 
 
 @torch.no_grad()
-def figures(predictor: EmbeddingPredictor, shards: list[Shard]) -> dict[str, float]:
-    """How well images are known beforehand: of shards that nothing was fitted to.
+def figures(predictor: EmbeddingPredictor, shard: Shard) -> dict[str, float]:
+    """How well images are known beforehand that nothing was fitted to.
 
     Returns:
         ``cosine``, of expected and true embedding; ``length``, of the expected one; ``correlation``, within prompts, of
         the similarity of an expected embedding to another image's true one with that of the two images.
     """
-    activations, true = (torch.cat(parts) for parts in zip(*(shard.rows(slice(None)) for shard in shards), strict=True))
+    activations, true = shard.rows(slice(None))
     expected = torch.cat([predictor(part) for part in activations.split(256)])
     pairs = torch.triu_indices(_LATENTS, _LATENTS, 1)
     groups, truth = expected.unflatten(0, (-1, _LATENTS)), true.unflatten(0, (-1, _LATENTS))
@@ -161,13 +169,13 @@ def main(config: PredictorTraining) -> dict[str, float]:
     """Make the pairs, fit, and write the asset with its card; returns the card's figures."""
     start, generator, metric = time.monotonic(), load_generator("tiles"), load_metric("tile-perceptual")
     assert isinstance(generator, DiffusionGenerator)
-    numbers = track(range(config.shards + config.held_out), "pairs")
-    shards = [make_shard(config, index, generator, metric) for index in numbers]
-    _, channels, height, width = shards[0].activations.shape
+    first, *others = (make_shard(config, index, generator, metric) for index in track(range(config.shards), "pairs"))
+    aside, rest = first.split(config.held_out * _LATENTS)
+    _, channels, height, width = first.activations.shape
     architecture = PredictorConfig(generator.id, metric.id, 0.0, channels, height * width, metric.dimensions)
     architecture = PredictorConfig(**{**vars(architecture), "share": cost(generator, EmbeddingPredictor(architecture))})
-    predictor = train(config, architecture, shards[config.held_out :])
-    known = figures(predictor, shards[: config.held_out]) | {"minutes": (time.monotonic() - start) / 60}
+    predictor = train(config, architecture, [rest, *others])
+    known = figures(predictor, aside) | {"minutes": (time.monotonic() - start) / 60}
     folder = Path(config.assets) / "tiles-predictor"
     predictor.save(folder)
     (folder / "README.md").write_text(card(config, architecture, known))
@@ -177,7 +185,7 @@ def main(config: PredictorTraining) -> dict[str, float]:
 
 def card(config: PredictorTraining, architecture: PredictorConfig, known: dict[str, float]) -> str:
     """The asset's README.md."""
-    images = config.shards * config.prompts * _LATENTS
+    images = (config.shards * config.prompts - config.held_out) * _LATENTS
     return f"""---
 license: apache-2.0
 ---
@@ -190,7 +198,7 @@ images of {architecture.generator} under {architecture.metric}, and nothing else
 
 A prediction costs {architecture.share:.2f} passes of the denoiser; an image takes two, and the decoder.
 
-Of {config.held_out * config.prompts:,} prompts that nothing was fitted to, {_LATENTS} images each:
+Of {config.held_out:,} prompts that nothing was fitted to, {_LATENTS} images each:
 
 | | |
 |---|---|

@@ -30,6 +30,8 @@ class BayesianSteering:
         pool: P, number of hypotheses.
         temperature: of the assumed user, in units of similarity.
         preview_steps: denoiser passes of a preview; 0 for a pool of images in full.
+        ahead: how many promising candidates are compared by what they are worth after the user's answer and one more
+            candidate, in all rounds but the last; 0 goes by what a round itself is worth.
         hypotheses: makes the pools, for mechanisms that share them; it must know the metric.
 
     Raises:
@@ -44,19 +46,22 @@ class BayesianSteering:
         pool: int = 48,
         temperature: float = 0.05,
         preview_steps: int = 0,
+        ahead: int = 0,
         hypotheses: Hypotheses | None = None,
     ) -> None:
         if pool < 2:
             raise ValueError(f"pool must be at least 2, got {pool}")
+        if ahead < 0:
+            raise ValueError(f"ahead must not be negative, got {ahead}")
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
         self._hypotheses = hypotheses or Hypotheses(generator, [metric])
         self.pool, self.temperature, self.metric = pool, temperature, metric
-        self._preview_steps = preview_steps
+        self.ahead, self._preview_steps = ahead, preview_steps
         made = pool * passes(self._hypotheses.maker(preview_steps))
         self.extra_images, self.extra_passes = (0, float(made)) if preview_steps else (pool, 0.0)
-        previews = f"-preview{preview_steps}" if preview_steps else ""
-        self.id = f"bayesian-{pool}-{temperature:g}{previews}-{metric.id}"
+        extras = [f"-{name}{value}" for name, value in (("preview", preview_steps), ("ahead", ahead)) if value]
+        self.id = f"bayesian-{pool}-{temperature:g}{''.join(extras)}-{metric.id}"
         self._latents = self._embeddings = self._likeness = self._evidence = torch.empty(0)
 
     @torch.inference_mode()
@@ -74,7 +79,14 @@ class BayesianSteering:
             self._learn(where[later], history.embeddings[episodes, last], history.choices[episodes, last])
         now = torch.from_numpy(history.rounds).to(latents.device)
         current = history.embeddings[torch.arange(len(where), device=where.device), now, 0]
-        return self._offer(where, self._compare(where, current[:, None])[:, 0], noise.shape[1])
+        best = self._compare(where, current[:, None])[:, 0]
+        # One episode after the other: all at once would take several times the memory of all likenesses.
+        ahead = self.ahead * (history.rounds < history.choices.shape[1] - 1)
+        picked = [
+            self._pick(place, row, noise.shape[1], int(short))
+            for place, row, short in zip(where.tolist(), best, ahead, strict=True)
+        ]
+        return self._latents[where[:, None], torch.stack(picked)]
 
     def _reserve(self, rows: int, latents: Tensor) -> None:
         """Room for as many episodes: latents (N, P, …), embeddings (N, P, D), likeness (N, P, P), evidence (N, P)."""
@@ -117,17 +129,24 @@ class BayesianSteering:
         likely = torch.log_softmax(self._compare(where, screen) / self.temperature, dim=1)
         self._evidence[where] += likely[torch.arange(len(where), device=where.device), choices]
 
-    def _offer(self, where: Tensor, best: Tensor, proposals: int) -> Tensor:
-        """Latents (n, K, *latent_shape) of the candidates that add most to what is already on the screen, (n, P)."""
-        # One episode after the other: all at once would take several times the memory of all likenesses.
-        picked = [self._pick(place, row, proposals) for place, row in zip(where.tolist(), best, strict=True)]
-        return self._latents[where[:, None], torch.stack(picked)]
-
-    def _pick(self, place: int, best: Tensor, proposals: int) -> Tensor:
-        """Places in the pool (K,) of one episode's candidates."""
+    def _pick(self, place: int, held: Tensor, proposals: int, ahead: int) -> Tensor:
+        """Places in the pool (K,) of the candidates that add most to what is held, whose likeness is (P,)."""
         belief, likeness, picked = self._evidence[place].softmax(dim=0), self._likeness[place], []
+        screen = held[None]
         for _ in range(proposals):
-            candidate = first_best_of((torch.maximum(likeness, best) * belief).sum(dim=1))
+            worth = (torch.maximum(likeness, screen.amax(dim=0)) * belief).sum(dim=1)
+            if ahead:
+                short = worth.topk(min(ahead, self.pool)).indices
+                later = [self._worth_later(torch.cat([screen, likeness[i, None]]), likeness, belief) for i in short]
+                candidate = short[first_best_of(torch.stack(later))]
+            else:
+                candidate = first_best_of(worth)
             picked.append(candidate)
-            best = torch.maximum(best, likeness[candidate])
+            screen = torch.cat([screen, likeness[candidate, None]])
         return torch.stack(picked)
+
+    def _worth_later(self, screen: Tensor, likeness: Tensor, belief: Tensor) -> Tensor:
+        """Expected similarity of the best image once the user has picked of the screen (M, P) and sees one more."""
+        chosen = torch.softmax(screen / self.temperature, dim=0) * belief
+        later = [torch.maximum(likeness, own) @ weight for own, weight in zip(screen, chosen, strict=True)]
+        return torch.stack(later).amax(dim=1).sum()

@@ -103,7 +103,7 @@ class LearnedSteering(BayesianSteering):
     Args:
         generator: makes the images that are shown; the predictor must know it.
         metric: compares them; the predictor must know it.
-        pool, temperature: see :class:`steer_env.distributions.bayesian.BayesianSteering`.
+        pool, temperature, ahead: see :class:`steer_env.distributions.bayesian.BayesianSteering`.
         predictor: folder that :meth:`EmbeddingPredictor.save` wrote and that has a manifest; by default the embedded
             model's.
 
@@ -113,9 +113,15 @@ class LearnedSteering(BayesianSteering):
     """
 
     def __init__(
-        self, generator: Generator, metric: Metric, pool: int = 384, temperature: float = 0.03, predictor: str = ""
+        self,
+        generator: Generator,
+        metric: Metric,
+        pool: int = 256,
+        temperature: float = 0.03,
+        ahead: int = 24,
+        predictor: str = "",
     ) -> None:
-        super().__init__(generator, metric, pool, temperature)
+        super().__init__(generator, metric, pool, temperature, ahead=ahead)
         folder = Path(predictor) if predictor else assets.ROOT / "tiles-predictor"
         self._predictor = EmbeddingPredictor.load(folder)
         known = self._predictor.config
@@ -126,7 +132,7 @@ class LearnedSteering(BayesianSteering):
         self._predictor.to(generator.device)
         self._generator = generator
         self.extra_images, self.extra_passes = 0, pool * known.share
-        self.id = f"learned-{assets.version(folder)}-{pool}-{temperature:g}"
+        self.id = f"learned-{assets.version(folder)}-{pool}-{temperature:g}{f'-ahead{ahead}' if ahead else ''}"
 
     @torch.inference_mode()
     def _imagine(

@@ -21,7 +21,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[PredictorTraining, d
     folder = tmp_path_factory.mktemp("predictor")
     budget = Budget(steps=30, batch_size=64, learning_rate=2e-3, ema_decay=0.8)
     config = PredictorTraining(
-        shards=2, prompts=16, work=str(folder / "work"), assets=str(folder / "assets"), budget=budget
+        shards=3, prompts=16, held_out=8, work=str(folder / "work"), assets=str(folder / "assets"), budget=budget
     )
     return config, main(config)
 
@@ -72,5 +72,5 @@ def test_figures_of_a_predictor_that_knows_are_those_of_certainty(
         def forward(self, activations: torch.Tensor) -> torch.Tensor:
             return truth[: len(activations)]
 
-    certain = figures(Knows(), [shard])  # type: ignore[arg-type]
+    certain = figures(Knows(), shard)  # type: ignore[arg-type]
     assert certain == pytest.approx({"cosine": 1, "length": 1, "correlation": 1}, abs=1e-3)
