@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "rendering": set(),
     "assets": set(),
     "proposals": set(),
-    "distributions": BASE | {"distributions", "pictures", "proposals"},
+    "distributions": BASE | {"assets", "distributions", "pictures", "proposals"},
     "habits": {"ties"},
     "ties": set(),
     "fingerprints": set(),

@@ -62,7 +62,8 @@ class BayesianSteering:
         self.extra_images, self.extra_passes = (0, float(made)) if preview_steps else (pool, 0.0)
         extras = [f"-{name}{value}" for name, value in (("preview", preview_steps), ("ahead", ahead)) if value]
         self.id = f"bayesian-{pool}-{temperature:g}{''.join(extras)}-{metric.id}"
-        self._latents = self._embeddings = self._likeness = self._evidence = torch.empty(0)
+        self._guessed = bool(preview_steps)
+        self._latents = self._embeddings = self._likeness = self._evidence = self._shown = torch.empty(0)
 
     @torch.inference_mode()
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
@@ -82,14 +83,19 @@ class BayesianSteering:
         best = self._compare(where, current[:, None])[:, 0]
         # One episode after the other: all at once would take several times the memory of all likenesses.
         ahead = self.ahead * (history.rounds < history.choices.shape[1] - 1)
-        picked = [
-            self._pick(place, row, noise.shape[1], int(short))
-            for place, row, short in zip(where.tolist(), best, ahead, strict=True)
-        ]
-        return self._latents[where[:, None], torch.stack(picked)]
+        picked = torch.stack(
+            [
+                self._pick(place, row, noise.shape[1], int(short))
+                for place, row, short in zip(where.tolist(), best, ahead, strict=True)
+            ]
+        )
+        # An image that was made is known better than it was guessed: whether it is of use was seen when it was shown.
+        if self._guessed:
+            self._shown[where[:, None], picked] = torch.inf
+        return self._latents[where[:, None], picked]
 
     def _reserve(self, rows: int, latents: Tensor) -> None:
-        """Room for as many episodes: latents (N, P, …), embeddings (N, P, D), likeness (N, P, P), evidence (N, P)."""
+        """Room for as many episodes: latents (N, P, …), embeddings (N, P, D), likeness (N, P, P), the rest (N, P)."""
         p, before = self.pool, len(self._evidence)
         if before >= rows:
             return
@@ -102,6 +108,7 @@ class BayesianSteering:
         self._latents = grown(self._latents, p, *latents.shape[1:])
         self._embeddings = grown(self._embeddings, p, self.metric.dimensions)
         self._likeness, self._evidence = grown(self._likeness, p, p), grown(self._evidence, p)
+        self._shown = grown(self._shown, p)
 
     def _begin(
         self, where: Tensor, latents: Tensor, seeds: list[int], conditioning: Conditioning, rows: np.ndarray
@@ -109,7 +116,9 @@ class BayesianSteering:
         """Make the pools of new episodes, and compare all images with all hypotheses."""
         pool, embeddings = self._imagine(latents, seeds, conditioning, rows)
         self._latents[where], self._embeddings[where] = pool, embeddings
-        self._likeness[where], self._evidence[where] = self._compare(where, embeddings), 0.0
+        likeness = self._compare(where, embeddings)
+        likeness.diagonal(dim1=1, dim2=2).fill_(1)  # Whatever is known of an image, it is itself.
+        self._likeness[where], self._evidence[where], self._shown[where] = likeness, 0.0, 0.0
 
     def _imagine(
         self, latents: Tensor, seeds: list[int], conditioning: Conditioning, rows: np.ndarray
@@ -134,11 +143,11 @@ class BayesianSteering:
         belief, likeness, picked = self._evidence[place].softmax(dim=0), self._likeness[place], []
         screen = held[None]
         for _ in range(proposals):
-            worth = (torch.maximum(likeness, screen.amax(dim=0)) * belief).sum(dim=1)
+            worth = (torch.maximum(likeness, screen.amax(dim=0)) * belief).sum(dim=1) - self._shown[place]
             if ahead:
                 short = worth.topk(min(ahead, self.pool)).indices
                 later = [self._worth_later(torch.cat([screen, likeness[i, None]]), likeness, belief) for i in short]
-                candidate = short[first_best_of(torch.stack(later))]
+                candidate = short[first_best_of(torch.stack(later) - self._shown[place, short])]
             else:
                 candidate = first_best_of(worth)
             picked.append(candidate)

@@ -130,7 +130,7 @@ class LearnedSteering(BayesianSteering):
         if metric.id != known.metric:
             raise ValueError(f"the predictor knows the metric {known.metric!r}, not {metric.id!r}: choose it as metric")
         self._predictor.to(generator.device)
-        self._generator = generator
+        self._generator, self._guessed = generator, True
         self.extra_images, self.extra_passes = 0, pool * known.share
         self.id = f"learned-{assets.version(folder)}-{pool}-{temperature:g}{f'-ahead{ahead}' if ahead else ''}"
 

@@ -12,7 +12,12 @@ from pretraining.renderer import render
 from steer_env import assets, tiles
 from steer_env.assets import AssetError
 
-FOLDERS = ("tiles-generator", "tiles-metric")
+MADE_BY = {
+    "tiles-generator": "python -m experiments.pretrain",
+    "tiles-metric": "python -m experiments.pretrain",
+    "tiles-predictor": "python -m pretraining.predictor",
+}
+FOLDERS = tuple(MADE_BY)
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def test_all_assets_together_are_small() -> None:
 
 def test_weights_are_half_precision_safetensors() -> None:
     files = [path for name in FOLDERS for path in (assets.ROOT / name).rglob("*.safetensors")]
-    assert len(files) == 4
+    assert len(files) == 5
     for path in files:
         with safe_open(path, "pt") as weights:
             kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
@@ -45,7 +50,7 @@ def test_weights_are_half_precision_safetensors() -> None:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_cards_say_how_the_weights_were_made(name: str) -> None:
     card = (assets.ROOT / name / "README.md").read_text()
-    for word in ("python -m experiments.pretrain", "seed", "steps of", "Licence: Apache-2.0"):
+    for word in (MADE_BY[name], "seed", "steps of", "Licence: Apache-2.0"):
         assert word in card
     assert ("DreamSim" in card) == (name == "tiles-metric")
     if name == "tiles-metric":

@@ -61,7 +61,7 @@ def test_antithetic_pairs_mirror_each_other_about_the_current_latent(proposals: 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator, metric: Metric) -> None:
-    options = {"bayesian": {"pool": 6}, "preferential": {"candidates": 8}}.get(name, {})
+    options = {"bayesian": {"pool": 6}, "learned": {"pool": 6}, "preferential": {"candidates": 8}}.get(name, {})
 
     def choices(tasks: slice) -> np.ndarray:
         distribution = load_distribution(name, generator, metric, **options)
@@ -78,7 +78,8 @@ def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_the_images_that_an_episode_takes_are_those_made(name: str, generator: Generator, metric: Metric) -> None:
     counting = CountingGenerator(generator)
-    options = {"pool": 10} if name == "bayesian" else {}
+    counting.glimpse = generator.glimpse  # type: ignore[attr-defined]
+    options = {"pool": 10} if name in ("bayesian", "learned") else {}
     distribution = load_distribution(name, counting, metric, **options)
     played = SteeringDynamics(counting, metric, GreedyHuman(), 2, rounds=2, distribution=distribution)
     played.reset(TASKS[:2], [0, 1])
@@ -88,7 +89,7 @@ def test_the_images_that_an_episode_takes_are_those_made(name: str, generator: G
         played.step(np.array(scales))
     extra = {"bayesian": 10}.get(name, 0)
     assert distribution.extra_images == extra
-    blind = name == "bayesian"  # to mixture scales, of which one of 0 makes nothing new
+    blind = name in ("bayesian", "learned")  # to mixture scales, of which one of 0 makes nothing new
     assert played.images_made.tolist() == [2 + 4 + extra, 2 + 4 + extra - 2 * (not blind)]
     assert len(counting.latents) == played.images_made.sum()
 
@@ -128,6 +129,36 @@ class TestBayesian:
             choices[0, place] = choice
             current = shown_before[choice]
 
+    def test_looking_ahead_is_worth_what_the_best_offer_after_each_answer_is_worth(self) -> None:
+        """Against plain loops over candidates and answers, one proposal, and no further than the last round."""
+        points = Points()
+        mechanism = BayesianSteering(points, points, pool=6, temperature=0.3, ahead=6)
+        near = BayesianSteering(points, points, pool=6, temperature=0.3)
+        conditioning, held = points.encode(["abc"]), torch.tensor([[0.4]])
+        empty = torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, dtype=torch.int64)
+        screens = torch.zeros(1, 2, 2, 2)
+        screens[0, :, 0] = points.embed(points.generate(held, conditioning))
+        for place in (0, 1):
+            history = SteeringHistory(np.array([0]), np.array([place]), [11], conditioning, *empty, screens)
+            given = held, torch.tensor([0.5]), torch.zeros(1, 1, 1), history
+            offered, nearest = (float(each.propose(*given)) for each in (mechanism, near))
+            if place:
+                assert offered == nearest
+                continue
+            pool = mechanism._latents[0, :, 0].tolist()
+            values = []
+            for candidate in pool:
+                value = 0.0
+                for answer in (0, 1):
+                    likely = [special.softmax([np.cos(x - h) / 0.3 for x in (0.4, candidate)])[answer] for h in pool]
+                    kept = (0.4, candidate)[answer]
+                    value += max(
+                        sum(p * max(np.cos(kept - h), np.cos(c - h)) for p, h in zip(likely, pool, strict=True))
+                        for c in pool
+                    )
+                values.append(value)
+            assert offered == pytest.approx(pool[int(np.argmax(values))])
+
     def test_it_is_blind_to_the_goal(self, generator: Generator, metric: Metric) -> None:
         """Whatever the goal, the first offer for a prompt is the same."""
         offers = []
@@ -152,6 +183,8 @@ class TestBayesian:
     def test_errors(self, generator: Generator, metric: Metric) -> None:
         with pytest.raises(ValueError, match="pool must be at least 2, got 1"):
             load_distribution("bayesian", generator, metric, pool=1)
+        with pytest.raises(ValueError, match="ahead must not be negative, got -1"):
+            load_distribution("bayesian", generator, metric, ahead=-1)
         with pytest.raises(ValueError, match="temperature must be positive, got 0"):
             load_distribution("bayesian", generator, metric, temperature=0)
         with pytest.raises(ValueError, match="unknown steering distribution 'bayes'; did you mean 'bayesian'"):
