@@ -11,6 +11,7 @@ from agents.episodes import Training
 from agents.loggers import NO_LOGGER, Logger, training_metrics
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import VERSIONS
+from steer_env.files import write_atomically
 from steer_env.policies.cards import TrainingRecord
 from steer_env.traces import SteeringTrace, write_traces
 
@@ -101,7 +102,4 @@ def training_record(folder: Path) -> TrainingRecord:
 
 def write_json(value: Any, path: Path) -> None:
     """Write all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    partial.replace(path)
+    write_atomically(path, json.dumps(value, indent=1) + "\n")

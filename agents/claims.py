@@ -1,20 +1,24 @@
-"""Scores that a policy's card claims: measured, written, and held against what an environment plays."""
+"""Claims about policies: written where they were measured, and read where they are verified."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from agents.checkpoints import write_json
 from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.evaluation.claims import Claim
 from steer_env.evaluation.rollout import VERSIONS
 from steer_env.evaluation.statistics import Estimate, estimate
-from steer_env.policies.cards import Claim
+from steer_env.policies import Policy
 from steer_env.policies.stored import PolicyError, StoredPolicy
+from steer_env.policies.untrusted import read_json
 from steer_env.traces import SteeringTrace
+from steer_env.types import Prompter
 
 
 def conditions(env: ImageSteeringVectorEnv) -> dict[str, Any]:
@@ -37,35 +41,50 @@ def scores(traces: Sequence[SteeringTrace], policy: StoredPolicy) -> Estimate:
     return estimate(np.array([own]))
 
 
-def write_claim(
-    policy: StoredPolicy, folder: Path, traces: Sequence[SteeringTrace], env: ImageSteeringVectorEnv
+def write_claims(
+    policies: Sequence[Policy | Prompter], traces: Sequence[SteeringTrace], env: ImageSteeringVectorEnv, folder: Path
 ) -> None:
-    """State in the card of a policy's folder how it just scored; an earlier claim is replaced."""
-    found = scores(traces, policy)
-    claim = Claim(tasks=found.episodes, improvement=found.mean, error=found.error, versions=VERSIONS, **conditions(env))
-    policy.card = replace(policy.card, claim=claim)
-    policy.save(folder)
+    """State how stored policies just scored, each in a file of the folder that is called as its content."""
+    for policy in policies:
+        if isinstance(policy, StoredPolicy):
+            found = scores(traces, policy)
+            claim = Claim(
+                **_about(policy, env),
+                improvement=found.mean,
+                error=found.error,
+                tasks=found.episodes,
+                noise=0,
+                versions=VERSIONS,
+            )
+            write_json(asdict(claim), folder / f"{policy.content()}.json")
 
 
-def check_claim(policy: StoredPolicy, env: ImageSteeringVectorEnv) -> Claim:
-    """The claim of a policy's card, if this environment can verify it.
+def read_claim(stated: str, policy: StoredPolicy, env: ImageSteeringVectorEnv) -> Claim:
+    """What is claimed of a policy, if it is about what this environment plays.
+
+    Args:
+        stated: a file that :func:`write_claims` left, or a mean improvement, of unknown episodes.
+        policy: that it should be about.
+        env: that the policy is to be played in.
 
     Raises:
-        PolicyError: no claim, one about other conditions, or about more tasks than the suite has.
+        PolicyError: neither a file with a claim nor a number; or a claim about another policy or other conditions.
     """
-    claim = policy.card.claim
-    if claim is None:
-        raise PolicyError(
-            f"the card of {policy.name!r} claims no scores: experiments.leaderboard writes them, claim=true"
-        )
-    here = conditions(env)
-    other = [
-        f"{name} {getattr(claim, name)}, not {value}" for name, value in here.items() if getattr(claim, name) != value
-    ]
+    about = _about(policy, env)
+    try:
+        if not Path(stated).is_file():
+            return Claim(**about, improvement=float(stated))
+        claim = Claim(**read_json(Path(stated)))
+    except (OSError, TypeError, ValueError) as error:
+        raise PolicyError(f"{stated} is neither a number nor a file with a claim: {error}") from error
+    if claim.content != policy.content():
+        raise PolicyError(f"{stated} is about another policy, called {claim.policy!r}")
+    stands = asdict(claim)
+    other = [f"{name} {stands[name]}, not {value}" for name, value in about.items() if stands[name] != value]
     if other:
-        raise PolicyError(f"the claim of {policy.name!r} is about {'; '.join(other)}: change env to verify it")
-    if claim.tasks > len(env.suite):
-        raise PolicyError(
-            f"the claim of {policy.name!r} is about {claim.tasks} tasks; {claim.suite} has {len(env.suite)}"
-        )
+        raise PolicyError(f"{stated} is about {'; '.join(other)}: change env to verify it")
     return claim
+
+
+def _about(policy: StoredPolicy, env: ImageSteeringVectorEnv) -> dict[str, Any]:
+    return {"policy": policy.name, "content": policy.content(), **conditions(env)}

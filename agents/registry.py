@@ -25,8 +25,8 @@ from steer_env.policies import (
     load_policy,
     published_policy,
 )
-from steer_env.policies.cards import TrainingRecord
-from steer_env.policies.stored import StoredPolicy
+from steer_env.policies.cards import check_name, likeness
+from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.prompters import load_prompter
 from steer_env.registry import Registry
 from steer_env.traces import read_traces
@@ -60,6 +60,9 @@ BUILT_IN: Registry[Callable[[str, Writer | None], Policy | Prompter]] = Registry
     },
 )
 """Name → policy or prompter from what follows the colon, and from who writes, if anybody does."""
+_TAKEN = ("random bucket", "random scale per session", "published", "best known")
+_FAMILIES = ("constant", "schedule", "text")
+"""What built-in policies call themselves, and how those with options begin."""
 
 
 def expand(specs: Sequence[str]) -> list[str]:
@@ -84,41 +87,96 @@ def policy_folder(spec: str) -> Path | None:
     return next((folder for folder in folders if (folder / POLICY_FILE).is_file()), None)
 
 
-def resolve_policies(specs: Sequence[str], writer: Writer | None = None) -> list[Policy | Prompter]:
+def check_apart(folder: str | Path, specs: Sequence[str]) -> None:
+    """Nothing is written into the folder of a policy that is played.
+
+    Raises:
+        ValueError: the folder is one, or lies in one.
+    """
+    for spec in specs:
+        if spec.partition(":")[0] not in BUILT_IN and Path(folder).resolve().is_relative_to(Path(spec).resolve()):
+            raise ValueError(f"folder={folder} is where the policy {spec} is kept: choose another folder")
+
+
+def resolve_policies(
+    specs: Sequence[str], writer: Writer | None = None, rounds: int = 0, refused: dict[str, str] | None = None
+) -> list[Policy | Prompter]:
     """Policies from names such as ``constant:0.9`` or folders of training runs; prompters from ``text:attribute``.
 
     Args:
         specs: names and folders.
         writer: who writes for ``written:blind`` and ``written:feedback``.
+        rounds: that folders' policies are to play, so that one that can't is refused beforehand; 0 for unknown.
+        refused: receives why a folder's policy isn't taken, by folder, in the place of an error.
 
     Raises:
-        ValueError: an unknown name, a folder without a policy, the same policy twice, or trainings of one name that
-            differ in more than their seed.
+        ValueError: an unknown name, a folder without a policy, or the same built-in policy twice.
+        PolicyError: a folder's policy that is damaged, passes for another one by its name, is listed twice, or differs
+            in more than its seed from another training of its name.
     """
-    policies = [_resolve(spec, writer) for spec in specs]
-    seen = [(policy.name, policy.training_seed) for policy in policies]
-    twice = [name for name, seed in seen if seen.count((name, seed)) > 1]
-    if twice:
-        raise ValueError(f"policy {twice[0]!r} is listed twice; give trained agents their own agent.name or seed")
-    cards: dict[str, TrainingRecord | None] = {}
-    for policy in policies:
-        record = policy.card.training if isinstance(policy, StoredPolicy) else None
-        if cards.setdefault(policy.name, record) != record:
-            raise ValueError(
-                f"policies called {policy.name!r} were trained differently: only the seed may differ between the "
-                "trainings of one row; give them names of their own by agent.name"
-            )
+    policies: list[Policy | Prompter] = []
+    for spec in specs:
+        try:
+            policy = _resolve(spec, writer)
+            _check_beside(policy, policies)
+            if isinstance(policy, StoredPolicy):
+                policy.rehearse(rounds)
+        except PolicyError as error:
+            if refused is None or not policy_folder(spec):
+                raise
+            refused[spec] = "".join(letter if letter.isprintable() else "?" for letter in str(error))
+        else:
+            policies.append(policy)
     return policies
 
 
 def _resolve(spec: str, writer: Writer | None) -> Policy | Prompter:
-    folder = policy_folder(spec)
-    if folder is not None:
-        return load_policy(folder)
     name, _, rest = spec.partition(":")
-    if "/" in name:
-        raise ValueError(f"{spec} holds no policy: train one there first with experiments.train folder={spec}")
-    return BUILT_IN[name](rest, writer)
+    if name in BUILT_IN:
+        return BUILT_IN[name](rest, writer)
+    folder = policy_folder(spec)
+    if folder is None:
+        if "/" in name:
+            raise ValueError(f"{spec} holds no policy: train one there first with experiments.train folder={spec}")
+        return BUILT_IN[name](rest, writer)
+    policy = load_policy(folder)
+    try:
+        check_own_name(policy.name)
+    except ValueError as error:
+        raise PolicyError(f"{spec}: {error}") from None
+    return policy
+
+
+def check_own_name(name: str) -> str:
+    """A plain name that can't be mistaken for a built-in policy's.
+
+    Raises:
+        ValueError: it can, or isn't plain.
+    """
+    seen, *taken = (likeness(each).replace(" ", "") for each in (check_name(name), *_TAKEN, *_FAMILIES))
+    if seen in taken or seen.startswith(tuple(taken[len(_TAKEN) :])):
+        raise ValueError(
+            f"a policy is called {name!r}, like a built-in one: {', '.join(_TAKEN)}, and what begins with "
+            f"{', '.join(_FAMILIES)}; give it a name of its own"
+        )
+    return name
+
+
+def _check_beside(policy: Policy | Prompter, others: Sequence[Policy | Prompter]) -> None:
+    """May the policy stand in one table with those before it?"""
+    record = policy.card.training if isinstance(policy, StoredPolicy) else None
+    for other in others:
+        if (other.name, other.training_seed) == (policy.name, policy.training_seed):
+            raise PolicyError(
+                f"policy {policy.name!r} is listed twice; give trained agents their own agent.name or seed"
+            )
+        if other.name != policy.name and likeness(other.name) == likeness(policy.name):
+            raise PolicyError(f"a policy is called {policy.name!r}, which looks like {other.name!r}: rename it")
+        if other.name == policy.name and isinstance(other, StoredPolicy) and other.card.training != record:
+            raise PolicyError(
+                f"policies called {policy.name!r} were trained differently: only the seed may differ between the "
+                "trainings of one row; give them names of their own by agent.name"
+            )
 
 
 def learning_section(folder: Path) -> Section:

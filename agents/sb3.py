@@ -18,6 +18,7 @@ from agents.loggers import NO_LOGGER, Logger
 from agents.progress import interruptible, progress
 from agents.sb3_vecenv import SteeringVecEnv
 from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.files import write_atomically
 from steer_env.policies import TablePolicy
 from steer_env.policies.histories import HistoryPolicy
 from steer_env.policies.stored import StoredPolicy
@@ -109,10 +110,7 @@ class _Watch(BaseCallback):
     def save(self) -> None:
         """Weights before the checkpoint that counts them."""
         if self._unsaved:
-            self._weights.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._weights.with_suffix(".partial")
-            torch.save(self.model.get_parameters(), partial)
-            partial.replace(self._weights)
+            write_atomically(self._weights, lambda file: torch.save(self.model.get_parameters(), file))
             self._checkpoints.save(self.done, self._unsaved, {})
             self._unsaved = []
 

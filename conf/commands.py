@@ -381,7 +381,7 @@ class LeaderboardConfig:
         resamples: of the bootstrap.
         timed_tasks: how many tasks each policy is played on alone for the wall time of an episode.
         strips: how many episodes of the best policy to draw.
-        claim: whether to write each score into the card of its policy's folder, where experiments.verify reads it.
+        claim: whether to write the score of each stored policy into claims/, a file each, for experiments.verify.
         overwrite, threads: as in training.
     """
 
@@ -411,23 +411,28 @@ class LeaderboardConfig:
 
 @dataclass
 class VerifyConfig:
-    """Play a submitted policy again, and say whether the scores that its card claims hold.
+    """Play a submitted policy, and say whether the scores that are claimed of it hold.
 
-    The exit status is 0 if the claimed mean improvement is the one found, up to rounding, or a z-test of their
-    difference at 5 % doesn't tell them apart; else it is 1. Nothing in the submission is run.
+    The exit status is 0 if the claimed mean improvement is the one found: up to rounding where tasks and noise are the
+    claim's own, else by a z-test of their difference at 5 %; otherwise it is 1. Tasks and noise are chosen here,
+    whatever is claimed. Nothing in the submission is run, and nothing is written there.
 
     Args:
-        submission: a policy's folder, or that of a training run, whose card claims scores.
+        submission: a policy's folder, or that of a training run.
         folder: receives config.yaml, traces/ and result.json with the verdict.
-        noise: 0 plays the very episodes that the claim is about, whose mean should be equal; another number plays the
-            claim's tasks with fresh noise, against a policy that was chosen for its luck with that noise.
+        claim: a file that experiments.leaderboard left in claims/, a mean improvement such as 0.21, or empty for none.
+        tasks: how many of env.suite, from its first.
+        noise: 0 for the noise that experiments.leaderboard plays with; another number for fresh noise, against a policy
+            that was chosen for its luck with that one.
         tasks_per_batch: how many tasks at a time.
         overwrite, threads: as in training.
     """
 
     submission: str = MISSING
     folder: str = MISSING
-    noise: int = 0
+    claim: str = ""
+    tasks: int = 200
+    noise: int = 1
     tasks_per_batch: int = 16
     overwrite: bool = False
     threads: int = 0

@@ -43,7 +43,8 @@ def main(config: Any) -> None:
     found_by = {"found by": best.name, "trainings": len(trainings), "raced on": config.env.suite, "tasks": config.tasks}
     parts = {part: getattr(learned_from[0], part) for part in _PARTS}
     record = TrainingRecord(learned_from[0].suite, len(learned_from), found_by | parts, VERSIONS)
-    TablePolicy("best known", best.scales, card=PolicyCard(training=record)).save(folder / "policy")
+    name = f"best of {len(trainings)} trainings"
+    TablePolicy(name, best.scales, card=PolicyCard(training=record)).save(folder / "policy")
     publish(steering_report(traces, best.name, config.threshold), folder)
     say(f"{best.name} is the best; mixture scales, (moved, stayed) for each round: {best.scales.tolist()}")
     close_run(folder, {"best": best.name, "scales": best.scales.tolist()})

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.checkpoints import CHECKPOINT
-from agents.registry import expand, learning_section, resolve_policies
+from agents.registry import check_apart, expand, learning_section, resolve_policies
 from conf import schema
 from experiments.collecting import collecting, shared_options
 from experiments.playing import check_tasks, draw_examples, play_suite
@@ -22,6 +22,7 @@ def main(config: Any) -> None:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
     check_run(config)
     specs, options = expand(config.policies), shared_options(config)
+    check_apart(config.folder, specs)
     policies = resolve_policies(specs, configured_writer(config.writer))
     if config.baseline not in [policy.name for policy in policies]:
         names = ", ".join(policy.name for policy in policies)

@@ -66,7 +66,7 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 
 def _read_job(folder: Path, name: str, window: int) -> Job:
-    error = (folder / ERROR).read_text() if (folder / ERROR).is_file() else ""
+    error = (folder / ERROR).read_text("utf-8", "replace") if (folder / ERROR).is_file() else ""
     config: Any = OmegaConf.load(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     improvements = np.array([[trace.improvement for trace in _last_traces(folder / "traces", window)]])
     return Job(

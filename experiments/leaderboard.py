@@ -9,16 +9,15 @@ from typing import Any
 import torch
 
 from agents.checkpoints import write_json
-from agents.claims import conditions, write_claim
-from agents.registry import expand, policy_folder, resolve_policies
+from agents.claims import conditions, write_claims
+from agents.registry import check_apart, expand, resolve_policies
 from conf import schema
 from experiments.collecting import collecting, shared_options
 from experiments.playing import check_tasks, draw_examples, play_suite, time_policies
-from experiments.runs import LEADERBOARD, application, check_run, close_run, open_run, publish
+from experiments.runs import CLAIMS, LEADERBOARD, application, check_run, close_run, open_run, publish, say
 from steer_env.evaluation.leaderboard import tracks
 from steer_env.evaluation.leaderboard_page import leaderboard_report
 from steer_env.evaluation.rollout import VERSIONS
-from steer_env.policies.stored import StoredPolicy
 from steer_env.traces import traces_to_frame
 from steer_env.types import Prompter
 
@@ -30,7 +29,13 @@ def main(config: Any) -> None:
     """Play every policy on the same tasks, rank them, and leave a page and the JSON behind it."""
     check_run(config)
     specs, options = expand(config.policies), shared_options(config)
-    policies = resolve_policies(specs)
+    check_apart(config.folder, specs)
+    refused: dict[str, str] = {}
+    policies = resolve_policies(specs, rounds=config.env.rounds, refused=refused)
+    for spec, reason in refused.items():
+        say(f"refused: {spec}: {reason}")
+    if not policies:
+        raise ValueError("no policy is left to be ranked")
     choosing = [policy for policy in policies if not isinstance(policy, Prompter)] if config.robust_human else []
     noisy_options = options | {"human": config.robust_human, "human_options": dict(config.robust_human_options)}
     env = check_tasks(config.tasks, **options)
@@ -51,12 +56,12 @@ def main(config: Any) -> None:
     frame, noisy_frame = traces_to_frame(traces), traces_to_frame(noisy) if noisy else None
     rows = [row for track in tracks(frame, noisy_frame, resamples=config.resamples) for row in track.rows(entries)]
     record = _circumstances(config, env) | {"noisy_human": noisy[0].human if noisy else ""}
-    write_json(record | {"rows": [asdict(row) for row in rows]}, folder / LEADERBOARD)
+    write_json(record | {"rows": [asdict(row) for row in rows], "refused": refused}, folder / LEADERBOARD)
     strips = draw_examples(traces, rows[0].policy, config.strips, options)
-    publish(leaderboard_report(rows, frame, record["noisy_human"], record["machine"], strips), folder, wide=True)
-    for place, policy in zip(map(policy_folder, specs), policies, strict=True):
-        if config.claim and place and isinstance(policy, StoredPolicy):
-            write_claim(policy, place, traces, env)
+    report = leaderboard_report(rows, frame, record["noisy_human"], record["machine"], strips, refused)
+    publish(report, folder, wide=True)
+    if config.claim:
+        write_claims(policies, traces, env, folder / CLAIMS)
     close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from agents.bandits import make_bandit
 from agents.checkpoints import episodes_done
 from agents.episodes import Training
 from agents.loggers import Logger
+from agents.registry import check_own_name
 from agents.training import train
 from experiments.collecting import collecting, shared_options
 from experiments.runs import env_options
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
 from steer_env.evaluation.rollout import image_options, make_env
+from steer_env.files import write_atomically
 from steer_env.policies.stored import StoredPolicy
 
 Learner = Callable[[Path, Logger], StoredPolicy | None]
@@ -30,8 +33,9 @@ def make_learner(config: Any) -> Learner:
     """Everything that the training needs, loaded and checked.
 
     Raises:
-        ValueError: a part or an option of it that doesn't exist.
+        ValueError: a part or an option of it that doesn't exist, or a name that no policy may have.
     """
+    check_own_name(config.agent.name)
     return _sb3(config) if "algorithm" in config.agent else _bandit(config)
 
 
@@ -71,5 +75,5 @@ def _sb3(config: Any) -> Learner:
 
 def keep_plot(figure: Figure, name: str, folder: Path, logger: Logger) -> None:
     """Write a plot into the run's folder, and log it."""
-    figure.savefig(folder / f"{name}.png", dpi=150)
+    write_atomically(folder / f"{name}.png", partial(figure.savefig, format="png", dpi=150))
     logger.image(episodes_done(folder), name, figure)

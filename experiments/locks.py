@@ -45,7 +45,7 @@ def is_ours(folder: Path) -> bool:
 
 def is_claimed(folder: Path) -> bool:
     """Is a process at work there now? One that was killed isn't."""
-    if not (folder / LOCK).is_file():
+    if (folder / LOCK).is_symlink() or not (folder / LOCK).is_file():
         return False
     try:
         with FileLock(folder / LOCK, blocking=False):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from steer_env.files import write_atomically
+
 JOB = "job.txt"
 
 
@@ -16,7 +18,7 @@ def is_requeued() -> bool:
 def sign(folder: Path) -> None:
     """Note in a run's folder which job of the cluster works there, if one does."""
     if job := os.environ.get("SLURM_JOB_ID"):
-        (folder / JOB).write_text(job)
+        write_atomically(folder / JOB, job)
 
 
 def has_begun(folder: Path) -> bool:

@@ -25,8 +25,9 @@ from experiments.locks import claim, is_ours, released_at_the_end
 from experiments.requeued import JOB, has_begun, sign
 from steer_env.evaluation.reports import Report
 from steer_env.evaluation.rollout import VERSIONS
+from steer_env.files import write_atomically
 
-CONFIG, ERROR, LEADERBOARD = "config.yaml", "error.txt", "leaderboard.json"
+CONFIG, ERROR, LEADERBOARD, CLAIMS = "config.yaml", "error.txt", "leaderboard.json", "claims"
 _APART = (*APART, "logger")
 """What may differ between runs that are the same."""
 _ASIDE = (
@@ -36,7 +37,7 @@ _ASIDE = (
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
-    *("traces", "training", "policy", "agent", "figures", "tensorboard", "wandb", "rule", "people"),
+    *("traces", "training", "policy", "agent", "figures", "tensorboard", "wandb", "rule", "people", CLAIMS),
 )
 
 console = Console()
@@ -88,7 +89,7 @@ def _run(body: Callable[[Any], None], config: Any) -> None:
             raise
         except Exception as error:
             if "folder" in config and is_ours(Path(config.folder)):
-                (Path(config.folder) / ERROR).write_text(traceback.format_exc())
+                write_atomically(Path(config.folder) / ERROR, traceback.format_exc())
                 say(f"failed: {config.folder}: {error}")
             raise
 
@@ -147,9 +148,7 @@ def open_run(config: Any) -> Path:
     (folder / ERROR).unlink(missing_ok=True)
     sign(folder)
     # All or nothing: half of it would look like another run's, and stop this one from going on after a kill.
-    partial = (folder / CONFIG).with_suffix(".partial")
-    OmegaConf.save(config, partial, resolve=True)
-    partial.replace(folder / CONFIG)
+    write_atomically(folder / CONFIG, OmegaConf.to_yaml(config, resolve=True))
     if config.threads:
         torch.set_num_threads(config.threads)
     return folder

@@ -9,6 +9,7 @@ import pandas as pd
 
 from conf import schema
 from experiments.runs import application, check_run, close_run, console, open_run
+from steer_env.files import write_atomically
 from steer_env.study.files import load_study
 from steer_env.study.reports import study_report
 from steer_env.study.sessions import study_traces
@@ -29,7 +30,8 @@ def main(config: Any) -> None:
     # What real users wanted of images and wrote first, to train and evaluate on: env.suite=csv:FOLDER/tasks.csv.
     of_images = [trace for trace in traces if trace.goal_prompt and trace.prompt and not trace.texts]
     pairs = dict.fromkeys((trace.goal_prompt, trace.prompt) for trace in of_images)
-    pd.DataFrame(list(pairs), columns=["goal_prompt", "prompt"]).to_csv(folder / "tasks.csv", index=False)
+    tasks = pd.DataFrame(list(pairs), columns=["goal_prompt", "prompt"])
+    write_atomically(folder / "tasks.csv", tasks.to_csv(index=False))
     report.save(folder)
     close_run(folder, {"path": config.path, "sessions": len(traces), "skipped": int(study.skipped["rows"].sum())})
     console.print(report.markdown(), markup=False, highlight=False, soft_wrap=True)

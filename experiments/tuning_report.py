@@ -16,6 +16,7 @@ from experiments.search_space import with_values
 from experiments.trials import Trials, improvements
 from steer_env.evaluation.reports import Report, Section, number
 from steer_env.evaluation.statistics import estimate
+from steer_env.files import write_atomically
 
 
 def tuning_report(trials: Trials, config: Any) -> Report:
@@ -47,11 +48,11 @@ def write_best(trials: Trials, config: Any, folder: Path) -> Path:
     schema = "sb3_schema" if "algorithm" in agent else f"{agent.kind}_schema"
     found = estimate(improvements(best)[None])
     path = folder / "agent" / "tuned.yaml"
-    path.parent.mkdir(exist_ok=True)
     trained = f"{len(trials.finished)} settings that experiments.tune tried, with {config.episodes} episodes each"
-    path.write_text(
+    write_atomically(
+        path,
         f"# The best of {trained}:\n# improvement {number(found)} on {config.tasks} tasks of {config.suite}.\n"
-        f"defaults:\n  - {schema}\n  - _self_\n\n{OmegaConf.to_yaml(agent)}"
+        f"defaults:\n  - {schema}\n  - _self_\n\n{OmegaConf.to_yaml(agent)}",
     )
     return path
 

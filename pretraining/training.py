@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from steer_env.files import write_atomically
+
 
 @dataclass
 class Budget:
@@ -105,9 +107,8 @@ def fit(
 
 def _save(parts: Mapping[str, Any], steps: int, snapshot: Path) -> None:
     """Write what :func:`_resume` reads; the file is whole or the former one."""
-    partial = snapshot.with_suffix(".partial")
-    torch.save({name: part.state_dict() for name, part in parts.items()} | {"steps": steps}, partial)
-    partial.replace(snapshot)
+    state = {name: part.state_dict() for name, part in parts.items()} | {"steps": steps}
+    write_atomically(snapshot, lambda file: torch.save(state, file))
 
 
 def _resume(parts: Mapping[str, Any], snapshot: Path | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -12,6 +12,21 @@ from typing import Any
 _OPERATORS = ("nms", "qnms")
 _declared: list[Any] = []
 """An operator is forgotten together with the library that declares it."""
+
+
+@contextmanager
+def usual_defaults() -> Iterator[None]:
+    """While it lasts, new tensors are float32 and on the CPU, whatever other libraries have set as torch's defaults."""
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        # Even where it changes nothing, it would slow every operation.
+        with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def mend_torchvision() -> None:

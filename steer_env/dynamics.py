@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from steer_env.compatibility import usual_defaults
 from steer_env.distributions.mixtures import Mixture
 from steer_env.goal_bank import GoalBank
 from steer_env.goal_bank.pictures import BankedPictures
@@ -99,6 +100,7 @@ class SteeringDynamics:
             self._metrics[_MECHANISMS] = mechanism.metric
         return known[0] if known else _MECHANISMS
 
+    @usual_defaults()
     def _allocate(self) -> None:
         n, r, k, shape = self.num_episodes, self.num_rounds, self.num_proposals, self.generator.latent_shape
         device = self.generator.device
@@ -146,6 +148,7 @@ class SteeringDynamics:
             if name in self._judges
         }
 
+    @usual_defaults()
     @torch.inference_mode()
     def reset(self, tasks: Sequence[Task], seeds: Sequence[int], rows: np.ndarray | None = None) -> None:
         """Start episodes: make goal and initial images, each distinct one once, or find them in the bank.
@@ -198,6 +201,7 @@ class SteeringDynamics:
         persons = [np.random.default_rng([int(seed), _PERSON_STREAM]).random() for seed in seeds]
         self._persons[where] = self._persons.new_tensor(persons)
 
+    @usual_defaults()
     @torch.inference_mode()
     def step(self, scales: np.ndarray, rows: np.ndarray | None = None) -> RoundOutcome:
         """Play one round of image steering: propose, let the user choose, go on from the choice.
@@ -220,6 +224,7 @@ class SteeringDynamics:
         fresh = (proposals != self.latents[self._where(rows)][:, None]).flatten(2).any(dim=2)
         return self._offer(rows, proposals, given, draws, fresh, scales)
 
+    @usual_defaults()
     @torch.inference_mode()
     def rewrite(
         self,

@@ -61,7 +61,7 @@ def draw_latents(seeds: list[int], shape: tuple[int, ...]) -> Tensor:
 
     They are those of a diffusers pipeline called with ``generator=torch.Generator().manual_seed(seed)``.
     """
-    latents = torch.empty(len(seeds), *shape)
+    latents = torch.empty(len(seeds), *shape, dtype=torch.float32, device="cpu")
     for row, seed in zip(latents, seeds, strict=True):
-        torch.randn(shape, generator=torch.Generator().manual_seed(seed), out=row)
+        row.normal_(generator=torch.Generator("cpu").manual_seed(seed))
     return latents

@@ -11,6 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from steer_env.files import write_atomically
+
 TRACE_VERSION = 2
 _READABLE = {1, TRACE_VERSION}
 """Version 1 had neither seeds nor guidance scales that users choose."""
@@ -124,10 +126,7 @@ def write_traces(traces: Iterable[SteeringTrace], path: Path) -> None:
     """Write a Parquet file, all or nothing: a reader never sees half of it."""
     rows = list(traces)
     table = pa.Table.from_pydict({name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, schema=SCHEMA)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    pq.write_table(table, partial)
-    partial.replace(path)
+    write_atomically(path, lambda file: pq.write_table(table, file))
 
 
 def read_traces(*paths: Path) -> list[SteeringTrace]:

@@ -14,7 +14,8 @@ BASE = {"types", "registry", "ties"}
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "registry": set(),
-    "traces": set(),
+    "files": set(),
+    "traces": {"files"},
     "tiles": {"registry"},
     "rendering": set(),
     "assets": set(),
@@ -23,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "habits": {"ties"},
     "ties": set(),
     "fingerprints": set(),
-    "goal_bank": {"fingerprints", "goal_bank", "types", "versions"},
+    "goal_bank": {"files", "fingerprints", "goal_bank", "types", "versions"},
     "versions": {""},
     "humans": BASE,
     "pictures": {"types"},
@@ -32,8 +33,8 @@ ALLOWED: dict[str, set[str]] = {
     "generators": BASE | {"assets", "compatibility", "fingerprints", "generators"},
     "metrics": BASE | {"assets", "compatibility", "fingerprints", "metrics"},
     "compatibility": set(),
-    "policies": {"policies", "proposals"},
-    "dynamics": {"types", "distributions", "goal_bank", "pictures", "proposals"},
+    "policies": {"files", "policies", "proposals"},
+    "dynamics": {"compatibility", "types", "distributions", "goal_bank", "pictures", "proposals"},
     "envs": BASE
     | {"distributions", "dynamics", "envs", "generators", "goal_bank", "humans", "metrics", "proposals"}
     | {"rendering", "tasks"},
@@ -47,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.predictors": set(),
     "evaluation.statistics": {"traces"},
     "evaluation.plots": {"traces"},
-    "evaluation.reports": {"traces", "evaluation"},
+    "evaluation.reports": {"evaluation", "files", "traces"},
     "evaluation.efficiency": {"evaluation"},
     "evaluation.lottery": {"evaluation"},
     "evaluation.ranking": set(),

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from steer_env.files import write_atomically
+
 LOG = "log.jsonl"
 
 
@@ -28,9 +30,7 @@ class JsonlLogger:
     def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
         path = folder / LOG
         kept = [record for record in read_log(path) if record["episodes"] <= done] if path.is_file() else []
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        partial.replace(path)
+        write_atomically(path, "".join(json.dumps(record) + "\n" for record in kept))
         self._file = path.open("a")
         self._write(done, {"config": config})
 

@@ -15,6 +15,7 @@ import wandb
 from matplotlib.figure import Figure
 
 from agents.loggers import pixels
+from steer_env.files import write_atomically
 from steer_env.registry import Registry
 
 MODES = Registry(
@@ -95,8 +96,7 @@ class WandbLogger:
 
 def _run_id(path: Path) -> str:
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(secrets.token_hex(4))
+        write_atomically(path, secrets.token_hex(4))
     return path.read_text()
 
 

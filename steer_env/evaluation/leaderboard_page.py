@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -29,7 +30,12 @@ _TRACKS = (
 
 
 def leaderboard_report(
-    rows: Sequence[Row], frame: pd.DataFrame, noisy_human: str, machine: str, strips: Sequence[Figure]
+    rows: Sequence[Row],
+    frame: pd.DataFrame,
+    noisy_human: str,
+    machine: str,
+    strips: Sequence[Figure],
+    refused: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
     """The ranking, curves and pictures.
 
@@ -39,6 +45,7 @@ def leaderboard_report(
         noisy_human: id of the user of the robustness column; empty for none.
         machine: where wall time was measured.
         strips: pictures of episodes.
+        refused: why submissions weren't played, by folder.
     """
     judges = "".join(
         f"{name}: the same improvement under a metric that nothing was trained on. " for name in rows[0].judged
@@ -63,6 +70,9 @@ def leaderboard_report(
             figures=[plots.attempts_curve(statistics.attempts(by_rank))],
         ),
     ]
+    if refused:
+        table = pd.DataFrame(refused.items(), columns=["submission", "reason"])
+        sections.append(Section("Refused", "Submissions that weren't played.", [table]))
     if strips:
         sections.append(examples(strips))
     return Report(f"Leaderboard of {frame['suite'].iloc[0]}", conditions(frame), sections)

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.statistics import Estimate
+from steer_env.files import write_atomically
 from steer_env.traces import SteeringTrace, traces_to_frame
 
 _COST = (
@@ -58,15 +60,14 @@ class Report:
 
     def save(self, folder: Path) -> None:
         """Write ``report.html``, ``report.md`` and every figure as ``figures/NAME.png``."""
-        pictures = folder / "figures"
-        pictures.mkdir(parents=True, exist_ok=True)
-        (folder / "report.html").write_text(self.html(), encoding="utf-8")
-        (folder / "report.md").write_text(self.markdown(), encoding="utf-8")
+        write_atomically(folder / "report.html", self.html())
+        write_atomically(folder / "report.md", self.markdown())
         for section in self.sections:
             name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
             for i, figure in enumerate(section.figures):
                 number = f"-{i + 1}" if len(section.figures) > 1 else ""
-                figure.savefig(pictures / f"{name}{number}.png", dpi=110)
+                save = partial(figure.savefig, format="png", dpi=110)
+                write_atomically(folder / "figures" / f"{name}{number}.png", save)
 
 
 def steering_report(

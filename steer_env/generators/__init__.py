@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from steer_env.compatibility import usual_defaults
 from steer_env.registry import Registry
 from steer_env.types import Generator
 
@@ -51,4 +52,5 @@ def load_generator(name: str = "tiles", **options: Any) -> Generator:
         FileNotFoundError: a checkpoint that isn't there.
         steer_env.assets.AssetError: damaged embedded weights.
     """
-    return GENERATORS[name](**options)
+    with usual_defaults():
+        return GENERATORS[name](**options)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,14 @@ SOLVERS = Registry(
 """Deterministic ones of diffusers."""
 
 
-def load_pipeline(kind: str, path: str, dtype: torch.dtype, **options: Any) -> Any:
+def load_pipeline(kind: str, path: str, dtype: torch.dtype, variant: str = "", **options: Any) -> Any:
     """The checkpoint as a diffusers pipeline.
 
     Args:
         kind: name of the pipeline's class.
         path: a local folder or a hub id.
         dtype: of its weights.
+        variant: of its files, such as fp16 for ``*.fp16.safetensors``; empty for those without one.
         **options: of the class.
 
     Raises:
@@ -53,11 +56,12 @@ def load_pipeline(kind: str, path: str, dtype: torch.dtype, **options: Any) -> A
         try:
             declared = diffusers.DiffusionPipeline.load_config(source)["_class_name"]
             _check_family(declared, kind, path)
-            pipeline = getattr(diffusers, kind).from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
+            options |= {"variant": variant or None, "use_safetensors": True}
+            pipeline = getattr(diffusers, kind).from_pretrained(source, dtype=dtype, **options)
         except _OtherFamilyError:
             raise
         except Exception as error:
-            raise OSError(f"{path} can't be loaded: {_advice(local)} ({str(error).strip()[:300]})") from error
+            raise OSError(f"{path} can't be loaded: {_advice(local, variant)} ({str(error).strip()[:300]})") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -78,6 +82,72 @@ def load_solver(name: str, pipeline: Any) -> Any:
     import diffusers
 
     return getattr(diffusers, SOLVERS[name]).from_config(pipeline.scheduler.config)
+
+
+def solve(
+    scheduler: Any,
+    steps: int,
+    sample: Tensor,
+    denoise: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Standard normal latents (B, C, H, W) → denoised ones, by a scheduler of diffusers.
+
+    Args:
+        scheduler: set up anew here.
+        steps: how many.
+        sample: the latents.
+        denoise: inputs (B, C, H, W) and time → what the model predicts.
+    """
+    scheduler.set_timesteps(steps, device=sample.device)
+    sample = sample * scheduler.init_noise_sigma
+    for time in scheduler.timesteps:
+        output = denoise(scheduler.scale_model_input(sample, time), time)
+        sample = scheduler.step(output, time, sample, return_dict=False)[0]
+    return sample
+
+
+def check_solver(path: str, pipeline: Any, steps: int) -> None:
+    """Is an image decided by its latents?
+
+    Raises:
+        ValueError: the scheduler draws noise of its own.
+    """
+    channels = pipeline.unet.config.in_channels, pipeline.unet.config.out_channels
+    if not _draws_noise(pipeline.scheduler, steps, *channels):
+        return
+    with quiet():
+        good = [name for name in SOLVERS if not _draws_noise(load_solver(name, pipeline), steps, *channels)]
+    raise ValueError(
+        f"{path} is sampled by {type(pipeline.scheduler).__name__}, which draws fresh noise at its steps, so that the "
+        f"same latents give other images each time: set solver to one of: {', '.join(good)}"
+    )
+
+
+def _draws_noise(scheduler: Any, steps: int, channels: int, predicted: int) -> bool:
+    """Tried on one pixel, without a model."""
+    found = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in range(2):
+            torch.manual_seed(seed)
+            sample, output = torch.ones(1, channels, 1, 1), torch.zeros(1, predicted, 1, 1)
+            found.append(solve(scheduler, steps, sample, lambda *_, output=output: output))
+    return not torch.equal(*(values.nan_to_num() for values in found))
+
+
+def latent_size(path: str, unet: Any) -> tuple[int, int]:
+    """Height and width of the latents that a denoiser was made for.
+
+    Raises:
+        ValueError: its configuration doesn't say.
+    """
+    size = unet.config.sample_size
+    sides = size if isinstance(size, list | tuple) else [size, size]
+    if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
+        raise ValueError(
+            f"{path}: sample_size in unet/config.json must be a number of latent pixels, or height and width, "
+            f"got {size}"
+        )
+    return sides[0], sides[1]
 
 
 def pipeline_fingerprint(pipeline: Any) -> str:
@@ -101,7 +171,9 @@ def plain_config(config: Any) -> dict[str, str]:
     return {name: repr(value) for name, value in values.items() if not name.startswith("_")}
 
 
-def _advice(local: Path) -> str:
+def _advice(local: Path, variant: str) -> str:
+    if not variant and (names := _variants(local)):
+        return f"its weights are of a variant; set variant={' or '.join(names)}"
     if local.is_dir():
         return (
             "a part of the checkpoint is missing, damaged, of another architecture, or has no safetensors, and weights "
@@ -111,3 +183,9 @@ def _advice(local: Path) -> str:
         "it isn't a folder here, and the hub doesn't have it or can't be reached; fetch it where there is a network, "
         "`hf download ID --local-dir FOLDER`, and give the folder as generator_options.path"
     )
+
+
+def _variants(local: Path) -> list[str]:
+    """Of weights that aren't there without one: fp16 for ``unet/diffusion_pytorch_model.fp16.safetensors``."""
+    named = [(path, re.fullmatch(r"(\w+)\.(\w+)(-.*)?(\.safetensors)", path.name)) for path in local.glob("*/*")]
+    return sorted({name[2] for path, name in named if name and not (path.parent / f"{name[1]}{name[4]}").exists()})

@@ -11,7 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steer_env.generators.checkpoints import SOLVERS, load_pipeline, load_solver, pipeline_fingerprint, plain_config
+from steer_env.generators.checkpoints import (
+    SOLVERS,
+    check_solver,
+    latent_size,
+    load_pipeline,
+    load_solver,
+    pipeline_fingerprint,
+    plain_config,
+    solve,
+)
 from steer_env.generators.prompts import EncodedPrompts
 from steer_env.generators.speed import Speed, fitting_batch, padded_size
 from steer_env.types import Conditioning
@@ -46,14 +55,15 @@ class DiffusionGenerator:
         device: where it runs.
         dtype: precision of its weights, a name of torch's.
         solver: a name of :data:`steer_env.generators.checkpoints.SOLVERS`; by default the checkpoint's own.
-        id: what traces call it; path, steps, guidance and solver by default.
+        variant: of the checkpoint's files, such as fp16.
+        id: what traces call it; path, steps, guidance, solver and variant by default.
         **speed: see :class:`steer_env.generators.speed.Speed`.
 
     Raises:
         FileNotFoundError: the checkpoint isn't there.
         OSError: it can't be read, or is at a hub that can't be reached; with what to do.
-        ValueError: a checkpoint for another class; steps below 1, max_batch below 0, an unknown dtype or solver, or a
-            bad option of speed.
+        ValueError: a checkpoint for another class, or one whose scheduler draws noise of its own; steps below 1,
+            max_batch below 0, an unknown dtype or solver, or a bad option of speed.
     """
 
     kind: str
@@ -72,6 +82,7 @@ class DiffusionGenerator:
         device: str = "cpu",
         dtype: str = "float32",
         solver: str = "",
+        variant: str = "",
         id: str | None = None,
         **speed: Any,
     ) -> None:
@@ -82,17 +93,17 @@ class DiffusionGenerator:
         if solver:
             SOLVERS[solver]
         self.speed = Speed(**speed)
-        self.pipeline = load_pipeline(self.kind, path, getattr(torch, dtype), **self.options)
+        self.pipeline = load_pipeline(self.kind, path, getattr(torch, dtype), variant, **self.options)
         self._prepare(path)
         if solver:
             self.pipeline.scheduler = load_solver(solver, self.pipeline)
+        check_solver(path, self.pipeline, steps)
         self._scheduler, self._unet, self._vae = self.pipeline.scheduler, self.pipeline.unet, self.pipeline.vae
-        self.id = id or " ".join([f"{path}@{steps}x{guidance_scale}", *([solver] if solver else [])])
+        self.id = id or " ".join([f"{path}@{steps}x{guidance_scale}", *filter(None, [solver, variant])])
         self.steps, self.guidance_scale = steps, guidance_scale
-        size = self._unet.config.sample_size
-        self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, size, size)
-        pixels = size * self.pipeline.vae_scale_factor
-        self.image_shape = (3, pixels, pixels)
+        height, width = latent_size(path, self._unet)
+        self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, height, width)
+        self.image_shape = (3, height * self.pipeline.vae_scale_factor, width * self.pipeline.vae_scale_factor)
         self._prompts = EncodedPrompts(self.pipeline.tokenizer, self._embed)
         self._weights: str | None = None
         self._batch_told, self.max_batch = max_batch, max_batch or 1
@@ -263,17 +274,14 @@ class DiffusionGenerator:
 
     def _solve(self, sample: Tensor, told: Mapping[str, Any], scales: float | Tensor | None) -> Tensor:
         """Standard normal latents (B, *latent_shape) → denoised ones, guided by these scales, or not at all."""
-        self._scheduler.set_timesteps(self.steps, device=self.device)
-        sample = sample * self._scheduler.init_noise_sigma
-        for time in self._scheduler.timesteps:
-            inputs = sample if scales is None else torch.cat([sample] * 2)
-            inputs = self._scheduler.scale_model_input(inputs, time)
-            output = self._denoise(inputs, time, return_dict=False, **told)[0]
-            if scales is not None:
-                unguided, named = output.chunk(2)
-                output = _guide(unguided, named, scales)
-            sample = self._scheduler.step(output, time, sample, return_dict=False)[0]
-        return sample
+
+        def denoise(inputs: Tensor, time: Tensor) -> Tensor:
+            if scales is None:
+                return self._denoise(inputs, time, return_dict=False, **told)[0]
+            unguided, named = self._denoise(torch.cat([inputs] * 2), time, return_dict=False, **told)[0].chunk(2)
+            return _guide(unguided, named, scales)
+
+        return solve(self._scheduler, self.steps, sample, denoise)
 
     def _decode(self, sample: Tensor) -> Tensor:
         """Denoised latents → images float32 (B, 3, H, W) in [0, 1]."""

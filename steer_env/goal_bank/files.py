@@ -8,12 +8,12 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from steer_env.files import write_atomically
 from steer_env.fingerprints import fingerprint
 
 _LOG = logging.getLogger(__name__)
@@ -71,14 +71,9 @@ class GoalBank:
         """Keep a tensor, in the place of what was there."""
         path, value = self._path(address), value.detach().cpu().contiguous()
         content = save({"value": value, "seal": _seal(address, value)}, metadata={"address": address})
-        partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
         try:
-            path.parent.mkdir(exist_ok=True)
-            partial.write_bytes(content)
-            partial.replace(path)
+            write_atomically(path, content)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
             if not self._complained:
                 _LOG.warning("%s can't be written (%s): goals are made anew each time", path, error.strerror)
             self._complained = True

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from steer_env.compatibility import usual_defaults
 from steer_env.registry import Registry
 from steer_env.types import Metric
 
@@ -71,7 +72,8 @@ def load_metric(name: str = "tile-perceptual", **options: Any) -> Metric:
         steer_env.metrics.checkpoints.CheckpointError: weights that can't be had or can't be used.
         steer_env.assets.AssetError: damaged embedded weights.
     """
-    return METRICS[name](**options)
+    with usual_defaults():
+        return METRICS[name](**options)
 
 
 def load_judges(

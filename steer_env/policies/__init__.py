@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from steer_env.policies.cards import PolicyCard, check_integer, check_number, check_text
+from steer_env.policies.cards import PolicyCard, check_integer, check_name, check_number
 from steer_env.policies.histories import HistoryPolicy
 from steer_env.policies.stored import POLICY_FILE, PolicyError, StoredPolicy
 from steer_env.policies.untrusted import read_json, refuse_pickles
@@ -40,7 +40,7 @@ class TablePolicy(StoredPolicy):
         name: what tables call it.
         scales: float (R, 2), for round r + 1 and stayed 0 or 1. Rounds past the last use the last.
         training_seed: seed of the training that made it; −1 if none did.
-        card: how it was trained and what it claims to score.
+        card: how it was trained.
 
     Raises:
         PolicyError: another shape, or a scale outside [0, 1].
@@ -136,7 +136,7 @@ def _from_record(record: Any) -> StoredPolicy:
     if kind not in kinds:
         raise ValueError(f"unknown kind of policy {kind[:40]!r}; there are: {', '.join(kinds)}")
     return kinds[kind](
-        check_text("name", record["name"]),
+        check_name(record["name"]),
         _scales(record["scales"]),
         check_integer("training_seed", record["training_seed"], -1),
         PolicyCard.from_record(record.get("card", {})),

@@ -1,9 +1,10 @@
-"""What a policy's file says beside the policy: how it was trained, and the scores that it claims."""
+"""What a policy's file says beside the policy: its name, and how it was trained."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -29,77 +30,62 @@ class TrainingRecord:
     def __post_init__(self) -> None:
         check_text("suite", self.suite)
         check_integer("episodes", self.episodes, 0)
-        _check_mapping("settings", self.settings)
-        _check_mapping("versions", self.versions)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Scores that a policy's author states, so that others can verify them.
-
-    Args:
-        suite, tasks: the suite, and how many of its tasks, from the first.
-        generator, metric, human, mechanism: ids of the parts, as traces have them.
-        rounds, proposals: R and K.
-        improvement: mean over the tasks, of this one training seed.
-        error: its standard error over tasks.
-        versions: of the packages that measured it.
-
-    Raises:
-        ValueError: a value of another type or out of its range.
-    """
-
-    suite: str
-    tasks: int
-    generator: str
-    metric: str
-    human: str
-    mechanism: str
-    rounds: int
-    proposals: int
-    improvement: float
-    error: float
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("suite", "generator", "metric", "human", "mechanism"):
-            check_text(name, getattr(self, name))
-        for name, least in (("tasks", 2), ("rounds", 1), ("proposals", 1)):
-            check_integer(name, getattr(self, name), least)
-        for name in ("improvement", "error"):
-            check_number(name, getattr(self, name))
-        if self.error < 0:
-            raise ValueError(f"error must not be negative, got {self.error}")
-        _check_mapping("versions", self.versions)
+        check_mapping("settings", self.settings)
+        check_mapping("versions", self.versions)
 
 
 @dataclass(frozen=True)
 class PolicyCard:
-    """Either part may be missing: a schedule made by hand has no training, and few policies claim scores."""
+    """What is known of a policy's making; nothing of a schedule that was made by hand."""
 
     training: TrainingRecord | None = None
-    claim: Claim | None = None
 
     def record(self) -> dict[str, Any]:
-        """As JSON; parts that are missing are left out."""
-        parts = {"training": self.training, "claim": self.claim}
-        return {name: asdict(part) for name, part in parts.items() if part is not None}
+        """As JSON; a part that is missing is left out."""
+        return {"training": asdict(self.training)} if self.training else {}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> PolicyCard:
-        """Check and take over what :meth:`record` made.
+        """Check and take over what :meth:`record` made. Scores that a card claims, as earlier ones did, aren't read.
 
         Raises:
             TypeError: an entry too few or too many.
             ValueError: a value that an entry can't have.
         """
-        _check_mapping("card", record)
-        kinds = {"training": TrainingRecord, "claim": Claim}
-        for name, part in record.items():
-            if name not in kinds:
-                raise ValueError(f"unknown part of a card {name!r}; there are: {', '.join(kinds)}")
-            _check_mapping(name, part)
-        return cls(**{name: kinds[name](**part) for name, part in record.items()})
+        check_mapping("card", record)
+        unknown = sorted(set(record) - {"training", "claim"})
+        if unknown:
+            raise ValueError(f"unknown part of a card {unknown[0]!r}; there is: training")
+        if "training" not in record:
+            return cls()
+        check_mapping("training", record["training"])
+        return cls(TrainingRecord(**record["training"]))
+
+
+_PLAIN = re.compile(r"[a-z0-9]([\w.,:;+=()#%/@'!?*-]| (?! ))*(?<! )", re.ASCII | re.IGNORECASE)
+_LONGEST = 80
+
+
+def check_name(name: Any) -> str:
+    """A policy's name: letters, digits and punctuation of ASCII that mean nothing in pages, plots and terminals.
+
+    Raises:
+        ValueError: another type, or other characters, a blank at an end or two in a row, too long, or empty.
+    """
+    if not isinstance(name, str) or len(name) > _LONGEST or not _PLAIN.fullmatch(name):
+        allowed = f"1 to {_LONGEST} plain characters, letters and digits of ASCII, single blanks and .,:;+-=()#%/@'!?*_"
+        raise ValueError(f"name must be {allowed}, got {str(name)[:40]!a}")
+    return name
+
+
+def likeness(name: str) -> str:
+    """What people see of a plain name at a glance; equal for names that may be mistaken for each other.
+
+    >>> likeness("Sample-Bucket"), likeness("pub1ished") == likeness("published")
+    ('sample bucket', True)
+    """
+    words = re.sub(r"[^a-z0-9]+", " ", name.casefold()).strip()
+    return words.replace("rn", "m").replace("vv", "w").translate(str.maketrans("01i", "oll"))
 
 
 def check_text(name: str, value: Any, longest: int = 200) -> str:
@@ -135,6 +121,11 @@ def check_number(name: str, value: Any) -> float:
     return float(value)
 
 
-def _check_mapping(name: str, value: Any) -> None:
+def check_mapping(name: str, value: Any) -> None:
+    """A JSON object.
+
+    Raises:
+        ValueError: anything else.
+    """
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be a JSON object, got {str(value)[:40]}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from steer_env.files import write_atomically
 from steer_env.policies.cards import PolicyCard
 from steer_env.proposals import check_scales
 
@@ -26,7 +28,7 @@ class StoredPolicy:
         name: what tables of results call it.
         scales: rows of mixture scales, the first for round 1.
         training_seed: seed of the training that made it; −1 if none did.
-        card: how it was trained and what it claims to score.
+        card: how it was trained.
 
     Raises:
         PolicyError: a scale outside [0, 1].
@@ -54,21 +56,30 @@ class StoredPolicy:
         """See :class:`steer_env.policies.Policy`."""
         raise NotImplementedError
 
+    def rehearse(self, rounds: int) -> None:
+        """Play one episode with nobody.
+
+        Raises:
+            PolicyError: it can't play so many rounds.
+        """
+        self.start([0])
+        for place in range(rounds):
+            self.act({"round": np.array([place]), "stayed": np.array([0])})
+
     @property
     def rows(self) -> list[list[float]]:
         """The scales, as JSON."""
         return [row.tolist() for row in self._rows]
 
+    def record(self) -> dict[str, Any]:
+        """As JSON, without the card."""
+        return {"kind": self.kind, "name": self.name, "training_seed": self.training_seed, "scales": self.rows}
+
+    def content(self) -> str:
+        """SHA-256 of all but the card."""
+        return hashlib.sha256(json.dumps(self.record()).encode()).hexdigest()
+
     def save(self, folder: Path) -> None:
         """Write ``policy.json``, all or nothing."""
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {
-            "kind": self.kind,
-            "name": self.name,
-            "training_seed": self.training_seed,
-            "scales": self.rows,
-            "card": self.card.record(),
-        }
-        partial = folder / f"{POLICY_FILE}.partial"
-        partial.write_text(json.dumps(record, indent=2) + "\n")
-        partial.replace(folder / POLICY_FILE)
+        record = self.record() | {"card": self.card.record()}
+        write_atomically(folder / POLICY_FILE, json.dumps(record, indent=2) + "\n")

@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 LARGEST = 1 << 20
 """Bytes of a JSON file; a table of mixture scales needs a few hundred."""
+DEEPEST = 12
+"""Lists and objects within each other; a card's settings need four."""
 _SUFFIXES = frozenset([".bin", ".ckpt", ".dill", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".zip"])
 _STARTS = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 """First bytes of zip archives, such as Stable-Baselines3 writes, and of pickles."""
@@ -46,9 +48,19 @@ def read_json(path: Path) -> Any:
     if len(content) > LARGEST:
         raise ValueError(f"larger than {LARGEST} bytes")
     try:
-        return json.loads(content.decode(), parse_constant=_refuse_constant)
+        value = json.loads(content.decode(), parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    _check_depth(value, DEEPEST)
+    return value
+
+
+def _check_depth(value: Any, left: int) -> None:
+    if isinstance(value, list | dict):
+        if not left:
+            raise ValueError("nested too deeply")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_depth(inner, left - 1)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -200,6 +200,7 @@ def test_the_best_known_policy_is_raced_for(tmp_path: Path, command: Callable[..
     means = frame.groupby("policy")["improvement"].mean()
     assert set(means.index) == {"constant 0.4", "planning", "planning:pooling=false"}
     found = load_policy(tmp_path / "best" / "policy")
+    assert found.name == "best of 2 trainings"
     assert found.card.training is not None
     assert found.card.training.episodes == 32
     assert found.card.training.settings["found by"] == means.idxmax()
@@ -240,6 +241,15 @@ def test_the_share_of_luck_comes_from_two_evaluations(tmp_path: Path, command: C
 def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None], override: str, message: str) -> None:
     with pytest.raises(SystemExit, match=message.replace("?", "[?]")):
         command(train.main, "folder=x", override)
+
+
+@pytest.mark.parametrize("name", ["published", "'a|b'"])
+def test_a_training_has_a_name_that_its_policy_may_have(
+    tmp_path: Path, command: Callable[..., None], name: str
+) -> None:
+    with pytest.raises(ValueError, match=r"like a built-in one|name must be 1 to 80 plain characters"):
+        command(train.main, f"folder={tmp_path / 'new'}", f"agent.name={name}")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("experiment", COMMANDS)

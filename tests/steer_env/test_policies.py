@@ -19,7 +19,7 @@ from steer_env.policies import (
     load_policy,
     published_policy,
 )
-from steer_env.policies.cards import Claim, PolicyCard, TrainingRecord
+from steer_env.policies.cards import PolicyCard, TrainingRecord
 from steer_env.testing import check_policy
 
 STUDY = os.environ.get("STEER_ENV_STUDY")
@@ -80,9 +80,13 @@ def test_saved_policies_load_again_as_plain_json(tmp_path: Path) -> None:
 
 def test_a_card_travels_with_its_policy(tmp_path: Path) -> None:
     training = TrainingRecord("tiles-train-v1", 60_000, {"cells": "round"}, {"numpy": "2"})
-    claim = Claim("tiles-test-v1", 500, "g", "m", "greedy", "mixture", 4, 2, 0.2, 0.01, {"numpy": "2"})
-    TablePolicy("mine", np.full((4, 2), 0.25), 7, PolicyCard(training, claim)).save(tmp_path)
-    assert load_policy(tmp_path).card == PolicyCard(training, claim)
+    TablePolicy("mine", np.full((4, 2), 0.25), 7, PolicyCard(training)).save(tmp_path)
+    assert load_policy(tmp_path).card == PolicyCard(training)
+
+
+def test_scores_that_a_card_claims_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "policy.json").write_text(json.dumps(RECORD | {"card": {"claim": {"improvement": 99}}}))
+    assert "claim" not in load_policy(tmp_path).card.record()
 
 
 def test_a_policy_file_without_a_card_is_one(tmp_path: Path) -> None:
@@ -101,7 +105,6 @@ class Bomb:
 
 
 RECORD: dict[str, Any] = {"kind": "table", "name": "x", "training_seed": -1, "scales": [[0.5, 0.5]]}
-CLAIM: dict[str, Any] = asdict(Claim("s", 2, "g", "m", "h", "d", 4, 2, 0.2, 0.01))
 TRAINING: dict[str, Any] = asdict(TrainingRecord("s", 2, {}, {}))
 
 
@@ -123,22 +126,18 @@ class TestErrors:
             ({"scales": []}, r"must have shape \(rounds, 2\)"),
             ({"kind": "pickle"}, "unknown kind of policy 'pickle'; there are: table, histories"),
             ({"kind": ["table"]}, "unknown kind of policy"),
-            ({"name": ""}, "name must be 1 to 200 printable characters"),
-            ({"name": "a\x1b[2J"}, "name must be 1 to 200 printable characters"),
-            ({"name": ["a"]}, "name must be 1 to 200 printable characters"),
+            ({"name": ""}, "name must be 1 to 80 plain characters"),
+            ({"name": "a\x1b[2J"}, "name must be 1 to 80 plain characters"),
+            ({"name": ["a"]}, "name must be 1 to 80 plain characters"),
             ({"training_seed": 0.5}, "training_seed must be a whole number of at least -1, got 0.5"),
             ({"training_seed": -2}, "training_seed must be a whole number of at least -1, got -2"),
             ({"training_seed": 2**63}, "training_seed must be a whole number"),
             ({"card": []}, "card must be a JSON object"),
-            ({"card": {"scores": {}}}, "unknown part of a card 'scores'; there are: training, claim"),
-            ({"card": {"claim": 3}}, "claim must be a JSON object, got 3"),
-            ({"card": {"claim": CLAIM | {"tasks": 1}}}, "tasks must be a whole number of at least 2, got 1"),
-            ({"card": {"claim": CLAIM | {"error": -0.1}}}, "error must not be negative, got -0.1"),
-            ({"card": {"claim": CLAIM | {"improvement": "good"}}}, "improvement must be a finite number, got good"),
-            ({"card": {"claim": CLAIM | {"metric": 3}}}, "metric must be 1 to 200 printable characters"),
-            ({"card": {"claim": CLAIM | {"prize": 1}}}, "unexpected keyword argument 'prize'"),
-            ({"card": {"claim": {"suite": "s"}}}, "missing 9 required positional arguments: 'tasks'"),
+            ({"card": {"scores": {}}}, "unknown part of a card 'scores'; there is: training"),
             ({"card": {"training": TRAINING | {"episodes": -1}}}, "episodes must be a whole number of at least 0"),
+            ({"card": {"training": TRAINING | {"suite": 3}}}, "suite must be 1 to 200 printable characters"),
+            ({"card": {"training": {"suite": "s"}}}, "missing 3 required positional arguments: 'episodes'"),
+            ({"card": {"training": TRAINING | {"prize": 1}}}, "unexpected keyword argument 'prize'"),
             ({"card": {"training": TRAINING | {"settings": 1}}}, "settings must be a JSON object"),
         ],
     )
@@ -157,6 +156,7 @@ class TestErrors:
             (b"\x80\x03", "of a format that can run code"),
             (b"\xff\xfe", "can't decode byte 0xff"),
             (b"[" * 100_000, "nested too deeply"),
+            (b'{"kind": ' + b"[" * 13 + b"]" * 13 + b"}", "nested too deeply"),
             (b'{"scales": ' + b"9" * 5000 + b"}", "digits"),
             (b" " * 2**20 + b"{}", "larger than 1048576 bytes"),
         ],

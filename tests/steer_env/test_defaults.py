@@ -1,0 +1,71 @@
+"""Other libraries may change torch's default dtype and device: what is played doesn't depend on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.generators import load_generator
+from steer_env.metrics import load_metric
+from steer_env.proposals import draw_latents
+
+
+def as_some_library_does() -> None:
+    """On the device called meta, there are no numbers."""
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """What was loaded under other defaults is loaded anew."""
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    forget()
+
+
+def forget() -> None:
+    load_generator.cache_clear()
+    load_metric.cache_clear()
+
+
+def episodes(**options: Any) -> list[Any]:
+    env = ImageSteeringVectorEnv(3, rounds=2, **options)
+    env.reset(seed=0)
+    return [env.step(np.array(actions))[-1]["similarities"] for actions in ([9, 4, 0], [2, 6, 8])]
+
+
+def test_latents_are_those_of_the_seed() -> None:
+    before = draw_latents([3], (4, 8, 8))
+    as_some_library_does()
+    assert draw_latents([3], (4, 8, 8)).dtype == torch.float32
+    assert torch.equal(draw_latents([3], (4, 8, 8)), before)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"distribution": "antithetic"},
+        {"distribution": "bayesian", "distribution_options": {"pool": 8}},
+        {"distribution": "preferential"},
+        {"human": "softmax"},
+        {"human": "hesitant"},
+        {"judges": ["pixel-correlation"], "generator_options": {"solver": "dpm++", "guidance_scale": 2.0}},
+        {"generator_options": {"solver": "euler"}},
+        {"generator_options": {"solver": "unipc"}},
+    ],
+)
+def test_episodes_are_the_same(options: dict[str, Any]) -> None:
+    before = episodes(**options)
+    as_some_library_does()
+    forget()
+    after = episodes(**options)
+    for ours, theirs in zip(before, after, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
