@@ -146,12 +146,16 @@ def figures(predictor: EmbeddingPredictor, shard: Shard) -> dict[str, float]:
     expected = torch.cat([predictor(part) for part in activations.split(256)])
     pairs = torch.triu_indices(_LATENTS, _LATENTS, 1)
     groups, truth = expected.unflatten(0, (-1, _LATENTS)), true.unflatten(0, (-1, _LATENTS))
-    predicted, actual = ((g @ truth.mT)[:, pairs[0], pairs[1]] for g in (groups, truth))
-    centred = [(part - part.mean(dim=1, keepdim=True)).flatten() for part in (predicted, actual)]
+
+    def centred(group: Tensor) -> Tensor:
+        """Similarities to the true embeddings of the same prompt, less their mean over the prompt's pairs."""
+        alike = (group @ truth.mT)[:, pairs[0], pairs[1]]
+        return (alike - alike.mean(dim=1, keepdim=True)).flatten()
+
     return {
         "cosine": float(torch.cosine_similarity(expected, true).mean()),
         "length": float(expected.norm(dim=1).mean()),
-        "correlation": float(torch.cosine_similarity(*centred, dim=0)),
+        "correlation": float(torch.cosine_similarity(centred(groups), centred(truth), dim=0)),
     }
 
 
