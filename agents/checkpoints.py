@@ -8,19 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.episodes import Training
+from agents.files import CHECKPOINT, RunExistsError, write_json
 from agents.loggers import NO_LOGGER, Logger, training_metrics
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import VERSIONS
-from steer_env.files import write_atomically
 from steer_env.policies.cards import TrainingRecord
 from steer_env.traces import SteeringTrace, write_traces
-
-CHECKPOINT = "checkpoint.json"
-RESULT = "result.json"
-
-
-class RunExistsError(FileExistsError):
-    """The run folder already holds a finished run, or an unfinished one of another configuration."""
 
 
 class Checkpoints:
@@ -56,7 +49,7 @@ class Checkpoints:
             "generator": dynamics.generator.id,
             "metric": dynamics.metric.id,
             "human": dynamics.human.id,
-            "distribution": dynamics.distribution.id,
+            "distribution": dynamics.mechanism.id,
         }
 
     def load(self) -> tuple[int, Any, list[Any] | None]:
@@ -87,19 +80,8 @@ class Checkpoints:
         write_json(checkpoint, self._folder / CHECKPOINT)
 
 
-def episodes_done(folder: Path) -> int:
-    """How many episodes the checkpoint in a run's folder counts; 0 where there is none."""
-    path = folder / CHECKPOINT
-    return int(json.loads(path.read_text())["episodes"]) if path.is_file() else 0
-
-
 def training_record(folder: Path) -> TrainingRecord:
     """How the policy of a finished training was learned, for its card."""
     checkpoint = json.loads((folder / CHECKPOINT).read_text())
     settings = {name: value for name, value in checkpoint["identity"].items() if name not in ("suite", "seed")}
     return TrainingRecord(checkpoint["identity"]["suite"], checkpoint["episodes"], settings, VERSIONS)
-
-
-def write_json(value: Any, path: Path) -> None:
-    """Write all or nothing."""
-    write_atomically(path, json.dumps(value, indent=1) + "\n")

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from agents.checkpoints import write_json
+from agents.files import write_json
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.claims import Claim
 from steer_env.evaluation.rollout import VERSIONS
-from steer_env.evaluation.statistics import Estimate, estimate
+from steer_env.evaluation.uncertainty import Estimate, estimate
 from steer_env.policies import Policy
 from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.policies.untrusted import read_json
@@ -29,7 +29,7 @@ def conditions(env: ImageSteeringVectorEnv) -> dict[str, Any]:
         "generator": dynamics.generator.id,
         "metric": dynamics.metric.id,
         "human": dynamics.human.id,
-        "mechanism": env.mechanism,
+        "mechanism": env.mechanism_id,
         "rounds": dynamics.num_rounds,
         "proposals": dynamics.num_proposals,
     }
@@ -38,7 +38,7 @@ def conditions(env: ImageSteeringVectorEnv) -> dict[str, Any]:
 def scores(traces: Sequence[SteeringTrace], policy: StoredPolicy) -> Estimate:
     """Mean improvement of one training seed's policy."""
     own = [t.improvement for t in traces if (t.policy, t.training_seed) == (policy.name, policy.training_seed)]
-    return estimate(np.array([own]))
+    return estimate(np.array(own))
 
 
 def write_claims(
@@ -50,7 +50,7 @@ def write_claims(
             found = scores(traces, policy)
             claim = Claim(
                 **_about(policy, env),
-                improvement=found.mean,
+                improvement=found.value,
                 error=found.error,
                 tasks=found.episodes,
                 noise=0,

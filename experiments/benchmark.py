@@ -2,64 +2,295 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from agents.registry import resolve_policies
-from conf import schema
-from experiments.playing import check_tasks, play_suite
-from experiments.runs import application, check_run, close_run, env_options, open_run, publish
-from experiments.specs import parse, slug
-from pretraining.alignment import DrawnAlignment
-from steer_env.evaluation.benchmark import Played, benchmark_report
-from steer_env.generators import load_generator
-from steer_env.metrics import load_judges, load_metric
-from steer_env.types import Prompter
+import numpy as np
+import pandas as pd
 
-schema.register()
+from experiments.run import PlayOptions, Run, command, option
+from experiments.run.folder import slug
+from steer_env.evaluation.uncertainty import SAME, Estimate, estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from steer_env.evaluation.reports import Report, Section
+    from steer_env.traces import SteeringTrace
+
 DRAWN = "drawn"
+OWN = "metric"
+"""What tables call the metric that users and rewards go by."""
 
 
-@application("benchmark")
-def main(config: Any) -> None:
+@dataclass
+class BenchmarkOptions(PlayOptions):
+    """Benchmark several generators: the paper's Tables 1, 2, 5 and 6 and Figures 5 and 6 for them, on one page.
+
+    Args:
+        generators: such as tiles, or with options 'tiles:steps=1,guidance_scale=2' or
+            'stable-diffusion:path=/path/to/model'. On the first one seeds and guidance scales are chosen.
+        policies: as for experiments.evaluate. The first must write prompts: all but Table 1 is about it.
+        choose: what it may choose besides, one after the other: seed (Table 5), guidance (Table 6).
+        alignment: what compares images with prompts (Figure 6): drawn, by drawings of tilings' captions; a name among
+            env.judges, such as clip-alignment; or empty for nothing.
+    """
+
+    generators: list[str] = option(
+        ["tiles", "tiles:steps=1", "tiles:steps=4", "tiles:guidance_scale=2"], length=1, unique=True
+    )
+    policies: list[str] = option(["text:attribute", "random-session", "best-known"], length=1, unique=True)
+    choose: list[str] = option(["seed", "guidance"], unique=True)
+    alignment: str = DRAWN
+    tasks: int = option(500, least=2)
+
+
+@command(BenchmarkOptions)
+def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
     """Steer every generator by every policy, the first one also with each setting to choose, and leave the tables."""
-    check_run(config)
-    policies = resolve_policies(config.policies)
+    from experiments.run.playing import check_tasks, play_suite
+    from steer_env.policies.lists import load_policies
+    from steer_env.types import Prompter
+
+    policies = load_policies(options.policies)
     user = policies[0]
     if not isinstance(user, Prompter):
-        raise ValueError(f"the first of policies must write prompts, such as text:attribute, not {config.policies[0]}")
-    options = {spec: options_of(config, spec) for spec in config.generators}
-    for played in options.values():
-        check_tasks(config.tasks, **{**played, "choose": config.choose})
-    first, size, folder = config.generators[0], (config.tasks, config.tasks_per_batch), open_run(config)
-    traces = {
-        spec: play_suite(policies, *size, folder / "traces" / slug(spec), **played) for spec, played in options.items()
-    }
+        raise ValueError(f"the first of policies must write prompts, such as text:attribute, not {options.policies[0]}")
+    envs = {spec: env_with(options, spec) for spec in options.generators}
+    for env in envs.values():
+        check_tasks(options.tasks, **{**env, "choose": options.choose})
+    folder, size = run.open() / "traces", (options.tasks, options.tasks_per_batch)
+    traces = {spec: play_suite(policies, *size, folder / slug(spec), **env) for spec, env in envs.items()}
+    first = envs[options.generators[0]]
     settings = {
-        name: play_suite([user], *size, folder / "traces" / f"choosing-{name}", **{**options[first], "choose": [name]})
-        for name in config.choose
+        name: play_suite([user], *size, folder / f"choosing-{name}", **{**first, "choose": [name]})
+        for name in options.choose
     }
-    lead = f"{len(policies)} policies on {config.tasks} tasks of {config.env.suite}, {config.env.rounds + 1} attempts; "
-    lead += f"user {config.env.human}, metric {config.env.metric}. Standard errors in parentheses."
-    publish(benchmark_report(Played(traces, settings, user.name, config.alignment), lead), folder, wide=True)
-    close_run(folder, {"generators": list(traces), "tasks": config.tasks})
+    suite, attempts = options.env.suite, options.env.rounds + 1
+    lead = f"{len(policies)} policies on {options.tasks} tasks of {suite}, {attempts} attempts; "
+    lead += f"user {options.human.name}, metric {options.metric.name}. Standard errors in parentheses."
+    run.publish(benchmark_report(Played(traces, settings, user.name, options.alignment), lead), wide=True)
+    return {"generators": options.generators, "tasks": options.tasks}
 
 
-def options_of(config: Any, spec: str) -> dict[str, Any]:
+def env_with(options: BenchmarkOptions, spec: str) -> dict[str, Any]:
     """The environment's options with a generator such as ``tiles`` or ``tiles:steps=1,guidance_scale=2``.
 
     Raises:
         ValueError: an unknown generator or option, or an alignment that is none of the judges.
     """
-    options, (name, told) = env_options(config), parse(spec)
-    options |= {"generator": name, "generator_options": {**options["generator_options"], **told}}
-    if config.alignment == DRAWN:
-        generator = load_generator(name, **options["generator_options"])
-        metric = load_metric(options["metric"], **options["metric_options"])
-        named = load_judges(options["judges"], options["judge_options"])
-        options |= {"judges": {**named, DRAWN: DrawnAlignment(metric, generator.image_shape)}, "judge_options": {}}
-    elif config.alignment and config.alignment not in options["judges"]:
-        raise ValueError(f"alignment must be {DRAWN}, one of env.judges, or empty, not {config.alignment!r}")
-    return options
+    from experiments.run.parts import env_options
+    from steer_env.generators import load_generator
+    from steer_env.metrics import load_judges, load_metric
+    from steer_env.tiles.alignment import DrawnAlignment
+
+    env = env_options(options, generator=spec)
+    where = {"device": options.device, "dtype": options.dtype}
+    judges = load_judges(env["judges"], **where)
+    if options.alignment == DRAWN:
+        generator, metric = load_generator(spec, **where), load_metric(env["metric"], **where)
+        return {**env, "judges": {**judges, DRAWN: DrawnAlignment(metric, generator.image_shape)}}
+    if options.alignment and options.alignment not in judges:
+        raise ValueError(f"alignment must be {DRAWN}, one of env.judges, or empty, not {options.alignment!r}")
+    return env
+
+
+@dataclass(frozen=True)
+class Played:
+    """All that the tables are computed from.
+
+    Args:
+        generators: by name, the traces of all policies and prompters, on the same tasks with the same noise.
+        settings: by what the user may choose besides the prompt, the user's traces with the first generator.
+        user: name of the prompter on whom everything but Table 1 rests.
+        alignment: name of the judge that compares images with prompts; empty for none.
+    """
+
+    generators: Mapping[str, Sequence[SteeringTrace]]
+    settings: Mapping[str, Sequence[SteeringTrace]]
+    user: str
+    alignment: str
+
+    def of_user(self, generator: str) -> list[SteeringTrace]:
+        """The user's episodes, in the order of the tasks."""
+        return self.ordered(self.generators[generator])
+
+    def ordered(self, traces: Sequence[SteeringTrace]) -> list[SteeringTrace]:
+        """The user's episodes among some, in the order of the tasks."""
+        return sorted((trace for trace in traces if trace.policy == self.user), key=lambda trace: trace.task_index)
+
+    def similarities(self, generator: str) -> dict[str, np.ndarray]:
+        """By metric, float (T, 1 + R): similarity to the goal at each of the user's attempts."""
+        traces = self.of_user(generator)
+        judges = [name for name in traces[0].judged if name != self.alignment]
+        own = {OWN: np.array([trace.similarities for trace in traces])}
+        return own | {name: np.array([trace.judged[name] for trace in traces]) for name in judges}
+
+
+def benchmark_report(played: Played, lead: str) -> Report:
+    """Everything on one page.
+
+    Args:
+        played: what was played.
+        lead: with what, in a sentence.
+    """
+    from steer_env.evaluation.reports import Report
+
+    sections = [_improvements(played), _averages(played)]
+    if len(played.generators) > 1:
+        sections.append(_rankings(played))
+    if played.alignment:
+        sections.append(_alignment(played))
+    sections += [_setting(played, name) for name in played.settings]
+    return Report("Steerability benchmark", lead, sections)
+
+
+def _improvements(played: Played) -> Section:
+    from steer_env.evaluation.reports import Section
+    from steer_env.evaluation.statistics import table
+    from steer_env.traces import traces_to_frame
+
+    rows = []
+    for name, traces in played.generators.items():
+        frame = traces_to_frame(traces)
+        for policy in frame["policy"].unique():
+            gained = table(frame, policy)
+            last = table(frame.assign(last=frame["similarities"].map(lambda s: s[-1])), policy, "last")
+            rows.append((name, policy, estimate(gained), f"{estimate(gained > 0):.1%}", estimate(last)))
+    columns = ["generator", "policy", "avg. change", "% improved", "last similarity"]
+    text = "Users who rewrite their prompts, and users who choose among proposals; all on the same tasks."
+    return Section("Prompting and choosing images (Table 1)", text, [pd.DataFrame(rows, columns=columns)])
+
+
+def _averages(played: Played) -> Section:
+    from steer_env.evaluation.reports import Section
+
+    rows: list[tuple[Any, ...]] = []
+    everything: dict[str, list[np.ndarray]] = {}
+    for name in played.generators:
+        means = {metric: values.mean(axis=1) for metric, values in played.similarities(name).items()}
+        rows.append((name, *map(estimate, means.values())))
+        for metric, values in means.items():
+            everything.setdefault(metric, []).append(values)
+    rows.append(("Average", *(estimate(np.mean(values, axis=0)) for values in everything.values())))
+    columns = ["generator", *(f"{metric} avg." for metric in everything)]
+    text = f"Similarity of the images of “{played.user}” to their goals, mean over attempts, the first included."
+    return Section("Similarity under several metrics (Table 2)", text, [pd.DataFrame(rows, columns=columns)])
+
+
+def _rankings(played: Played) -> Section:
+    from steer_env.evaluation.agreement import rank_agreement
+    from steer_env.evaluation.reports import Section
+
+    similarities = [played.similarities(name) for name in played.generators]
+    means = {metric: np.stack([one[metric].mean(axis=1) for one in similarities]) for metric in similarities[0]}
+    rows = []
+    for metric, values in means.items():
+        if metric != OWN:
+            agreed = rank_agreement(means[OWN], values)
+            rows.append((metric, f"{agreed.value:.2f}", agreed.brackets(".2f")))
+    shown = [pd.DataFrame(rows, columns=["metric", "agreement", "95 % interval"])] if rows else []
+    text = (
+        "Do other metrics rank the generators as the user's does? Agreement is Kendall's τ, 1 for the same order and "
+        "−1 for the opposite one, with a bootstrap interval over tasks."
+    )
+    scores = {metric: values.mean(axis=1) for metric, values in means.items()}
+    return Section("Rankings (Figure 5)", text, shown, [rankings_figure(list(played.generators), scores)])
+
+
+def rankings_figure(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> Figure:
+    """Figure 5: the rank of each generator under each metric, the best above.
+
+    Args:
+        names: of G generators.
+        scores: by metric, float (G,).
+    """
+    from scipy import stats
+
+    from steer_env.evaluation import plots
+
+    figure, axes = plots.canvas(1.6 + 1.6 * len(scores), 0.8 + 0.45 * len(names))
+    ranks = np.stack([stats.rankdata(-values, method="ordinal") for values in scores.values()], axis=1)
+    for i, (name, row) in enumerate(zip(names, ranks, strict=True)):
+        axes.plot(range(len(scores)), row, marker="o", color=plots.colour(i))
+        axes.annotate(name, (len(scores) - 1, row[-1]), (8, -3), textcoords="offset points", fontsize="small")
+    axes.set_xticks(range(len(scores)), list(scores))
+    axes.set_yticks(range(1, len(names) + 1))
+    axes.invert_yaxis()
+    axes.set_ylabel("rank")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _alignment(played: Played) -> Section:
+    from steer_env.evaluation.agreement import correlation
+    from steer_env.evaluation.reports import Section
+
+    rows, points = [], {}
+    for name in played.generators:
+        traces = played.of_user(name)
+        aligned = np.array([trace.judged[played.alignment] for trace in traces])
+        similar = np.array([trace.similarities for trace in traces])
+        agreed = correlation(aligned, similar)
+        rows.append((name, estimate(aligned.mean(axis=1)), f"{agreed.value:.2f}", agreed.brackets(".2f")))
+        points[name] = (aligned.ravel(), similar.ravel())
+    columns = ["generator", "alignment avg.", "correlation with similarity", "95 % interval"]
+    text = (
+        f"Does an image that shows what its prompt says also resemble the goal? Alignment is “{played.alignment}”, the "
+        "cosine of an image and its prompt; correlation over all attempts, with a bootstrap interval over tasks."
+    )
+    shown, figures = [pd.DataFrame(rows, columns=columns)], [alignment_figure(points)]
+    return Section("Alignment and steerability (Figure 6)", text, shown, figures)
+
+
+def alignment_figure(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+    """Figure 6: similarity of images to their goals against their alignment with their prompts.
+
+    Args:
+        points: by generator, alignment and similarity, float (n,) each.
+    """
+    from steer_env.evaluation import plots
+
+    figure, axes = plots.canvas(5.4, 4.0)
+    for i, (name, (aligned, similar)) in enumerate(points.items()):
+        axes.scatter(aligned, similar, s=4, alpha=0.3, color=plots.colour(i), label=name, edgecolors="none")
+    axes.set_xlabel("alignment of image and prompt")
+    axes.set_ylabel("similarity to the goal image")
+    axes.grid(alpha=0.25)
+    for handle in axes.legend(fontsize="small", markerscale=3).legend_handles:
+        if handle is not None:
+            handle.set_alpha(1)
+    return figure
+
+
+def _setting(played: Played, setting: str) -> Section:
+    from steer_env.evaluation import plots, statistics
+    from steer_env.evaluation.reports import Section
+    from steer_env.traces import traces_to_frame
+
+    first = next(iter(played.generators))
+    compared = {
+        f"choosing {setting}": played.ordered(played.settings[setting]),
+        f"not choosing {setting}": played.of_user(first),
+    }
+    free, bound = (np.array([trace.similarities for trace in traces]) for traces in compared.values())
+    rows = [(str(i + 1), *_compared(free[:, i], bound[:, i])) for i in range(free.shape[1])]
+    rows.append(("Average", *_compared(free.mean(axis=1), bound.mean(axis=1))))
+    shown = pd.DataFrame(rows, columns=["attempt", *compared, "difference", "p"])
+    where = {"seed": "Table 5", "guidance": "Table 6"}.get(setting, setting)
+    text = f"Similarity to the goal at each attempt with {first}, where “{played.user}” may choose the {setting} of an "
+    text += "attempt and where not; paired by task, two-sided p-values of Student's t."
+    named = [replace(trace, policy=name) for name, traces in compared.items() for trace in traces]
+    curves = plots.attempts_curve(statistics.attempts(traces_to_frame(named)))
+    return Section(f"Choosing the {setting} ({where})", text, [shown], [curves])
+
+
+def _compared(free: np.ndarray, bound: np.ndarray) -> tuple[Estimate, Estimate, Estimate, str]:
+    gap = free - bound
+    # Batches of other sizes round otherwise, which is no difference.
+    difference = estimate(np.where(np.abs(gap) <= SAME, 0.0, gap))
+    return estimate(free), estimate(bound), difference, f"{difference.p_value:.2g}"
 
 
 if __name__ == "__main__":

@@ -3,62 +3,363 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from conf import schema
-from experiments.goal_features import Evaluated, principal, read_evaluations
-from experiments.runs import application, check_run, close_run, open_run, publish
-from steer_env.evaluation.decomposition import Decomposition, Episodes, decompose
-from steer_env.evaluation.decomposition_report import decomposition_report
-from steer_env.evaluation.predictors import Fit, compare_predictors, one_hot
+from experiments.run import REQUIRED, Run, RunOptions, command, option
+from steer_env.evaluation.uncertainty import Estimate, Interval, estimate, percentiles, redrawn
 
-schema.register()
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from steer_env.evaluation.reports import Report
+    from steer_env.traces import SteeringTrace
+
+_FITS = (
+    "Share of the variance of improvements that a ridge regression on ever more inputs explains, on tasks that it "
+    "wasn't fitted to; standard errors over folds in parentheses."
+)
+_TERMS = (
+    "Mechanism: how much more the generator's own goals would gain with its way of being steered than with the "
+    "baseline's. Producible set: how much more its goals gain than the baseline's goals do, both steered as the "
+    "baseline is. The terms rest on the predictor's first principal components and add up to the direct difference by "
+    "construction; 95 % bootstrap intervals over tasks."
+)
 
 
-@application("decompose")
-def main(config: Any) -> None:
+@dataclass
+class DecomposeOptions(RunOptions):
+    """Split generators' difference in steerability into steering mechanism and producible set (Equation 5).
+
+    Args:
+        evaluations: folders of experiments.evaluate, each with another generator or options of it, on the same
+            suite with one and the same policy, user and metric; the first is the baseline.
+        folds: of the cross-validation over tasks.
+        components: principal components of the features on which the terms rest.
+        seed: of the bootstrap.
+    """
+
+    evaluations: list[str] = option(REQUIRED, length=2, unique=True)
+    folds: int = option(5, least=2)
+    components: int = option(8, least=1)
+    seed: int = option(0, least=0)
+
+
+@command(DecomposeOptions)
+def main(options: DecomposeOptions, run: Run) -> dict[str, Any]:
     """Compare the first evaluation's generator with each of the others."""
-    check_run(config)
-    evaluations = read_evaluations(config.evaluations)
-    fits = _predictors(evaluations, config.folds)
-    terms = _terms(evaluations, config.components, config.seed)
-    baseline = evaluations[0].generator
+    evaluations = read_evaluations(options.evaluations)
+    fits = _predictors(evaluations, options.folds)
+    terms = _terms(evaluations, options.components, options.seed)
     first = evaluations[0].traces[0]
-    played = len({trace.task_index for one in evaluations for trace in one.traces})
-    setting = f"{first.policy} on {played} tasks of {first.suite}, user {first.human}, metric {first.metric}."
-    folder = open_run(config)
-    publish(decomposition_report(fits, terms, baseline, setting), folder)
-    close_run(folder, {"evaluations": list(config.evaluations)})
+    tasks = len({trace.task_index for one in evaluations for trace in one.traces})
+    lead = f"{first.policy} on {tasks} tasks of {first.suite}, user {first.human}, metric {first.metric}. "
+    lead += f"The baseline is {first.generator}."
+    run.open()
+    run.publish(decomposition_report(fits, terms, lead))
+    return {"evaluations": options.evaluations}
 
 
-def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Fit]:
+@dataclass(frozen=True)
+class Evaluated:
+    """One generator's evaluation.
+
+    Args:
+        traces: N of one policy and one user.
+        goals: float (N, D), goal images, embedded by the evaluation's metric.
+        prompts: float (N, W), users' prompts, embedded by the generator's text encoder, averaged over tokens.
+    """
+
+    traces: list[SteeringTrace]
+    goals: np.ndarray
+    prompts: np.ndarray
+
+    def episodes(self, features: np.ndarray) -> Episodes:
+        """What was gained, with these features of the goals, float (N, D)."""
+        rewards = np.array([trace.improvement for trace in self.traces])
+        return Episodes(features, rewards, np.array([trace.task_index for trace in self.traces]))
+
+
+def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
+    """Read traces, and make and embed their goals again.
+
+    Raises:
+        FileNotFoundError: a folder without traces or configuration.
+        ValueError: evaluations that differ in more than the generator, or of the same generator.
+    """
+    from steer_env.traces import check_alike, read_traces
+
+    runs = [read_traces(Path(folder) / "traces") for folder in folders]
+    check_alike([trace for run in runs for trace in run], ("suite", "mechanism", "human", "metric", "policy"))
+    generators = [run[0].generator for run in runs]
+    if len(set(generators)) < max(2, len(runs)):
+        raise ValueError(f"evaluations of at least two generators, each once, are needed, got {', '.join(generators)}")
+    return [_embed(Path(folder), run) for folder, run in zip(folders, runs, strict=True)]
+
+
+def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:
+    from omegaconf import OmegaConf
+
+    from experiments.run.folder import CONFIG
+    from steer_env.generators import load_generator
+    from steer_env.metrics import load_metric
+    from steer_env.pictures import picture
+    from steer_env.proposals import draw_latents
+
+    config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
+    where = {"device": config["device"], "dtype": config["dtype"]}
+    generator, metric = load_generator(config["generator"], **where), load_metric(config["metric"], **where)
+    latents = draw_latents([trace.goal_seed for trace in traces], generator.latent_shape).to(generator.device)
+    conditioning = generator.encode([trace.goal_prompt for trace in traces])
+    embedded, _ = picture(generator, {"goal": metric}, latents, conditioning, "embedding goals")
+    prompts = generator.encode([trace.prompt for trace in traces])["prompt_embeds"].mean(dim=1)
+    return Evaluated(traces, *(values.cpu().double().numpy() for values in (embedded["goal"], prompts)))
+
+
+def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Estimate]:
     """R² of the mean, and with generator, prompt and goal image added one after the other."""
-    generators = [trace.generator for one in evaluations for trace in one.traces]
     inputs = {
-        "generator": one_hot(generators),
+        "generator": one_hot([trace.generator for one in evaluations for trace in one.traces]),
         "+ prompt": np.concatenate([one.prompts for one in evaluations]),
         "+ goal image": np.concatenate([one.goals for one in evaluations]),
     }
-    rewards = np.concatenate([_rewards(one) for one in evaluations])
-    return compare_predictors(rewards, np.concatenate([_tasks(one) for one in evaluations]), inputs, folds)
+    played = [one.episodes(one.goals) for one in evaluations]
+    rewards, tasks = (np.concatenate([getattr(one, name) for one in played]) for name in ("rewards", "tasks"))
+    return compare_predictors(rewards, tasks, inputs, folds)
 
 
-def _terms(evaluations: Sequence[Evaluated], components: int, seed: int) -> Mapping[str, Decomposition]:
+def _terms(evaluations: Sequence[Evaluated], components: int, seed: int) -> dict[str, Decomposition]:
+    """By generator, each against the first."""
     features = np.concatenate([np.concatenate([one.goals, one.prompts], axis=1) for one in evaluations])
     parts = np.split(principal(features, components), np.cumsum([len(one.traces) for one in evaluations])[:-1])
-    first, *others = (Episodes(part, _rewards(one), _tasks(one)) for part, one in zip(parts, evaluations, strict=True))
-    names = [one.generator for one in evaluations[1:]]
+    first, *others = (one.episodes(part) for one, part in zip(evaluations, parts, strict=True))
+    names = [one.traces[0].generator for one in evaluations[1:]]
     return {name: decompose(first, other, seed=seed) for name, other in zip(names, others, strict=True)}
 
 
-def _rewards(evaluated: Evaluated) -> np.ndarray:
-    return np.array([trace.improvement for trace in evaluated.traces])
+def principal(values: np.ndarray, components: int) -> np.ndarray:
+    """Float (N, D) → (N, min(D, components)), its leading principal components."""
+    from sklearn.decomposition import PCA
+
+    return np.asarray(PCA(min(*values.shape, components), svd_solver="full").fit_transform(values))
 
 
-def _tasks(evaluated: Evaluated) -> np.ndarray:
-    return np.array([trace.task_index for trace in evaluated.traces])
+def one_hot(names: Sequence[str]) -> np.ndarray:
+    """Float (N, number of distinct names - 1); the first in the alphabet is all zeros.
+
+    Raises:
+        ValueError: only one name.
+    """
+    distinct = sorted(set(names))
+    if len(distinct) < 2:
+        raise ValueError(f"episodes of at least two generators are needed, all are of {', '.join(distinct) or 'none'}")
+    return np.array([[float(name == other) for other in distinct[1:]] for name in names])
+
+
+def compare_predictors(
+    rewards: np.ndarray,
+    groups: np.ndarray,
+    inputs: Mapping[str, np.ndarray],
+    folds: int = 5,
+    penalties: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0),
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """R² of the mean and of ridge regressions on ever more inputs, cross-validated by groups.
+
+    Args:
+        rewards: float (N,).
+        groups: (N,), such as tasks; none lies in both the training and the test part of a fold.
+        inputs: by name, float (N, D), added one after the other.
+        penalties: of the ridge on standardised inputs, relative to the number of episodes, to choose from by
+            cross-validation within the training part.
+
+    Returns:
+        ``mean``, and each name of ``inputs`` for the predictor that also has it; standard errors over folds.
+
+    Raises:
+        ValueError: an input of another length or with missing values, or fewer groups than two a fold.
+    """
+    distinct, places = np.unique(groups, return_inverse=True)
+    if len(distinct) < 2 * folds:
+        raise ValueError(f"{len(distinct)} groups are too few for {folds} folds: at least {2 * folds}")
+    for name, values in inputs.items():
+        if len(values) != len(rewards) or not np.isfinite(values).all():
+            raise ValueError(f"input {name!r} must be finite and have {len(rewards)} rows, has {len(values)}")
+    fold = np.random.default_rng(seed).permutation(len(distinct))[places] % folds
+    # A constant predicts the mean, and nothing beside other inputs.
+    known = np.zeros((len(rewards), 1))
+    fits = {"mean": _cross_validate(known, rewards, fold, penalties)}
+    for name, values in inputs.items():
+        known = np.concatenate([known, values], axis=1)
+        fits[name] = _cross_validate(known, rewards, fold, penalties)
+    return fits
+
+
+def _cross_validate(inputs: np.ndarray, rewards: np.ndarray, fold: np.ndarray, penalties: Sequence[float]) -> Estimate:
+    """Each held-out fold with the penalty that is best among the others."""
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import GridSearchCV, PredefinedSplit
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    class MeanRidge(Ridge):
+        """With a penalty relative to the number of episodes."""
+
+        def fit(self, inputs: np.ndarray, rewards: np.ndarray) -> Ridge:
+            return super().fit(inputs, rewards, sample_weight=np.full(len(rewards), 1 / len(rewards)))
+
+    spread = rewards.var()
+    if spread == 0:
+        raise ValueError(f"all rewards are {rewards[0]}: there is nothing to predict")
+    ridge, grid = make_pipeline(StandardScaler(), MeanRidge()), {"meanridge__alpha": list(penalties)}
+    squares = np.empty_like(rewards)
+    for held in np.unique(fold):
+        train, test = fold != held, fold == held
+        search = GridSearchCV(ridge, grid, scoring="neg_mean_squared_error", cv=PredefinedSplit(fold[train]))
+        squares[test] = (rewards[test] - search.fit(inputs[train], rewards[train]).predict(inputs[test])) ** 2
+    each = np.array([1 - squares[fold == held].mean() / spread for held in np.unique(fold)])
+    return replace(estimate(each), value=float(1 - squares.mean() / spread))
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Equation 5 for a model against a baseline.
+
+    Args:
+        mechanism: E_p2[μ2 − μ1], the baseline's goals exchanged for the model's.
+        producible: E_p2[μ1] − E_p1[μ1], steered alike, on other goals.
+        total: the two terms' sum.
+        direct: the difference of mean rewards, without any predictor.
+    """
+
+    mechanism: Interval
+    producible: Interval
+    total: Interval
+    direct: float
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """One generator's episodes.
+
+    Args:
+        features: float (N, D), of each episode's goal, the same D for both models.
+        rewards: float (N,), improvements.
+        tasks: int (N,), task of each episode; a task that both models have is redrawn for both at once.
+    """
+
+    features: np.ndarray
+    rewards: np.ndarray
+    tasks: np.ndarray
+
+    def check(self, name: str) -> None:
+        """Raises ValueError: arrays of different length, missing values, or too few tasks for the features."""
+        rows, width = self.features.shape
+        if not rows == len(self.rewards) == len(self.tasks):
+            raise ValueError(f"{name}: {rows} features, {len(self.rewards)} rewards and {len(self.tasks)} tasks")
+        if not (np.isfinite(self.features).all() and np.isfinite(self.rewards).all()):
+            raise ValueError(f"{name}: features and rewards must be finite; some are missing")
+        distinct = len(np.unique(self.tasks))
+        if distinct < width + 2:
+            raise ValueError(f"{name}: {distinct} tasks are too few for {width} features: at least {width + 2}")
+
+
+def decompose(
+    baseline: Episodes, model: Episodes, penalty: float = 1e-6, draws: int = 400, seed: int = 0, level: float = 0.95
+) -> Decomposition:
+    """Estimate both terms, the expectations by means over the sampled goals and μ by a ridge regression per model.
+
+    The intercepts aren't penalised, so that the terms sum to the direct difference up to rounding. The predictor of
+    the baseline is evaluated on the model's goals: where the two barely overlap, the terms rest on extrapolation.
+
+    Args:
+        penalty: of the ridge, relative to the number of episodes.
+        draws: bootstrap samples of tasks, each with its predictors fitted anew.
+
+    Raises:
+        ValueError: features of different width, and what :meth:`Episodes.check` finds.
+    """
+    baseline.check("baseline")
+    model.check("model")
+    if baseline.features.shape[1] != model.features.shape[1]:
+        raise ValueError(f"features of width {baseline.features.shape[1]} and {model.features.shape[1]} don't compare")
+    tasks, places = np.unique(np.concatenate([baseline.tasks, model.tasks]), return_inverse=True)
+    counts = redrawn(np.random.default_rng(seed), len(tasks), draws) * len(tasks)
+    weights = np.concatenate([np.ones((1, len(tasks))), counts])[:, places]
+    split = len(baseline.tasks)
+    terms = _weighted_terms(baseline, model, weights[:, :split], weights[:, split:], penalty)
+    mechanism, producible, total = (percentiles(term[0], term[1:], level) for term in terms.T)
+    return Decomposition(mechanism, producible, total, float(model.rewards.mean() - baseline.rewards.mean()))
+
+
+def _weighted_terms(
+    first: Episodes, second: Episodes, of_first: np.ndarray, of_second: np.ndarray, penalty: float
+) -> np.ndarray:
+    """(B, 3): mechanism, producible set and their sum, for weights (B, N) of the episodes."""
+    fits = [_fit(first, of_first, penalty), _fit(second, of_second, penalty)]
+    means = [_mean(first.features, of_first), _mean(second.features, of_second)]
+    mechanism = ((fits[1] - fits[0]) * means[1]).sum(axis=1)
+    producible = (fits[0] * (means[1] - means[0])).sum(axis=1)
+    return np.stack([mechanism, producible, mechanism + producible], axis=1)
+
+
+def _design(features: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(features)), features])
+
+
+def _mean(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return weights @ _design(features) / weights.sum(axis=1, keepdims=True)
+
+
+def _fit(episodes: Episodes, weights: np.ndarray, penalty: float) -> np.ndarray:
+    """(B, 1 + D) coefficients, the intercept first and not penalised."""
+    design = _design(episodes.features)
+    gram = np.einsum("bn,ni,nj->bij", weights, design, design, optimize=True)
+    ridge = penalty * len(design) * np.diag([0.0] + [1.0] * episodes.features.shape[1])
+    right = weights @ (design * episodes.rewards[:, None])
+    return np.linalg.solve(gram + ridge, right[..., None])[..., 0]
+
+
+def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decomposition], lead: str) -> Report:
+    """Figure 4 (left) and the terms of Equation 5.
+
+    Args:
+        fits: by inputs, from :func:`compare_predictors`.
+        terms: by generator, each against the baseline.
+        lead: what was played, and which generator is the baseline.
+    """
+    from steer_env.evaluation.reports import Report, Section
+
+    explained = [(name, f"{fit:.3f}") for name, fit in fits.items()]
+    rows = [
+        (name, *(f"{term:+.4f}" for term in (one.mechanism, one.producible, one.total, one.direct)))
+        for name, one in terms.items()
+    ]
+    columns = ["generator", "mechanism", "producible set", "sum", "direct difference"]
+    sections = [
+        Section(
+            "What predicts steerability (Figure 4, left)",
+            _FITS,
+            [pd.DataFrame(explained, columns=["inputs", "R²"])],
+            [explained_variance(fits)],
+        ),
+        Section("Mechanism or producible set (Equation 5)", _TERMS, [pd.DataFrame(rows, columns=columns)]),
+    ]
+    return Report("Steering mechanism or producible set", lead, sections)
+
+
+def explained_variance(fits: Mapping[str, Estimate]) -> Figure:
+    """Figure 4, left: R² of each predictor with one standard error."""
+    from steer_env.evaluation import plots
+
+    figure, axes = plots.canvas(6.4, 3.2)
+    axes.bar(list(fits), [fit.value for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
+    axes.set_ylabel("out-of-fold R²")
+    return figure
 
 
 if __name__ == "__main__":

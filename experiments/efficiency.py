@@ -2,78 +2,331 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from agents.bandits import BanditAgent
-from agents.milestones import check_milestones, milestones
-from agents.registry import resolve_policies
-from conf import schema
-from experiments.agent_specs import bandit_factory
-from experiments.runs import application, check_run, close_run, env_options, open_run, publish, stop
-from experiments.specs import slug
-from experiments.tables import canonical, improvements
-from steer_env.evaluation.efficiency import Curves, efficiency_report
-from steer_env.evaluation.rollout import make_env
-from steer_env.policies import TablePolicy
+from experiments.run import EnvOptions, PlayOptions, Run, command, option
+from steer_env.evaluation.uncertainty import Estimate, Interval, estimate, percentiles, redrawn
 
-schema.register()
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
+    from agents.bandits import BanditAgent
+    from steer_env.envs import ImageSteeringVectorEnv
+    from steer_env.evaluation.reports import Report
+    from steer_env.policies import TablePolicy
+    from steer_env.traces import SteeringTrace
 
-@application("efficiency")
-def main(config: Any) -> None:
-    """Train every agent with every seed, evaluate what it would choose at each checkpoint, and report."""
-    check_run(config)
-    agents = {spec: bandit_factory(spec, config.env.rounds) for spec in config.agents}
-    best, folder = _check(config), open_run(config)
-    learned = _train(config, agents, folder)
-    tables = [best, *(table for trainings in learned.values() for found in trainings for table in found)]
-    try:
-        options = {**env_options(config), "suite": config.suite}
-        gains = improvements(tables, config.tasks, config.tasks_per_batch, folder / "traces", **options)
-    except KeyboardInterrupt:
-        stop(folder)
-    by_agent = {spec: np.array([[gains[t.name] for t in found] for found in learned[spec]]) for spec in agents}
-    curves = Curves(list(config.checkpoints), by_agent, gains[best.name], config.share)
-    publish(efficiency_report(curves, config.best, f"Trained on {config.env.suite}, tested on {config.suite}."), folder)
-    close_run(folder, {"tables": len(gains), "episodes needed": curves.needed()})
+_RESAMPLES = 2000
+_AT_A_TIME = 8
+"""Tables that are played together, on the same goals and first images; an interruption loses their episodes."""
 
 
-def _check(config: Any) -> TablePolicy:
-    """The best known policy; nothing has been worked on yet.
+@dataclass
+class EfficiencyOptions(PlayOptions):
+    """Train several agents several times, and report how many episodes each needs.
 
-    Raises:
-        ValueError: an option out of range, or a best known policy that isn't a table.
+    Args:
+        agents: bandits, as in agent=NAME of training, and variants of them, such as 'planning:pooling=false'; the
+            others are compared with the first.
+        seeds: trainings of each agent, with seeds from 0.
+        checkpoints: numbers of training episodes after which the learned policies are evaluated: ascending multiples
+            of batch.
+        batch: episodes trained at a time with one posterior.
+        best: the best known policy, a built-in one or a folder, which must be a table over (round, stayed).
+        share: part of its improvement that is to be reached.
+        suite: tasks on which policies are evaluated; env.suite has those on which they are trained.
+        tasks: how many tasks of suite, from its first.
     """
-    check_milestones(config.checkpoints, config.batch)
-    (best,) = resolve_policies([config.best])
-    if not isinstance(best, TablePolicy):
-        raise ValueError(f"best must be a table over (round, stayed), such as a schedule, not {config.best}")
-    if config.seeds < 2:
-        raise ValueError(f"seeds must be at least 2, for an error over trainings, got {config.seeds}")
-    available = len(make_env(1, **{**env_options(config), "suite": config.suite}).suite)
-    if not 2 <= config.tasks <= available:
-        raise ValueError(f"tasks must be 2 to {available}, the size of {config.suite}, got {config.tasks}")
-    return canonical(best, config.env.rounds)
+
+    agents: list[str] = option(["thompson", "planning"], length=1, unique=True)
+    seeds: int = option(10, least=2)
+    checkpoints: list[int] = option([32, 64, 128, 256, 512, 1024, 2048], least=1, length=1, unique=True)
+    batch: int = option(32, least=1)
+    best: str = "best-known"
+    share: float = option(0.95, least=0, most=1)
+    suite: str = "tiles-test-v1"
+    env: EnvOptions = field(default_factory=EnvOptions)
 
 
-def _train(
-    config: Any, agents: Mapping[str, Callable[[], BanditAgent]], folder: Path
-) -> dict[str, list[list[TablePolicy]]]:
-    """Agent → for each training seed the tables at the checkpoints."""
-    env, rounds = make_env(config.batch, **env_options(config)), config.env.rounds
+@command(EfficiencyOptions)
+def main(options: EfficiencyOptions, run: Run) -> dict[str, Any]:
+    """Train every agent with every seed, evaluate what it would choose at each checkpoint, and report."""
+    from experiments.run.folder import slug
+    from experiments.run.parts import bandit_factory, env_options, load_table
+    from experiments.run.playing import check_tasks
+    from steer_env.evaluation.rollout import make_env
+
+    check_milestones(options.checkpoints, options.batch)
+    rounds, tested = options.env.rounds, env_options(options, suite=options.suite)
+    agents = {spec: bandit_factory(spec, rounds) for spec in options.agents}
+    best = canonical(load_table(options.best, "best"), rounds)
+    check_tasks(options.tasks, **tested)
+    env, folder = make_env(options.batch, **env_options(options)), run.open()
     learned: dict[str, list[list[TablePolicy]]] = {spec: [] for spec in agents}
-    for seed in range(config.seeds):
+    for seed in range(options.seeds):
         for spec, make_agent in agents.items():
             place = folder / "training" / slug(spec) / f"seed-{seed}"
-            found = milestones(make_agent(), env, seed, config.checkpoints, place)
-            if found is None:
-                stop(folder)
-            learned[spec].append([canonical(policy, rounds) for policy in found])
-    return learned
+            policies = milestones(make_agent(), env, seed, options.checkpoints, place)
+            if policies is None:
+                run.stop()
+            learned[spec].append([canonical(policy, rounds) for policy in policies])
+    tables = [best, *(table for trainings in learned.values() for training in trainings for table in training)]
+    gains = improvements(tables, options.tasks, options.tasks_per_batch, folder / "traces", **tested)
+    by_agent = {
+        spec: np.array([[gains[table.name] for table in training] for training in trainings])
+        for spec, trainings in learned.items()
+    }
+    curves = Curves(options.checkpoints, by_agent, gains[best.name], options.share)
+    setting = f"Trained on {options.env.suite}, tested on {options.suite}."
+    run.publish(efficiency_report(curves, options.best, setting))
+    return {"tables": len(gains), "episodes needed": curves.needed()}
+
+
+def check_milestones(episodes: Sequence[int], batch: int) -> None:
+    """Can the policy after each of these numbers of episodes be kept without changing the training?
+
+    Raises:
+        ValueError: none, not ascending, or not multiples of the batch that shares a posterior.
+    """
+    numbers = list(episodes)
+    if not numbers or sorted(set(numbers)) != numbers or any(number < 1 or number % batch for number in numbers):
+        raise ValueError(f"checkpoints must be ascending multiples of the batch, {batch} episodes, got {numbers}")
+
+
+def milestones(
+    agent: BanditAgent, env: ImageSteeringVectorEnv, seed: int, episodes: Sequence[int], folder: Path
+) -> list[TablePolicy] | None:
+    """Train, and keep the policy that the agent would choose after each of these numbers of episodes.
+
+    It goes on exactly from what an interrupted call has left in the folder.
+
+    Args:
+        agent: untrained.
+        env: as :func:`agents.training.train` needs it.
+        seed: of the training.
+        episodes: see :func:`check_milestones`.
+        folder: receives what the training leaves, and ``policies/``.
+
+    Returns:
+        One policy for each number; None after Ctrl-C.
+
+    Raises:
+        RunExistsError: the folder holds a training of another configuration.
+    """
+    from agents.episodes import Training
+    from agents.training import train
+    from steer_env.policies import POLICY_FILE, TablePolicy, read_policy
+
+    policies = []
+    for number in episodes:
+        place = folder / "policies" / f"{number:08d}"
+        if not (place / POLICY_FILE).is_file():
+            if not train(agent, env, Training(number, seed), folder):
+                return None
+            agent.policy(f"after {number} episodes", seed).save(place)
+        policy = read_policy(place)
+        assert isinstance(policy, TablePolicy), "bandits learn tables"
+        policies.append(policy)
+    return policies
+
+
+def canonical(policy: TablePolicy, rounds: int) -> TablePolicy:
+    """The same policy for an episode of so many rounds, named after its scales.
+
+    Nobody has stayed before the first round: there the scale after having stayed is set to the other one.
+    """
+    from steer_env.policies import TablePolicy
+
+    place = np.repeat(np.arange(rounds), 2)
+    scales = policy.act({"round": place, "stayed": np.tile([0, 1], rounds)}).reshape(rounds, 2)
+    scales[0, 1] = scales[0, 0]
+    return TablePolicy("_".join("-".join(f"{scale:g}" for scale in row) for row in scales), scales)
+
+
+def improvements(
+    tables: Iterable[TablePolicy], tasks: int, tasks_per_batch: int, folder: Path, **options: Any
+) -> dict[str, np.ndarray]:
+    """Name of each distinct table → improvement on each task, float (T,); each is played once, and kept.
+
+    Args:
+        tables: canonical ones, any number of them equal.
+        tasks: how many tasks of the suite.
+        tasks_per_batch: how many of them at a time.
+        folder: receives the traces, one file a table.
+        **options: of the environment.
+    """
+    from steer_env.evaluation.suites import evaluate
+    from steer_env.traces import write_traces
+
+    distinct = {table.name: table for table in tables}
+    files = {name: folder / f"{name}.parquet" for name in distinct}
+    missing = [table for name, table in distinct.items() if len(_played(files[name])) < tasks]
+    for start in range(0, len(missing), _AT_A_TIME):
+        part = missing[start : start + _AT_A_TIME]
+        traces = [trace for batch in evaluate(part, tasks, tasks_per_batch, **options) for trace in batch]
+        for table in part:
+            write_traces((trace for trace in traces if trace.policy == table.name), files[table.name])
+    return {
+        name: np.array([trace.improvement for trace in _played(path) if trace.task_index < tasks])
+        for name, path in files.items()
+    }
+
+
+def _played(path: Path) -> list[SteeringTrace]:
+    from steer_env.traces import read_traces
+
+    return read_traces(path) if path.is_file() else []
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What the policies of several agents gained on the same tasks.
+
+    Args:
+        checkpoints: C numbers of training episodes, ascending.
+        gains: agent → float (S, C, T), improvement of training seed s after checkpoint c on task t. The others are
+            compared with the first agent.
+        best: float (T,), of the best known policy.
+        share: of the best known policy's mean that is to be reached.
+    """
+
+    checkpoints: Sequence[int]
+    gains: Mapping[str, np.ndarray]
+    best: np.ndarray
+    share: float = 0.95
+
+    def means(self, agent: str) -> list[Estimate]:
+        """Improvement at each checkpoint, over training seeds and tasks."""
+        return [estimate(self.gains[agent][:, place]) for place in range(len(self.checkpoints))]
+
+    def first(self, agent: str) -> np.ndarray:
+        """Episodes after which each training seed's policy is good enough for the first time, float (S,)."""
+        return self._episodes(self._reached(agent))
+
+    def kept(self, agent: str) -> np.ndarray:
+        """Episodes from which on each training seed's policy stays good enough; infinite where none, float (S,)."""
+        return self._episodes(_from_here_on(self._reached(agent)))
+
+    def needed(self) -> dict[str, list[int | None]]:
+        """Agent → :meth:`kept` of each training seed, None where none, as JSON."""
+        return {agent: [int(n) if np.isfinite(n) else None for n in self.kept(agent)] for agent in self.gains}
+
+    def ratio(self, agent: str) -> Interval:
+        """How many times as many episodes the first agent needs, by the medians of :meth:`kept`.
+
+        An agent that never gets there counts with the last checkpoint, so a ratio over it is a lower bound. The
+        interval is a percentile bootstrap over training seeds and tasks.
+        """
+        rng, baseline = np.random.default_rng(0), next(iter(self.gains))
+        value = self._ratio(np.median(self.kept(baseline)), np.median(self.kept(agent)))
+        weights = redrawn(rng, len(self.best), _RESAMPLES).T
+        target = self.share * self.best @ weights
+        medians = []
+        for name in (baseline, agent):
+            kept = self._episodes(_from_here_on(self.gains[name] @ weights >= target))
+            seeds = rng.integers(len(kept), size=kept.shape)
+            medians.append(np.median(np.take_along_axis(kept, seeds, axis=0), axis=0))
+        return percentiles(value.item(), self._ratio(*medians), method="inverted_cdf")
+
+    def _reached(self, agent: str) -> np.ndarray:
+        """Is the policy's mean at least the target? bool (S, C)."""
+        return np.asarray(self.gains[agent].mean(axis=2) >= self.share * self.best.mean())
+
+    def _episodes(self, reached: np.ndarray) -> np.ndarray:
+        """The first checkpoint that is true in bool (S, C, …), or infinity, float (S, …)."""
+        episodes = np.array(self.checkpoints)[reached.argmax(axis=1)]
+        return np.where(reached.any(axis=1), episodes, np.inf)
+
+    def _ratio(self, baseline: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.minimum(baseline, self.checkpoints[-1]) / other
+
+
+def _from_here_on(reached: np.ndarray) -> np.ndarray:
+    """True where all that follows along axis 1 is true, too."""
+    return np.logical_and.accumulate(reached[:, ::-1], axis=1)[:, ::-1]
+
+
+def efficiency_report(curves: Curves, best: str, setting: str) -> Report:
+    """The learning curves, and how many episodes each agent needs.
+
+    Args:
+        curves: of all agents.
+        best: what the best known policy is called.
+        setting: a sentence about the environment.
+    """
+    from steer_env.evaluation.reports import Report, Section
+
+    seeds = len(next(iter(curves.gains.values())))
+    target = estimate(curves.best)
+    lead = (
+        f"{setting} {seeds} trainings of each agent; what each would choose at a checkpoint is played on "
+        f"{len(curves.best)} tasks with the same goals, first images and noise. Best known policy: {best}, improvement "
+        f"{target}."
+    )
+    percent = f"{curves.share:.0%}"
+    rows = [(agent, *curves.means(agent)) for agent in curves.gains]
+    sections = [
+        Section(
+            "Learning curves",
+            "Mean improvement of the learned policy, standard errors over training seeds and tasks in parentheses; "
+            f"bands are 95 % intervals. The dashed line is {percent} of the best known policy's improvement.",
+            [pd.DataFrame(rows, columns=["agent", *map(str, curves.checkpoints)])],
+            [learning_curves(curves, curves.share * target.value)],
+        ),
+        Section(
+            f"Episodes needed for {percent} of the best known policy's improvement",
+            "Reached: at the first checkpoint that is good enough. Kept: at the first from which on all are. Medians "
+            "over training seeds, and the quartiles; the ratio is that of the medians of kept, with a 95 % bootstrap "
+            "interval over training seeds and tasks. An agent that never gets there counts with the last checkpoint.",
+            [_needed_table(curves)],
+        ),
+    ]
+    return Report("Sample efficiency", lead, sections)
+
+
+def learning_curves(curves: Curves, target: float) -> Figure:
+    """Improvement of each agent's learned policy after so many episodes, with 95 % intervals; the target is dashed."""
+    from steer_env.evaluation import plots
+
+    figure, axes = plots.canvas(6.4, 4.2)
+    for i, agent in enumerate(curves.gains):
+        value, low, high = zip(*(astuple(mean.interval()) for mean in curves.means(agent)), strict=True)
+        style: dict[str, Any] = {"marker": "o", "ms": 3, "label": agent}
+        axes.plot(curves.checkpoints, value, color=plots.colour(i), **style)
+        axes.fill_between(curves.checkpoints, low, high, color=plots.colour(i), alpha=0.15)
+    axes.axhline(target, color="black", linestyle="--", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlabel("episodes of training")
+    axes.set_ylabel("improvement of the learned policy")
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize="small")
+    return figure
+
+
+def _needed_table(curves: Curves) -> pd.DataFrame:
+    rows = []
+    for place, agent in enumerate(curves.gains):
+        kept = curves.kept(agent)
+        low, high = np.quantile(kept, [0.25, 0.75], method="inverted_cdf")
+        compared = ("", "")
+        if place:
+            ratio = curves.ratio(agent)
+            compared = (f"{ratio.value:.1f}", ratio.brackets(".1f"))
+        quartiles = f"{_episodes(low, curves)} – {_episodes(high, curves)}"
+        medians = [_episodes(float(np.median(values)), curves) for values in (curves.first(agent), kept)]
+        rows.append((agent, *medians, quartiles, *compared))
+    columns = ["agent", "reached", "kept", "kept, quartiles", "ratio", "95 % interval"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _episodes(number: float, curves: Curves) -> str:
+    return f"{number:.0f}" if np.isfinite(number) else f"> {curves.checkpoints[-1]}"
 
 
 if __name__ == "__main__":

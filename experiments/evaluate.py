@@ -1,42 +1,61 @@
-"""Compare policies: ``python -m experiments.evaluate folder=outputs/table policies=[random-bucket,outputs/run]``."""
+"""Compare policies: ``python -m experiments.evaluate policies=[random-bucket,outputs/run]``."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.checkpoints import CHECKPOINT
-from agents.registry import check_apart, expand, learning_section, resolve_policies
-from conf import schema
-from experiments.collecting import collecting, shared_options
-from experiments.playing import check_tasks, draw_examples, play_suite
-from experiments.runs import application, check_run, close_run, open_run, publish
-from experiments.writers import configured_writer
-from steer_env.evaluation.reports import steering_report
-
-schema.register()
+from experiments.run import PlayOptions, Run, choice, command, option, part
+from experiments.run.options import CollectorsOptions, LauncherOptions
 
 
-@application("evaluate")
-def main(config: Any) -> None:
+@dataclass
+class EvaluateOptions(PlayOptions):
+    """Play policies on the same tasks with the same noise, and report.
+
+    Args:
+        policies: random-bucket, random-session, constant:SCALE, schedule:S-S-S-S, published, best-known; folders of
+            training runs, or patterns such as outputs/sweep/*; or users who write prompts: text:attribute, text:blind,
+            text:feedback, and with a writer written:blind and written:feedback. Episodes of the last are drawn.
+        baseline: name of the policy that the others are compared with.
+        threshold: similarity whose reaching is counted.
+        strips: how many episodes to draw.
+    """
+
+    policies: list[str] = option(["random-bucket"], length=1, unique=True)
+    baseline: str = "random bucket"
+    threshold: float = option(0.8, least=-1, most=1)
+    strips: int = option(4, least=0)
+    writer: Any = part("none")
+    launcher: LauncherOptions = choice(LauncherOptions, "basic")
+    collectors: CollectorsOptions = choice(CollectorsOptions, "here")
+
+
+@command(EvaluateOptions)
+def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
-    check_run(config)
-    specs, options = expand(config.policies), shared_options(config)
-    check_apart(config.folder, specs)
-    policies = resolve_policies(specs, configured_writer(config.writer))
-    if config.baseline not in [policy.name for policy in policies]:
+    from agents.curves import learning_section
+    from experiments.run.collecting import collecting, shared_options
+    from experiments.run.parts import configured_writer
+    from experiments.run.playing import check_tasks, draw_examples, play_suite
+    from steer_env.evaluation.reports import steering_report
+    from steer_env.policies.lists import check_apart, expand, load_policies
+
+    specs, env = expand(options.policies), shared_options(options, options.collectors)
+    check_apart(run.folder, specs)
+    policies = load_policies(specs, configured_writer(options.writer))
+    if options.baseline not in [policy.name for policy in policies]:
         names = ", ".join(policy.name for policy in policies)
-        raise ValueError(f"the baseline {config.baseline!r} isn't among the policies evaluated: {names}")
-    check_tasks(config.tasks, **options)
-    folder = open_run(config)
-    size = (config.tasks, config.tasks_per_batch)
-    with collecting(config, options) as collectors:
-        traces = play_suite(policies, *size, folder / "traces", collectors=collectors, **options)
-    learning = [learning_section(Path(spec)) for spec in specs if (Path(spec) / CHECKPOINT).is_file()]
-    strips = draw_examples(traces, policies[-1].name, config.strips, options)
-    report = steering_report(traces, config.baseline, config.threshold, learning, strips)
-    publish(report, folder)
-    close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
+        raise ValueError(f"the baseline {options.baseline!r} isn't among the policies evaluated: {names}")
+    check_tasks(options.tasks, **env)
+    folder, size = run.open(), (options.tasks, options.tasks_per_batch)
+    with collecting(options, options.collectors, env) as collectors:
+        traces = play_suite(policies, *size, folder / "traces", collectors=collectors, **env)
+    learning = [section for spec in specs if (section := learning_section(Path(spec)))]
+    strips = draw_examples(traces, policies[-1].name, options.strips, env)
+    run.publish(steering_report(traces, options.baseline, options.threshold, learning, strips))
+    return {"tasks": options.tasks, "policies": [policy.name for policy in policies]}
 
 
 if __name__ == "__main__":

@@ -1,74 +1,87 @@
-"""Simulated users fitted to people: ``python -m experiments.fit_users path=Steerability folder=outputs/users``."""
+"""Simulated users fitted to people: ``python -m experiments.fit_users path=Steerability``."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from conf import schema
-from experiments.runs import application, check_run, close_run, env_options, open_run, publish, stop
-from steer_env.evaluation.rollout import make_env
-from steer_env.policies import Policy, RandomScalePolicy, published_policy
-from steer_env.registry import Registry
-from steer_env.study.files import load_study
-from steer_env.study.games import Games, play_games
-from steer_env.study.sessions import study_traces
-from steer_env.study.stays import Stays, observed_stays
-from steer_env.study.user_report import fit_users, users_report
+from experiments.run import REQUIRED, EnvOptions, Run, RunOptions, command, option
+from experiments.run.options import PartsOptions
 
-schema.register()
-
-POLICIES: Registry[Policy] = Registry(
-    "policy of the study", {policy.name: policy for policy in (published_policy(), RandomScalePolicy())}
-)
+if TYPE_CHECKING:
+    from steer_env.study.games import Games
+    from steer_env.study.stays import Stays
 
 
-@application("fit_users")
-def main(config: Any) -> None:
+@dataclass
+class FitUsersOptions(PartsOptions, RunOptions):
+    """Fit simulated users to the people of the released study: to how often they kept the current image.
+
+    One population plays games on the embedded model, and all users' stay rates follow from these games by reweighting.
+    The user is fitted: the option human has no effect.
+
+    Args:
+        path: as for experiments.study.
+        games: played with each policy that people had, a task of env.suite each.
+        tasks_per_batch: how many of them at a time.
+    """
+
+    path: str = REQUIRED
+    games: int = option(600, least=2)
+    tasks_per_batch: int = option(60, least=1)
+    env: EnvOptions = field(default_factory=lambda: EnvOptions(suite="tiles-val-v1"))
+
+
+@command(FitUsersOptions)
+def main(options: FitUsersOptions, run: Run) -> dict[str, Any]:
     """Read the release, play games with the policies that people had, fit users to people, and report."""
-    check_run(config)
-    stays = observed_stays(study_traces(load_study(Path(config.path))))
-    _check(config, stays)
-    folder = open_run(config)
-    try:
-        games = _play(config, stays)
-    except KeyboardInterrupt:
-        stop(folder)
-    fitted = fit_users(stays, games)
-    suite, rounds = config.env.suite, config.env.rounds
-    setting = (
-        f"Games of simulated users: {config.games} of {rounds} rounds on {suite} with each policy that people had."
-    )
-    publish(users_report(fitted, setting), folder, wide=True)
-    close_run(folder, {"games": config.games, "fits": fitted.record()})
+    from steer_env.study.files import load_study
+    from steer_env.study.sessions import study_traces
+    from steer_env.study.stays import observed_stays
+    from steer_env.study.user_report import fit_users, users_report
+
+    stays = observed_stays(study_traces(load_study(Path(options.path).expanduser())))
+    _check(options, stays)
+    run.open()
+    fitted = fit_users(stays, _play(options, stays))
+    setting = f"Games of simulated users: {options.games} of {options.env.rounds} rounds on {options.env.suite} with "
+    run.publish(users_report(fitted, f"{setting}each policy that people had."), wide=True)
+    return {"games": options.games, "fits": fitted.record()}
 
 
-def _check(config: Any, stays: Stays) -> None:
+def _check(options: FitUsersOptions, stays: Stays) -> None:
     """Can such games be played?
 
     Raises:
-        ValueError: other rounds than people had, too few games for an error or too many for the suite, or no batch.
+        ValueError: other rounds than people had, or too many games for the suite.
     """
-    env, played = make_env(1, **env_options(config)), stays.shares.shape[1]
-    if config.env.rounds != played:
-        raise ValueError(f"people played {played} rounds: env.rounds must be {played}, got {config.env.rounds}")
+    from experiments.run.parts import env_options
+    from steer_env.evaluation.rollout import make_env
+
+    env, played = make_env(1, **env_options(options)), stays.shares.shape[1]
+    if options.env.rounds != played:
+        raise ValueError(f"people played {played} rounds: env.rounds must be {played}, got {options.env.rounds}")
     most = len(env.suite) // len(set(stays.policies))
-    if not 2 <= config.games <= most:
+    if options.games > most:
         raise ValueError(
-            f"games must be 2 to {most}, so that each has its task of {env.suite.name}, got {config.games}"
+            f"games must be 2 to {most}, so that each has its task of {env.suite.name}, got {options.games}"
         )
-    if config.tasks_per_batch < 1:
-        raise ValueError(f"tasks_per_batch must be at least 1, got {config.tasks_per_batch}")
 
 
-def _play(config: Any, stays: Stays) -> dict[str, Games]:
+def _play(options: FitUsersOptions, stays: Stays) -> dict[str, Games]:
     """By policy, each on tasks of its own."""
-    policies = [POLICIES[name] for name in dict.fromkeys(stays.policies)]
+    from experiments.run.parts import env_options
+    from steer_env.policies import RandomScalePolicy, published_policy
+    from steer_env.registry import Registry
+    from steer_env.study.games import play_games
+
+    policies = (published_policy(), RandomScalePolicy())
+    known = Registry("policy of the study", {policy.name: policy for policy in policies})
+    games, env = options.games, env_options(options)
     return {
-        policy.name: play_games(
-            policy, range(i * config.games, (i + 1) * config.games), config.tasks_per_batch, **env_options(config)
-        )
-        for i, policy in enumerate(policies)
+        name: play_games(known[name], range(i * games, (i + 1) * games), options.tasks_per_batch, **env)
+        for i, name in enumerate(dict.fromkeys(stays.policies))
     }
 
 

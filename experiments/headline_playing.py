@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agents.checkpoints import write_json
-from experiments.playing import tasks_done
-from experiments.runs import stop
+from agents.files import write_json
+from experiments.run.playing import tasks_done
 from steer_env.headlines.dynamics import HeadlineDynamics
 from steer_env.headlines.rollout import RuleCount, evaluate
 from steer_env.headlines.tasks import HeadlineSuite
@@ -27,10 +26,6 @@ def check_numbers(config: Any, suite: HeadlineSuite) -> int:
     tasks = config.tasks or len(suite.tasks)
     if not 2 <= tasks <= len(suite.tasks):
         raise ValueError(f"tasks must be 2 to {len(suite.tasks)}, the size of {suite.name}, got {tasks}")
-    if config.attempts < 2 or config.tasks_per_batch < 1 or config.tries < 0:
-        raise ValueError("attempts must be at least 2, tasks_per_batch at least 1, and tries at least 0")
-    if not config.users or len({*config.users}) < len(config.users):
-        raise ValueError(f"users must be some, each once, got [{', '.join(config.users)}]")
     if config.baseline not in config.users:
         raise ValueError(f"the baseline {config.baseline!r} isn't among the users: {', '.join(config.users)}")
     return tasks
@@ -60,21 +55,17 @@ def play_suite(
         The traces and the rule's counts of all the tasks.
 
     Raises:
-        SystemExit: after a Ctrl-C.
         ValueError: what is there already was played with another suite, model or metric.
     """
     done = tasks_done(folder / "traces")
     if done:
         _check_same(read_traces(folder / "traces")[0], dynamics, suite)
-    try:
-        for traces, counts in evaluate(dynamics, users, suite, tasks, config.tasks_per_batch, done, config.tries):
-            name = f"{traces[0].task_index:08d}"
-            # The traces last: they tell that the batch is done.
-            (folder / "rule").mkdir(exist_ok=True)
-            write_json({"counts": [asdict(count) for count in counts]}, folder / "rule" / f"{name}.json")
-            write_traces(traces, folder / "traces" / f"{name}.parquet")
-    except KeyboardInterrupt:
-        stop(folder)
+    for traces, counts in evaluate(dynamics, users, suite, tasks, config.tasks_per_batch, done, config.tries):
+        name = f"{traces[0].task_index:08d}"
+        # The traces last: they tell that the batch is done.
+        (folder / "rule").mkdir(exist_ok=True)
+        write_json({"counts": [asdict(count) for count in counts]}, folder / "rule" / f"{name}.json")
+        write_traces(traces, folder / "traces" / f"{name}.parquet")
     played = [trace for trace in read_traces(folder / "traces") if trace.task_index < tasks]
     counted = [
         RuleCount(**count)

@@ -1,76 +1,103 @@
-"""Rank policies: ``python -m experiments.leaderboard folder=outputs/board policies=[published,outputs/run-*]``."""
+"""Rank policies: ``python -m experiments.leaderboard policies=[published,outputs/run-*]``."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-import torch
-
-from agents.checkpoints import write_json
-from agents.claims import conditions, write_claims
-from agents.registry import check_apart, expand, resolve_policies
-from conf import schema
-from experiments.collecting import collecting, shared_options
-from experiments.playing import check_tasks, draw_examples, play_suite, time_policies
-from experiments.runs import CLAIMS, LEADERBOARD, application, check_run, close_run, open_run, publish, say
-from steer_env.evaluation.leaderboard import tracks
-from steer_env.evaluation.leaderboard_page import leaderboard_report
-from steer_env.evaluation.rollout import VERSIONS
-from steer_env.traces import traces_to_frame
-from steer_env.types import Prompter
-
-schema.register()
+from experiments.run import PlayOptions, Run, choice, command, option, say
+from experiments.run.options import CollectorsOptions
 
 
-@application("leaderboard")
-def main(config: Any) -> None:
+@dataclass
+class LeaderboardOptions(PlayOptions):
+    """Rank policies by how much they improve on the same tasks with the same noise, as a page and as JSON.
+
+    Trainings of one agent that differ in nothing but their seed are one row. A trained policy with a single training
+    seed is shown below the others without a rank: it may have been a lucky one. Each mechanism is a track of its own,
+    and users who write prompts are ranked among themselves. A submission that is refused is listed with the reason.
+
+    Args:
+        policies: as for experiments.evaluate; a pattern such as outputs/sweep/* stands for all folders of training runs
+            or submissions that match it.
+        robust_human: a noisy user, such as softmax:temperature=0.05, with whom all policies are played once more for a
+            column of their own; empty for none.
+        resamples: of the bootstrap.
+        timed_tasks: how many tasks each policy is played on alone for the wall time of an episode.
+        strips: how many episodes of the best policy to draw.
+        claim: write the score of each stored policy into claims/, a file each, for experiments.verify.
+    """
+
+    policies: list[str] = option(
+        ["random-bucket", "random-session", "constant:0.9", "published", "best-known"], length=1, unique=True
+    )
+    robust_human: str = ""
+    resamples: int = option(2000, least=1)
+    timed_tasks: int = option(16, least=1)
+    strips: int = option(4, least=0)
+    claim: bool = False
+    collectors: CollectorsOptions = choice(CollectorsOptions, "here")
+
+
+@command(LeaderboardOptions)
+def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, rank them, and leave a page and the JSON behind it."""
-    check_run(config)
-    specs, options = expand(config.policies), shared_options(config)
-    check_apart(config.folder, specs)
+    from agents.claims import conditions, write_claims
+    from agents.files import write_json
+    from experiments.run.collecting import collecting, shared_options
+    from experiments.run.folder import CLAIMS, LEADERBOARD
+    from experiments.run.playing import check_tasks, draw_examples, play_suite, time_policies
+    from steer_env.evaluation.leaderboard import tracks
+    from steer_env.evaluation.leaderboard_page import leaderboard_report
+    from steer_env.policies.lists import check_apart, expand, load_policies
+    from steer_env.traces import traces_to_frame
+    from steer_env.types import Prompter
+
+    specs, env_options = expand(options.policies), shared_options(options, options.collectors)
+    check_apart(run.folder, specs)
     refused: dict[str, str] = {}
-    policies = resolve_policies(specs, rounds=config.env.rounds, refused=refused)
+    policies = load_policies(specs, rounds=options.env.rounds, refused=refused)
     for spec, reason in refused.items():
         say(f"refused: {spec}: {reason}")
     if not policies:
         raise ValueError("no policy is left to be ranked")
-    choosing = [policy for policy in policies if not isinstance(policy, Prompter)] if config.robust_human else []
-    noisy_options = options | {"human": config.robust_human, "human_options": dict(config.robust_human_options)}
-    env = check_tasks(config.tasks, **options)
+    choosing = [policy for policy in policies if not isinstance(policy, Prompter)] if options.robust_human else []
+    env = check_tasks(options.tasks, **env_options)
+    noisy_options = env_options
     if choosing:
-        check_tasks(config.tasks, **noisy_options)
-    for name in ("resamples", "timed_tasks"):
-        if config[name] < 1:
-            raise ValueError(f"{name} must be at least 1, got {config[name]}")
-    folder = open_run(config)
-    size = (config.tasks, config.tasks_per_batch)
-    with collecting(config, options) as collectors:
-        traces = play_suite(policies, *size, folder / "traces", collectors=collectors, **options)
-        entries = time_policies(policies, min(config.timed_tasks, config.tasks), collectors, **options)
+        noisy_options = env_options | {"human": options.robust_human}
+        check_tasks(options.tasks, **noisy_options)
+    folder, size = run.open(), (options.tasks, options.tasks_per_batch)
+    with collecting(options, options.collectors, env_options) as collectors:
+        traces = play_suite(policies, *size, folder / "traces", collectors=collectors, **env_options)
+        entries = time_policies(policies, min(options.timed_tasks, options.tasks), collectors, **env_options)
     noisy = []
     if choosing:
-        with collecting(config, noisy_options) as collectors:
+        with collecting(options, options.collectors, noisy_options) as collectors:
             noisy = play_suite(choosing, *size, folder / "traces" / "noisy", collectors=collectors, **noisy_options)
     frame, noisy_frame = traces_to_frame(traces), traces_to_frame(noisy) if noisy else None
-    rows = [row for track in tracks(frame, noisy_frame, resamples=config.resamples) for row in track.rows(entries)]
-    record = _circumstances(config, env) | {"noisy_human": noisy[0].human if noisy else ""}
+    rows = [row for track in tracks(frame, noisy_frame, resamples=options.resamples) for row in track.rows(entries)]
+    record = conditions(env) | _circumstances(options, env) | {"noisy_human": noisy[0].human if noisy else ""}
     write_json(record | {"rows": [asdict(row) for row in rows], "refused": refused}, folder / LEADERBOARD)
-    strips = draw_examples(traces, rows[0].policy, config.strips, options)
+    strips = draw_examples(traces, rows[0].policy, options.strips, env_options)
     report = leaderboard_report(rows, frame, record["noisy_human"], record["machine"], strips, refused)
-    publish(report, folder, wide=True)
-    if config.claim:
+    run.publish(report, wide=True)
+    if options.claim:
         write_claims(policies, traces, env, folder / CLAIMS)
-    close_run(folder, {"tasks": config.tasks, "policies": [policy.name for policy in policies]})
+    return {"tasks": options.tasks, "policies": [policy.name for policy in policies]}
 
 
-def _circumstances(config: Any, env: Any) -> dict[str, Any]:
-    """What the numbers hold for, and where and when they were made."""
+def _circumstances(options: LeaderboardOptions, env: Any) -> dict[str, Any]:
+    """Where and when the numbers were made."""
+    import torch
+
+    from steer_env.evaluation.rollout import VERSIONS
+
     date = datetime.now(timezone.utc).date().isoformat()
     machine = f"{env.dynamics.generator.device} with {torch.get_num_threads()} threads, {date}"
-    played = {name: config[name] for name in ("tasks", "tasks_per_batch", "resamples", "timed_tasks")}
-    return conditions(env) | played | {"machine": machine, "date": date, "versions": VERSIONS}
+    played = {name: getattr(options, name) for name in ("tasks", "tasks_per_batch", "resamples", "timed_tasks")}
+    return played | {"machine": machine, "date": date, "versions": VERSIONS}
 
 
 if __name__ == "__main__":

@@ -2,37 +2,162 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from agents.registry import resolve_policies
-from conf import schema
-from experiments.pairs import make_players, play_pairs
-from experiments.playing import check_tasks
-from experiments.runs import application, check_run, close_run, env_options, open_run, publish
-from steer_env.evaluation.mechanisms import mechanisms_report
-from steer_env.types import Prompter
+import numpy as np
+import pandas as pd
 
-schema.register()
+from experiments.run import PlayOptions, Run, command, option
+from steer_env.evaluation.uncertainty import UNKNOWN, estimate, ratio
+
+if TYPE_CHECKING:
+    from steer_env.envs import ImageSteeringVectorEnv
+    from steer_env.evaluation.reports import Report, Section
+    from steer_env.evaluation.suites import Player
+    from steer_env.policies import Policy
+    from steer_env.traces import SteeringTrace
+
+Pair = tuple[str, str]
+"""User, mechanism."""
 
 
-@application("mechanisms")
-def main(config: Any) -> None:
+@dataclass
+class MechanismsOptions(PlayOptions):
+    """Compare steering mechanisms on the same tasks: what each gains, for several users, at how many images.
+
+    Args:
+        mechanisms: as the option mechanism has them, such as 'bayesian:pool=192' or
+            'bayesian:metric=pixel-correlation'. The others are compared with the first.
+        users: simulated users as the option human has them, such as 'softmax:temperature=0.05'.
+        policy: which mixture scales are played, for mechanisms that heed them: a built-in policy or a folder.
+    """
+
+    mechanisms: list[str] = option(["mixture", "bayesian", "bayesian:metric=pixel-correlation"], length=1, unique=True)
+    users: list[str] = option(["greedy", "softmax:temperature=0.05"], length=1, unique=True)
+    policy: str = "schedule:1.0-1.0-0.8-0.6"
+
+
+@command(MechanismsOptions)
+def main(options: MechanismsOptions, run: Run) -> dict[str, Any]:
     """Play one policy with every mechanism and every user, and leave the tables."""
-    check_run(config)
-    (policy,) = resolve_policies([config.policy])
+    from experiments.run.parts import env_options
+    from experiments.run.playing import check_tasks
+    from steer_env.policies.names import load_policy
+    from steer_env.types import Prompter
+
+    policy = load_policy(options.policy)
     if isinstance(policy, Prompter):
-        raise ValueError(f"policy must choose mixture scales, such as a schedule, not {config.policy}")
-    env = check_tasks(config.tasks, **env_options(config))
-    players = make_players(config, env)
-    folder = open_run(config)
-    played = play_pairs(players, policy, config.tasks, config.tasks_per_batch, folder)
-    lead = f"Policy “{policy.name}” on {config.tasks} tasks of {env.suite.name}: {config.env.rounds} rounds of "
-    lead += (
-        f"{config.env.proposals} proposals, generator {env.dynamics.generator.id}, metric {env.dynamics.metric.id}; "
+        raise ValueError(f"policy must choose mixture scales, such as a schedule, not {options.policy}")
+    env = check_tasks(options.tasks, **env_options(options))
+    players, dynamics = make_players(options, env), env.dynamics
+    played = play_pairs(players, policy, options.tasks, options.tasks_per_batch, run.open())
+    lead = (
+        f"Policy “{policy.name}” on {options.tasks} tasks of {env.suite.name}: {options.env.rounds} rounds of "
+        f"{options.env.proposals} proposals, generator {dynamics.generator.id}, metric {dynamics.metric.id}; "
+        "the same goals, first images and noise for all. Standard errors in parentheses, over tasks."
     )
-    lead += "the same goals, first images and noise for all. Standard errors in parentheses, over tasks."
-    publish(mechanisms_report(played, lead), folder, wide=True)
-    close_run(folder, {"tasks": config.tasks, "mechanisms": list(config.mechanisms), "users": list(config.users)})
+    run.publish(mechanisms_report(played, lead), wide=True)
+    return {"tasks": options.tasks, "mechanisms": options.mechanisms, "users": options.users}
+
+
+def make_players(options: MechanismsOptions, env: ImageSteeringVectorEnv) -> dict[Pair, Player]:
+    """The player of each pair; mechanisms that want pools of images for the same episodes share them.
+
+    Raises:
+        ValueError: an unknown mechanism, user or option.
+    """
+    from experiments.run.parts import env_options
+    from steer_env.evaluation.suites import Player
+    from steer_env.humans import load_human
+    from steer_env.mechanisms import load_mechanism
+    from steer_env.mechanisms.hypotheses import Hypotheses
+    from steer_env.metrics import load_metric
+    from steer_env.registry import parse_spec
+
+    generator, metric = env.dynamics.generator, env.dynamics.metric
+    own = [parse_spec(spec)[1].get("metric") for spec in options.mechanisms]
+    compares = [metric, *(load_metric(spec) for spec in own if spec)]
+    shared = Hypotheses(generator, compares, kept=options.tasks_per_batch)
+
+    def player(user: str, spec: str) -> Player:
+        mechanism = load_mechanism(spec, generator, metric, hypotheses=shared)
+        return Player(**env_options(options, human=load_human(user), mechanism=mechanism))
+
+    return {(user, spec): player(user, spec) for user in options.users for spec in options.mechanisms}
+
+
+def play_pairs(
+    players: Mapping[Pair, Player], policy: Policy, tasks: int, tasks_per_batch: int, folder: Path
+) -> dict[Pair, list[SteeringTrace]]:
+    """Play the first tasks with every pair, batch by batch, or go on where an earlier call in this folder stopped."""
+    from rich.progress import track
+
+    from experiments.run.folder import slug
+    from steer_env.evaluation.collectors import Batch
+    from steer_env.evaluation.suites import evaluation_seed
+    from steer_env.traces import read_traces, write_traces
+
+    places = {(user, mechanism): folder / "traces" / slug(user) / slug(mechanism) for user, mechanism in players}
+    for start in track(range(0, tasks, tasks_per_batch), f"{len(players)} pairs of user and mechanism"):
+        part = list(range(start, min(start + tasks_per_batch, tasks)))
+        batch = Batch([policy], part, [evaluation_seed(task) for task in part])
+        for pair, player in players.items():
+            path = places[pair] / f"{start:08d}.parquet"
+            if not path.is_file():
+                write_traces(player(batch), path)
+    return {pair: read_traces(place) for pair, place in places.items()}
+
+
+def mechanisms_report(played: Mapping[Pair, Sequence[SteeringTrace]], lead: str) -> Report:
+    """A table for each kind of user; the other mechanisms are compared with the first.
+
+    Args:
+        played: by user and mechanism, the traces of one policy on the same tasks with the same noise.
+        lead: what was played, in a sentence.
+    """
+    from steer_env.evaluation.reports import Report
+
+    by_user: dict[str, dict[str, Sequence[SteeringTrace]]] = {}
+    for (user, mechanism), traces in played.items():
+        by_user.setdefault(user, {})[mechanism] = traces
+    return Report("Steering mechanisms", lead, [_section(user, traces) for user, traces in by_user.items()])
+
+
+def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Section:
+    from steer_env.evaluation import statistics
+    from steer_env.evaluation.reports import Section, count
+    from steer_env.traces import traces_to_frame
+
+    first, *_ = played
+    base = _gains(played[first])
+    rows = []
+    for name, traces in played.items():
+        gains, frame = _gains(traces), traces_to_frame(traces)
+        judges, (images,) = statistics.judged_changes(frame), statistics.images(frame)
+        judged = [estimate(judges[column].to_numpy()) for column in judges]
+        compared = (UNKNOWN,) * 3 if name == first else _compared(gains, base)
+        change = estimate(gains), f"{estimate(gains > 0):.1%}"
+        rows.append((name, count(images), *change, *compared, *judged))
+    columns = ["mechanism", "images", "avg. change", "% improved", f"minus {first}", "p", "gain", *judges]
+    text = "Images: made in an episode, goal and first image among them. "
+    text += f"Gain: how much more than {first}, with its 95 % interval."
+    return Section(f"User: {user}", text, [pd.DataFrame(rows, columns=columns)])
+
+
+def _gains(traces: Sequence[SteeringTrace]) -> np.ndarray:
+    return np.array([trace.improvement for trace in sorted(traces, key=lambda trace: trace.task_index)])
+
+
+def _compared(gains: np.ndarray, base: np.ndarray) -> tuple[str, str, str]:
+    """Paired difference, its p-value, and the ratio of means less one."""
+    difference, more = estimate(gains - base), UNKNOWN
+    if base.mean() > 0:
+        times = ratio(gains, base)
+        more = f"{replace(times, value=times.value - 1).interval():+.0%}"
+    return str(difference), f"{difference.p_value:.2g}", more
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ run seeds producibility
 
 # The leaderboard, with the best that all the trainings' episodes together can teach.
 run best best_known "trainings=[$out/sweep/*]"
-run leaderboard leaderboard tasks=500 robust_human=softmax +robust_human_options.temperature=0.05 claim=true \
+run leaderboard leaderboard tasks=500 robust_human=softmax:temperature=0.05 claim=true \
   "policies=[random-bucket,random-session,constant:0.7,schedule:1.0-1.0-0.8-0.6,published,$out/best,$out/sweep/*]"
 
 # The Bayesian mechanism beside the mixture: for a greedy user and a noisy one, and inferring by another metric.

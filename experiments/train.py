@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from omegaconf import OmegaConf
-
-from agents.checkpoints import episodes_done, training_record
-from agents.loggers import load_logger
-from conf import schema
-from experiments.learners import keep_plot, make_learner
-from experiments.runs import application, check_run, close_run, open_run, say, stop
-from steer_env.evaluation import plots
-from steer_env.policies.cards import PolicyCard
-from steer_env.traces import read_traces
-
-schema.register()
+from experiments.run import Run, choice, command, say
+from experiments.run.options import LauncherOptions, LoggerOptions, TrainingOptions
 
 
-@application("train")
-def main(config: Any) -> None:
+@dataclass
+class TrainOptions(TrainingOptions):
+    """Train a steering policy.
+
+    The folder receives checkpoint.json, traces/, policy/ and the plots. With --multirun each job of the sweep has a
+    folder below it, named by its options; the same command goes on with an interrupted sweep.
+    """
+
+    logger: LoggerOptions = choice(LoggerOptions, "none")
+    launcher: LauncherOptions = choice(LauncherOptions, "basic")
+
+
+@command(TrainOptions)
+def main(options: TrainOptions, run: Run) -> dict[str, Any]:
     """Train, or go on with an unfinished training; leave the policy, its value function and the training curve."""
-    check_run(config)
-    settings: Any = OmegaConf.to_container(config, resolve=True)
-    open_logger, learn = load_logger(**settings["logger"]), make_learner(config)
-    folder = open_run(config)
-    with closing(open_logger(folder, episodes_done(folder), settings)) as logger:
+    import numpy as np
+
+    from agents.checkpoints import training_record
+    from agents.files import episodes_done
+    from agents.loggers import load_logger
+    from experiments.run.learning import keep_plot, make_learner
+    from steer_env.evaluation import plots
+    from steer_env.policies.cards import PolicyCard
+    from steer_env.traces import read_traces
+
+    open_logger, learn = load_logger(**run.settings["logger"]), make_learner(options)
+    folder = run.open()
+    with closing(open_logger(folder, episodes_done(folder), run.settings)) as logger:
         policy = learn(folder, logger)
         if policy is None:
-            stop(folder)
+            run.stop()
         policy.card = PolicyCard(training=training_record(folder))
         policy.save(folder / "policy")
         improvements = np.array([trace.improvement for trace in read_traces(folder / "traces")])
         keep_plot(plots.training_curve(improvements), "training", folder, logger)
-    close_run(folder, {"episodes": len(improvements), "scales": policy.rows})
     say(f"learned mixture scales, {policy.order}: {policy.rows}")
     say(f"wrote {folder}/policy and the plots beside it")
+    return {"episodes": len(improvements), "scales": policy.rows}
 
 
 if __name__ == "__main__":

@@ -2,58 +2,384 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-try:
+import numpy as np
+import pandas as pd
+
+from experiments.run import EnvOptions, PlayOptions, Run, choice, command, option, say
+from experiments.run.options import AgentOptions, TrainingOptions
+from steer_env.evaluation.uncertainty import Estimate, estimate
+
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.figure import Figure
     from optuna.distributions import BaseDistribution
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("tuning needs a package that isn't here: pip install 'steer-env[tune]'") from error
+    from optuna.trial import FrozenTrial
 
-from conf import schema
-from experiments.learners import make_learner
-from experiments.playing import check_tasks
-from experiments.runs import application, check_run, close_run, env_options, open_run, publish, say
-from experiments.search_space import read_space
-from experiments.trials import PRUNERS, Trials
-from experiments.tuning_report import tuning_report, write_best
-from steer_env.tasks import load_suite
+    from steer_env.evaluation.reports import Report
 
-schema.register()
+_SAME = ("episodes", "batch", "tasks", "suite", "seed", "pruner")
+"""Options in which all trials of a journal agree."""
+_RANGE = {"low", "high", "log"}
 
 
-@application("tune")
-def main(config: Any) -> None:
+@dataclass
+class TuneOptions(PlayOptions, TrainingOptions):
+    """Tune an agent's hyper-parameters by trials of Optuna's: each a training, and a game on each validation task.
+
+    The first trial has the agent's own values, the next few are drawn at random, and the others by Optuna's TPE. The
+    folder also receives agent/tuned.yaml, the best setting as a configuration: with hydra.searchpath=[file://FOLDER],
+    agent=tuned trains it. The same command goes on with a stopped tuning.
+
+    Args:
+        trials: in all.
+        episodes: of each training; a checkpoint is 8 batches.
+        seed: of every random draw, and of the search.
+        suite: tasks that judge the trials; env.suite has those on which they are trained. No test suite.
+        tasks: how many tasks of suite, from its first.
+        pruner: ends trainings at a checkpoint where the last episodes improved less than in other trials: median, less
+            than the median of them; halving, less than the best quarter; none.
+        space: what is tuned, by default conf/space/NAME.yaml of agent=NAME: for each option of the agent choices, or
+            low, high and log, such as space.settings.learning_rate.high=0.1.
+    """
+
+    trials: int = option(20, least=1)
+    episodes: int = option(2048, least=1)
+    suite: str = "tiles-val-v1"
+    tasks: int = option(400, least=2)
+    pruner: str = option("median", among=("median", "halving", "none"))
+    env: EnvOptions = field(default_factory=EnvOptions)
+    agent: AgentOptions = choice(AgentOptions, "ppo")
+    space: dict[str, Any] = choice(dict, "${agent}")
+
+
+@command(TuneOptions)
+def main(options: TuneOptions, run: Run) -> dict[str, Any]:
     """Play the trials that are missing, report, and leave the best setting as a configuration."""
-    check_run(config)
-    distributions = _check(config)
-    folder = open_run(config)
-    trials = Trials(config, distributions, folder)
+    distributions = _check(options)
+    trials = Trials(options, distributions, run.open())
     trials.run()
-    publish(tuning_report(trials, config), folder, wide=True)
-    path = write_best(trials, config, folder)
-    best = trials.best
-    close_run(folder, {"trials": len(trials.finished), "best": {"trial": best.number, **best.params}})
-    say(f"wrote {path}: experiments.train 'hydra.searchpath=[file://{folder.resolve()}]' agent=tuned")
+    run.publish(tuning_report(trials, options), wide=True)
+    path, best = write_best(trials, options, run.folder), trials.best
+    say(f"wrote {path}: experiments.train 'hydra.searchpath=[file://{run.folder.resolve()}]' agent=tuned")
+    return {"trials": len(trials.finished), "best": {"trial": best.number, **best.params}}
 
 
-def _check(config: Any) -> Mapping[str, BaseDistribution]:
-    """The search space; nothing has been worked on yet.
+def _check(options: TuneOptions) -> Mapping[str, BaseDistribution]:
+    """The search space, before any work.
 
     Raises:
-        ValueError: an option out of range or of a part that doesn't exist, or test tasks.
+        ModuleNotFoundError: without Optuna.
+        ValueError: a part or an option of it that doesn't exist, or test tasks.
     """
-    if config.trials < 1:
-        raise ValueError(f"trials must be at least 1, got {config.trials}")
-    PRUNERS[config.pruner]
-    distributions = read_space(config.space, config.agent)
-    if getattr(load_suite(config.suite), "split", "") == "test":
+    try:
+        import optuna  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("tuning needs a package that isn't here: pip install 'steer-env[tune]'") from error
+    from experiments.run.learning import make_learner
+    from experiments.run.parts import env_options
+    from experiments.run.playing import check_tasks
+    from steer_env.tasks import load_suite
+
+    distributions = read_space(options.space, options.agent)
+    if getattr(load_suite(options.suite), "split", "") == "test":
         raise ValueError(
-            f"{config.suite} is for testing what was tuned: tune on a validation suite, suite=tiles-val-v1"
+            f"{options.suite} is for testing what was tuned: tune on a validation suite, suite=tiles-val-v1"
         )
-    check_tasks(config.tasks, **{**env_options(config), "suite": config.suite})
-    make_learner(config)
+    check_tasks(options.tasks, **env_options(options, suite=options.suite))
+    make_learner(options)
     return distributions
+
+
+def read_space(space: Mapping[str, Any], agent: AgentOptions) -> dict[str, BaseDistribution]:
+    """Option of the agent, such as ``settings.gamma``, → the values that it may have.
+
+    Args:
+        space: in its leaves stand ``choices``, or ``low``, ``high`` and, for a search by orders of magnitude, ``log``;
+            whole numbers if both ends are.
+        agent: what is tuned; its own values are tried first.
+
+    Raises:
+        ValueError: no option, one that the agent doesn't set, a leaf of another form, or an own value outside of it.
+    """
+    leaves = dict(_leaves(space, ""))
+    if not leaves:
+        raise ValueError("there is nothing to tune: space has no options; see conf/space for examples")
+    own_values, distributions = values_of(agent, list(leaves)), {}
+    for name, leaf in leaves.items():
+        own = own_values[name]
+        if own is None:
+            raise ValueError(f"space.{name} isn't an option that agent {agent.name!r} sets: agent.{name}=…")
+        distributions[name] = _distribution(name, leaf)
+        inside = own in leaf["choices"] if "choices" in leaf else leaf["low"] <= own <= leaf["high"]
+        if not inside:
+            raise ValueError(f"agent.{name} is {own}, outside of space.{name}: {leaf}")
+    return distributions
+
+
+def _leaves(node: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if not isinstance(node, Mapping):
+        raise ValueError(f"space.{place} must hold choices, or low and high, got {node!r}")
+    if {"choices", "low", "high"} & set(node):
+        yield place, node
+        return
+    for name, inner in node.items():
+        yield from _leaves(inner, f"{place}.{name}".lstrip("."))
+
+
+def _distribution(name: str, leaf: Mapping[str, Any]) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if set(leaf) == {"choices"}:
+        return CategoricalDistribution(leaf["choices"])
+    if not {"low", "high"} <= set(leaf) <= _RANGE:
+        raise ValueError(f"space.{name} must hold choices, or low, high and log, got {dict(leaf)}")
+    whole = isinstance(leaf["low"], int) and isinstance(leaf["high"], int)
+    return (IntDistribution if whole else FloatDistribution)(**leaf)
+
+
+def values_of(agent: AgentOptions, names: Sequence[str]) -> dict[str, Any]:
+    """The agent's values of its options, such as ``settings.gamma``; None where it doesn't set one."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import ConfigKeyError
+
+    config = OmegaConf.structured(agent)
+    try:
+        return {name: OmegaConf.select(config, name) for name in names}
+    except ConfigKeyError:
+        return dict.fromkeys(names)
+
+
+def with_values(options: TuneOptions, values: Mapping[str, Any]) -> TuneOptions:
+    """The same options, with these values of the agent's."""
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.structured(options.agent)
+    for name, value in values.items():
+        OmegaConf.update(config, name, value)
+    agent: Any = OmegaConf.to_object(config)
+    return replace(options, agent=agent)
+
+
+class Trials:
+    """A tuning's trials: a training and a validation each, in a journal from which a stopped tuning goes on.
+
+    Args:
+        options: of the tuning.
+        distributions: from :func:`read_space`.
+        folder: of the run; receives ``training/trials.log`` and a folder a trial.
+
+    Raises:
+        RunExistsError: the journal there is of trials of another kind.
+    """
+
+    def __init__(self, options: TuneOptions, distributions: Mapping[str, BaseDistribution], folder: Path) -> None:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        from agents.files import RunExistsError
+
+        pruners = {
+            "median": optuna.pruners.MedianPruner,
+            "halving": optuna.pruners.SuccessiveHalvingPruner,
+            "none": optuna.pruners.NopPruner,
+        }
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._options, self._distributions, self._folder = options, dict(distributions), folder / "training"
+        self._folder.mkdir(exist_ok=True)
+        self._study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(self._folder / "trials.log"))),
+            study_name="tune",
+            direction="maximize",
+            pruner=pruners[options.pruner](),
+            load_if_exists=True,
+        )
+        kind = {name: getattr(options, name) for name in _SAME}
+        before = self._study.user_attrs.get("kind", kind)
+        if before != kind:
+            raise RunExistsError(f"{folder} holds trials with {before}, not {kind}: overwrite=true")
+        self._study.set_user_attr("kind", kind)
+
+    @property
+    def finished(self) -> list[FrozenTrial]:
+        """Trials that are over, in their order."""
+        return [trial for trial in self._study.get_trials() if trial.state.is_finished()]
+
+    @property
+    def best(self) -> FrozenTrial:
+        """The one with the largest mean improvement."""
+        return self._study.best_trial
+
+    def run(self) -> None:
+        """Play what is missing.
+
+        Raises:
+            KeyboardInterrupt: after a Ctrl-C; the trial that it stopped is the next one.
+        """
+        import optuna
+        from optuna.trial import TrialState
+
+        while len(self.finished) < self._options.trials:
+            trial = self._next()
+            try:
+                result = self._play(trial)
+            except optuna.TrialPruned:
+                self._study.tell(trial, state=TrialState.PRUNED)
+                say(f"trial {trial.number} pruned: {trial.params}")
+            except (ValueError, FloatingPointError) as error:
+                # Such as weights that a large step drove to infinity. The agent's own values must work.
+                if not trial.number:
+                    raise
+                self._study.tell(trial, state=TrialState.FAIL)
+                say(f"trial {trial.number} failed: {trial.params}: {error}")
+            else:
+                self._study.tell(trial, result.value)
+                say(f"trial {trial.number}: {result} {trial.params}")
+
+    def _next(self) -> optuna.Trial:
+        """The trial that was stopped, or a new one; the agent's own values are the first."""
+        import optuna
+        from optuna.trial import TrialState
+
+        stopped = self._study.get_trials(states=(TrialState.RUNNING,))
+        if stopped:
+            # Optuna gives no public handle of a trial that another process began.
+            return optuna.Trial(self._study, stopped[0]._trial_id)
+        number = len(self._study.get_trials())
+        if not number:
+            self._study.enqueue_trial(values_of(self._options.agent, list(self._distributions)))
+        # Draws depend on the trial's number alone, so that going on gives the same trials as never having stopped.
+        seed = np.random.SeedSequence([self._options.seed, number]).generate_state(1)[0]
+        self._study.sampler = optuna.samplers.TPESampler(seed=int(seed))
+        return self._study.ask(self._distributions)
+
+    def _play(self, trial: optuna.Trial) -> Estimate:
+        from experiments.run.learning import make_learner
+        from experiments.run.parts import env_options
+        from experiments.run.playing import play_suite
+
+        folder, options = self._folder / f"{trial.number:04d}", self._options
+        policy = make_learner(with_values(options, trial.params))(folder, _Reporting(trial))
+        if policy is None:
+            raise KeyboardInterrupt
+        tested = env_options(options, suite=options.suite)
+        traces = play_suite([policy], options.tasks, options.tasks_per_batch, folder / "validation", **tested)
+        gains = [trace.improvement for trace in traces]
+        trial.set_user_attr("improvements", gains)
+        return estimate(np.array(gains))
+
+
+class _Reporting:
+    """A :class:`agents.loggers.Logger` that reports each checkpoint's last episodes to the pruner."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self._trial = trial
+
+    def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
+        import optuna
+
+        self._trial.report(float(values["improvement/mean"]), step)
+        if self._trial.should_prune():
+            raise optuna.TrialPruned
+
+    def image(self, step: int, name: str, figure: Figure) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def improvements(trial: FrozenTrial) -> np.ndarray:
+    """On each validation task, float (T,), of a complete trial."""
+    return np.array(trial.user_attrs["improvements"])
+
+
+def tuning_report(trials: Trials, options: TuneOptions) -> Report:
+    """The trials, best first; what the best gains over the agent's own values; improvement by each option."""
+    from steer_env.evaluation.reports import Report, Section
+
+    finished, best = trials.finished, trials.best
+    gain = estimate(improvements(best) - improvements(finished[0]))
+    lead = (
+        f"{len(finished)} settings of {options.agent.name}, each trained for {options.episodes} episodes of "
+        f"{options.env.suite} with seed {options.seed}, and then played on the same {options.tasks} tasks of "
+        f"{options.suite}; pruner {options.pruner}. Standard errors over tasks in parentheses."
+    )
+    sections = [
+        Section("Trials", "Trial 0 has the agent's own values.", [_table(finished)]),
+        Section(
+            f"Trial {best.number} against the agent's own values",
+            "On the same tasks. The best of several is flattered by its luck with these tasks and with its one "
+            "training: train it with several seeds and evaluate it on test tasks before believing the difference.",
+            [pd.DataFrame([("trial 0", gain)], columns=["minus", "difference"])],
+        ),
+        Section("Improvement by option", "Complete trials, with one standard error.", figures=[_figure(finished)]),
+    ]
+    return Report(f"Tuning {options.agent.name}", lead, sections)
+
+
+def write_best(trials: Trials, options: TuneOptions, folder: Path) -> Path:
+    """The best trial's agent as ``agent/tuned.yaml``, for ``hydra.searchpath=[file://FOLDER] agent=tuned``."""
+    from omegaconf import OmegaConf
+
+    from steer_env.files import write_atomically
+
+    agent = with_values(options, trials.best.params).agent
+    schema = f"{type(agent).__name__.removesuffix('Options').lower()}_schema"
+    path, gained = folder / "agent" / "tuned.yaml", estimate(improvements(trials.best))
+    trained = f"{len(trials.finished)} settings that experiments.tune tried, with {options.episodes} episodes each"
+    write_atomically(
+        path,
+        f"# The best of {trained}:\n# improvement {gained} on {options.tasks} tasks of {options.suite}.\n"
+        f"defaults:\n  - {schema}\n  - _self_\n\n{OmegaConf.to_yaml(agent)}",
+    )
+    return path
+
+
+def _complete(finished: Sequence[FrozenTrial]) -> dict[int, Estimate]:
+    """By the trial's number, how much was improved."""
+    return {trial.number: estimate(improvements(trial)) for trial in finished if trial.state.name == "COMPLETE"}
+
+
+def _table(finished: Sequence[FrozenTrial]) -> pd.DataFrame:
+    complete, rows = _complete(finished), []
+    for trial in sorted(finished, key=lambda trial: (trial.number not in complete, -(trial.value or 0))):
+        shown = str(complete[trial.number]) if trial.number in complete else trial.state.name.lower()
+        values = {name.removeprefix("settings."): _shown(value) for name, value in trial.params.items()}
+        rows.append({"trial": trial.number, "improvement": shown, **values})
+    return pd.DataFrame(rows)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _figure(finished: Sequence[FrozenTrial]) -> Figure:
+    """Improvement of the complete trials against each option's value, a panel each."""
+    from optuna.distributions import CategoricalDistribution
+
+    from steer_env.evaluation import plots
+
+    gained = _complete(finished)
+    complete = [trial for trial in finished if trial.number in gained]
+    options = complete[0].distributions
+    figure, panels = plots.canvas(2.6 * len(options) + 0.8, 3.2, 1, len(options), sharey=True, squeeze=False)
+    for axes, (name, distribution) in zip(panels[0], options.items(), strict=True):
+        categorical = isinstance(distribution, CategoricalDistribution)
+        values = [str(trial.params[name]) if categorical else trial.params[name] for trial in complete]
+        means, errors = zip(*((each.value, each.error) for each in gained.values()), strict=True)
+        axes.errorbar(values, means, errors, fmt="o", ms=4, capsize=2)
+        if getattr(distribution, "log", False):
+            axes.set_xscale("log")
+        axes.set_xlabel(name.removeprefix("settings."))
+        axes.grid(alpha=0.25)
+    panels[0, 0].set_ylabel("improvement")
+    return figure
 
 
 if __name__ == "__main__":

@@ -1,45 +1,63 @@
-"""Play a submission: ``python -m experiments.verify submission=outputs/theirs claim=0.21 folder=outputs/verified``."""
+"""Play a submission: ``python -m experiments.verify submission=outputs/theirs claim=0.21``."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.claims import read_claim, scores
-from agents.registry import check_apart, policy_folder
-from conf import schema
-from experiments.playing import check_tasks, play_suite
-from experiments.runs import application, check_run, close_run, env_options, open_run, say
-from steer_env.evaluation.claims import judge
-from steer_env.policies import load_policy
-
-schema.register()
+from experiments.run import REQUIRED, PlayOptions, Run, command, option, say
 
 
-@application("verify")
-def main(config: Any) -> None:
+@dataclass
+class VerifyOptions(PlayOptions):
+    """Play a submitted policy, and say whether the scores that are claimed of it hold.
+
+    The exit status is 0 if the claimed mean improvement is the measured one: up to rounding where tasks and noise are
+    the claim's own, else by a z-test of their difference at 5 %; otherwise it is 1. Tasks and noise are chosen here,
+    whatever is claimed. Nothing in the submission is run, and nothing is written there.
+
+    Args:
+        submission: a policy's folder, or that of a training run.
+        claim: a file that experiments.leaderboard left in claims/, a mean improvement such as 0.21, or empty for none.
+        noise: 0 for the noise that experiments.leaderboard plays with; another number for fresh noise, against a policy
+            that was chosen for its luck with that one.
+    """
+
+    submission: str = REQUIRED
+    claim: str = ""
+    tasks: int = option(200, least=2)
+    noise: int = option(1, least=0)
+
+
+@command(VerifyOptions)
+def main(options: VerifyOptions, run: Run) -> dict[str, Any]:
     """Play the submission on tasks of the verifier's choice; exit with 1 if what is claimed of it doesn't hold."""
-    check_run(config)
-    options = env_options(config)
-    check_apart(config.folder, [config.submission])
-    policy = load_policy(policy_folder(config.submission) or Path(config.submission))
-    policy.rehearse(config.env.rounds)
-    env = check_tasks(config.tasks, **options)
-    claim = read_claim(config.claim, policy, env) if config.claim else None
-    folder = open_run(config)
-    traces = play_suite([policy], config.tasks, config.tasks_per_batch, folder / "traces", config.noise, **options)
-    found = scores(traces, policy)
-    result: dict[str, Any] = {"policy": policy.name, "content": policy.content(), "found": asdict(found)}
+    from agents.claims import read_claim, scores
+    from experiments.run.parts import env_options
+    from experiments.run.playing import check_tasks, play_suite
+    from steer_env.evaluation.claims import judge
+    from steer_env.policies import read_policy
+    from steer_env.policies.lists import check_apart
+    from steer_env.policies.names import policy_folder
+
+    arguments = env_options(options)
+    check_apart(run.folder, [options.submission])
+    policy = read_policy(policy_folder(options.submission) or Path(options.submission))
+    policy.rehearse(options.env.rounds)
+    env = check_tasks(options.tasks, **arguments)
+    claim = read_claim(options.claim, policy, env) if options.claim else None
+    size = (options.tasks, options.tasks_per_batch)
+    traces = play_suite([policy], *size, run.open() / "traces", options.noise, **arguments)
+    measured = scores(traces, policy)
+    result: dict[str, Any] = {"policy": policy.name, "content": policy.content(), "found": asdict(measured)}
     if claim is None:
-        close_run(folder, result)
-        say(f"found {found.mean:.4f} ({found.error:.4f}) on {config.tasks} tasks; nothing is claimed")
-        return
-    verdict = judge(claim, found, same_episodes=(claim.tasks, claim.noise) == (config.tasks, config.noise))
-    close_run(folder, {**result, "claim": asdict(claim), "verdict": asdict(verdict)})
+        say(f"found {measured} on {options.tasks} tasks; nothing is claimed")
+        return result
+    verdict = judge(claim, measured, same_episodes=(claim.tasks, claim.noise) == (options.tasks, options.noise))
     say(str(verdict))
-    if not verdict.holds:
-        raise SystemExit(1)
+    run.status = 0 if verdict.holds else 1
+    return {**result, "claim": asdict(claim), "verdict": asdict(verdict)}
 
 
 if __name__ == "__main__":

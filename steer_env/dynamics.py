@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from steer_env.compatibility import usual_defaults
-from steer_env.distributions.mixtures import Mixture
 from steer_env.goal_bank import GoalBank
 from steer_env.goal_bank.pictures import BankedPictures
+from steer_env.mechanisms.mixtures import Mixture
 from steer_env.pictures import picture
 from steer_env.proposals import check_scales, draw_latents
 from steer_env.types import (
@@ -21,9 +21,9 @@ from steer_env.types import (
     Generator,
     GuidedGenerator,
     Human,
+    Mechanism,
     Metric,
     RoundOutcome,
-    SteeringDistribution,
     SteeringHistory,
     Task,
     passes,
@@ -49,7 +49,7 @@ class SteeringDynamics:
         num_episodes: N.
         rounds: R, rounds an episode.
         proposals: K, proposals a round of image steering.
-        distribution: how proposals are drawn; the paper's mixture by default.
+        mechanism: how proposals are drawn; the paper's mixture by default.
         judges: further metrics under which the kept image is measured, by name; nothing is optimised for them. An
             :class:`steer_env.types.Alignment` compares it with its prompt, the others compare it with the goal.
         keep_images: keep the images of the current round (uint8, in main memory) for drawing and for policies.
@@ -64,7 +64,7 @@ class SteeringDynamics:
         num_episodes: int,
         rounds: int = 4,
         proposals: int = 2,
-        distribution: SteeringDistribution | None = None,
+        mechanism: Mechanism | None = None,
         judges: Mapping[str, Metric] | None = None,
         keep_images: bool = False,
         goal_bank: GoalBank | None = None,
@@ -74,10 +74,10 @@ class SteeringDynamics:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.generator, self.metric, self.human = generator, metric, human
         self.num_episodes, self.num_rounds, self.num_proposals = num_episodes, rounds, proposals
-        self.distribution = distribution or Mixture()
+        self.mechanism = mechanism or Mixture()
         self._judges = list(judges or {})
         self._metrics = {_USERS: metric, **(judges or {})}
-        self._seen = self._share(self.distribution)
+        self._seen = self._share(self.mechanism)
         self._keep_images = keep_images
         self._banked = BankedPictures(goal_bank, generator, self._metrics, keep_images) if goal_bank else None
         self.tasks: list[Task | None] = [None] * num_episodes
@@ -91,7 +91,7 @@ class SteeringDynamics:
         self._noise = [torch.Generator() for _ in range(num_episodes)]
         self._allocate()
 
-    def _share(self, mechanism: SteeringDistribution) -> str:
+    def _share(self, mechanism: Mechanism) -> str:
         """Name of the metric whose embeddings the mechanism sees; one that nobody else goes by is added."""
         if not isinstance(mechanism, ComparingMechanism):
             return _USERS
@@ -130,12 +130,12 @@ class SteeringDynamics:
         What the mechanism makes beyond those shown counts from the start, as it states it. Images that episodes share
         count in each.
         """
-        return self._made + self.distribution.extra_images
+        return self._made + self.mechanism.extra_images
 
     @property
     def passes_made(self) -> np.ndarray:
         """float64 (N,), denoiser passes that each episode took so far: its images', and its mechanism's previews'."""
-        extra = self.distribution.extra_passes if isinstance(self.distribution, ComparingMechanism) else 0.0
+        extra = self.mechanism.extra_passes if isinstance(self.mechanism, ComparingMechanism) else 0.0
         return self.images_made * passes(self.generator) + extra
 
     def judged(self, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
@@ -236,7 +236,7 @@ class SteeringDynamics:
         """Play one attempt of text steering (paper, section 3): the image of a new prompt, from a fresh latent.
 
         The user goes on from the new image and its prompt wherever ``human`` takes it, which a
-        :class:`steer_env.humans.Writer` always does.
+        :class:`steer_env.humans.choosers.NewestImageHuman` always does.
 
         Args:
             prompts: n, one a row.
@@ -344,7 +344,7 @@ class SteeringDynamics:
         self._screens[where, self._where(self.rounds[rows]), 0] = self._current[self._seen][where]
         past = self._past_proposals[where], self._past_choices[where], self._screens[where]
         history = SteeringHistory(rows, self.rounds[rows], seeds, conditioning, *past)
-        return self.distribution.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
+        return self.mechanism.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
 
     def _picture(
         self, latents: Tensor, conditioning: Conditioning, place: str, rows: Tensor | None = None

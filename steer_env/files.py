@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, and never through a link."""
+"""Files: written whole or not at all, and never through a link; what others wrote is safe to print."""
 
 from __future__ import annotations
 
@@ -33,3 +33,12 @@ def write_atomically(path: Path, content: bytes | str | Callable[[BinaryIO], Any
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def printable(text: str) -> str:
+    r"""A line of text that a terminal prints and doesn't obey: control characters are replaced.
+
+    >>> printable("\x1b[31mred")
+    '?[31mred'
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

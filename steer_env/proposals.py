@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BUCKETS = 10
 """Number of equally spaced mixture scales, 0.1 to 1.0 (paper, C.2)."""
@@ -56,11 +60,13 @@ def mix(latents: Tensor, noise: Tensor, scales: Tensor) -> Tensor:
     return ((1 - s) * latents[:, None] + s * noise) / (s.square() + (1 - s).square()).sqrt()
 
 
-def draw_latents(seeds: list[int], shape: tuple[int, ...]) -> Tensor:
+def draw_latents(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     """Standard normal latents float32 (B, *shape), each from its own seed.
 
     They are those of a diffusers pipeline called with ``generator=torch.Generator().manual_seed(seed)``.
     """
+    import torch  # Policies need scales alone.
+
     latents = torch.empty(len(seeds), *shape, dtype=torch.float32, device="cpu")
     for row, seed in zip(latents, seeds, strict=True):
         row.normal_(generator=torch.Generator("cpu").manual_seed(seed))

@@ -1,12 +1,24 @@
-"""Immutable tables from names to parts, whose errors name what exists."""
+"""Immutable tables from names to parts, and the one language that names a part with its options."""
 
 from __future__ import annotations
 
+import inspect
+import types
 from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
-from typing import Generic, TypeVar
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+P = TypeVar("P")
+
+AUTO = "auto"
+"""A device or precision that is left to the environment, and by it to the machine."""
+_OPENING, _CLOSING = "[{(", "]})"
+_POSITIONAL = ""
+"""Stands for the name of an option that is given by its value alone."""
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -19,14 +31,14 @@ class Registry(Mapping[str, T], Generic[T]):
     """
 
     def __init__(self, kind: str, members: Mapping[str, T]) -> None:
-        self._kind, self._members = kind, dict(members)
+        self.kind, self._members = kind, dict(members)
 
     def __getitem__(self, name: str) -> T:
         if name not in self._members:
             nearest = get_close_matches(str(name), self._members, n=1)
             hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-            known = ", ".join(self._members)
-            raise ValueError(f"unknown {self._kind} {name!r}; {hint}There are: {known}")
+            known = ", ".join(self._members) or "none"
+            raise ValueError(f"unknown {self.kind} {name!r}; {hint}There are: {known}")
         return self._members[name]
 
     def __contains__(self, name: object) -> bool:
@@ -37,3 +49,232 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def __len__(self) -> int:
         return len(self._members)
+
+
+@dataclass
+class NoOptions:
+    """A part without options."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a registry knows of a part, without importing it.
+
+    Args:
+        options: a dataclass, whose fields are the part's options with their types and defaults.
+        factory: ``module:callable`` that makes the part from the options, by their names.
+        positional: name of the option that a spec may give by its value alone, as in ``constant:0.9``.
+    """
+
+    options: type
+    factory: str
+    positional: str = ""
+
+    def make(self, options: Any, **context: Any) -> Any:
+        """Import the factory, and call it with the options and with what it takes of the context."""
+        module, _, name = self.factory.partition(":")
+        factory = getattr(import_module(module), name)
+        taken = inspect.signature(factory).parameters
+        return factory(**{**vars(options), **{key: value for key, value in context.items() if key in taken}})
+
+
+Parts = Registry[Part]
+Spec = Union[str, Mapping[str, Any], P]  # noqa: UP007 (subscripted at run time)
+"""A part by a word such as ``tiles:steps=1``, by a mapping such as ``{"name": "tiles", "steps": 1}``, or itself."""
+
+
+def parse_spec(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and options of a part.
+
+    Args:
+        spec: ``name``; ``name:key=value,key=value`` with values as in YAML, where a comma in brackets or quotes belongs
+            to the value; the same with a first value that has no key; or a mapping with a ``name``.
+
+    Raises:
+        ValueError: an option without a value, a value that isn't YAML, or a mapping without a name.
+
+    >>> parse_spec("bayesian:pool=96,metric=pixel-correlation")
+    ('bayesian', {'pool': 96, 'metric': 'pixel-correlation'})
+    >>> parse_spec("mixture:members=[greedy, {name: softmax, temperature: 1e-1}]")
+    ('mixture', {'members': ['greedy', {'name': 'softmax', 'temperature': 0.1}]})
+    >>> parse_spec({"name": "softmax", "temperature": 0.05})
+    ('softmax', {'temperature': 0.05})
+    """
+    if isinstance(spec, Mapping):
+        options = {str(key): value for key, value in spec.items()}
+        name = options.pop("name", None)
+        if not isinstance(name, str):
+            raise ValueError(f"{dict(spec)!r} doesn't name a part: add its name, such as {{'name': 'tiles', …}}")
+        return name, options
+    name, _, rest = spec.partition(":")
+    options = {}
+    for place, item in enumerate(_split(rest)):
+        key, equals, value = item.partition("=")
+        if not equals and place:
+            raise ValueError(f"{spec}: {item!r} is no option with a value, such as steps=1")
+        if not equals:
+            key, options[_POSITIONAL] = _POSITIONAL, item
+            continue
+        if (key := key.strip()) in options:
+            raise ValueError(f"{spec}: option {key!r} is there twice")
+        options[key] = _value(value, spec)
+    return name.strip(), options
+
+
+def _split(text: str) -> list[str]:
+    """At commas outside brackets and quotes."""
+    items, depth, quote, start = [], 0, "", 0
+    for place, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif character == "," and not depth:
+            items.append(text[start:place])
+            start = place + 1
+        else:
+            depth += (character in _OPENING) - (character in _CLOSING)
+    return [*items, text[start:]] if text else []
+
+
+def _value(text: str, spec: str) -> Any:
+    import yaml  # Nothing needs it that is imported before a part is named.
+
+    try:
+        return _mended(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{spec}: {text!r} isn't a value as in YAML") from error
+
+
+def _mended(value: Any) -> Any:
+    """PyYAML takes 1e-3 for a word, and 2024-01-31 for a date."""
+    if isinstance(value, list):
+        return [_mended(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _mended(entry) for key, entry in value.items()}
+    if isinstance(value, str) and "e" in value.lower():
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def resolve(parts: Parts, spec: str | Mapping[str, Any], **more: Any) -> tuple[Part, Any]:
+    """The part of a spec, and its options, all checked; nothing is imported.
+
+    Args:
+        parts: to look the name up in.
+        spec: see :func:`parse_spec`.
+        **more: further options.
+
+    Raises:
+        ValueError: an unknown part or option, an option of another type, or one that is missing; in one line.
+    """
+    name, options = parse_spec(spec)
+    part = parts[name]
+    if _POSITIONAL in options:
+        lone = options.pop(_POSITIONAL)
+        if not part.positional:
+            known = [own.name for own in fields(part.options)]
+            example = f"such as {known[0]}={lone}" if known else f"and {parts.kind} {name!r} has none"
+            raise ValueError(f"{spec}: {lone!r} is no option with a value, {example}")
+        options[part.positional] = lone
+    return part, checked_options(part.options, {**options, **more}, f"{parts.kind} {name!r}")
+
+
+def build(parts: Parts, spec: str | Mapping[str, Any], options: Mapping[str, Any] | None = None, **context: Any) -> Any:
+    """Make the part that a spec names.
+
+    Args:
+        parts, spec: see :func:`resolve`.
+        options: further options.
+        **context: what the part's factory may take besides, such as a generator.
+
+    Raises:
+        ValueError: as :func:`resolve`, or from the part itself.
+    """
+    part, chosen = resolve(parts, spec, **(options or {}))
+    return part.make(chosen, **context)
+
+
+def checked_options(kind: type, options: Mapping[str, Any], owner: str) -> Any:
+    """A dataclass of options from values by name.
+
+    Raises:
+        ValueError: an option that is unknown, missing or of another type; in one line that says whose it is.
+    """
+    own = Registry(f"option of {owner}", {field.name: field for field in fields(kind)})
+    hints = get_type_hints(kind)
+    values = {name: checked_value(name, value, hints[own[name].name]) for name, value in options.items()}
+    for field in own.values():
+        if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
+            raise ValueError(f"{owner} needs the option {field.name!r}, such as {field.name}=…")
+    return kind(**values)
+
+
+def checked_value(name: str, value: Any, hint: Any) -> Any:
+    """The value, if it is of a simple type: bool, int, float, str or list, or None where the hint says so.
+
+    A float may be given as a whole number, and stays one. NumPy's numbers become Python's. What the hint says of other
+    types, and of what a list holds, isn't checked.
+
+    Raises:
+        ValueError: another type.
+    """
+    if hasattr(value, "item") and hasattr(value, "ndim") and value.ndim == 0:
+        value = value.item()
+    allowed = [get_origin(each) or each for each in _alternatives(hint)]
+    if not set(allowed) <= set(_NAMES):
+        return value
+    kinds = {int: (int, float), tuple: (tuple, list)}.get(type(value), (type(value),))
+    if any(kind in allowed for kind in kinds):
+        return value
+    expected = " or ".join(_NAMES[kind] for kind in allowed)
+    quoting = f"; in a word, put it into quotes: {name}='\"{value}\"'" if str in allowed else ""
+    raise ValueError(f"{name} must be {expected}, got {value!r}{quoting}")
+
+
+_NAMES: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    type(None): "nothing",
+}
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+class Loaded(Generic[T]):
+    """Parts that are loaded once a process: of the same name, options, and files that their paths lead to."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, T] = {}
+
+    def get(self, part: Part, options: Any) -> T:
+        """The part, made if it isn't there yet."""
+        paths = [value for name, value in vars(options).items() if name in _PATHS and value]
+        key = repr((part.factory, options, [_state(Path(path)) for path in paths]))
+        if key not in self._known:
+            self._known[key] = part.make(options)
+        return self._known[key]
+
+    def forget(self) -> None:
+        """Load everything anew when it is next wanted."""
+        self._known.clear()
+
+
+_PATHS = ("path", "cache_dir")
+"""Options that name files or folders."""
+
+
+def _state(path: Path) -> list[tuple[str, int, int]]:
+    """Where a path leads to from here, and what is there now."""
+    place = path.expanduser().resolve()
+    inside = [place, *sorted(place.rglob("*"))] if place.is_dir() else [place]
+    known = [(str(file), file.stat()) for file in inside if file.exists()]
+    return [(str(place), 0, 0), *((file, found.st_size, found.st_mtime_ns) for file, found in known)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import overload
 
 import numpy as np
 
-from steer_env import tiles
 from steer_env.registry import Registry
+from steer_env.tiles import tilings
 from steer_env.types import Task
 
 _SPLITS = {"test": (0,), "val": (1,), "train": tuple(range(2, 10))}
@@ -52,14 +53,14 @@ class TileSuite(Sequence[Task]):
             raise IndexError(f"suite {self.name!r} has tasks 0 to {self.size - 1}, not {index}")
         rng = np.random.default_rng([self.seed, index])
         factors = _draw_tiling(self.split, rng)
-        named = np.zeros(len(tiles.FACTORS), dtype=bool)
-        named[rng.permutation(len(tiles.FACTORS))[: rng.integers(2, 5)]] = True
+        named = np.zeros(len(tilings.FACTORS), dtype=bool)
+        named[rng.permutation(len(tilings.FACTORS))[: rng.integers(2, 5)]] = True
         return Task(
             suite=self.name,
             index=int(index),
-            goal_prompt=tiles.full_caption(factors),
+            goal_prompt=tilings.full_caption(factors),
             goal_seed=int(rng.integers(2**31)),
-            prompt=tiles.caption(factors, named, tiles.CASUAL, rng),
+            prompt=tilings.caption(factors, named, tilings.CASUAL, rng),
             initial_seed=int(rng.integers(2**31)),
         )
 
@@ -113,9 +114,10 @@ def read_rows(path: str, expected: str, columns: set[str]) -> tuple[str, list[tu
         FileNotFoundError: no such file.
         ValueError: another hash, a missing column, or no rows.
     """
-    if not Path(path).is_file():
+    place = Path(path).expanduser()
+    if not place.is_file():
         raise FileNotFoundError(f"no file of tasks at {path}")
-    contents = Path(path).read_bytes()
+    contents = place.read_bytes()
     found = hashlib.sha256(contents).hexdigest()[:8]
     if expected not in ("", found):
         raise ValueError(f"{path} has changed: its hash is {found}, not {expected}")
@@ -147,7 +149,7 @@ def given_seeds(row: Mapping[str, str], index: int, place: str) -> list[int]:
 
 def _draw_tiling(split: str, rng: np.random.Generator) -> np.ndarray:
     while True:
-        factors = tiles.sample_factors(1, rng)[0]
+        factors = tilings.sample_factors(1, rng)[0]
         if hashlib.sha256(factors.astype(np.uint8).tobytes()).digest()[0] % 10 in _SPLITS[split]:
             return factors
 
@@ -163,17 +165,37 @@ SUITES = Registry(
 """Name → (split, size, seed)."""
 
 
-@lru_cache
 def load_suite(name: str) -> TileSuite | CSVSuite:
     """The suite of that name, or of a file: ``csv:PATH``, see :class:`CSVSuite`.
 
+    A file that was read before is parsed again only if it has changed.
+
     Raises:
         ValueError: there is none; the message lists those that exist.
+        FileNotFoundError: no such file.
 
     >>> load_suite("tiles-test-v1")[0] == load_suite("tiles-test-v1")[0]
     True
     """
     if name.startswith("csv:"):
-        path, _, expected = name.removeprefix("csv:").partition("@")
-        return CSVSuite(path, expected)
+        path, expected = split_path(name.removeprefix("csv:"))
+        place = Path(path).expanduser()
+        contents = hashlib.sha256(place.read_bytes()).hexdigest() if place.is_file() else ""
+        return _csv_suite(path, expected, contents)
     return TileSuite(name, *SUITES[name])
+
+
+def split_path(path: str) -> tuple[str, str]:
+    """A path, and the hash of eight hexadecimal digits that may follow its last ``@``.
+
+    >>> split_path("me@home/tasks.csv"), split_path("tasks.csv@0123abcd")
+    (('me@home/tasks.csv', ''), ('tasks.csv', '0123abcd'))
+    """
+    match = re.fullmatch(r"(.*)@([0-9a-f]{8})", path)
+    return (match[1], match[2]) if match else (path, "")
+
+
+@lru_cache
+def _csv_suite(path: str, expected: str, contents: str) -> CSVSuite:
+    """Of a file with such contents, whose hash is only there for the cache."""
+    return CSVSuite(path, expected)

@@ -1,4 +1,4 @@
-"""Is this part a good one? Checks for generators, metrics, users, prompters, steering distributions and policies.
+"""Is this part a good one? Checks for generators, metrics, users, prompters, mechanisms and policies.
 
 Each function raises an AssertionError that says what is wrong, and returns nothing. The project's own parts are held
 to the same checks in its tests.
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from steer_env.policies import Observation, Policy
-from steer_env.types import Generator, Human, Metric, Prompter, SteeringDistribution, SteeringHistory, Task
+from steer_env.types import Generator, Human, Mechanism, Metric, Prompter, SteeringHistory, Task
 
 
 def check_generator(generator: Generator, prompts: tuple[str, ...] = ("", "a", "b"), tolerance: float = 1e-4) -> None:
@@ -81,7 +81,7 @@ def check_human(human: Human, proposals: int = 2, episodes: int = 64) -> None:
     assert torch.equal(choices, singles), "a choice must not depend on the other episodes of a batch"
 
 
-def check_distribution(distribution: SteeringDistribution, shape: tuple[int, ...] = (4, 8, 8)) -> None:
+def check_mechanism(mechanism: Mechanism, shape: tuple[int, ...] = (4, 8, 8)) -> None:
     """Shapes, and that proposals keep the mean and the variance of standard normal latents at every scale and round.
 
     The user picks at random: one whose choices have nothing to do with the images.
@@ -91,13 +91,11 @@ def check_distribution(distribution: SteeringDistribution, shape: tuple[int, ...
         rng = torch.Generator().manual_seed(0)
         scales, latents = torch.full((n,), scale), torch.randn(n, *shape, generator=rng)
         past, choices = torch.zeros(n, rounds, k, *shape), torch.zeros(n, rounds, dtype=torch.int64)
-        unseen = torch.zeros(n, rounds, 1 + k, 2)
         for played in range(rounds):
             noise = torch.randn(n, k, *shape, generator=rng)
-            history = SteeringHistory(
-                np.arange(n), np.full(n, played), range(n), {}, past.clone(), choices.clone(), unseen
-            )
-            proposals = distribution.propose(latents, scales, noise, history)
+            seen = past.clone(), choices.clone(), torch.zeros(n, rounds, 1 + k, 2)
+            history = SteeringHistory(np.arange(n), np.full(n, played), range(n), {}, *seen)
+            proposals = mechanism.propose(latents, scales, noise, history)
             assert proposals.shape == noise.shape, f"proposals have shape {tuple(proposals.shape)}, not {noise.shape}"
             where, mean, deviation = f"round {played + 1} at scale {scale}", proposals.mean(), proposals.std()
             assert abs(mean) < 0.02, f"{where}: the proposals' mean is {mean}, not 0"

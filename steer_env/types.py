@@ -190,7 +190,7 @@ class SteeringHistory:
     embeddings: Tensor
 
 
-class SteeringDistribution(Protocol):
+class Mechanism(Protocol):
     """q(x' | x, t, s): how proposals are drawn (paper, C.2).
 
     ``extra_images`` is its cost: how many images it makes in an episode beyond those that are shown.
@@ -214,7 +214,7 @@ class SteeringDistribution(Protocol):
 
 
 @runtime_checkable
-class ComparingMechanism(SteeringDistribution, Protocol):
+class ComparingMechanism(Mechanism, Protocol):
     """A mechanism that compares what was shown, by a metric of its own.
 
     ``extra_passes`` is what its previews cost in an episode, in passes of the denoiser: images that it never finishes,

@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
-from steer_env.policies import load_policy
+from steer_env.policies import read_policy
 from steer_env.traces import SteeringTrace, read_traces
+from tests.markdown import compact
 
 GOLDEN = Path(__file__).parent / "golden"
 STUDY = os.environ.get("STEER_ENV_STUDY", "")
@@ -35,7 +36,7 @@ RUNS = {
     "evaluate": f"experiments.evaluate folder=FOLDER/evaluate policies={PLAYED} tasks=8 tasks_per_batch=8"
     " strips=0 threads=1",
     "leaderboard": f"experiments.leaderboard folder=FOLDER/leaderboard policies={RANKED} tasks=8 tasks_per_batch=8"
-    " robust_human=softmax +robust_human_options.temperature=0.05 resamples=50 timed_tasks=1 strips=0 threads=1",
+    " robust_human='softmax:temperature=0.05' resamples=50 timed_tasks=1 strips=0 threads=1",
     "study": "experiments.study folder=FOLDER/study path=STUDY",
 }
 """Run → its command line, where FOLDER holds all runs and STUDY is the released study."""
@@ -75,7 +76,7 @@ def observe(name: str, folder: Path) -> dict[str, Any]:
         seen["traces"] = {column: _digest(values) for column, values in seen["traces"].items()}
         seen["tasks.csv"] = _digest((folder / "tasks.csv").read_text(encoding="utf-8"))
     if (folder / "policy").is_dir():
-        policy = load_policy(folder / "policy")
+        policy = read_policy(folder / "policy")
         seen["policy"] = {"name": policy.name, "training_seed": policy.training_seed, "scales": policy.rows}
         seen["policy"]["episodes"] = policy.card.training.episodes
     if (folder / "report.md").is_file():
@@ -97,11 +98,11 @@ def columns(traces: Iterable[SteeringTrace]) -> dict[str, Any]:
 
 
 def tables(markdown: str) -> dict[str, list[str]]:
-    """Heading → the rows of the table below it, without the time that an episode takes."""
+    """Heading → the rows of the table below it, as they read without padding or the time that an episode takes."""
     found: dict[str, list[str]] = {}
-    for section in re.split(r"^## ", markdown, flags=re.MULTILINE)[1:]:
+    for section in re.split(r"^## ", compact(markdown), flags=re.MULTILINE)[1:]:
         heading, *lines = section.splitlines()
-        rows = [line for line in lines if line.startswith("|")]
+        rows = [line for line in lines if line.startswith("| ")]
         timed = bool(rows) and rows[0].endswith(TIMED)
         found[heading] = [row.rsplit("|", 2)[0] + "|" if timed else row for row in rows]
     return found
@@ -201,7 +202,7 @@ class TestOldFiles:
             assert columns(read_traces(GOLDEN / f"traces-{version}.parquet")) == then
 
     def test_a_policy_is_read(self) -> None:
-        policy = load_policy(GOLDEN / "old-policy")
+        policy = read_policy(GOLDEN / "old-policy")
         assert (policy.name, policy.training_seed) == ("learned", 0)
         assert policy.rows == _recorded("thompson")["policy"]["scales"]
         assert policy.card.training.settings["distribution"] == "mixture"

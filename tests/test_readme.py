@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir
 
-from conf import schema
+from experiments.run.command import check_overrides
+from experiments.run.options import CONF
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -36,7 +38,7 @@ def commands(page: str = README) -> list[list[str]]:
 
 
 def arguments(words: list[str]) -> tuple[str, list[str]]:
-    """Name of the experiment, and what it is told."""
+    """Name of the experiment, and its options."""
     start = words.index("-m") + 1
     return words[start].removeprefix("experiments."), [word for word in words[start + 1 :] if word != "--multirun"]
 
@@ -63,14 +65,14 @@ def test_the_commands_run_in_their_order(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_is_understood(page: Path) -> None:
-    for name, told in map(arguments, commands(page.read_text())):
-        main = import_module(f"experiments.{name}").main
-        assert callable(main)
-        if "--help" in told or any(word.startswith("hydra.searchpath=") for word in told):
+    for name, words in map(arguments, commands(page.read_text())):
+        folder = ROOT / "experiments" / name
+        main: Any = import_module(f"experiments.{name}.__main__" if folder.is_dir() else f"experiments.{name}").main
+        check_overrides(name, main.options, words)
+        if "--help" in words or any(word.startswith("hydra.searchpath=") for word in words):
             continue
-        schema.check_overrides(name, told)
-        with initialize_config_module("conf", version_base="1.3"):
-            compose(name, [_FIRST.sub(r"\1", word) for word in told])
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            compose(name, [_FIRST.sub(r"\1", word) for word in words])
 
 
 def test_the_make_targets_exist() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from matplotlib.figure import Figure
 
-from steer_env.evaluation.statistics import estimate
+from steer_env.evaluation.uncertainty import estimate
 from steer_env.registry import Registry
 from steer_env.traces import SteeringTrace
 
@@ -97,7 +97,7 @@ def training_metrics(traces: Sequence[SteeringTrace]) -> dict[str, float | np.nd
     improvements = np.array([trace.improvement for trace in traces])
     values: dict[str, float | np.ndarray] = {"improvement/mean": float(improvements.mean())}
     if len(traces) > 1:
-        values["improvement/error"] = estimate(improvements[None]).error
+        values["improvement/error"] = estimate(improvements).error
     for place, scales in enumerate(np.array([trace.scales for trace in traces]).T):
         values[f"scales/round {place + 1}"] = scales
     return values

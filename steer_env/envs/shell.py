@@ -17,7 +17,7 @@ from steer_env.envs import infos
 from steer_env.generators import load_generator
 from steer_env.goal_bank import GoalBank
 from steer_env.metrics import load_judges, load_metric
-from steer_env.registry import Registry
+from steer_env.registry import AUTO, Registry, Spec
 from steer_env.rendering import frame
 from steer_env.tasks import load_suite
 from steer_env.types import Generator, Metric, RoundOutcome, Task
@@ -41,17 +41,18 @@ class SteeringVectorEnv(VectorEnv):
     Args:
         num_envs: N.
         suite: name of the tasks' suite.
-        generator, metric: names of parts, or parts.
+        generator, metric: a word such as ``tiles:steps=1``, a mapping such as ``{"name": "tiles", "steps": 1}``, or a
+            part itself.
         rounds: R.
         reward: a name of ``REWARDS``.
         observe: names of what is observed besides the round.
-        judges: names of further metrics, reported in infos; or such metrics, by name.
+        judges: further metrics, reported in infos: words or mappings; or by names of one's own, those or metrics.
         seeds: how many random seeds the model has for goals, first images and those of new prompts (paper, C.1,
             Figure 7): all goals come from the first of them; 0 for as many as there are.
         goal_bank: folder that keeps embeddings of goals and first images, and the images where they are needed, for
             later episodes and runs; or such a bank. None by default.
-        generator_options, metric_options: passed to the loaders.
-        judge_options: the same of each judge that has any, by its name.
+        device: of the parts whose own options don't say otherwise: cpu, cuda, cuda:1; auto for a GPU if there is one.
+        dtype: the same of their precision: float32, float16 or bfloat16; auto for float32.
         render_mode: None or ``rgb_array``.
         autoreset_mode: an ``AutoresetMode`` or its value; NEXT_STEP by default, as elsewhere in Gymnasium.
     """
@@ -67,17 +68,16 @@ class SteeringVectorEnv(VectorEnv):
         self,
         num_envs: int = 1,
         suite: str = "tiles-train-v1",
-        generator: str | Generator = "tiles",
-        metric: str | Metric = "tile-perceptual",
+        generator: Spec[Generator] = "tiles",
+        metric: Spec[Metric] = "tile-perceptual",
         rounds: int = 4,
         reward: str = "final",
         observe: Sequence[str] = (),
-        judges: Sequence[str] | Mapping[str, Metric] = (),
+        judges: Sequence[str | Mapping[str, Any]] | Mapping[str, Spec[Metric]] = (),
         seeds: int = 0,
         goal_bank: str | GoalBank | None = None,
-        generator_options: dict[str, Any] | None = None,
-        metric_options: dict[str, Any] | None = None,
-        judge_options: dict[str, dict[str, Any]] | None = None,
+        device: str = AUTO,
+        dtype: str = AUTO,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
@@ -93,10 +93,8 @@ class SteeringVectorEnv(VectorEnv):
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode = num_envs, render_mode
         self._reward, self._observe = reward, tuple(observe)
-        if isinstance(generator, str):
-            generator = load_generator(generator, **(generator_options or {}))
-        if isinstance(metric, str):
-            metric = load_metric(metric, **(metric_options or {}))
+        self._where = {"device": device, "dtype": dtype}
+        generator, metric = load_generator(generator, **self._where), load_metric(metric, **self._where)
         if isinstance(goal_bank, str):
             goal_bank = GoalBank(goal_bank) if goal_bank else None
         self.dynamics = SteeringDynamics(
@@ -104,10 +102,10 @@ class SteeringVectorEnv(VectorEnv):
             metric,
             num_episodes=num_envs,
             rounds=rounds,
-            judges=load_judges(judges, judge_options or {}),
+            judges=load_judges(judges, **self._where),
             keep_images=render_mode is not None or "image" in observe,
             goal_bank=goal_bank,
-            **self._mechanism(generator, metric),
+            **self._way(generator, metric),
         )
         self.single_action_space = self._action_space()
         self.single_observation_space = self._observation_space()
@@ -118,11 +116,11 @@ class SteeringVectorEnv(VectorEnv):
         self.last_outcome: RoundOutcome | None = None
 
     @property
-    def mechanism(self) -> str:
+    def mechanism_id(self) -> str:
         """What traces call the way in which users steer."""
         raise NotImplementedError
 
-    def _mechanism(self, generator: Generator, metric: Metric) -> dict[str, Any]:
+    def _way(self, generator: Generator, metric: Metric) -> dict[str, Any]:
         """The user, and whatever else the dynamics need to know of the way in which they steer."""
         raise NotImplementedError
 

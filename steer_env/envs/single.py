@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -11,23 +11,27 @@ from gymnasium.vector import AutoresetMode
 
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import infos
+from steer_env.envs.arguments import ImageArguments, TextArguments, check_arguments
 from steer_env.envs.shell import SteeringVectorEnv
 from steer_env.envs.text import TextSteeringVectorEnv
 from steer_env.envs.vector import ImageSteeringVectorEnv
 from steer_env.types import Task
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 class SteeringEnv(gym.Env):
-    """The batch of one of a vector environment; a subclass says of which, and is its card."""
+    """The batch of one of a vector environment; a subclass makes it, and is its card.
+
+    Args:
+        batch: a vector environment of one, with autoreset disabled.
+    """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
 
-    batch: type[SteeringVectorEnv]
-    """The vector environment whose batch of one it is."""
-
-    def __init__(self, render_mode: str | None = None, **options: Any) -> None:
-        self._batch = self.batch(1, render_mode=render_mode, autoreset_mode=AutoresetMode.DISABLED, **options)
-        self.render_mode = render_mode
+    def __init__(self, batch: SteeringVectorEnv) -> None:
+        self._batch, self.render_mode = batch, batch.render_mode
         self.action_space = self._batch.single_action_space
         self.observation_space = self._batch.single_observation_space
 
@@ -93,12 +97,13 @@ class ImageSteeringEnv(SteeringEnv):
     Terminated after R rounds; never truncated.
 
     ### Arguments
-    ``suite``, ``generator``, ``metric``, ``human``, ``distribution``: names of parts; all but the first may also be
-    parts of your own, made for the protocols of :mod:`steer_env.types`. ``rounds`` (4) and
-    ``proposals`` (2). ``action``, ``reward``, ``observe``: as above. ``judges``: names of further metrics, reported
-    in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and first
-    images. ``goal_bank`` (None): a folder that keeps goals and first images for later runs. ``generator_options``,
-    ``metric_options``, ``human_options``, ``distribution_options``: passed to the part's loader.
+    ``suite``: a name. ``generator``, ``metric``, ``human``, ``mechanism``: a word such as ``tiles:steps=1``, a mapping
+    such as ``{"name": "tiles", "steps": 1}``, or a part of your own, made for the protocols of :mod:`steer_env.types`.
+    ``rounds`` (4) and ``proposals`` (2). ``action``, ``reward``, ``observe``: as above. ``judges``: further metrics,
+    reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and
+    first images. ``goal_bank`` (None): a folder that keeps goals and first images for later runs. ``device`` and
+    ``dtype`` (``auto``): of all parts whose own options don't say otherwise; ``auto`` is a GPU where there is one, and
+    float32.
 
     ### Info
     After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity``
@@ -113,7 +118,9 @@ class ImageSteeringEnv(SteeringEnv):
     * v0: first version.
     """
 
-    batch = ImageSteeringVectorEnv
+    def __init__(self, **arguments: Unpack[ImageArguments]) -> None:
+        check_arguments(ImageArguments, arguments)
+        super().__init__(ImageSteeringVectorEnv(1, autoreset_mode=AutoresetMode.DISABLED, **arguments))
 
 
 class TextSteeringEnv(SteeringEnv):
@@ -145,12 +152,13 @@ class TextSteeringEnv(SteeringEnv):
     Terminated after R rewritings, so after R + 1 attempts with the first; never truncated.
 
     ### Arguments
-    ``suite``, ``generator``, ``metric``: names of parts; the last two may also be parts of your own, made for the
-    protocols of :mod:`steer_env.types`. ``rounds`` (4). ``max_length`` (1000): of a prompt, in characters; what the
-    generator's text encoder doesn't read of it has no effect. ``choose`` (nothing), ``reward``, ``observe``: as above.
-    ``judges``: names of further metrics, reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many
-    random seeds the model has for goals and for the images of prompts (paper, C.1). ``goal_bank`` (None): a folder that
-    keeps goals and first images for later runs. ``generator_options``, ``metric_options``: passed to the part's loader.
+    ``suite``: a name. ``generator``, ``metric``: a word such as ``tiles:steps=1``, a mapping such as
+    ``{"name": "tiles", "steps": 1}``, or a part of your own, made for the protocols of :mod:`steer_env.types`.
+    ``rounds`` (4). ``max_length`` (1000): of a prompt, in characters; what the generator's text encoder doesn't read of
+    it has no effect. ``choose`` (nothing), ``reward``, ``observe``: as above. ``judges``: further metrics, reported in
+    ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and for images of
+    prompts (paper, C.1). ``goal_bank`` (None): a folder that keeps goals and first images for later runs. ``device``
+    and ``dtype`` (``auto``): as in image steering.
 
     ### Info
     After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity`` of
@@ -164,4 +172,6 @@ class TextSteeringEnv(SteeringEnv):
     * v0: first version.
     """
 
-    batch = TextSteeringVectorEnv
+    def __init__(self, **arguments: Unpack[TextArguments]) -> None:
+        check_arguments(TextArguments, arguments)
+        super().__init__(TextSteeringVectorEnv(1, autoreset_mode=AutoresetMode.DISABLED, **arguments))

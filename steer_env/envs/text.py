@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 
+from steer_env.envs.arguments import SteeringArguments, TextArguments, check_arguments
 from steer_env.envs.shell import FIRST_SEED, OBSERVABLE, SteeringVectorEnv
-from steer_env.humans import Writer
+from steer_env.humans.choosers import NewestImageHuman
+from steer_env.humans.prompts import CHARACTERS
 from steer_env.registry import Registry
 from steer_env.types import Generator, GuidedGenerator, Metric, RoundOutcome
 
-CHARACTERS = "".join(
-    chr(code)
-    for codes in (range(0x20, 0x530), range(0x2010, 0x2045), (0x20AC, 0x2122))
-    for code in codes
-    if chr(code).isprintable()
-)
-"""What a prompt may hold: the Latin, Greek and Cyrillic scripts, and the punctuation that word processors put."""
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 CHOOSABLE = Registry("setting", {"seed": "of the attempt's latent", "guidance": "scale of classifier-free guidance"})
 """What users may set besides the prompt (paper, B.3 and B.4)."""
@@ -44,30 +42,39 @@ class TextSteeringVectorEnv(SteeringVectorEnv):
         **shared: see :class:`SteeringVectorEnv`.
 
     Raises:
-        ValueError: ``max_length`` below 1, an unknown setting, or guidance that the generator doesn't have.
+        ValueError: an unknown argument, name or option, or a value that one can't have, such as guidance that the
+            generator doesn't have.
     """
 
     observable = Registry("observation", {"prompt": "of the current image", **OBSERVABLE})
 
-    def __init__(self, num_envs: int = 1, max_length: int = 1000, choose: Sequence[str] = (), **shared: Any) -> None:
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_length: int = 1000,
+        choose: Sequence[str] = (),
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **shared: Unpack[SteeringArguments],
+    ) -> None:
+        check_arguments(TextArguments, {"max_length": max_length, **shared})
         if max_length < 1:
             raise ValueError(f"max_length must be at least 1, got {max_length}")
         for setting in choose:
             CHOOSABLE[setting]
         self._prompt_space = spaces.Text(max_length, charset=CHARACTERS)
         self.choose = tuple(setting for setting in CHOOSABLE if setting in choose)
-        super().__init__(num_envs, **shared)
+        super().__init__(num_envs, autoreset_mode=autoreset_mode, **shared)
 
     @property
-    def mechanism(self) -> str:
+    def mechanism_id(self) -> str:
         """See :class:`SteeringVectorEnv`."""
         chosen = [f"choosing {' and '.join(self.choose)}"] if self.choose else []
         return " ".join(["text", *([f"seeds={self.seeds}"] if self.seeds else []), *chosen])
 
-    def _mechanism(self, generator: Generator, metric: Metric) -> dict[str, Any]:
+    def _way(self, generator: Generator, metric: Metric) -> dict[str, Any]:
         if "guidance" in self.choose and not isinstance(generator, GuidedGenerator):
             raise ValueError(f"users can't choose the guidance of generator {generator.id}, which has none")
-        return {"human": Writer(), "proposals": 1}
+        return {"human": NewestImageHuman(), "proposals": 1}
 
     def _action_space(self) -> spaces.Space:
         if not self.choose:
@@ -145,7 +152,7 @@ class TextSteeringVectorEnv(SteeringVectorEnv):
             raise ValueError(f"a prompt has {len(prompt)} characters, max_length allows {allowed}: {prompt[:40]!r}…")
         strange = sorted(set(prompt) - self._prompt_space.character_set)
         if strange:
-            raise ValueError(f"prompt {prompt!r} holds {strange[0]!r}; allowed are steer_env.envs.text.CHARACTERS")
+            raise ValueError(f"prompt {prompt!r} holds {strange[0]!r}; allowed are steer_env.humans.prompts.CHARACTERS")
         return str(prompt)
 
     def observe(self) -> dict[str, Any]:

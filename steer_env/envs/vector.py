@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 
-from steer_env.distributions import load_distribution
+from steer_env.envs.arguments import ImageArguments, SteeringArguments, check_arguments
 from steer_env.envs.shell import SteeringVectorEnv
 from steer_env.humans import load_human
-from steer_env.metrics import load_metric
+from steer_env.mechanisms import load_mechanism
 from steer_env.proposals import BUCKETS, bucket_scales
-from steer_env.registry import Registry
-from steer_env.types import Generator, Human, Metric, RoundOutcome, SteeringDistribution
+from steer_env.registry import Registry, Spec
+from steer_env.types import Generator, Human, Mechanism, Metric, RoundOutcome
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 ACTIONS = Registry("kind of action", {"bucket": "one of 10 mixture scales", "scale": "a mixture scale in [0, 1]"})
 
@@ -25,41 +29,39 @@ class ImageSteeringVectorEnv(SteeringVectorEnv):
 
     Args:
         num_envs: N.
-        human, distribution: names of parts, or parts.
+        human, mechanism: a word such as ``softmax:temperature=0.05``, a mapping, or a part itself.
         proposals: K.
         action: a name of ``ACTIONS``.
-        human_options, distribution_options: passed to the loaders.
         **shared: see :class:`SteeringVectorEnv`.
+
+    Raises:
+        ValueError: an unknown argument, name or option, or a value that one can't have.
     """
 
     def __init__(
         self,
         num_envs: int = 1,
-        human: str | Human = "greedy",
-        distribution: str | SteeringDistribution = "mixture",
+        human: Spec[Human] = "greedy",
+        mechanism: Spec[Mechanism] = "mixture",
         proposals: int = 2,
         action: str = "bucket",
-        human_options: dict[str, Any] | None = None,
-        distribution_options: dict[str, Any] | None = None,
-        **shared: Any,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **shared: Unpack[SteeringArguments],
     ) -> None:
+        check_arguments(ImageArguments, {"proposals": proposals, "action": action, **shared})
         ACTIONS[action]
         self._action, self._proposals = action, proposals
-        self._human = human if not isinstance(human, str) else load_human(human, **(human_options or {}))
-        self._distribution, self._distribution_options = distribution, dict(distribution_options or {})
-        super().__init__(num_envs, **shared)
+        self._human, self._mechanism = load_human(human), mechanism
+        super().__init__(num_envs, autoreset_mode=autoreset_mode, **shared)
 
     @property
-    def mechanism(self) -> str:
-        """See :class:`SteeringVectorEnv`: the steering distribution."""
-        return self.dynamics.distribution.id
+    def mechanism_id(self) -> str:
+        """See :class:`SteeringVectorEnv`."""
+        return self.dynamics.mechanism.id
 
-    def _mechanism(self, generator: Generator, metric: Metric) -> dict[str, Any]:
-        distribution, options = self._distribution, self._distribution_options
-        if isinstance(distribution, str):
-            compares = load_metric(options.pop("metric")) if "metric" in options else metric
-            distribution = load_distribution(distribution, generator, compares, **options)
-        return {"human": self._human, "proposals": self._proposals, "distribution": distribution}
+    def _way(self, generator: Generator, metric: Metric) -> dict[str, Any]:
+        mechanism = load_mechanism(self._mechanism, generator, metric, **self._where)
+        return {"human": self._human, "proposals": self._proposals, "mechanism": mechanism}
 
     def _action_space(self) -> spaces.Space:
         return spaces.Discrete(BUCKETS) if self._action == "bucket" else spaces.Box(0, 1, (1,), np.float32)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from steer_env.evaluation.ranking import Interval
+from steer_env.evaluation.uncertainty import Interval, percentiles, redrawn
 
 _RESAMPLES = 2000
-_LEVEL = 0.95
 
 
 def rank_agreement(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
@@ -22,14 +21,14 @@ def rank_agreement(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interv
     """
     if len(left) < 2:
         raise ValueError(f"a ranking needs at least 2 things, got {len(left)}")
-    weights = _weights(left.shape[1], seed)
+    weights = redrawn(np.random.default_rng(seed), left.shape[1], _RESAMPLES)
     pairs = np.triu_indices(len(left), 1)
 
     def tau(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.mean([np.sign(a[i] - a[j]) * np.sign(b[i] - b[j]) for i, j in zip(*pairs, strict=True)], axis=0)
 
-    value = float(tau(left.mean(axis=1), right.mean(axis=1)))
-    return _interval(value, tau(left @ weights.T, right @ weights.T))
+    value = tau(left.mean(axis=1), right.mean(axis=1)).item()
+    return percentiles(value, tau(left @ weights.T, right @ weights.T))
 
 
 def correlation(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
@@ -53,14 +52,5 @@ def correlation(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
         found: np.ndarray = (sxy - sx * sy / n) / np.sqrt((sxx - sx * sx / n) * (syy - sy * sy / n))
         return found
 
-    return _interval(float(pearson(sums.sum(axis=1))), pearson(sums @ _weights(left.shape[0], seed).T))
-
-
-def _weights(tasks: int, seed: int) -> np.ndarray:
-    """Shares of the tasks in each resample, float (resamples, tasks)."""
-    return np.random.default_rng(seed).multinomial(tasks, np.full(tasks, 1 / tasks), size=_RESAMPLES) / tasks
-
-
-def _interval(value: float, resampled: np.ndarray) -> Interval:
-    low, high = np.nanquantile(resampled, [0.5 - _LEVEL / 2, 0.5 + _LEVEL / 2])
-    return Interval(value, float(low), float(high))
+    weights = redrawn(np.random.default_rng(seed), len(left), _RESAMPLES)
+    return percentiles(pearson(sums.sum(axis=1)).item(), pearson(sums @ weights.T))

@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 
 from scipy import stats
 
-from steer_env.evaluation.statistics import Estimate
+from steer_env.evaluation.uncertainty import SAME, Estimate
 from steer_env.policies.cards import check_integer, check_mapping, check_name, check_number, check_text
-
-SAME = 1e-4
-"""Means of the same episodes differ by less: batches of other sizes round similarities by up to 5e-5."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,8 @@ class Verdict:
     """A claim beside what was found.
 
     Args:
-        claimed, claimed_error: mean improvement and its standard error, as stated.
-        found, found_error: the same, as measured.
+        claimed: mean improvement, as stated.
+        found: the same, as measured.
         z: the difference in standard errors of a difference.
         p_value: two-sided.
         same_episodes: whether the tasks and the noise were the claim's own, so that the means should be equal.
@@ -76,10 +73,8 @@ class Verdict:
         holds: with the claim's own episodes, whether they are equal; else whether z is within the level's bounds.
     """
 
-    claimed: float
-    claimed_error: float
-    found: float
-    found_error: float
+    claimed: Estimate
+    found: Estimate
     z: float
     p_value: float
     same_episodes: bool
@@ -87,9 +82,7 @@ class Verdict:
     holds: bool
 
     def __str__(self) -> str:
-        numbers = (
-            f"claimed {self.claimed:.4f} ({self.claimed_error:.4f}), found {self.found:.4f} ({self.found_error:.4f})"
-        )
+        numbers = f"claimed {self.claimed}, found {self.found}"
         test = f"z = {self.z:.2f}, p = {self.p_value:.2g}"
         if not self.same_episodes:
             expected = "other tasks or noise than the claim's"
@@ -110,16 +103,14 @@ def judge(claim: Claim, found: Estimate, same_episodes: bool, level: float = 0.9
         same_episodes: whether these are the claim's own.
         level: of the test.
     """
-    difference = claim.improvement - found.mean
+    difference = claim.improvement - found.value
     equal = abs(difference) <= SAME
     error = math.hypot(min(claim.error, found.error), found.error)
     z = difference / error if error else 0.0 if equal else math.copysign(math.inf, difference)
     within = abs(z) <= float(stats.norm.ppf(0.5 + level / 2))
     return Verdict(
-        claimed=claim.improvement,
-        claimed_error=claim.error,
-        found=found.mean,
-        found_error=found.error,
+        claimed=Estimate(claim.improvement, claim.error, claim.tasks, claim.tasks - 1),
+        found=found,
         z=z,
         p_value=float(2 * stats.norm.sf(abs(z))),
         same_episodes=same_episodes,

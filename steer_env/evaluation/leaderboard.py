@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from steer_env.evaluation import statistics
-from steer_env.evaluation.ranking import Bootstrap, Interval
+from steer_env.evaluation.uncertainty import Bootstrap, Interval, estimate
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Leaderboard:
     Args:
         frame: from :func:`steer_env.traces.traces_to_frame`, every policy on the same tasks by the same mechanism.
         noisy: the same with a noisy user; policies that it lacks have no robustness.
-        resamples, level, seed: see :class:`steer_env.evaluation.ranking.Bootstrap`.
+        resamples, level, seed: see :class:`steer_env.evaluation.uncertainty.Bootstrap`.
 
     Raises:
         ValueError: policies on different tasks or of different mechanisms, or fewer than two tasks.
@@ -94,7 +94,7 @@ class Leaderboard:
         self._images = statistics.images(frame)
         self._frame, self._noisy = frame.join(statistics.judged_changes(frame)), noisy
         self._tables = {policy: statistics.table(frame, policy) for policy in frame["policy"].unique()}
-        self._errors = {policy: statistics.estimate(table).error for policy, table in self._tables.items()}
+        self._errors = {policy: estimate(table).error for policy, table in self._tables.items()}
         self._bootstrap = Bootstrap(frame["task_index"].nunique(), resamples, level, seed)
         best_first = sorted(self._tables, key=lambda policy: -self._tables[policy].mean())
         self.ranked = [policy for policy in best_first if self._training_seeds(policy) != 1]

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.leaderboard import Row
-from steer_env.evaluation.ranking import Interval
 from steer_env.evaluation.reports import Report, Section, conditions, count, examples
+from steer_env.evaluation.uncertainty import UNKNOWN
 
 _READING = (
     "{tracks}Improvement: mean change of similarity to the goal, first to last image. Improved: share of episodes in "
@@ -83,23 +83,19 @@ def _cells(row: Row, noisy_human: str, several_tracks: bool) -> dict[str, str]:
         "policy": row.policy,
         **({"track": row.track} if several_tracks else {}),
         "rank": "one training seed" if row.rank is None else str(row.rank),
-        "improvement": _number(row.improvement),
-        "improved": _number(row.improved, 3),
-        "regret": _number(row.regret),
-        "P(better than next)": _number(row.better, 3),
-        **{name: _number(found) for name, found in row.judged.items()},
+        "improvement": str(row.improvement),
+        "improved": f"{row.improved:.3f}",
+        "regret": str(row.regret or UNKNOWN),
+        "P(better than next)": f"{row.better:.3f}" if row.better else UNKNOWN,
+        **{name: str(found) for name, found in row.judged.items()},
     }
     if noisy_human:
-        cells[noisy_human] = _number(row.robust)
+        cells[noisy_human] = str(row.robust or UNKNOWN)
     episodes = "not told" if row.training_episodes is None else str(row.training_episodes)
     return cells | {
         "training episodes": episodes,
         "training seeds": str(row.training_seeds),
         "episodes": str(row.episodes),
-        "images": "–" if row.images is None else count(row.images),
+        "images": UNKNOWN if row.images is None else count(row.images),
         "ms an episode": f"{1000 * row.seconds:.0f}",
     }
-
-
-def _number(found: Interval | None, digits: int = 4) -> str:
-    return "–" if found is None else f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"

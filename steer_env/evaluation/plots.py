@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
+
+from steer_env.evaluation.uncertainty import estimate
 
 matplotlib.use("Agg")
 _COLOURS = [matplotlib.colormaps["tab10"](i) for i in range(10)]
+
+
+def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure of so many inches, and its axes; an array of axes where there are several rows or columns."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def colour(i: int) -> Any:
+    """Of the i-th thing in a figure."""
+    return _COLOURS[i % 10]
 
 
 def attempts_curve(attempts: pd.DataFrame) -> Figure:
@@ -21,8 +34,7 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     Args:
         attempts: from :func:`steer_env.evaluation.statistics.attempts`.
     """
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(6.4, 4.2)
     for i, (policy, rows) in enumerate(attempts.groupby("policy", sort=False)):
         style: dict[str, Any] = {"color": _COLOURS[i % 10], "capsize": 2, "marker": "o", "ms": 3}
         axes.errorbar(rows["attempt"], rows["mean"], rows["error"], label=policy, **style)
@@ -31,97 +43,6 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     axes.set_xticks(sorted(attempts["attempt"].unique()))
     axes.grid(alpha=0.25)
     axes.legend(fontsize="small")
-    return figure
-
-
-def lottery(shares: pd.DataFrame) -> Figure:
-    """Figure 3, right: the share of a user's improvement that k blind attempts reach, with one standard error.
-
-    Args:
-        shares: from :func:`steer_env.evaluation.lottery.shares`.
-    """
-    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
-    axes = figure.subplots()
-    places = range(len(shares))
-    heights = [100 * share.mean for share in shares["share"]]
-    axes.bar(places, heights, yerr=[100 * share.error for share in shares["share"]], capsize=3, color=_COLOURS[0])
-    axes.axhline(100, color="black", lw=0.8, ls="--", label="the user")
-    axes.set_xticks(places, [str(k) for k in shares["attempts"]])
-    axes.set_xlabel("blind attempts")
-    axes.set_ylabel("share of the user's improvement, %")
-    axes.legend(fontsize="small")
-    return figure
-
-
-def trade_off(points: Mapping[str, tuple[Any, Any]]) -> Figure:
-    """Figure 7: steerability against producibility, with one standard error each.
-
-    Args:
-        points: label → steerability and producibility, :class:`~steer_env.evaluation.statistics.Estimate` each.
-    """
-    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for i, (label, (steered, produced)) in enumerate(points.items()):
-        style: dict[str, Any] = {"fmt": "o", "capsize": 2, "color": _COLOURS[i % 10]}
-        axes.errorbar(produced.mean, steered.mean, xerr=produced.error, yerr=steered.error, **style)
-        axes.annotate(label, (produced.mean, steered.mean), (5, 5), textcoords="offset points")
-    axes.set_xlabel("producibility (similarity)")
-    axes.set_ylabel("steerability (similarity)")
-    axes.margins(0.2)
-    axes.grid(alpha=0.25)
-    return figure
-
-
-def rankings(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> Figure:
-    """Figure 5: the rank of each thing under each metric, the best above.
-
-    Args:
-        names: of G things.
-        scores: by metric, float (G,).
-    """
-    figure = Figure(figsize=(1.6 + 1.6 * len(scores), 0.8 + 0.45 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    ranks = np.stack([stats.rankdata(-values, method="ordinal") for values in scores.values()], axis=1)
-    for i, (name, row) in enumerate(zip(names, ranks, strict=True)):
-        axes.plot(range(len(scores)), row, marker="o", color=_COLOURS[i % 10])
-        axes.annotate(name, (len(scores) - 1, row[-1]), (8, -3), textcoords="offset points", fontsize="small")
-    axes.set_xticks(range(len(scores)), list(scores))
-    axes.set_yticks(range(1, len(names) + 1))
-    axes.invert_yaxis()
-    axes.set_ylabel("rank")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def alignment(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Figure 6: similarity of images to their goals against their alignment with their prompts.
-
-    Args:
-        points: by generator, alignment and similarity, float (n,) each.
-    """
-    figure = Figure(figsize=(5.4, 4.0), layout="constrained")
-    axes = figure.subplots()
-    for i, (name, (aligned, similar)) in enumerate(points.items()):
-        axes.scatter(aligned, similar, s=4, alpha=0.3, color=_COLOURS[i % 10], label=name, edgecolors="none")
-    axes.set_xlabel("alignment of image and prompt")
-    axes.set_ylabel("similarity to the goal image")
-    axes.grid(alpha=0.25)
-    for handle in axes.legend(fontsize="small", markerscale=3).legend_handles:
-        if handle is not None:
-            handle.set_alpha(1)
-    return figure
-
-
-def explained_variance(fits: Mapping[str, Any]) -> Figure:
-    """Figure 4 left: R² of each predictor with one standard error.
-
-    Args:
-        fits: by name, from :func:`steer_env.evaluation.predictors.compare_predictors`.
-    """
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
-    axes = figure.subplots()
-    axes.bar(list(fits), [fit.r2 for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
-    axes.set_ylabel("out-of-fold R²")
     return figure
 
 
@@ -159,8 +80,7 @@ def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray
 
 def scale_choices(frame: pd.DataFrame) -> Figure:
     """Mixture scale of each round of image steering: mean over episodes, and the 10th to 90th percentile."""
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(6.4, 3.4)
     for i, (policy, rows) in enumerate(frame.groupby("policy", sort=False)):
         scales = np.array(rows["scales"].tolist())
         place = np.arange(scales.shape[1]) + 1
@@ -185,38 +105,14 @@ def training_curve(improvements: np.ndarray, window: int = 200) -> Figure:
     """
     window = max(2, min(window, len(improvements) // 5))
     parts = improvements[: len(improvements) // window * window].reshape(-1, window)
-    means = parts.mean(axis=1)
-    half = stats.t.ppf(0.975, window - 1) * parts.std(axis=1, ddof=1) / window**0.5
+    means, low, high = zip(*(astuple(estimate(part).interval()) for part in parts), strict=True)
     episodes = (np.arange(len(parts)) + 0.5) * window
-    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = canvas(6.4, 3.4)
     axes.plot(episodes, means, color=_COLOURS[0])
-    axes.fill_between(episodes, means - half, means + half, color=_COLOURS[0], alpha=0.2)
+    axes.fill_between(episodes, low, high, color=_COLOURS[0], alpha=0.2)
     axes.set_xlabel("episodes")
     axes.set_ylabel(f"improvement, mean of {window}")
     axes.grid(alpha=0.25)
-    return figure
-
-
-def learning_curves(curves: pd.DataFrame, target: float) -> Figure:
-    """Improvement of each agent's learned policy after so many episodes, with intervals.
-
-    Args:
-        curves: columns agent, episodes, mean, low, high.
-        target: improvement to be reached, a dashed line.
-    """
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    for i, (agent, rows) in enumerate(curves.groupby("agent", sort=False)):
-        colour = _COLOURS[i % 10]
-        axes.plot(rows["episodes"], rows["mean"], marker="o", ms=3, color=colour, label=agent)
-        axes.fill_between(rows["episodes"], rows["low"], rows["high"], color=colour, alpha=0.15)
-    axes.axhline(target, color="black", linestyle="--", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_xlabel("episodes of training")
-    axes.set_ylabel("improvement of the learned policy")
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize="small")
     return figure
 
 

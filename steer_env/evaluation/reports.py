@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from matplotlib.figure import Figure
 
 from steer_env.evaluation import plots, statistics
-from steer_env.evaluation.statistics import Estimate
+from steer_env.evaluation.uncertainty import UNKNOWN
 from steer_env.files import write_atomically
 from steer_env.traces import SteeringTrace, traces_to_frame
 
@@ -163,15 +163,14 @@ def _choice_sections(chosen: pd.DataFrame) -> list[Section]:
 def _summary_table(summary: pd.DataFrame, images: pd.Series) -> pd.DataFrame:
     result = pd.DataFrame({"policy": summary.index})
     result["episodes"] = [found.episodes for found in summary["change"]]
-    result["avg. change"] = [number(found) for found in summary["change"]]
-    result["% improved"] = [share(found) for found in summary["improved"]]
-    result["% reached"] = [share(found) for found in summary["reached"]]
-    result["rounds"] = [number(found, 2) for found in summary["rounds"]]
+    printed = {"avg. change": ("change", ""), "% improved": ("improved", ".1%"), "% reached": ("reached", ".1%")}
+    for title, (name, digits) in (printed | {"rounds": ("rounds", ".2f")}).items():
+        result[title] = [format(found, digits) for found in summary[name]]
     if images.notna().any():
         result["images"] = [count(images[policy]) for policy in summary.index]
     for name in summary.columns:
         if name.endswith(" change"):
-            result[name] = [number(found) for found in summary[name]]
+            result[name] = [str(found) for found in summary[name]]
     return result
 
 
@@ -181,8 +180,7 @@ def _difference_table(frame: pd.DataFrame, policies: Iterable[str], baseline: st
         if policy == baseline:
             continue
         found = statistics.paired_difference(frame, policy, baseline)
-        low, high = found.interval()
-        rows.append((policy, number(found), f"[{low:+.4f}, {high:+.4f}]", f"{found.p_value:.2g}"))
+        rows.append((policy, str(found), found.interval().brackets("+.4f"), f"{found.p_value:.2g}"))
     return pd.DataFrame(rows, columns=["policy", "difference", "95 % interval", "p"])
 
 
@@ -190,30 +188,20 @@ def _stay_table(frame: pd.DataFrame) -> pd.DataFrame:
     return statistics.stay_rates(frame).map(lambda share: f"{share:.1%}").reset_index()
 
 
-def number(found: Estimate, digits: int = 4) -> str:
-    return f"{found.mean:.{digits}f} ({found.error:.{digits}f})"
-
-
 def count(mean: float) -> str:
     """A mean of whole numbers: 10, 9.5, or a dash where it isn't known."""
-    return "–" if mean != mean else f"{mean:.1f}".removesuffix(".0")
-
-
-def share(found: Estimate) -> str:
-    return f"{found.mean:.1%} ({found.error:.1%})"
+    return UNKNOWN if mean != mean else f"{mean:.1f}".removesuffix(".0")
 
 
 def markdown_table(table: pd.DataFrame) -> str:
     """A pipe table; every cell as it prints.
 
-    >>> print(markdown_table(pd.DataFrame({"policy": ["a"], "n": [1]})))
-    | policy | n |
-    |---|---|
-    | a | 1 |
+    >>> print(markdown_table(pd.DataFrame({"policy": ["a"], "n": [1.50]})))
+    | policy   | n   |
+    |:---------|:----|
+    | a        | 1.5 |
     """
-    lines = [" | ".join(map(str, row)) for row in [tuple(table.columns), *table.itertuples(index=False)]]
-    lines.insert(1, "|".join(["---"] * len(table.columns)))
-    return "\n".join(f"|{line}|" if i == 1 else f"| {line} |" for i, line in enumerate(lines))
+    return table.map(str).to_markdown(index=False, disable_numparse=True)
 
 
 def _png(figure: Figure) -> str:

@@ -9,13 +9,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
-from steer_env.habits import win_stay
+from steer_env.humans.settings import win_stay
 from steer_env.policies import Policy
 from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter
 from steer_env.versions import package_versions
 
-_CHOOSERS_OPTIONS = ("human", "human_options", "distribution", "distribution_options", "proposals")
+_CHOOSERS_OPTIONS = ("human", "mechanism", "proposals")
 """Options of the environment that mean nothing to users who write prompts."""
 _WRITERS_OPTIONS = ("choose",)
 """And those that mean nothing to users who choose among images."""
@@ -175,7 +175,7 @@ def record(
             prompt=task.prompt,
             initial_seed=task.initial_seed,
             episode_seed=int(rounds[0]["episode_seed"][row]),
-            mechanism=env.mechanism,
+            mechanism=env.mechanism_id,
             policy=policy,
             training_seed=training_seed,
             human=dynamics.human.id,

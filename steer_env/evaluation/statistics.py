@@ -1,85 +1,11 @@
-"""From traces to numbers: DataFrame in, DataFrame or number out.
-
-The units of every interval are tasks and training seeds. A policy's episodes form a table of training seeds ×
-tasks; the variance of their mean is the two-way clustered one (Cameron, Gelbach & Miller, 2011), with Satterthwaite's
-degrees of freedom: a few training seeds count for little where they agree, and for all where they don't.
-"""
+"""From traces to numbers: DataFrame in, DataFrame or number out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its standard error, the number of episodes in it, and degrees of freedom."""
-
-    mean: float
-    error: float
-    episodes: int
-    freedom: float
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Student's confidence interval."""
-        half = float(stats.t.ppf(0.5 + level / 2, self.freedom)) * self.error
-        return self.mean - half, self.mean + half
-
-    @property
-    def p_value(self) -> float:
-        """Two-sided, against a mean of zero."""
-        if self.error == 0:
-            return 1.0 if self.mean == 0 else 0.0
-        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.freedom))
-
-
-def estimate(values: np.ndarray) -> Estimate:
-    """Mean over training seeds × tasks, float (S, T), with its two-way clustered standard error.
-
-    With one training seed the error is that of the mean over tasks, and speaks of that one training alone.
-
-    Raises:
-        ValueError: fewer than two tasks, or a missing episode.
-    """
-    seeds, tasks = values.shape
-    if tasks < 2:
-        raise ValueError(f"a standard error needs at least 2 tasks, got {tasks}")
-    if not np.isfinite(values).all():
-        raise ValueError("every training seed must be played on every task")
-    by_task = float(values.mean(axis=0).var(ddof=1)) / tasks
-    if seeds == 1:
-        return Estimate(float(values.mean()), by_task**0.5, values.size, tasks - 1)
-    by_seed = float(values.mean(axis=1).var(ddof=1)) / seeds
-    single = float(values.var(ddof=1)) / values.size
-    variance = max(by_task + by_seed - single, by_task, by_seed)
-    spread = by_task**2 / (tasks - 1) + by_seed**2 / (seeds - 1)
-    return Estimate(float(values.mean()), variance**0.5, values.size, variance**2 / spread if spread else tasks - 1)
-
-
-def ratio(part: np.ndarray, whole: np.ndarray) -> Estimate:
-    """Mean of one measure over mean of another on the same tasks, float (T,) each, with the delta method's error.
-
-    Raises:
-        ValueError: fewer than two tasks, a value that isn't finite, or a whole whose mean isn't positive.
-    """
-    share, influence = share_of(part, whole)
-    found = estimate(influence[None])
-    return Estimate(share, found.error, found.episodes, found.freedom)
-
-
-def share_of(part: np.ndarray, whole: np.ndarray) -> tuple[float, np.ndarray]:
-    """Ratio of the means of two paired measures, float (T,) each, and the influence of each pair on it.
-
-    Raises:
-        ValueError: the whole's mean isn't positive.
-    """
-    if not whole.mean() > 0:
-        raise ValueError(f"there is no share of a mean of {whole.mean():g}")
-    share = float(part.sum() / whole.sum())
-    return share, (part - share * whole) / whole.mean()
+from steer_env.evaluation.uncertainty import Estimate, estimate
 
 
 def table(frame: pd.DataFrame, policy: str, column: str = "improvement") -> np.ndarray:
@@ -105,7 +31,8 @@ def summary(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
     Returns:
         Index ``policy``; for each of ``change``, ``improved`` (share), ``reached`` (share), ``rounds`` (to reach the
-        threshold, R + 1 where it isn't reached) and ``NAME change`` of each judge: an :class:`Estimate`.
+        threshold, R + 1 where it isn't reached) and ``NAME change`` of each judge: an
+        :class:`~steer_env.evaluation.uncertainty.Estimate`.
     """
     measured = _measures(frame, threshold)
     names = [name for name in measured.columns if name not in ("policy", "training_seed", "task_index")]
@@ -115,7 +42,7 @@ def summary(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
     }
     result = pd.DataFrame.from_dict(rows, orient="index")
     result.index.name = "policy"
-    return result.loc[sorted(rows, key=lambda policy: -rows[policy]["change"].mean)]
+    return result.loc[sorted(rows, key=lambda policy: -rows[policy]["change"].value)]
 
 
 def _measures(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
@@ -154,7 +81,7 @@ def attempts(frame: pd.DataFrame) -> pd.DataFrame:
         for attempt in range(similarities.shape[1]):
             values = table(chosen.assign(value=similarities[:, attempt]), policy, "value")
             found = estimate(values)
-            rows.append((policy, attempt, found.mean, found.error))
+            rows.append((policy, attempt, found.value, found.error))
     return pd.DataFrame(rows, columns=["policy", "attempt", "mean", "error"])
 
 

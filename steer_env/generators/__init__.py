@@ -2,55 +2,46 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Mapping
 from typing import Any
 
 from steer_env.compatibility import usual_defaults
-from steer_env.registry import Registry
+from steer_env.devices import on_device
+from steer_env.generators.options import StableDiffusionOptions, TilesOptions
+from steer_env.registry import AUTO, Loaded, Part, Parts, Registry, Spec, resolve
 from steer_env.types import Generator
 
-_TILES = {"steps": 2, "guidance_scale": 1.0, "solver": ""}
+_XL = "steer_env.generators.stable_diffusion_xl:StableDiffusionXLGenerator"
 
-
-def _tiles(**options: Any) -> Generator:
-    """The embedded model: two unguided steps, unless told otherwise, which its id then says."""
-    from steer_env import assets
-    from steer_env.generators.stable_diffusion import StableDiffusionGenerator
-
-    folder = assets.verified(assets.ROOT / "tiles-generator")
-    other = [f"{name}={options[name]}" for name in _TILES if options.get(name, _TILES[name]) != _TILES[name]]
-    identity = {"id": " ".join([f"tiles-{assets.version(folder)}", *other])}
-    return StableDiffusionGenerator(str(folder), **{**_TILES, **identity, **options})
-
-
-def _stable_diffusion(**options: Any) -> Generator:
-    """Any checkpoint in Stable Diffusion format; ``path`` is a folder or a hub id."""
-    from steer_env.generators.stable_diffusion import StableDiffusionGenerator
-
-    return StableDiffusionGenerator(**options)
-
-
-def _stable_diffusion_xl(**options: Any) -> Generator:
-    """Any checkpoint in the format of Stable Diffusion XL's base model; ``path`` is a folder or a hub id."""
-    from steer_env.generators.stable_diffusion_xl import StableDiffusionXLGenerator
-
-    return StableDiffusionXLGenerator(**options)
-
-
-GENERATORS = Registry(
+GENERATORS: Parts = Registry(
     "generator",
-    {"tiles": _tiles, "stable-diffusion": _stable_diffusion, "stable-diffusion-xl": _stable_diffusion_xl},
+    {
+        "tiles": Part(TilesOptions, "steer_env.tiles.generator:load"),
+        "stable-diffusion": Part(
+            StableDiffusionOptions, "steer_env.generators.stable_diffusion:StableDiffusionGenerator"
+        ),
+        "stable-diffusion-xl": Part(StableDiffusionOptions, _XL),
+    },
 )
+LOADED: Loaded[Generator] = Loaded()
 
 
-@lru_cache
-def load_generator(name: str = "tiles", **options: Any) -> Generator:
-    """The generator of that name; see the class it makes for its options.
+def load_generator(spec: Spec[Generator] = "tiles", device: str = AUTO, dtype: str = AUTO, **options: Any) -> Generator:
+    """The generator that a spec names, such as ``tiles:steps=1``; a generator itself is returned as it is.
+
+    Args:
+        spec: see :func:`steer_env.registry.parse_spec`.
+        device, dtype: where its own options say ``auto``.
+        **options: further ones.
 
     Raises:
-        ValueError: an unknown name or option value.
+        ValueError: an unknown name or option, or a value that an option can't have.
         FileNotFoundError: a checkpoint that isn't there.
         steer_env.assets.AssetError: damaged embedded weights.
     """
+    if not isinstance(spec, str | Mapping):
+        return spec
+    part, chosen = resolve(GENERATORS, spec, **options)
+    on_device(chosen, device, dtype)
     with usual_defaults():
-        return GENERATORS[name](**options)
+        return LOADED.get(part, chosen)

@@ -181,7 +181,7 @@ def _advice(local: Path, variant: str) -> str:
         )
     return (
         "it isn't a folder here, and the hub doesn't have it or can't be reached; fetch it where there is a network, "
-        "`hf download ID --local-dir FOLDER`, and give the folder as generator_options.path"
+        "`hf download ID --local-dir FOLDER`, and give the folder as its path"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steer_env.devices import resolve_device, resolve_dtype
 from steer_env.generators.checkpoints import (
     SOLVERS,
     check_solver,
@@ -21,6 +22,7 @@ from steer_env.generators.checkpoints import (
     plain_config,
     solve,
 )
+from steer_env.generators.options import StableDiffusionOptions
 from steer_env.generators.prompts import EncodedPrompts
 from steer_env.generators.speed import Speed, fitting_batch, padded_size
 from steer_env.types import Conditioning
@@ -47,16 +49,8 @@ class DiffusionGenerator:
     A subclass says what its denoiser is told of a prompt.
 
     Args:
-        path: a local folder as diffusers saves its pipeline, or a hub id.
-        steps: denoising steps an image.
-        guidance_scale: classifier-free guidance; at 1 or below there is no second pass.
-        max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
-            0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
-        device: where it runs.
-        dtype: precision of its weights, a name of torch's.
-        solver: a name of :data:`steer_env.generators.checkpoints.SOLVERS`; by default the checkpoint's own.
-        variant: of the checkpoint's files, such as fp16.
-        id: what traces call it; path, steps, guidance, solver and variant by default.
+        path, steps, guidance_scale, max_batch, device, dtype, solver, variant, id: see
+            :class:`steer_env.generators.options.StableDiffusionOptions`.
         **speed: see :class:`steer_env.generators.speed.Speed`.
 
     Raises:
@@ -76,24 +70,23 @@ class DiffusionGenerator:
     def __init__(
         self,
         path: str,
-        steps: int = 20,
-        guidance_scale: float = 7.5,
-        max_batch: int = 64,
-        device: str = "cpu",
-        dtype: str = "float32",
-        solver: str = "",
-        variant: str = "",
-        id: str | None = None,
+        steps: int = StableDiffusionOptions.steps,
+        guidance_scale: float = StableDiffusionOptions.guidance_scale,
+        max_batch: int = StableDiffusionOptions.max_batch,
+        device: str = StableDiffusionOptions.device,
+        dtype: str = StableDiffusionOptions.dtype,
+        solver: str = StableDiffusionOptions.solver,
+        variant: str = StableDiffusionOptions.variant,
+        id: str = StableDiffusionOptions.id,
         **speed: Any,
     ) -> None:
         if steps < 1 or max_batch < 0:
             raise ValueError(f"steps must be at least 1, max_batch at least 0, got {steps} and {max_batch}")
-        if dtype not in ("float32", "float16", "bfloat16"):
-            raise ValueError(f"unknown dtype {dtype!r}; there are: float32, float16, bfloat16")
+        device, precision = resolve_device(device), resolve_dtype(dtype)
         if solver:
             SOLVERS[solver]
         self.speed = Speed(**speed)
-        self.pipeline = load_pipeline(self.kind, path, getattr(torch, dtype), variant, **self.options)
+        self.pipeline = load_pipeline(self.kind, path, precision, variant, **self.options)
         self._prepare(path)
         if solver:
             self.pipeline.scheduler = load_solver(solver, self.pipeline)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steer_env.generators.options import DiffusionOptions
 from steer_env.registry import Registry
 
 COMPILERS: Registry[dict[str, Any]] = Registry(
@@ -34,21 +35,17 @@ class Speed:
     """How a generator computes; all off by default.
 
     Args:
-        channels_last: the memory format of weights and activations, which suits convolutions on tensor cores.
-        compile: a name of :data:`COMPILERS`; ``reduce-overhead`` and ``max-autotune`` record CUDA graphs. The denoiser
-            is compiled for few fixed sizes of batches, ``max_batch`` and its halvings; others are padded.
-        tf32: whether products of float32 matrices and convolutions on a GPU are rounded to TF32, which is faster, and
-            off by some 1e-3 where float32 is off by 1e-6.
-        decode_batch: images decoded at a time, where the decoder needs more memory than the denoiser; 0 for all.
+        channels_last, compile, tf32, decode_batch: see :class:`steer_env.generators.options.DiffusionOptions`; the
+            second is a name of :data:`COMPILERS`.
 
     Raises:
         ValueError: an unknown way to compile, or a negative ``decode_batch``.
     """
 
-    channels_last: bool = False
-    compile: str = ""
-    tf32: bool = False
-    decode_batch: int = 0
+    channels_last: bool = DiffusionOptions.channels_last
+    compile: str = DiffusionOptions.compile
+    tf32: bool = DiffusionOptions.tf32
+    decode_batch: int = DiffusionOptions.decode_batch
 
     def __post_init__(self) -> None:
         if self.compile:

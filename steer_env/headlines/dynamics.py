@@ -9,8 +9,8 @@ from torch import Tensor
 
 from steer_env.headlines.rule import check_instructions, word_overlap
 from steer_env.headlines.tasks import HeadlineTask, prompt_for
-from steer_env.language import Request, Writer, WriterError
-from steer_env.language.answers import attempt_seed
+from steer_env.humans.prompts import attempt_seed
+from steer_env.humans.writers import Request, Writer, WriterError
 from steer_env.types import cosine
 
 _CUE = "Rewritten headline:"

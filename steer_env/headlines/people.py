@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from steer_env.evaluation.reports import Section, number
-from steer_env.evaluation.statistics import estimate
+from steer_env.evaluation.reports import Section
+from steer_env.evaluation.uncertainty import UNKNOWN, Interval, estimate, percentiles
 from steer_env.headlines.dynamics import TextMetric
 from steer_env.headlines.rollout import OVERLAP
 from steer_env.headlines.rule import forbidden_words, word_overlap
@@ -60,7 +61,7 @@ def people_section(sessions: Sequence[Session], traces: Sequence[SteeringTrace],
     return Section("Real people", text, [pd.DataFrame(rows, columns=columns), agreed])
 
 
-def agreement(similarities: np.ndarray, ratings: np.ndarray) -> tuple[float, float, float]:
+def agreement(similarities: np.ndarray, ratings: np.ndarray) -> Interval:
     """Spearman's correlation over rated attempts, and its 95 % interval by resampling sessions; nan where it has none.
 
     Args:
@@ -70,8 +71,7 @@ def agreement(similarities: np.ndarray, ratings: np.ndarray) -> tuple[float, flo
     rng, n = np.random.default_rng(0), len(ratings)
     drawn = [rng.integers(n, size=n) for _ in range(_RESAMPLES)]
     resampled = [_correlation(similarities[rows], ratings[rows]) for rows in drawn]
-    low, high = np.nanquantile(resampled, [0.025, 0.975]) if np.isfinite(resampled).any() else (np.nan, np.nan)
-    return _correlation(similarities, ratings), float(low), float(high)
+    return percentiles(_correlation(similarities, ratings), np.array(resampled))
 
 
 def _correlation(similarities: np.ndarray, ratings: np.ndarray) -> float:
@@ -79,18 +79,17 @@ def _correlation(similarities: np.ndarray, ratings: np.ndarray) -> float:
     a, b = similarities[rated], ratings[rated]
     if len(np.unique(a)) < 2 or len(np.unique(b)) < 2:
         return float("nan")
-    return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
+    return float(stats.spearmanr(a, b).statistic)
 
 
 def _agreement_row(metric: str, similarities: np.ndarray, ratings: np.ndarray) -> tuple[str, int, str, str]:
-    found, low, high = agreement(similarities, ratings)
-    shown = ("–", "–") if np.isnan(found) else (f"{found:.3f}", f"[{low:.3f}, {high:.3f}]")
+    found = agreement(similarities, ratings)
+    shown = (UNKNOWN, UNKNOWN) if np.isnan(found.value) else (f"{found.value:.3f}", found.brackets(".3f"))
     return (metric, int(np.isfinite(ratings).sum()), *shown)
 
 
-def _row(model: str, part: pd.DataFrame) -> tuple[str, ...]:
+def _row(model: str, part: pd.DataFrame) -> tuple[Any, ...]:
     change = (part["last"] - part["first"]).to_numpy()
-    means = [number(estimate(np.array([values]))) for values in (part["first"], part["last"], change)]
-    improved = estimate(np.array([change > 0], dtype=float))
+    means = [estimate(values) for values in (part["first"].to_numpy(), part["last"].to_numpy(), change)]
     broken = part["broken"].sum() / (ATTEMPTS * len(part))
-    return (model, str(len(part)), *means, f"{improved.mean:.1%} ({improved.error:.1%})", f"{broken:.1%}")
+    return (model, str(len(part)), *means, f"{estimate(change > 0):.1%}", f"{broken:.1%}")

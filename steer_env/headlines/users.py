@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from steer_env.language import Request, Writer
-from steer_env.language.answers import attempt_seed, prompt_in
+from steer_env.humans.prompts import attempt_seed, prompt_in
+from steer_env.humans.writers import Request, Writer
 from steer_env.registry import Registry
 
 _SITUATION = "Somebody steers a language model that rewrites news headlines, by telling it how. "

@@ -3,93 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from steer_env.compatibility import usual_defaults
-from steer_env.registry import Registry
+from steer_env.devices import on_device
+from steer_env.metrics.options import CLIPOptions, DreamSimOptions, LPIPSOptions, PixelOptions
+from steer_env.registry import AUTO, Loaded, NoOptions, Part, Parts, Registry, Spec, parse_spec, resolve
 from steer_env.types import Metric
 
-
-def _tile_perceptual(**options: Any) -> Metric:
-    from steer_env import assets
-    from steer_env.metrics.tile_perceptual import TilePerceptualMetric
-
-    folder = assets.verified(assets.ROOT / "tiles-metric")
-    return TilePerceptualMetric.load(folder, id=f"tile-perceptual-{assets.version(folder)}", **options)
-
-
-def _pixel_correlation(**options: Any) -> Metric:
-    from steer_env.metrics.pixels import PixelCorrelation
-
-    return PixelCorrelation(**options)
-
-
-def _clip(**options: Any) -> Metric:
-    from steer_env.metrics.clip import CLIPMetric
-
-    return CLIPMetric(**options)
-
-
-def _clip_alignment(**options: Any) -> Metric:
-    from steer_env.metrics.clip_alignment import CLIPAlignment
-
-    return CLIPAlignment(**options)
-
-
-def _dreamsim(**options: Any) -> Metric:
-    from steer_env.metrics.dreamsim import DreamSimMetric
-
-    return DreamSimMetric(**options)
-
-
-def _lpips(**options: Any) -> Metric:
-    from steer_env.metrics.lpips import LPIPSMetric
-
-    return LPIPSMetric(**options)
-
-
-METRICS = Registry(
+METRICS: Parts = Registry(
     "metric",
     {
-        "tile-perceptual": _tile_perceptual,
-        "pixel-correlation": _pixel_correlation,
-        "clip": _clip,
-        "clip-alignment": _clip_alignment,
-        "dreamsim": _dreamsim,
-        "lpips": _lpips,
+        "tile-perceptual": Part(NoOptions, "steer_env.tiles.metric:load"),
+        "pixel-correlation": Part(PixelOptions, "steer_env.metrics.pixels:PixelCorrelation"),
+        "clip": Part(CLIPOptions, "steer_env.metrics.clip:CLIPMetric"),
+        "clip-alignment": Part(CLIPOptions, "steer_env.metrics.clip_alignment:CLIPAlignment"),
+        "dreamsim": Part(DreamSimOptions, "steer_env.metrics.dreamsim:DreamSimMetric"),
+        "lpips": Part(LPIPSOptions, "steer_env.metrics.lpips:LPIPSMetric"),
     },
 )
+LOADED: Loaded[Metric] = Loaded()
 
 
-@lru_cache
-def load_metric(name: str = "tile-perceptual", **options: Any) -> Metric:
-    """The metric of that name; see the class it makes for its options.
+def load_metric(
+    spec: Spec[Metric] = "tile-perceptual", device: str = AUTO, dtype: str = AUTO, **options: Any
+) -> Metric:
+    """The metric that a spec names, such as ``clip:path=FOLDER``; a metric itself is returned as it is.
+
+    Args:
+        spec: see :func:`steer_env.registry.parse_spec`.
+        device, dtype: where its own options say ``auto``.
+        **options: further ones.
 
     Raises:
-        ValueError: an unknown name or option value.
+        ValueError: an unknown name or option, or a value that an option can't have.
         ImportError: the optional package that it needs isn't installed.
         steer_env.metrics.checkpoints.CheckpointError: weights that can't be had or can't be used.
         steer_env.assets.AssetError: damaged embedded weights.
     """
+    if not isinstance(spec, str | Mapping):
+        return spec
+    part, chosen = resolve(METRICS, spec, **options)
+    on_device(chosen, device, dtype)
     with usual_defaults():
-        return METRICS[name](**options)
+        return LOADED.get(part, chosen)
 
 
 def load_judges(
-    judges: Sequence[str] | Mapping[str, Metric], options: Mapping[str, dict[str, Any]]
-) -> Mapping[str, Metric]:
+    judges: Sequence[str | Mapping[str, Any]] | Mapping[str, Spec[Metric]], device: str = AUTO, dtype: str = AUTO
+) -> dict[str, Metric]:
     """Further metrics, by name.
 
     Args:
-        judges: their names, or such metrics by name.
-        options: of those that have any, by name.
+        judges: words or mappings, each called by its metric's name; or by names of one's own, those or metrics.
+        device, dtype: as for :func:`load_metric`.
 
     Raises:
-        ValueError: an unknown name, or options of none of them.
+        ValueError: as :func:`load_metric`; or two judges of one name.
     """
-    if unused := sorted(options.keys() - set(judges)):
-        raise ValueError(f"judge_options of {unused[0]!r}, which is none of the judges: {', '.join(judges) or 'none'}")
-    if isinstance(judges, Mapping):
-        return judges
-    return {name: load_metric(name, **options.get(name, {})) for name in judges}
+    if not isinstance(judges, Mapping):
+        names = [parse_spec(judge)[0] for judge in judges]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"two judges are called {twice[0]!r}: give them names, {{NAME: {twice[0]}, …}}")
+        judges = dict(zip(names, judges, strict=True))
+    return {name: load_metric(judge, device, dtype) for name, judge in judges.items()}

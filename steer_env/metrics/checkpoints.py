@@ -11,8 +11,10 @@ from pathlib import Path
 
 import torch
 
+from steer_env.devices import resolve_dtype
+from steer_env.registry import AUTO
+
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-_DTYPES = ("float32", "float16", "bfloat16")
 
 
 class CheckpointError(RuntimeError):
@@ -48,27 +50,24 @@ def checkpoint_folder(path: str, patterns: Sequence[str], advice: str) -> Path:
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path!r} is no folder here, and can't be had from the hub: {reason(error)}. Put its files into a folder "
-            f"by hand, and give that as metric_options.path or metric.path. {advice}"
+            f"by hand, and give that as its path. {advice}"
         ) from error
 
 
 def check_precision(dtype: str, max_batch: int) -> torch.dtype:
-    """The dtype of that name.
+    """The dtype of that name; ``auto`` is float32.
 
     Raises:
         ValueError: an unknown dtype, or max_batch below 1.
     """
-    if dtype not in _DTYPES:
-        raise ValueError(f"unknown dtype {dtype!r}; there are: {', '.join(_DTYPES)}")
     if max_batch < 1:
         raise ValueError(f"max_batch must be at least 1, got {max_batch}")
-    found: torch.dtype = getattr(torch, dtype)
-    return found
+    return resolve_dtype(dtype)
 
 
 def precision_suffix(dtype: str) -> str:
     """What a metric's id ends in: embeddings of another precision are other numbers."""
-    return "" if dtype == "float32" else f"-{dtype}"
+    return "" if dtype in ("float32", AUTO) else f"-{dtype}"
 
 
 def check_torch_file(path: Path, advice: str) -> None:

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision, quiet
+from steer_env.devices import resolve_device
 from steer_env.fingerprints import fingerprint
 from steer_env.metrics.checkpoints import CheckpointError, check_precision, checkpoint_folder, precision_suffix, reason
+from steer_env.metrics.options import CLIPOptions
 from steer_env.metrics.resizing import resize
 from steer_env.types import Metric
 
 _FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 _ADVICE = f"A CLIP checkpoint as transformers' save_pretrained writes it holds {', '.join(_FILES)}"
 _BICUBIC = 3
-DEFAULT = "openai/clip-vit-large-patch14"
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,7 @@ class CLIPMetric(Metric):
     """Cosine of CLIP's image embeddings; the text half of a checkpoint isn't loaded.
 
     Args:
-        path: a local folder as transformers' ``CLIPModel`` and ``CLIPImageProcessor`` save it, or a hub id.
-        device: where it runs.
-        dtype: precision of its matrix products, a name of torch's.
-        max_batch: most images embedded at a time; bounds the memory.
+        path, device, dtype, max_batch: see :class:`steer_env.metrics.options.CLIPOptions`.
 
     Raises:
         ValueError: an unknown dtype, or max_batch below 1.
@@ -68,12 +66,13 @@ class CLIPMetric(Metric):
 
     def __init__(
         self,
-        path: str = DEFAULT,
-        device: str = "cpu",
-        dtype: str = "float32",
-        max_batch: int = 64,
+        path: str = CLIPOptions.path,
+        device: str = CLIPOptions.device,
+        dtype: str = CLIPOptions.dtype,
+        max_batch: int = CLIPOptions.max_batch,
     ) -> None:
-        self._dtype, self.device, self._max_batch = check_precision(dtype, max_batch), torch.device(device), max_batch
+        self._dtype, self._max_batch = check_precision(dtype, max_batch), max_batch
+        self.device = torch.device(resolve_device(device))
         model, self.prepare = _load(clip_folder(path))
         self.dimensions: int = model.config.projection_dim
         self.id = f"clip-{fingerprint(model.state_dict() | self.prepare.tensors())[:8]}{precision_suffix(dtype)}"

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from steer_env.compatibility import quiet
 from steer_env.fingerprints import fingerprint
 from steer_env.metrics.checkpoints import CheckpointError, reason
-from steer_env.metrics.clip import DEFAULT, CLIPMetric, clip_folder, load_half
+from steer_env.metrics.clip import CLIPMetric, clip_folder, load_half
+from steer_env.metrics.options import CLIPOptions
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json")
 _ADVICE = (
@@ -26,14 +27,20 @@ class CLIPAlignment(CLIPMetric):
     What CLIPScore (Hessel et al., 2021) is before it is scaled: the cosine of both's embeddings, mostly 0 to 0.4.
 
     Args:
-        path, **options: see :class:`CLIPMetric`.
+        path, device, dtype, max_batch: see :class:`CLIPMetric`.
 
     Raises:
         ValueError, CheckpointError: as :class:`CLIPMetric`; or a checkpoint without its text half or its tokenizer.
     """
 
-    def __init__(self, path: str = DEFAULT, **options: Any) -> None:
-        super().__init__(path, **options)
+    def __init__(
+        self,
+        path: str = CLIPOptions.path,
+        device: str = CLIPOptions.device,
+        dtype: str = CLIPOptions.dtype,
+        max_batch: int = CLIPOptions.max_batch,
+    ) -> None:
+        super().__init__(path, device, dtype, max_batch)
         text, self._tokenizer = _load(clip_folder(path))
         self._text = text.eval().to(self.device)
         self.id = self.id.replace("clip-", f"clip-alignment-{fingerprint(text.state_dict())[:8]}-")

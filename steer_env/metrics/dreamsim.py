@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision
+from steer_env.devices import resolve_device
 from steer_env.fingerprints import fingerprint
 from steer_env.metrics.checkpoints import (
     CheckpointError,
@@ -23,6 +24,7 @@ from steer_env.metrics.checkpoints import (
     tensors_only,
 )
 from steer_env.metrics.dreamsim_files import TYPES, provide
+from steer_env.metrics.options import DreamSimOptions
 from steer_env.metrics.resizing import resize
 from steer_env.types import Metric
 
@@ -40,13 +42,8 @@ class DreamSimMetric(Metric):
     whatever ``torch.load`` reads while the package makes the model.
 
     Args:
-        type: a name of :data:`steer_env.metrics.dreamsim_files.TYPES`.
-        cache_dir: folder with the weights in the package's layout; ``dreamsim`` in torch.hub's folder by default.
-        device: where it runs.
-        dtype: precision of its matrix products, a name of torch's.
-        max_batch: most images embedded at a time; bounds the memory.
-        download: fetch weights that are missing, as the package does, which compares no hash.
-        trust_hub_code: run the code of a repository's moving branch through ``torch.hub``; types with DINO need it.
+        type, cache_dir, device, dtype, max_batch, download, trust_hub_code: see
+            :class:`steer_env.metrics.options.DreamSimOptions`.
 
     Raises:
         ImportError: the package isn't installed.
@@ -56,20 +53,21 @@ class DreamSimMetric(Metric):
 
     def __init__(
         self,
-        type: str = "ensemble",
-        cache_dir: str | None = None,
-        device: str = "cpu",
-        dtype: str = "float32",
-        max_batch: int = 64,
-        download: bool = False,
-        trust_hub_code: bool = False,
+        type: str = DreamSimOptions.type,
+        cache_dir: str | None = DreamSimOptions.cache_dir,
+        device: str = DreamSimOptions.device,
+        dtype: str = DreamSimOptions.dtype,
+        max_batch: int = DreamSimOptions.max_batch,
+        download: bool = DreamSimOptions.download,
+        trust_hub_code: bool = DreamSimOptions.trust_hub_code,
     ) -> None:
         hub, self._dtype = TYPES[type].hub, check_precision(dtype, max_batch)
         if hub and not trust_hub_code:
             raise ValueError(
                 f"type {type!r} runs code that torch.hub fetches from a moving branch of {hub}: accept that with "
-                "metric_options.trust_hub_code=true, or take a type that runs none, such as open_clip_vitb32"
+                "trust_hub_code=true, or take a type that runs none, such as open_clip_vitb32"
             )
+        device = resolve_device(device)
         folder = Path(cache_dir).expanduser() if cache_dir else Path(torch.hub.get_dir()) / "dreamsim"
         self.device, self._max_batch = torch.device(device), max_batch
         self._model = _load(type, folder, device, download)

@@ -74,7 +74,7 @@ def provide(type: str, folder: Path, download: bool) -> str:
     if missing := files.missing(folder):
         raise CheckpointError(
             f"DreamSim's type {type!r} needs {', '.join(missing)} in {folder}: unpack {url} there, or have it fetched "
-            "with metric_options.download=true"
+            "with download=true"
         )
     advice = f"Remove it, and unpack {url} into {folder} again"
     for name in files.backbone:

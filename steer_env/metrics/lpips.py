@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision
+from steer_env.devices import resolve_device
 from steer_env.fingerprints import fingerprint
 from steer_env.metrics.checkpoints import (
     CheckpointError,
@@ -19,11 +20,12 @@ from steer_env.metrics.checkpoints import (
     precision_suffix,
     tensors_only,
 )
+from steer_env.metrics.options import LPIPSOptions
 from steer_env.metrics.resizing import resize
 from steer_env.types import Metric
 
 _FILE = "alexnet-owt-7be5be79.pth"
-_ADVICE = f"Download https://download.pytorch.org/models/{_FILE}, and name it with metric_options.path"
+_ADVICE = f"Download https://download.pytorch.org/models/{_FILE}, and name it as path"
 _SMALLEST = 31
 """Pixels a side below which AlexNet's last layers have nothing left."""
 
@@ -40,11 +42,7 @@ class LPIPSMetric(Metric):
     tensors and plain containers refused.
 
     Args:
-        path: AlexNet's weights as torchvision publishes them; by default where torch.hub would have put them.
-        pixels: a side that pictures are resized to; LPIPS was fitted to people's judgements of 64.
-        device: where it runs.
-        dtype: precision of its convolutions, a name of torch's.
-        max_batch: most images embedded at a time; bounds the memory.
+        path, pixels, device, dtype, max_batch: see :class:`steer_env.metrics.options.LPIPSOptions`.
 
     Raises:
         ImportError: the package isn't installed.
@@ -53,11 +51,17 @@ class LPIPSMetric(Metric):
     """
 
     def __init__(
-        self, path: str = "", pixels: int = 64, device: str = "cpu", dtype: str = "float32", max_batch: int = 64
+        self,
+        path: str = LPIPSOptions.path,
+        pixels: int = LPIPSOptions.pixels,
+        device: str = LPIPSOptions.device,
+        dtype: str = LPIPSOptions.dtype,
+        max_batch: int = LPIPSOptions.max_batch,
     ) -> None:
         if pixels < _SMALLEST:
             raise ValueError(f"pixels must be at least {_SMALLEST} for AlexNet, got {pixels}")
-        self._dtype, self.device, self._max_batch = check_precision(dtype, max_batch), torch.device(device), max_batch
+        self._dtype, self._max_batch = check_precision(dtype, max_batch), max_batch
+        self.device = torch.device(resolve_device(device))
         self._pixels = pixels
         self._model = _load(Path(path).expanduser() if path else Path(torch.hub.get_dir()) / "checkpoints" / _FILE)
         self.id = f"lpips-alex-{pixels}-{fingerprint(self._model.state_dict())[:8]}{precision_suffix(dtype)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from steer_env.metrics.options import PixelOptions
 from steer_env.types import Metric
 
 
@@ -12,12 +13,12 @@ class PixelCorrelation(Metric):
     """Correlation of two pictures' pixels after blurring: cosine of the centred, pooled pictures.
 
     Args:
-        grid: the picture is averaged down to grid × grid cells, for each channel.
+        grid: see :class:`steer_env.metrics.options.PixelOptions`.
     """
 
     id = "pixel-correlation"
 
-    def __init__(self, grid: int = 24) -> None:
+    def __init__(self, grid: int = PixelOptions.grid) -> None:
         self.grid = grid
         self.dimensions = 3 * grid * grid
 

@@ -106,7 +106,7 @@ def published_policy() -> TablePolicy:
     return TablePolicy("published", np.array([[0.8, 0.8], [0.8, 0.6], [0.5, 1.0], [0.3, 0.4]]))
 
 
-def load_policy(folder: Path) -> StoredPolicy:
+def read_policy(folder: Path) -> StoredPolicy:
     """Read a policy's folder, which may come from a stranger: nothing in it is run.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from steer_env.humans import Chooser, GreedyHuman, HesitantHuman, SoftmaxHuman
+from steer_env.humans.choosers import Chooser, GreedyHuman, HesitantHuman, SoftmaxHuman
 
 ANNOTATORS = 0.13
 """Temperature of the study's annotators, in units of DreamSim similarity."""

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 from scipy import linalg, optimize, stats
 
+from steer_env.evaluation.uncertainty import Interval
 from steer_env.study.families import GREEDY, Family
 from steer_env.study.games import Games, Prediction, predict
 from steer_env.study.stays import Stays
@@ -28,7 +29,7 @@ class Profile:
     chi2: np.ndarray
     others: np.ndarray
 
-    def interval(self, at: float, least: float) -> tuple[float, float]:
+    def interval(self, at: float, least: float) -> Interval:
         """As far around a value as χ² is at most 1 above the least: one standard error to each side.
 
         An end of the values is a bound of the search, not of the interval.
@@ -37,7 +38,7 @@ class Profile:
         values, chi2 = np.insert(self.values, place, at), np.insert(self.chi2, place, least)
         # Its root is nearly a straight line between neighbours of the grid.
         root = np.sqrt(np.maximum(chi2 - least, 0))
-        return _crossing(values[place::-1], root[place::-1]), _crossing(values[place:], root[place:])
+        return Interval(at, _crossing(values[place::-1], root[place::-1]), _crossing(values[place:], root[place:]))
 
 
 def _crossing(values: np.ndarray, root: np.ndarray) -> float:
@@ -74,7 +75,7 @@ class Fit:
         """Probability of a χ² as large, were people such users of this model."""
         return float(stats.chi2.sf(self.chi2, self.freedom))
 
-    def interval(self, parameter: str) -> tuple[float, float]:
+    def interval(self, parameter: str) -> Interval:
         """See :meth:`Profile.interval`."""
         return self.profiles[parameter].interval(self.values[parameter], self.chi2)
 

@@ -19,7 +19,7 @@ from rich.progress import track
 
 from steer_env.evaluation.rollout import make_env
 from steer_env.evaluation.suites import evaluation_seed
-from steer_env.humans import Chooser, MixtureHuman
+from steer_env.humans.choosers import Chooser, MixtureHuman
 from steer_env.policies import Policy
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def play_games(policy: Policy, tasks: Sequence[int], tasks_per_batch: int, **opt
         **options: of the environment, but for its user.
     """
     human = MixtureHuman(POPULATION)
-    options |= {"human": human, "human_options": {}}
+    options |= {"human": human}
     parts = [tasks[start : start + tasks_per_batch] for start in range(0, len(tasks), tasks_per_batch)]
     env, played = make_env(len(parts[0]), **options), []
     for part in track(parts, f"{len(tasks)} games of {policy.name}", disable=len(parts) < 2):

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from steer_env.study import published
-from steer_env.study.errors import clustered_error
+from steer_env.evaluation.uncertainty import clustered_error
 from steer_env.study.majority import expected_votes, shuffle_variance
+from steer_env.study.published import PAPER
 from steer_env.study.rows import mean_row, to_table, value_row
 
 UNITS = ("steering_user_id", "user_id")
@@ -34,7 +34,7 @@ def judgements(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     rows = []
     for measure, (name, flag, _) in _JUDGED.items():
-        printed = published.FIGURE_3_JUDGED.get(measure, "")
+        printed = PAPER["Figure 3"].get(f"{measure}, by threes", {}).get("average", "")
         note = "" if printed else "stands in the figure only"
         rows.append(_majority_row("average", f"{measure}, by threes", files[name], flag, "goal_image", printed, note))
         rows.append(mean_row("average", f"{measure}, all judgements", files[name], flag, UNITS, printed, _PLAIN))
@@ -90,11 +90,11 @@ def satisfaction(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         "very satisfied": ("sat_rating_4", images == 4),
         "very satisfied, headlines": ("llm_ratings", headlines == 4),
     }
-    rows = []
+    rows, printed = [], PAPER["Section 3 and B.2"]["share of ratings"]
     for label, (name, share) in shares.items():
         note = "Table 3 prints 0.18 for the same" if name == "llm_ratings" else ""
         frame = files[name].assign(share=share.astype(float))
-        rows.append(mean_row(label, "share of ratings", frame, "share", UNITS, published.SATISFACTION[label], note))
+        rows.append(mean_row(label, "share of ratings", frame, "share", UNITS, printed[label], note))
     return to_table(rows)
 
 
@@ -108,13 +108,13 @@ def headlines(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     judged = files["llm_improvement"]
     rows = []
     for measure, column in (("satisfaction", "rating"), ("very satisfied", "top")):
-        for model, printed in published.TABLE_3[measure].items():
+        for model, printed in PAPER["Table 3"][measure].items():
             chosen = _of(ratings, model)
             rows.append(mean_row(model, measure, chosen, column, UNITS, printed))
     overall = rows[-1]
     deviation = float(ratings["top"].std(ddof=0))
     overall["note"] = f"the paper's parentheses hold a standard deviation: ours is {deviation:.2f}"
-    for model, printed in published.TABLE_3["improvement"].items():
+    for model, printed in PAPER["Table 3"]["improvement"].items():
         chosen = _of(judged, model)
         rows.append(_majority_row(model, "improvement, by threes", chosen, "last_chosen", "target_headline", printed))
     rows.append(mean_row("average", "improvement, all judgements", judged, "last_chosen", UNITS, printed, _PLAIN))

@@ -7,7 +7,8 @@ to run; here are its exact expectation and variance instead.
 from __future__ import annotations
 
 from functools import cache
-from math import comb
+
+from scipy.stats import hypergeom
 
 GROUP = 3
 
@@ -40,19 +41,15 @@ def shuffle_variance(judgements: int, favourable: int) -> float:
     return sum(chances) + both - sum(chances) ** 2
 
 
-def _drawn(judgements: int, favourable: int, size: int, inside: int) -> float:
-    """Hypergeometric: chance that ``inside`` of the ``size`` drawn are in favour."""
-    if inside > favourable or size - inside > judgements - favourable:
-        return 0.0
-    return comb(favourable, inside) * comb(judgements - favourable, size - inside) / comb(judgements, size)
-
-
 def _majority(judgements: int, favourable: int, size: int) -> float:
-    return sum(_drawn(judgements, favourable, size, inside) for inside in range(size // 2 + 1, size + 1))
+    return float(hypergeom.sf(size // 2, judgements, favourable, size))
 
 
 def _both(judgements: int, favourable: int, first: int, second: int) -> float:
+    """Chance that two groups of one trace both have a majority in favour."""
+    least = max(first // 2 + 1, first + favourable - judgements)
     return sum(
-        _drawn(judgements, favourable, first, inside) * _majority(judgements - first, favourable - inside, second)
-        for inside in range(first // 2 + 1, min(first, favourable) + 1)
+        float(hypergeom.pmf(inside, judgements, favourable, first))
+        * _majority(judgements - first, favourable - inside, second)
+        for inside in range(least, min(first, favourable) + 1)
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from steer_env.study.errors import clustered_error, row_error
+from steer_env.evaluation.uncertainty import clustered_error, row_error
 from steer_env.study.published import Printed
 
 COLUMNS = ("row", "measure", "ours", "error", "clustered", "rows", "published", "difference", "agrees", "note")

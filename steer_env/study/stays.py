@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from steer_env.evaluation.statistics import Estimate, ratio
+from steer_env.evaluation.uncertainty import Estimate, ratio
 from steer_env.study.files import StudyError
 from steer_env.traces import SteeringTrace
 

@@ -7,7 +7,7 @@ from math import nan
 
 import pandas as pd
 
-from steer_env.study import published
+from steer_env.study.published import PAPER
 from steer_env.study.rows import to_table, value_row
 
 LLM_PEOPLE = "people in the LLM study, by survey"
@@ -31,6 +31,6 @@ def counts(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return to_table(
         [
             value_row(label, "number", found[label], nan, nan, found[label], printed, notes.get(label, ""))
-            for label, printed in published.COUNTS.items()
+            for label, printed in PAPER["Section 3 and B.2"]["number"].items()
         ]
     )

@@ -11,10 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from steer_env.evaluation.statistics import share_of
-from steer_env.study import published
-from steer_env.study.errors import clustered_error, row_error
+from steer_env.evaluation.uncertainty import clustered_error, row_error, share_of
 from steer_env.study.files import SESSION
+from steer_env.study.published import PAPER
 from steer_env.study.rows import absent_row, mean_row, missing_row, to_table, value_row
 
 REGULAR_MODEL = "sd3.5-large-turbo"
@@ -26,7 +25,7 @@ GUIDED_MODEL = "sd3.5-medium"
 def similarity_by_model(steering: pd.DataFrame) -> pd.DataFrame:
     """Table 2: mean DreamSim and CLIP similarity of all attempts, by model."""
     rows = []
-    for measure, printed in published.TABLE_2.items():
+    for measure, printed in PAPER["Table 2"].items():
         for model, value in printed.items():
             chosen = steering if model == "average" else steering[steering["model"] == model]
             rows.append(mean_row(model, measure, chosen, measure, SESSION, value))
@@ -41,8 +40,8 @@ def seed_choice(steering: pd.DataFrame, choosing: pd.DataFrame | None) -> pd.Dat
     seeded = steering[~steering["model"].isin(["dall-e-2", "dall-e-3"])]
     reason = "choosing_seed.csv isn't in the folder"
     return to_table(
-        _by_attempt("choosing seed", choosing, published.TABLE_5["choosing seed"], reason)
-        + _by_attempt("not choosing seed", seeded, published.TABLE_5["not choosing seed"])
+        _by_attempt("choosing seed", choosing, PAPER["Table 5"]["choosing seed"], reason)
+        + _by_attempt("not choosing seed", seeded, PAPER["Table 5"]["not choosing seed"])
     )
 
 
@@ -51,8 +50,8 @@ def guidance_choice(steering: pd.DataFrame) -> pd.DataFrame:
     chosen = steering[steering["model"] == GUIDED_MODEL]
     reason = "the release has no file of the survey with a choice of guidance"
     return to_table(
-        _by_attempt("without guidance", chosen, published.TABLE_6["without guidance"])
-        + _by_attempt("choosing guidance", None, published.TABLE_6["choosing guidance"], reason)
+        _by_attempt("without guidance", chosen, PAPER["Table 6"]["without guidance"])
+        + _by_attempt("choosing guidance", None, PAPER["Table 6"]["choosing guidance"], reason)
     )
 
 
@@ -61,8 +60,8 @@ def prompt_engineers(steering: pd.DataFrame) -> pd.DataFrame:
     chosen = steering[steering["model"] == REGULAR_MODEL]
     reason = "the release has no file of the prompt engineers' sessions"
     return to_table(
-        _by_attempt("regular users", chosen, published.TABLE_7["regular users"])
-        + _by_attempt("prompt engineers", None, published.TABLE_7["prompt engineers"], reason)
+        _by_attempt("regular users", chosen, PAPER["Table 7"]["regular users"])
+        + _by_attempt("prompt engineers", None, PAPER["Table 7"]["prompt engineers"], reason)
     )
 
 
@@ -103,7 +102,7 @@ def improvement(steering: pd.DataFrame) -> pd.DataFrame:
         mean_row(label, "avg. change", sessions, "change", SESSION, note=note),
         mean_row(label, "% improve", sessions, "improved", SESSION, note=note),
     ]
-    for measure, printed in published.TABLE_1.items():
+    for measure, printed in PAPER["Table 1"].items():
         for name, value in printed.items():
             kind = "similarities of image sessions" if name.startswith("image") else "text sessions with its model"
             rows.append(missing_row(name, measure, value, f"the release has no {kind}"))
@@ -128,13 +127,14 @@ def blind_shares(steering: pd.DataFrame, blind: Mapping[int, pd.DataFrame]) -> p
         runs["blind"] = (runs["best"] - runs["first"]).clip(lower=0)
         runs["single"] = runs["mean"] - runs["first"]
         runs = runs.reset_index()
-        rows.append(_share(f"{k} rewrites", runs, published.FIGURE_3_BLIND.get(k, "")))
+        rows.append(_share(f"{k} rewrites", runs))
         rows.append(mean_row(f"{k} rewrites", "change of one", runs, "single", SESSION))
     return to_table(rows)
 
 
-def _share(label: str, runs: pd.DataFrame, printed: str) -> dict[str, Any]:
+def _share(label: str, runs: pd.DataFrame) -> dict[str, Any]:
     """A ratio of means, with the delta method's errors."""
+    printed = PAPER["Figure 3"]["share of people's"].get(label, "")
     share, influence = share_of(runs["blind"].to_numpy(), runs["person"].to_numpy())
     clustered = clustered_error(influence, runs[list(SESSION)])
     note = "" if printed else "drawn in Figure 3, not printed"

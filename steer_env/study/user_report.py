@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from steer_env.evaluation.reports import Report, Section, number
+from steer_env.evaluation.reports import Report, Section
 from steer_env.study.families import BIASED, FAMILIES
 from steer_env.study.fits import Fit, Fitter
 from steer_env.study.games import Games, predict
@@ -49,7 +49,7 @@ class FittedUsers:
         return {
             condition: {
                 fit.family.name: {
-                    "values": {name: [value, *fit.interval(name)] for name, value in fit.values.items()},
+                    "values": {name: list(asdict(fit.interval(name)).values()) for name in fit.values},
                     "chi2": fit.chi2,
                     "freedom": fit.freedom,
                     "p": fit.p_value,
@@ -119,7 +119,7 @@ def users_report(fitted: FittedUsers, setting: str) -> Report:
 
 def _persons(fitted: FittedUsers, together: str) -> Section:
     assert fitted.stays.likeness is not None
-    rows = [("people", number(fitted.stays.likeness, 3))]
+    rows = [("people", f"{fitted.stays.likeness:.3f}")]
     rows += [(fit.family.name, f"{fitted.likeness(fit):.3f}") for fit in fitted.fits[together]]
     return Section(
         "Do people differ?",
@@ -161,7 +161,8 @@ def _row(condition: str, fit: Fit) -> dict[str, str]:
 
 def _value(fit: Fit, name: str) -> str:
     grid = fit.family.grids[name]
-    low, high = (f"{end:.3g}" + "*" * (end in (grid[0], grid[-1])) for end in fit.interval(name))
+    interval = fit.interval(name)
+    low, high = (f"{end:.3g}" + "*" * (end in (grid[0], grid[-1])) for end in (interval.low, interval.high))
     return f"{name} {fit.values[name]:.3g} [{low}, {high}]"
 
 

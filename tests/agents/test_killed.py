@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from agents.bandits import make_bandit
-from agents.checkpoints import CHECKPOINT, episodes_done
 from agents.episodes import Training
+from agents.files import CHECKPOINT, episodes_done
 from agents.training import train
 from steer_env.evaluation.rollout import make_env
 from steer_env.traces import read_traces

@@ -11,8 +11,8 @@ from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.vec_env import VecMonitor
 
 from agents import progress, sb3
-from agents.checkpoints import CHECKPOINT, RunExistsError
 from agents.episodes import EpisodeStream, Training
+from agents.files import CHECKPOINT, RunExistsError
 from agents.sb3 import greedy_histories, greedy_table, train_sb3
 from agents.sb3_vecenv import SteeringVecEnv
 from steer_env.envs import ImageSteeringVectorEnv

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from agents import checkpoints, training
-from agents.checkpoints import CHECKPOINT, RunExistsError
 from agents.episodes import Training
+from agents.files import CHECKPOINT, RunExistsError
 from agents.thompson import ThompsonSampling
 from agents.training import train
 from steer_env.evaluation.rollout import make_env

@@ -12,8 +12,8 @@ import torch
 
 pytest.importorskip("ray", reason="needs the extra ray")
 
-from agents.checkpoints import CHECKPOINT
 from agents.episodes import Training
+from agents.files import CHECKPOINT
 from agents.thompson import ThompsonSampling
 from agents.training import train
 from steer_env.evaluation.collectors import Collectors

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.checkpoints import CHECKPOINT
+from agents.files import CHECKPOINT
 from experiments import train
-from experiments.jobs import read_jobs
-from experiments.requeued import JOB
+from experiments.run.folder import JOB
+from experiments.sweep_status import read_jobs
 from steer_env.traces import read_traces
 from tests.cluster.one_node import one_node, wait_until, why_not
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from steer_env.evaluation.claims import Claim, judge
-from steer_env.evaluation.statistics import Estimate
+from steer_env.evaluation.uncertainty import Estimate
 
 
 def claim(improvement: float, error: float) -> Claim:

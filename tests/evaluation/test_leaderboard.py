@@ -6,7 +6,7 @@ import pytest
 
 from steer_env.evaluation.leaderboard import Entry, Leaderboard, tracks
 from steer_env.evaluation.leaderboard_page import leaderboard_report
-from steer_env.evaluation.statistics import estimate
+from steer_env.evaluation.uncertainty import estimate
 from steer_env.traces import traces_to_frame
 from tests.steer_env.test_traces import TRACE
 

@@ -11,6 +11,7 @@ import pytest
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.reports import Section, steering_report
 from steer_env.traces import SteeringTrace, traces_to_frame
+from tests.markdown import compact
 from tests.steer_env.test_traces import TRACE
 
 
@@ -72,9 +73,9 @@ def test_figures_are_the_tables_own_numbers(traces: list[SteeringTrace]) -> None
     frame = traces_to_frame(traces)
     report = steering_report(traces, "random bucket", 0.8)
     change = statistics.summary(frame, 0.8).loc["learned <b>", "change"]
-    assert f"{change.mean:.4f} ({change.error:.4f})" in report.markdown()
+    assert str(change) in report.markdown()
     difference = statistics.paired_difference(frame, "learned <b>", "random bucket")
-    assert re.search(rf"\| {re.escape(f'{difference.mean:.4f} ({difference.error:.4f})')} \|", report.markdown())
+    assert re.search(rf"\| {re.escape(str(difference))} \|", report.markdown())
     assert "12 tasks of tiles-val-v1" in report.markdown()
 
 
@@ -121,7 +122,7 @@ class TestTextSteering:
         self, traces: list[SteeringTrace]
     ) -> None:
         report = steering_report([*self.written(traces), *traces], "text blind", 0.8)
-        text = report.markdown()
+        text = compact(report.markdown())
         assert report.title == "Text and image steering"
         assert "## Text and image steering (Table 1)" in text
         assert text.count("| text blind |") == 1

@@ -6,8 +6,8 @@ import pytest
 
 from steer_env.evaluation.rollout import make_env, make_text_env, play, play_text, replay
 from steer_env.evaluation.suites import evaluate
+from steer_env.humans import PROMPTERS, load_prompter
 from steer_env.policies import RandomBucketPolicy, RandomScalePolicy, TablePolicy
-from steer_env.prompters import PROMPTERS, load_prompter
 from steer_env.traces import SteeringTrace
 from tests.conftest import CountingGenerator
 

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import benchmark, evaluate
 from steer_env.traces import read_traces
+from tests.markdown import compact
 
 OPTIONS = ["tasks=4", "tasks_per_batch=2", "policies=[text:attribute,random-bucket]"]
 CHOSEN = 'generators=["tiles","tiles:steps=1,solver=euler"]'
@@ -15,8 +16,8 @@ CHOSEN = 'generators=["tiles","tiles:steps=1,solver=euler"]'
 
 def cells(report: str, title: str) -> list[list[str]]:
     """The rows of the table under a heading."""
-    lines = report[report.index(f"## {title}") :].splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("|---"))
+    lines = compact(report[report.index(f"## {title}") :]).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("|:--"))
     rows = [line.strip("| ").split(" | ") for line in lines[start + 1 :]]
     return rows[: next((i for i, row in enumerate(rows) if len(row) < 2), len(rows))]
 
@@ -68,7 +69,7 @@ def test_one_generator_and_no_alignment(tmp_path: Path, command: Callable[..., N
         ('generators=["tiles:solver=heun"]', "unknown solver 'heun'"),
         ("choose=[sampler]", "unknown setting 'sampler'"),
         ("alignment=clip-alignment", "alignment must be drawn, one of env.judges, or empty, not 'clip-alignment'"),
-        ("tasks=1", "tasks must be 2 to"),
+        ("tasks=2001", "tasks must be 2 to 2000, the size of tiles-test-v1, got 2001"),
     ],
 )
 def test_bad_options_before_any_work(option: str, message: str, tmp_path: Path, command: Callable[..., None]) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.checkpoints import CHECKPOINT
-from conf.parts import RayConfig
+from agents.files import CHECKPOINT
 from experiments import evaluate, train
+from experiments.run.options import RayOptions
 from steer_env.traces import read_traces
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def test_tables_are_the_same_whoever_plays(tmp_path: Path, command: Callable[...
         (["agent=ppo", "collectors=ray"], "collectors, parts and lag are for the bandit agents"),
         (["agent=dqn", "lag=2"], "collectors, parts and lag are for the bandit agents"),
         (["parts=3"], "a batch of 32 episodes can't be played in 3 equal parts"),
-        (["lag=-1"], "lag at least 0, got 1 and -1"),
+        (["lag=-1"], "lag must be at least 0, got -1"),
     ],
 )
 def test_what_cant_be_is_refused_before_any_work(
@@ -71,4 +71,4 @@ def test_what_cant_be_is_refused_before_any_work(
 
 def test_the_page_about_ray_names_options_that_exist() -> None:
     page = (ROOT / "docs" / "ray.md").read_text()
-    assert set(re.findall(r"collectors\.(\w+)", page)) == {f.name for f in fields(RayConfig)} - {"kind"}
+    assert set(re.findall(r"collectors\.(\w+)", page)) == {f.name for f in fields(RayOptions)} - {"kind"}

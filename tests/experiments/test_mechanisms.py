@@ -28,7 +28,7 @@ def test_every_pair_is_played_and_pools_are_made_once(
     assert "User: greedy" in report
     assert "User: softmax" in report
 
-    alone = ["env.distribution=bayesian", "+env.distribution_options.pool=4", "strips=0"]
+    alone = ["mechanism=bayesian", "mechanism.pool=4", "strips=0"]
     policy = ["policies=[schedule:1.0-1.0-0.8-0.6]", "baseline=schedule 1.0 1.0 0.8 0.6"]
     command(evaluate.main, f"folder={tmp_path / 'alone'}", *policy, *alone, *SMALL)
     expected = read_traces(tmp_path / "alone" / "traces")
@@ -50,9 +50,11 @@ def test_every_pair_is_played_and_pools_are_made_once(
     ("option", "message"),
     [
         ("policy=text:blind", "policy must choose mixture scales, such as a schedule, not text:blind"),
-        ("mechanisms=[mixtur]", "unknown steering distribution 'mixtur'; did you mean 'mixture'"),
+        ("mechanisms=[]", "mechanisms must have at least 1 entries"),
+        ("users=[greedy,greedy]", "the entries of users must differ"),
+        ("mechanisms=[mixtur]", "unknown mechanism 'mixtur'; did you mean 'mixture'"),
         ("users=[greedi]", "unknown human 'greedi'; did you mean 'greedy'"),
-        ('mechanisms=["bayesian:96"]', "bayesian:96: '96' is no option with a value, such as steps=1"),
+        ('mechanisms=["bayesian:96"]', "bayesian:96: '96' is no option with a value, such as pool=96"),
         ('mechanisms=["bayesian:pool=1"]', "pool must be at least 2, got 1"),
     ],
 )

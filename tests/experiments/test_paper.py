@@ -9,7 +9,7 @@ import pytest
 
 from experiments import evaluate, train
 from steer_env import assets
-from steer_env.policies import load_policy
+from steer_env.policies import read_policy
 from steer_env.traces import read_traces
 from tests.steer_env.checkpoints import dreamsim_folder
 
@@ -28,10 +28,10 @@ def small(tmp_path: Path) -> list[str]:
     weights = dreamsim_folder(tmp_path / "dreamsim", TYPE)
     return [
         f"env.suite=csv:{tmp_path / 'tasks.csv'}",
-        f"env.generator_options.path={model}",
-        "env.generator_options.steps=2",
-        f"env.metric_options.type={TYPE}",
-        f"+env.metric_options.cache_dir={weights}",
+        f"generator.path={model}",
+        "generator.steps=2",
+        f"metric.type={TYPE}",
+        f"metric.cache_dir={weights}",
     ]
 
 
@@ -40,7 +40,7 @@ def test_it_is_trained_and_evaluated_as_table_1(
 ) -> None:
     run, table = tmp_path / "run", tmp_path / "table"
     command(train.main, "experiment=paper", f"folder={run}", *small, "episodes=2", "batch=2")
-    assert load_policy(run / "policy").scales.shape == (4, 2)
+    assert read_policy(run / "policy").scales.shape == (4, 2)
     policies = f"policies=[random-session,published,{run}]"
     options = ("tasks=2", "tasks_per_batch=1", "strips=1")
     command(evaluate.main, "experiment=paper_table", f"folder={table}", *small, policies, *options)
@@ -72,7 +72,7 @@ def test_a_checkpoint_that_cant_be_read_is_found_before_the_first_episode(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     spoil(tmp_path / "model")
     if not (tmp_path / "model").exists():
-        small[1] = "env.generator_options.path=somebody/model"
+        small[1] = "generator.path=somebody/model"
     with pytest.raises(OSError, match=message):
         command(train.main, "experiment=paper", f"folder={tmp_path / 'run'}", *small)
     assert not (tmp_path / "run").exists()

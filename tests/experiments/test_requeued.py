@@ -10,9 +10,9 @@ import pytest
 from filelock import FileLock
 
 from agents import training
-from agents.checkpoints import RESULT
-from experiments import locks, train
-from experiments.requeued import has_begun, sign
+from agents.files import RESULT
+from experiments import train
+from experiments.run import folder
 from steer_env.traces import read_traces
 
 SMALL = ("episodes=32", "batch=2", "env.rounds=1", "env.proposals=1")
@@ -47,30 +47,28 @@ def test_a_requeued_job_goes_on_even_if_it_was_to_overwrite(
 
 
 def test_only_a_requeued_job_has_begun_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    sign(tmp_path)
-    assert not list(tmp_path.iterdir())
+    (tmp_path / folder.JOB).write_text("7")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    sign(tmp_path)
-    assert not has_begun(tmp_path)
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    assert not folder.has_begun(tmp_path)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
-    assert not has_begun(tmp_path)
+    assert not folder.has_begun(tmp_path)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert has_begun(tmp_path)
+    assert folder.has_begun(tmp_path)
     monkeypatch.setenv("SLURM_JOB_ID", "8")
-    assert not has_begun(tmp_path)
+    assert not folder.has_begun(tmp_path)
 
 
 def test_a_requeued_job_waits_for_its_first_try_to_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "_PATIENCE", 0.1)
+    monkeypatch.setattr(folder, "_PATIENCE", 0.1)
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     code = "import filelock, sys, time\nwith filelock.FileLock(sys.argv[1]):\n    print('held')\n    time.sleep(1)"
-    holder = [sys.executable, "-uc", code, str(tmp_path / locks.LOCK)]
-    with subprocess.Popen(holder, stdout=subprocess.PIPE, text=True) as process, locks.released_at_the_end():
+    holder = [sys.executable, "-uc", code, str(tmp_path / folder.LOCK)]
+    with subprocess.Popen(holder, stdout=subprocess.PIPE, text=True) as process, folder.released_at_the_end():
         assert process.stdout
         assert process.stdout.readline() == "held\n"
-        locks.claim(tmp_path)
-        assert locks.is_ours(tmp_path)
-        assert locks.is_claimed(tmp_path)
-    with FileLock(tmp_path / locks.LOCK, blocking=False):
-        assert not locks.is_ours(tmp_path)
+        folder.claim(tmp_path)
+        assert folder.is_ours(tmp_path)
+        assert folder.is_claimed(tmp_path)
+    with FileLock(tmp_path / folder.LOCK, blocking=False):
+        assert not folder.is_ours(tmp_path)

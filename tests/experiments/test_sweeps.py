@@ -15,11 +15,11 @@ import pytest
 from hydra.errors import HydraException
 
 from agents import training
-from agents.checkpoints import RESULT, RunExistsError
+from agents.files import RESULT, RunExistsError
 from experiments import sweep_status, train
-from experiments.jobs import read_jobs
-from experiments.runs import CONFIG, ERROR
-from steer_env.evaluation.statistics import estimate
+from experiments.run.folder import CONFIG, ERROR
+from experiments.sweep_status import read_jobs
+from steer_env.evaluation.uncertainty import estimate
 from steer_env.traces import read_traces
 
 SWEEP = ("--multirun", "seed=1,2", "episodes=8", "batch=8")
@@ -122,7 +122,7 @@ def test_a_job_that_fails_before_it_starts_leaves_its_error_too(tmp_path: Path, 
         command(train.main, "--multirun", f"folder={tmp_path}", "env.suite=tiles-trein", "episodes=8")
     (found,) = read_jobs(tmp_path, window=8)
     assert (found.state, found.played, found.episodes, found.recent) == ("failed", 0, None, None)
-    assert "did you mean 'tiles-train-v1'" in found.error
+    assert "did you mean 'tiles-train-v1'" in found.error[-1]
 
 
 def test_a_typo_is_found_before_any_job_starts(tmp_path: Path, command: Callable[..., None]) -> None:
@@ -164,17 +164,38 @@ def test_the_status_estimates_from_the_last_episodes(finished: Path) -> None:
     for one in found:
         last = [[trace.improvement for trace in read_traces(finished / one.name / "traces")[-6:]]]
         assert one.recent == estimate(np.array(last))
-        assert (one.played, one.episodes, one.error) == (8, 8, "")
+        assert (one.played, one.episodes, one.error) == (8, 8, [])
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [([], "no training run in or below"), (["window=1"], "at least 2 episodes, got 1")]
+    ("options", "message"), [([], "no training run in or below"), (["window=1"], "window must be at least 2, got 1")]
 )
 def test_a_status_of_nothing_is_an_error(
     tmp_path: Path, command: Callable[..., None], options: list[str], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         command(sweep_status.main, f"folder={tmp_path}", *options)
+
+
+@pytest.mark.parametrize("config", ["episodes: ${oc.env:SECRET}\n", "episodes: [1, 2\n", "- 3\n"])
+def test_what_lies_in_a_run_folder_is_neither_looked_up_nor_obeyed(
+    tmp_path: Path,
+    command: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    config: str,
+) -> None:
+    monkeypatch.setenv("SECRET", "1234")
+    folder = tmp_path / "a\x1b[2Jb[red]"
+    folder.mkdir()
+    (folder / CONFIG).write_text(config)
+    (folder / ERROR).write_text("\x1b]0;title\x07first\n\x9b31mlast\x08\n")
+    command(sweep_status.main, f"folder={tmp_path}")
+    printed = capsys.readouterr().out
+    assert "1234" not in printed
+    assert all(letter.isprintable() for letter in printed.replace("\n", ""))
+    assert "a?[2Jb[red] failed:\n?]0;title?first\n?31mlast?\n" in printed
+    assert "0 of ?" in printed
 
 
 @pytest.mark.slow

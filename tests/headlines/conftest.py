@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from steer_env.headlines.embeddings import SentenceMetric
-from steer_env.language import Writer, load_writer
+from steer_env.humans.writers import Writer, load_writer
 from tests.experiments.conftest import command
-from tests.language.models import causal_folder, encoder_folder
+from tests.steer_env.humans.models import causal_folder, encoder_folder
 from tests.study.small_release import write_release
 
 __all__ = ["command"]

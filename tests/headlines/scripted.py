@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from steer_env.headlines.tasks import HeadlineTask
-from steer_env.language import Request
+from steer_env.humans.writers import Request
 
 COLOURS = ("red", "green", "blue")
 

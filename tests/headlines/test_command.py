@@ -9,7 +9,8 @@ import pytest
 
 from experiments import headline_playing, headlines
 from steer_env.traces import read_traces
-from tests.language.server import Reply, completion, server
+from tests.markdown import compact
+from tests.steer_env.humans.server import Reply, completion, server
 
 Command = Callable[..., None]
 
@@ -36,7 +37,7 @@ def test_it_leaves_traces_and_a_report(
                                                   for _ in range(5)]  # fmt: skip
     assert {len(trace.similarities) for trace in traces} == {len(trace.texts) for trace in traces} == {3}
     assert {trace.goal_text for trace in traces if trace.task_index == 4} == {"red rain"}
-    report = (folder / "report.md").read_text()
+    report = compact((folder / "report.md").read_text())
     assert report.startswith("# Text steering")
     assert "same goals, first texts and noise" in report
     assert report.count("\n| first instructions | 5 | 0 |") == 1
@@ -106,15 +107,14 @@ def test_endpoints_steer_and_are_steered_and_a_rerun_asks_nothing(
     [
         ("suite=tiles", "suites of headlines are csv:PATH"),
         ("tasks=6", r"tasks must be 2 to 5, the size of csv:.*, got 6"),
-        ("tries=-1", "tries at least 0"),
-        ("users=[goal,goal]", r"users must be some, each once, got \[goal, goal\]"),
+        ("tries=-1", "tries must be at least 0, got -1"),
+        ("users=[goal,goal]", "the entries of users must differ"),
         ("users=[gaol,blind]", "unknown user 'gaol'; did you mean 'goal'"),
         ("baseline=nobody", "the baseline 'nobody' isn't among the users: goal, feedback, blind"),
         ("study=nowhere", r"nowhere lacks LLMs/data/steering_llms\.csv"),
         ("metric.path=/nowhere", "/nowhere is no folder"),
         ("model.path=/nowhere", "/nowhere can't be loaded as a causal language model"),
         ("attempts=1", "attempts must be at least 2"),
-        ("model.kind=none", "there is nothing to steer"),
     ],
 )
 def test_errors_come_before_anything_is_written(

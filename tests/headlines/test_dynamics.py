@@ -4,7 +4,7 @@ from steer_env.headlines.dynamics import HeadlineDynamics
 from steer_env.headlines.embeddings import SentenceMetric
 from steer_env.headlines.rule import ForbiddenWordsError
 from steer_env.headlines.tasks import prompt_for
-from steer_env.language import Writer, WriterError
+from steer_env.humans.writers import Writer, WriterError
 from tests.headlines.scripted import Colours, Scripted, task, told
 
 

@@ -9,7 +9,7 @@ from transformers import AutoModel, AutoTokenizer, T5Config, T5Model
 
 from steer_env.headlines.embeddings import SentenceMetric
 from steer_env.metrics.checkpoints import CheckpointError
-from tests.language.models import encoder_folder, save_tokenizer
+from tests.steer_env.humans.models import encoder_folder, save_tokenizer
 
 TEXTS = ["red stars", "dark rain : red stars word1", "word2"]
 

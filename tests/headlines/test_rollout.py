@@ -8,7 +8,7 @@ from steer_env.headlines.dynamics import HeadlineDynamics
 from steer_env.headlines.reports import rule_section
 from steer_env.headlines.rollout import FIRST, RuleCount, play
 from steer_env.headlines.users import USERS, Episode
-from steer_env.language import Request
+from steer_env.humans.writers import Request
 from steer_env.traces import SteeringTrace
 from tests.headlines.scripted import Colours, Scripted, task, told
 

@@ -8,14 +8,15 @@ import torch
 from diffusers import AutoencoderTiny
 from safetensors import safe_open
 
-from pretraining.renderer import render
-from steer_env import assets, tiles
+from steer_env import assets
 from steer_env.assets import AssetError
+from steer_env.tiles import tilings
+from steer_env.tiles.renderer import render
 
 MADE_BY = {
     "tiles-generator": "python -m experiments.pretrain",
     "tiles-metric": "python -m experiments.pretrain",
-    "tiles-predictor": "python -m pretraining.predictor",
+    "tiles-predictor": "python -m experiments.predictor",
 }
 FOLDERS = tuple(MADE_BY)
 
@@ -61,7 +62,7 @@ def test_latents_of_tilings_are_normalised_so_that_noise_of_unit_variance_covers
     vae = AutoencoderTiny.from_pretrained(assets.ROOT / "tiles-generator" / "vae")
     rng = np.random.default_rng(0)
     with torch.no_grad():
-        latents = vae.encode(render(tiles.sample_factors(256, rng), 48, rng) * 2 - 1).latents
+        latents = vae.encode(render(tilings.sample_factors(256, rng), 48, rng) * 2 - 1).latents
     assert latents.mean(dim=(0, 2, 3)).abs().max() < 0.15
     assert (latents.std(dim=(0, 2, 3)) - 1).abs().max() < 0.15
 

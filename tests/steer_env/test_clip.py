@@ -137,7 +137,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(CheckpointError, match=r"can't be had from the hub: .* by hand, .*metric_options\.path"):
+    with pytest.raises(CheckpointError, match=r"can't be had from the hub: .* by hand, .*as its path"):
         CLIPMetric()
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel
 
-from pretraining.alignment import DrawnAlignment
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import ImageSteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.humans import load_human
@@ -20,6 +19,7 @@ from steer_env.metrics.clip import CLIPMetric
 from steer_env.metrics.clip_alignment import CLIPAlignment
 from steer_env.tasks import load_suite
 from steer_env.testing import check_metric
+from steer_env.tiles.alignment import DrawnAlignment
 from steer_env.types import Alignment, Generator, Metric
 from tests.steer_env.checkpoints import check_travels, clip_folder, pictures
 
@@ -89,8 +89,8 @@ def test_dynamics_compare_each_image_with_the_prompt_that_made_it(generator: Gen
 
 
 def test_in_image_steering_the_prompt_stays(folder: Path) -> None:
-    options = {"judges": ["clip-alignment"], "judge_options": {"clip-alignment": {"path": str(folder)}}}
-    env = ImageSteeringVectorEnv(2, rounds=1, observe=("image",), **options)
+    judges = [{"name": "clip-alignment", "path": str(folder)}]
+    env = ImageSteeringVectorEnv(2, rounds=1, observe=("image",), judges=judges)
     env.reset(seed=0)
     observation, *_, told = env.step(np.array([9, 9]))
     judge = CLIPAlignment(str(folder))
@@ -99,9 +99,11 @@ def test_in_image_steering_the_prompt_stays(folder: Path) -> None:
     np.testing.assert_allclose(told["similarity/clip-alignment"], expected, atol=5e-3)
 
 
-def test_options_of_no_judge() -> None:
-    with pytest.raises(ValueError, match="judge_options of 'clip', which is none of the judges: pixel-correlation"):
-        ImageSteeringVectorEnv(judges=["pixel-correlation"], judge_options={"clip": {"path": "x"}})
+def test_judges_are_told_apart() -> None:
+    with pytest.raises(ValueError, match="two judges are called 'pixel-correlation': give them names"):
+        ImageSteeringVectorEnv(judges=["pixel-correlation", "pixel-correlation:grid=8"])
+    env = ImageSteeringVectorEnv(judges={"coarse": "pixel-correlation:grid=8", "fine": "pixel-correlation"})
+    assert {"similarity/coarse", "similarity/fine"} <= env.reset(seed=0)[1].keys()
 
 
 class TestDrawn:

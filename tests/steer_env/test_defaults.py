@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from steer_env import generators, metrics
 from steer_env.envs import ImageSteeringVectorEnv
-from steer_env.generators import load_generator
-from steer_env.metrics import load_metric
 from steer_env.proposals import draw_latents
 
 
@@ -31,8 +30,8 @@ def _as_before() -> Iterator[None]:
 
 
 def forget() -> None:
-    load_generator.cache_clear()
-    load_metric.cache_clear()
+    generators.LOADED.forget()
+    metrics.LOADED.forget()
 
 
 def episodes(**options: Any) -> list[Any]:
@@ -52,14 +51,13 @@ def test_latents_are_those_of_the_seed() -> None:
     "options",
     [
         {},
-        {"distribution": "antithetic"},
-        {"distribution": "bayesian", "distribution_options": {"pool": 8}},
-        {"distribution": "preferential"},
+        {"mechanism": "bayesian:pool=8"},
+        {"mechanism": "preferential"},
         {"human": "softmax"},
         {"human": "hesitant"},
-        {"judges": ["pixel-correlation"], "generator_options": {"solver": "dpm++", "guidance_scale": 2.0}},
-        {"generator_options": {"solver": "euler"}},
-        {"generator_options": {"solver": "unipc"}},
+        {"judges": ["pixel-correlation"], "generator": "tiles:solver=dpm++,guidance_scale=2.0"},
+        {"generator": "tiles:solver=euler"},
+        {"generator": "tiles:solver=unipc"},
     ],
 )
 def test_episodes_are_the_same(options: dict[str, Any]) -> None:

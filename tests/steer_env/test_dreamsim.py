@@ -128,7 +128,7 @@ def test_loading_leaves_no_trace(folder: Path, capsys: pytest.CaptureFixture[str
 
 def test_an_environment_measures_by_it(folder: Path, dreamsim_metric: DreamSimMetric) -> None:
     options = {"type": TYPE, "cache_dir": str(folder)}
-    env = gym.make("steer_env/ImageSteering-v0", metric="dreamsim", metric_options=options, observe=["embedding"])
+    env = gym.make("steer_env/ImageSteering-v0", metric={"name": "dreamsim", **options}, observe=["embedding"])
     observation, told = env.reset(seed=0)
     assert observation["embedding"].shape == (dreamsim_metric.dimensions,)
     assert 0.5 < told["similarity"] < 1
@@ -138,7 +138,7 @@ def test_an_environment_measures_by_it(folder: Path, dreamsim_metric: DreamSimMe
 def test_a_bad_checkpoint_is_found_before_the_first_episode(tmp_path: Path) -> None:
     options = {"type": TYPE, "cache_dir": str(tmp_path)}
     with pytest.raises(CheckpointError, match="unpack"):
-        gym.make("steer_env/ImageSteering-v0", metric="dreamsim", metric_options=options)
+        gym.make("steer_env/ImageSteering-v0", metric={"name": "dreamsim", **options})
 
 
 @pytest.mark.parametrize("name", [BACKBONE, f"{ADAPTER}/adapter_config.json", f"{ADAPTER}/adapter_model.safetensors"])

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from steer_env.dynamics import SteeringDynamics
-from steer_env.humans import GreedyHuman, Writer
+from steer_env.humans.choosers import GreedyHuman, NewestImageHuman
 from steer_env.tasks import load_suite
-from steer_env.tiles import COUNTS
+from steer_env.tiles.tilings import COUNTS
 from steer_env.types import Conditioning, Generator, Metric
 from tests.conftest import CountingGenerator, CountingMetric
 
@@ -112,7 +112,7 @@ def test_episodes_of_one_batch_may_stand_at_different_rounds(generator: Generato
 
 
 def test_mechanisms_receive_what_was_offered_and_chosen(generator: Generator, metric: Metric) -> None:
-    from steer_env.distributions.mixtures import Mixture
+    from steer_env.mechanisms.mixtures import Mixture
     from steer_env.types import SteeringHistory
 
     seen: list[SteeringHistory] = []
@@ -122,7 +122,7 @@ def test_mechanisms_receive_what_was_offered_and_chosen(generator: Generator, me
             seen.append(history)
             return super().propose(latents, scales, noise, history)
 
-    played = dynamics(generator, metric, 2, distribution=Remembering())
+    played = dynamics(generator, metric, 2, mechanism=Remembering())
     played.reset(TASKS[:2], [0, 1])
     outcomes = [played.step(scales[:2]) for scales in SCALES[:3]]
     last = seen[-1]
@@ -236,7 +236,7 @@ class TestRewrite:
 
     @staticmethod
     def writers(generator: Generator, metric: Metric, n: int, **options: object) -> SteeringDynamics:
-        return SteeringDynamics(generator, metric, Writer(), n, proposals=1, **options)  # type: ignore[arg-type]
+        return SteeringDynamics(generator, metric, NewestImageHuman(), n, proposals=1, **options)  # type: ignore[arg-type]
 
     def test_the_image_of_the_new_prompt_replaces_the_current_one(self, generator: Generator, metric: Metric) -> None:
         played = self.writers(generator, metric, 5, keep_images=True)

@@ -1,3 +1,4 @@
+import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +12,8 @@ from gymnasium.wrappers import RecordEpisodeStatistics, RecordVideo, TimeLimit
 from gymnasium.wrappers import vector as vector_wrappers
 
 import steer_env
-from steer_env.envs import ImageSteeringEnv, ImageSteeringVectorEnv
+from steer_env.envs import ImageSteeringEnv, ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
+from steer_env.envs.arguments import ImageArguments, TextArguments
 from steer_env.tasks import load_suite
 
 ID = "steer_env/ImageSteering-v0"
@@ -296,12 +298,17 @@ class TestErrors:
             ({"generator": "tile"}, "unknown generator 'tile'; did you mean 'tiles'"),
             ({"metric": "ssim"}, "unknown metric 'ssim'"),
             ({"human": "gready"}, "did you mean 'greedy'"),
-            ({"distribution": "x"}, "unknown steering distribution"),
+            ({"mechanism": "x"}, "unknown mechanism"),
             ({"action": "buckets"}, "unknown kind of action 'buckets'; did you mean 'bucket'"),
             ({"reward": "sparse"}, "unknown reward"),
             ({"observe": ("goal",)}, "unknown observation 'goal'"),
             ({"render_mode": "human"}, "unknown render_mode"),
             ({"rounds": 0}, "rounds must be at least 1"),
+            ({"rounds": "four"}, "rounds must be a whole number, got 'four'"),
+            ({"rewards": "final"}, "unknown argument 'rewards'; did you mean 'reward'"),
+            ({"generator": "tiles:stps=3"}, "unknown option of generator 'tiles' 'stps'; did you mean 'steps'"),
+            ({"device": "cpux"}, "unknown device 'cpux'; here are: cpu"),
+            ({"dtype": "float8"}, "unknown dtype 'float8'"),
         ],
     )
     def test_bad_arguments(self, options: dict[str, Any], message: str) -> None:
@@ -327,3 +334,16 @@ class TestErrors:
             env.reset(options={"reset_mask": [True]})
         with pytest.raises(IndexError, match="has tasks 0 to"):
             env.reset(options={"task_index": [1, 10**6]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "env"), [(ImageArguments, ImageSteeringVectorEnv), (TextArguments, TextSteeringVectorEnv)]
+)
+def test_type_checkers_know_all_arguments(kind: type, env: type[SteeringVectorEnv]) -> None:
+    """Each constructor takes what is declared, with the same types."""
+    taken: dict[str, Any] = {}
+    for each in (SteeringVectorEnv, env):
+        taken |= {name: part.annotation for name, part in inspect.signature(each.__init__).parameters.items()}
+    for name in ("self", "num_envs", "shared", "autoreset_mode"):
+        del taken[name]
+    assert {name: hint.__forward_arg__ for name, hint in kind.__annotations__.items()} == taken

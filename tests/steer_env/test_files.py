@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.checkpoints import write_json
-from experiments.locks import is_claimed
+from agents.files import write_json
+from experiments.run.folder import is_claimed
 from steer_env.files import write_atomically
 from steer_env.policies import TablePolicy
 from tests.test_imports import PACKAGES, ROOT

@@ -137,7 +137,7 @@ class TestErrors:
             ({"compile": "fast"}, "unknown way to compile 'fast'; There are: default, reduce-overhead"),
             ({"decode_batch": -1}, "decode_batch must be at least 1, or 0 for all at once, got -1"),
             ({"solver": "dim"}, "unknown solver 'dim'; did you mean 'ddim'"),
-            ({"dtype": "int8"}, "unknown dtype 'int8'; there are: float32, float16, bfloat16"),
+            ({"dtype": "int8"}, "unknown dtype 'int8'; There are: float32, float16, bfloat16"),
         ],
     )
     def test_impossible_options(self, options: dict[str, Any], message: str) -> None:

@@ -19,7 +19,7 @@ from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import ImageSteeringEnv, ImageSteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 from steer_env.goal_bank import GoalBank
-from steer_env.humans import GreedyHuman
+from steer_env.humans.choosers import GreedyHuman
 from steer_env.metrics import load_metric
 from steer_env.tasks import load_suite
 from steer_env.types import Generator, Metric

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from pretraining import perceptual
-from pretraining.perceptual import PerceptualConfig, TrialSource
-from pretraining.renderer import render
-from steer_env import tiles
+from experiments.pretrain import perceptual
+from experiments.pretrain.options import PerceptualOptions
+from experiments.pretrain.perceptual import TrialSource
 from steer_env.metrics import load_metric
 from steer_env.testing import check_metric
+from steer_env.tiles import tilings
+from steer_env.tiles.renderer import render
 from steer_env.types import Metric
 
 EMBEDDED = ("tile-perceptual", "pixel-correlation")
@@ -16,7 +17,7 @@ EMBEDDED = ("tile-perceptual", "pixel-correlation")
 
 def pictures(n: int, size: int = 48) -> torch.Tensor:
     rng = np.random.default_rng(0)
-    return render(tiles.sample_factors(n, rng), size, rng)
+    return render(tilings.sample_factors(n, rng), size, rng)
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
@@ -46,7 +47,7 @@ def test_a_uniform_picture_is_like_no_other() -> None:
 
 def test_the_embedded_metric_answers_fresh_trials_better_than_pixels_do(metric: Metric) -> None:
     """A paired test (McNemar's) on trials that no card was written from."""
-    trials = TrialSource(PerceptualConfig(), 48, np.random.default_rng(123)).rendered(1500)
+    trials = TrialSource(PerceptualOptions(), 48, np.random.default_rng(123)).rendered(1500)
     reference, first, second = trials.pictures.unbind(1)
     embeddings = [metric.embed(part) for part in (reference, first, second)]
     ours = (embeddings[0] * (embeddings[1] - embeddings[2])).sum(1) > 0
@@ -59,10 +60,10 @@ def test_the_embedded_metric_answers_fresh_trials_better_than_pixels_do(metric: 
 def test_the_embedded_metric_forgives_what_pixels_do_not(metric: Metric) -> None:
     """The same tiling with another displacement is nearer than the same displacement with another colour."""
     rng = np.random.default_rng(1)
-    factors = tiles.sample_factors(200, rng)
+    factors = tilings.sample_factors(200, rng)
     recoloured = factors.copy()
-    recoloured[:, tiles.COLOUR] = (factors[:, tiles.COLOUR] + 1 + rng.integers(0, 8, 200)) % len(tiles.COLOURS)
-    distinct = recoloured[:, tiles.COLOUR] != recoloured[:, tiles.BACKGROUND]
+    recoloured[:, tilings.COLOUR] = (factors[:, tilings.COLOUR] + 1 + rng.integers(0, 8, 200)) % len(tilings.COLOURS)
+    distinct = recoloured[:, tilings.COLOUR] != recoloured[:, tilings.BACKGROUND]
     image, again, other = (
         metric.embed(render(rows[distinct], 48, np.random.default_rng(seed)))
         for rows, seed in ((factors, 2), (factors, 3), (recoloured, 2))

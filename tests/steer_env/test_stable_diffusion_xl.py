@@ -124,7 +124,7 @@ def test_it_travels(folder: Path) -> None:
 
 
 def test_an_environment_plays_on_it(folder: Path, tmp_path: Path) -> None:
-    options = {"generator": "stable-diffusion-xl", "generator_options": {"path": str(folder), "steps": 1}}
+    options = {"generator": {"name": "stable-diffusion-xl", "path": str(folder), "steps": 1}}
     env = gym.make(
         "steer_env/ImageSteering-v0", metric="pixel-correlation", goal_bank=str(tmp_path / "goals"), **options
     )

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from steer_env import tiles
 from steer_env.tasks import SUITES, load_suite
+from steer_env.tiles import tilings
 
 FIRST_TEST_TASK = (
     "one medium upright black ring, plain, on a red background, no border",
@@ -37,7 +37,7 @@ def test_user_prompts_are_vaguer_than_goal_prompts() -> None:
     lengths = [(len(task.prompt.split()), len(task.goal_prompt.split())) for task in tasks]
     assert all(user < goal for user, goal in lengths)
     words = {word.strip(",") for task in tasks for word in task.prompt.split()}
-    assert words <= set(tiles.VOCABULARY)
+    assert words <= set(tilings.VOCABULARY)
     assert words & {"crimson", "hoop", "turquoise"}, "users have words of their own"
 
 
@@ -64,8 +64,8 @@ def test_tasks_come_from_a_file(tmp_path: Path) -> None:
     assert len({first.initial_seed, second.initial_seed, second.goal_seed}) == 3
     assert (second.index, second.suite) == (1, suite.name)
     assert load_suite(suite.name)[:] == suite[:]
+    assert load_suite(suite.name) is load_suite(suite.name)
     (tmp_path / "tasks.csv").write_text("prompt,goal_prompt\na,b\n")
-    load_suite.cache_clear()
     with pytest.raises(ValueError, match="has changed: its hash is "):
         load_suite(suite.name)
 
@@ -82,9 +82,26 @@ def test_tasks_come_from_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_file_of_tasks_is_refused(text: str, message: str, tmp_path: Path) -> None:
-    load_suite.cache_clear()
     with pytest.raises(ValueError, match=message):
         load_suite(csv_file(tmp_path, text))
+
+
+def test_a_file_is_that_of_the_current_folder_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        csv_file(tmp_path / name, f"prompt,goal_prompt\n{name},goal\n")
+        monkeypatch.chdir(tmp_path / name)
+        assert load_suite("csv:tasks.csv")[0].prompt == name
+    csv_file(tmp_path / "b", "prompt,goal_prompt\nc,goal\n")
+    assert load_suite("csv:tasks.csv")[0].prompt == "c"
+
+
+def test_paths_may_hold_an_at_and_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "me@home").mkdir()
+    suite = load_suite(csv_file(tmp_path / "me@home", "prompt,goal_prompt\na,b\n"))
+    assert load_suite(suite.name) is not None
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_suite("csv:~/me@home/tasks.csv")[0].prompt == "a"
 
 
 def test_a_missing_file_of_tasks() -> None:

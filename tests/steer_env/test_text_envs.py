@@ -10,13 +10,13 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from pretraining.drawn import DrawnTiles
 from steer_env.envs import TextSteeringEnv, TextSteeringVectorEnv
 from steer_env.envs.shell import FIRST_SEED
 from steer_env.envs.text import CHARACTERS
 from steer_env.generators import load_generator
 from steer_env.proposals import draw_latents
 from steer_env.tasks import load_suite
+from steer_env.tiles.drawn import DrawnTiles
 from steer_env.types import Generator, GuidedGenerator
 from tests.conftest import CountingGenerator
 from tests.steer_env.test_envs import equals_gymnasiums_own_vector, same
@@ -153,7 +153,7 @@ def test_a_model_with_few_seeds_has_no_others(counting_generator: CountingGenera
     assert {task.goal_seed for task in tasks} == {FIRST_SEED}
     assert {task.initial_seed for task in tasks} == {FIRST_SEED, FIRST_SEED + 1}
     assert set(used[-24:]) == {0, 1}
-    assert env.mechanism == "text seeds=2"
+    assert env.mechanism_id == "text seeds=2"
 
 
 def test_with_one_seed_the_goals_prompt_gives_the_goal() -> None:
@@ -198,7 +198,7 @@ def test_guidance_of_one_is_none_whatever_its_neighbours_choose(generator: Gener
 
 def test_a_seed_is_chosen_among_those_that_the_model_has() -> None:
     env = TextSteeringVectorEnv(2, seeds=3, choose=("seed",))
-    assert env.mechanism == "text seeds=3 choosing seed"
+    assert env.mechanism_id == "text seeds=3 choosing seed"
     env.reset(seed=0)
     env.step({"prompt": ["a", "b"], "seed": [FIRST_SEED, FIRST_SEED + 2]})
     with pytest.raises(ValueError, match=r"seed must be in Discrete\(3, start=42\), got 45"):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from steer_env.habits import WinStay
-from steer_env.humans import GreedyHuman, HesitantHuman
+from steer_env.humans.choosers import GreedyHuman, HesitantHuman
+from steer_env.humans.settings import WinStay
 from steer_env.ties import TIE, first_best, first_best_of
 
 ROUNDING = 6e-7

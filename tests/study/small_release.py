@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from steer_env.study import published
+from steer_env.study.published import PAPER
 
 IMAGES = "image_generation/data"
 LLMS = "LLMs/data"
 ATTEMPTS = range(1, 6)
-MODELS = list(published.TABLE_2["dreamsim"])[:-1]
-LLM_MODELS = list(published.TABLE_3["satisfaction"])[:-1]
+MODELS = list(PAPER["Table 2"]["dreamsim"])[:-1]
+LLM_MODELS = list(PAPER["Table 3"]["satisfaction"])[:-1]
 
 
 def text_sessions(models: list[str], seed: int = 0, seeds: bool = False) -> pd.DataFrame:

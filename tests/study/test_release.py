@@ -9,6 +9,7 @@ import pytest
 from steer_env.study.files import Study, load_study
 from steer_env.study.reports import study_report, study_tables
 from steer_env.study.sessions import rounds_by_file, study_traces
+from tests.markdown import compact
 
 FOLDER = os.environ.get("STEER_ENV_STUDY", "")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="STEER_ENV_STUDY doesn't name a folder with the released study")
@@ -111,6 +112,8 @@ def test_every_session_is_a_trace(study: Study) -> None:
 
 
 def test_the_documentation_holds_what_the_command_prints(study: Study) -> None:
-    documented = (Path(__file__).parents[2] / "docs/study.md").read_text(encoding="utf-8").splitlines()
-    printed = [line for line in study_report(study).markdown().splitlines() if "| yes |" in line or "shuffle" in line]
+    documented = compact((Path(__file__).parents[2] / "docs/study.md").read_text(encoding="utf-8")).splitlines()
+    printed = [
+        line for line in compact(study_report(study).markdown()).splitlines() if "| yes |" in line or "shuffle" in line
+    ]
     assert [line for line in printed if line.startswith("|") and line not in documented] == []

@@ -10,6 +10,7 @@ from steer_env.study.files import load_study
 from steer_env.study.literals import image_rounds
 from steer_env.study.reports import study_report, study_tables
 from steer_env.study.rows import COLUMNS
+from tests.markdown import compact
 from tests.study.small_release import MODELS, blind, image_sessions, judgements, text_sessions
 
 
@@ -109,5 +110,5 @@ def test_the_report_tells_what_was_left_out(release: Path) -> None:
     path = release / "image_generation/data/pom1.csv"
     frame = pd.read_csv(path)
     pd.concat([frame, frame.head(1)]).to_csv(path, index=False)
-    markdown = study_report(load_study(release)).markdown()
+    markdown = compact(study_report(load_study(release)).markdown())
     assert "| pom1.csv | second row of the same attempt or judgement | 1 |" in markdown

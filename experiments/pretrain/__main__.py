@@ -1,0 +1,25 @@
+"""Make the embedded generator and metric again: ``python -m experiments.pretrain assets=steer_env/assets``."""
+
+from __future__ import annotations
+
+from experiments.pretrain.options import PretrainOptions
+from experiments.run import Run, command
+
+
+@command(PretrainOptions)
+def main(options: PretrainOptions, run: Run) -> None:
+    """Run the stages that haven't been run in the work folder, and write the assets with their cards."""
+    from steer_env.compatibility import mend_torchvision
+
+    mend_torchvision()
+    from experiments.pretrain.cards import write_cards
+    from experiments.pretrain.stages import pretrain
+
+    figures = pretrain(options)
+    write_cards(options, figures)
+    for name, value in figures.items():
+        print(f"{name}: {value:.4f}")
+
+
+if __name__ == "__main__":
+    main()

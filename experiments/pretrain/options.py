@@ -1,0 +1,165 @@
+"""The options of pre-training, a dataclass a stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from experiments.run import ProgramOptions, option
+from steer_env.tiles.tilings import Nuisance
+
+
+@dataclass
+class Budget:
+    """How long and how fast one stage learns.
+
+    Args:
+        steps: of the optimiser.
+        batch_size: examples a step.
+        learning_rate: peak of the schedule: linear warm-up over 2 %, then a cosine to zero.
+        ema_decay: decay of the averaged weights that the stage returns.
+        weight_decay: AdamW's.
+        bfloat16: compute in bfloat16 where autocast allows it; weights stay float32.
+    """
+
+    steps: int = option(1000, least=1)
+    batch_size: int = option(64, least=1)
+    learning_rate: float = option(1e-3, least=0)
+    ema_decay: float = option(0.999, least=0, most=1)
+    weight_decay: float = option(0.01, least=0)
+    bfloat16: bool = True
+
+
+@dataclass
+class AutoencoderOptions:
+    """Architecture and budget of the autoencoder.
+
+    Args:
+        image_size: pixels a side, a multiple of 4.
+        width: channels of every layer.
+        encoder_blocks: residual blocks at each of the three resolutions, finest first.
+        decoder_blocks: the same for the decoder, coarsest first.
+        latent_channels: channels of the latent.
+        latent_noise: standard deviation of the noise that the decoder learns to ignore, in units of the latent's.
+        edge_weight: weight of the loss on differences of neighbouring pixels, which keeps outlines sharp.
+        budget: how long to train.
+    """
+
+    image_size: int = option(48, least=4)
+    width: int = option(32, least=1)
+    encoder_blocks: tuple[int, ...] = option((1, 2, 2), least=1, length=3)
+    decoder_blocks: tuple[int, ...] = option((3, 2, 1), least=1, length=3)
+    latent_channels: int = option(8, least=1)
+    latent_noise: float = option(0.1, least=0)
+    edge_weight: float = option(1.0, least=0)
+    budget: Budget = field(default_factory=lambda: Budget(steps=6000, batch_size=32, learning_rate=2e-3))
+
+
+@dataclass
+class DenoiserOptions:
+    """Architecture, data and budget of the denoiser.
+
+    Args:
+        widths: channels at the two resolutions of the UNet; only the coarser one attends to the text.
+        text_width: width of the text encoder and of cross-attention.
+        images: number of rendered tilings to learn from; captions are written anew each time.
+        nuisance: of those tilings; displaced and turned shapes need far longer to be learned than shapes that stand
+            where they belong, and come out as blobs before.
+        budget: how long to train.
+    """
+
+    widths: tuple[int, int] = option((64, 128), least=1)
+    text_width: int = option(128, least=4)
+    images: int = option(40_960, least=1)
+    nuisance: Nuisance = field(default_factory=lambda: Nuisance(shift=0.0, angle=0.0, radius=0.0, colour=0.03))
+    budget: Budget = field(default_factory=lambda: Budget(steps=24_000, batch_size=32, ema_decay=0.999))
+
+
+@dataclass
+class StudentOptions:
+    """How the teacher's sampling is shortened.
+
+    Args:
+        halvings: numbers of steps of the successive students; each learns two steps of its teacher in one.
+        guidance_scale: guidance of the first teacher; its student needs none.
+        budget: how long each student trains.
+    """
+
+    halvings: tuple[int, ...] = option((4, 2), least=1, length=1)
+    guidance_scale: float = option(2.0, least=0)
+    budget: Budget = field(default_factory=lambda: Budget(steps=450, learning_rate=3e-4, ema_decay=0.995))
+
+
+@dataclass
+class PerceptualOptions:
+    """Data and budget of the perceptual encoder.
+
+    Args:
+        margin: of the hinge loss, on the difference of cosine distances.
+        least_gap: between the distances of a trial's two alternatives; trials that are nearer to a tie are left out.
+        generated_share: share of training trials whose pictures come from the generator.
+        generated_images: pictures made by the generator for that.
+        budget: how long to train; an example is a trial of three pictures.
+    """
+
+    margin: float = option(0.1, least=0)
+    least_gap: float = option(0.2, least=0)
+    generated_share: float = option(0.5, least=0, most=1)
+    generated_images: int = option(12_288, least=3)
+    budget: Budget = field(default_factory=lambda: Budget(steps=2500, batch_size=96, ema_decay=0.998))
+
+
+@dataclass
+class PretrainOptions(ProgramOptions):
+    """Make the embedded generator and metric again.
+
+    Args:
+        seed: of every random draw.
+        device: where to train.
+        work: folder for what the stages hand on; a finished stage isn't run again.
+        assets: folder that receives ``tiles-generator`` and ``tiles-metric``.
+        autoencoder, denoiser, student, perceptual: the stages.
+        encoder_widths: channels of the perceptual encoder.
+        held_out_captions: how many pictures of captions are read, to see whether they show what the caption says.
+        held_out_trials: of each kind, for the encoder and its rivals.
+    """
+
+    seed: int = option(0, least=0)
+    device: str = "cpu"
+    work: str = "outputs/pretrain"
+    assets: str = "outputs/pretrain/assets"
+    autoencoder: AutoencoderOptions = field(default_factory=AutoencoderOptions)
+    denoiser: DenoiserOptions = field(default_factory=DenoiserOptions)
+    student: StudentOptions = field(default_factory=StudentOptions)
+    perceptual: PerceptualOptions = field(default_factory=PerceptualOptions)
+    encoder_widths: tuple[int, ...] = option((32, 64, 96, 128), least=1, length=1)
+    held_out_captions: int = option(2000, least=1)
+    held_out_trials: int = option(3000, least=1)
+
+
+@dataclass
+class PredictorOptions(ProgramOptions):
+    """Make the predictor of the learned mechanism; a command that was stopped goes on where it was.
+
+    Args:
+        seed: of the weights and of the order of pairs.
+        suite: whose users' prompts the images are of.
+        shards: files of pairs.
+        prompts: of a shard, each with 8 latents.
+        held_out: prompts of the first shard, which only the card's figures are computed on.
+        likeness: weight of the second part of the loss, errors of similarities among images of one prompt.
+        work: folder for the pairs and snapshots.
+        assets: folder that receives ``tiles-predictor``.
+        budget: how long to train; a batch is of as many images, 8 a prompt.
+    """
+
+    seed: int = option(0, least=0)
+    suite: str = "tiles-train-v1"
+    shards: int = option(4, least=1)
+    prompts: int = option(512, least=1)
+    held_out: int = option(64, least=1)
+    likeness: float = option(4.0, least=0)
+    work: str = "outputs/pretrain/predictor"
+    assets: str = "outputs/pretrain/assets"
+    budget: Budget = field(
+        default_factory=lambda: Budget(steps=600, batch_size=256, learning_rate=2e-3, ema_decay=0.98, weight_decay=0.1)
+    )

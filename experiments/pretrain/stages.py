@@ -1,0 +1,182 @@
+"""The stages of pre-training, in order, each skipped where its result already lies in the work folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderTiny, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import CLIPTextModel
+
+from experiments.pretrain import perceptual
+from experiments.pretrain.autoencoder import psnr, train_autoencoder
+from experiments.pretrain.denoiser import Denoiser, TileLatents, build_scheduler, train_denoiser
+from experiments.pretrain.fidelity import readings
+from experiments.pretrain.options import PerceptualOptions, PretrainOptions
+from experiments.pretrain.perceptual import TrialSource, accuracy
+from experiments.pretrain.student import distil
+from experiments.pretrain.text import build_tokenizer
+from steer_env import assets
+from steer_env.compatibility import quiet
+from steer_env.generators.stable_diffusion import StableDiffusionGenerator
+from steer_env.proposals import draw_latents
+from steer_env.tiles import tilings
+from steer_env.tiles.metric import EncoderConfig, TileEncoder, TilePerceptualMetric
+
+
+def pretrain(config: PretrainOptions) -> dict[str, float]:
+    """Run all stages; returns the figures that the cards quote.
+
+    Raises:
+        FileExistsError: the work folder holds stages of another configuration.
+    """
+    work, target = Path(config.work), Path(config.assets)
+    _claim(work, config)
+    vae = _autoencoder(config, work / "vae")
+    student = _denoisers(config, vae, work)
+    generator_folder, metric_folder = target / "tiles-generator", target / "tiles-metric"
+    save_generator(student, vae, generator_folder)
+    figures = {"autoencoder_psnr_db": psnr(vae, config.autoencoder)}
+    picture = _painter(config, generator_folder)
+    figures |= _fidelity(config, picture)
+    figures |= _metric(config, picture, metric_folder)
+    for folder in (generator_folder, metric_folder):
+        assets.write_manifest(folder)
+    (work / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
+def _claim(work: Path, config: PretrainOptions) -> None:
+    """Record what the stages in a work folder are made with, or check it."""
+    aside = ("work", "assets", "held_out_captions", "held_out_trials", "threads")
+    wanted = json.loads(json.dumps({name: value for name, value in asdict(config).items() if name not in aside}))
+    record = work / "config.json"
+    if record.is_file():
+        different = sorted(name for name, value in json.loads(record.read_text()).items() if wanted[name] != value)
+        if different:
+            raise FileExistsError(f"{work} holds stages made with other {', '.join(different)}: choose another work=")
+    work.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(wanted, indent=2) + "\n")
+
+
+def _autoencoder(config: PretrainOptions, folder: Path) -> AutoencoderTiny:
+    if not (folder / "config.json").is_file():
+        train_autoencoder(config.autoencoder, config.seed, config.device).save_pretrained(folder)
+    return AutoencoderTiny.from_pretrained(folder).to(config.device).eval()
+
+
+def _denoisers(config: PretrainOptions, vae: AutoencoderTiny, work: Path) -> Denoiser:
+    if (work / "student" / "unet").is_dir():
+        return load_denoiser(work / "student", config.device)
+    rng = np.random.default_rng([config.seed, 4])
+    data = TileLatents.encode(vae, config.denoiser.images, config.autoencoder.image_size, config.denoiser.nuisance, rng)
+    if not (work / "teacher" / "unet").is_dir():
+        snapshot = work / "teacher.snapshot.pt"
+        save_denoiser(train_denoiser(config.denoiser, data, config.seed, config.device, snapshot), work / "teacher")
+    teacher = load_denoiser(work / "teacher", config.device)
+    save_denoiser(distil(config.student, teacher, data, config.seed), work / "student")
+    return load_denoiser(work / "student", config.device)
+
+
+def save_denoiser(model: Denoiser, folder: Path) -> None:
+    """Write text encoder and UNet; the UNet last, since its folder says that the stage is finished."""
+    model.text_encoder.save_pretrained(folder / "text_encoder")
+    model.unet.save_pretrained(folder / "unet.partial")
+    (folder / "unet.partial").rename(folder / "unet")
+
+
+def load_denoiser(folder: Path, device: str) -> Denoiser:
+    """Read what :func:`save_denoiser` wrote."""
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    return Denoiser(text_encoder, UNet2DConditionModel.from_pretrained(folder / "unet")).to(device).eval()
+
+
+def save_generator(model: Denoiser, vae: AutoencoderTiny, folder: Path) -> None:
+    """Write the folder that ``StableDiffusionPipeline.from_pretrained`` reads, in float16."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    with quiet():
+        from diffusers import StableDiffusionPipeline
+
+        pipeline = StableDiffusionPipeline(
+            vae=vae,
+            text_encoder=model.text_encoder,
+            tokenizer=build_tokenizer(),
+            unet=model.unet,
+            scheduler=build_scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.to(torch.float16).save_pretrained(folder)
+        pipeline.to(torch.float32)
+    # diffusers writes a derived value into this file, and remarks on it at every load.
+    _amend(folder / "vae" / "config.json", block_out_channels=None)
+    # transformers would load float16 where diffusers loads float32, and the two parts wouldn't fit together.
+    _amend(folder / "text_encoder" / "config.json", dtype="float32")
+
+
+def _amend(path: Path, **changes: str | None) -> None:
+    """Change settings of a configuration file; None removes one."""
+    settings = json.loads(path.read_text()) | changes
+    kept = {name: value for name, value in settings.items() if name not in changes or value is not None}
+    path.write_text(json.dumps(kept, indent=2) + "\n")
+
+
+def _painter(config: PretrainOptions, folder: Path) -> perceptual.Picture:
+    """The saved generator as a function from captions and seeds to images."""
+    generator = StableDiffusionGenerator(
+        str(folder), config.student.halvings[-1], guidance_scale=1.0, device=config.device
+    )
+
+    def picture(captions: list[str], seeds: list[int]) -> Tensor:
+        latents = draw_latents(seeds, generator.latent_shape).to(generator.device)
+        return generator.generate(latents, generator.encode(captions)).cpu()
+
+    return picture
+
+
+def _fidelity(config: PretrainOptions, picture: perceptual.Picture, batch: int = 64) -> dict[str, float]:
+    """How often each factor that a full caption names can be read off the picture."""
+    rng = np.random.default_rng([config.seed, 7])
+    factors = tilings.sample_factors(config.held_out_captions, rng)
+    seeds = rng.integers(2**31, size=len(factors)).tolist()
+    captions = [tilings.full_caption(row) for row in factors]
+    parts = [slice(start, start + batch) for start in range(0, len(factors), batch)]
+    images = torch.cat([picture(captions[part], seeds[part]) for part in parts])
+    return {f"{name}_read": float(right.mean()) for name, right in readings(images, factors).items()}
+
+
+def _metric(config: PretrainOptions, picture: perceptual.Picture, folder: Path) -> dict[str, float]:
+    """Train the perceptual encoder, and ask it and its rivals the same held-out trials."""
+    size, architecture = config.autoencoder.image_size, EncoderConfig(tuple(config.encoder_widths))
+    weights = Path(config.work) / "perceptual.safetensors"
+    if weights.is_file():
+        encoder = TileEncoder(architecture).to(config.device).eval()
+        encoder.load_state_dict(load_file(weights))
+    else:
+        source = TrialSource(config.perceptual, size, np.random.default_rng([config.seed, 5]), picture)
+        encoder = perceptual.train_encoder(config.perceptual, architecture, source, config.seed, config.device)
+        save_file(encoder.state_dict(), weights)
+    TilePerceptualMetric(encoder).save(folder)
+    asked = PerceptualOptions(generated_images=3 * config.held_out_trials)
+    held_out = TrialSource(asked, size, np.random.default_rng([config.seed, 6]), picture)
+    torch.manual_seed(config.seed + 1)
+    rivals = {
+        "encoder": perceptual.embedded_cosine(encoder),
+        "untrained": perceptual.embedded_cosine(TileEncoder(architecture).to(config.device).eval()),
+        "mse": perceptual.negative_mse,
+        "ssim": perceptual.ssim,
+    }
+    trials = {"rendered": held_out.rendered(config.held_out_trials), "generated": held_out.generated()}
+    return {
+        f"{name}_accuracy_{kind}": accuracy(rival, given)
+        for kind, given in trials.items()
+        for name, rival in rivals.items()
+    }

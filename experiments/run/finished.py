@@ -1,0 +1,53 @@
+"""Finished evaluations, read again: merged, or one policy's episodes of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from steer_env.traces import SteeringTrace, check_alike, read_traces
+
+
+def read_policy(evaluation: str, policy: str) -> list[SteeringTrace]:
+    """The traces of one policy.
+
+    Raises:
+        ValueError: the evaluation doesn't have it.
+    """
+    traces = read_traces(Path(evaluation) / "traces")
+    own = [trace for trace in traces if trace.policy == policy]
+    if not own:
+        names = ", ".join(sorted({trace.policy for trace in traces}))
+        raise ValueError(f"{evaluation} has no policy {policy!r}; it has: {names}")
+    return own
+
+
+def merge(evaluations: Sequence[Sequence[SteeringTrace]]) -> list[SteeringTrace]:
+    """Traces of several evaluations, whose policies are told apart by the mechanism or user that differs.
+
+    Prompters are users themselves. An episode that was played in several evaluations counts once.
+
+    Raises:
+        ValueError: evaluations on different suites, or with different generators or metrics.
+    """
+    traces = list({_episode(trace): trace for evaluation in evaluations for trace in evaluation}.values())
+    check_alike(traces, ("suite", "generator", "metric"))
+    chosen, written = ([trace for trace in traces if bool(trace.prompts) is kind] for kind in (False, True))
+    return [*_named(chosen, ("mechanism", "human")), *_named(written, ("mechanism",))]
+
+
+def _episode(trace: SteeringTrace) -> tuple[Any, ...]:
+    """All that settles what happens in it."""
+    player = (trace.policy, trace.training_seed, trace.mechanism, trace.human, trace.generator, trace.metric)
+    played = (tuple(trace.scales), tuple(trace.choices), tuple(trace.prompts))
+    return (*player, *played, trace.suite, trace.task_index, trace.episode_seed, trace.goal_seed, trace.initial_seed)
+
+
+def _named(traces: Sequence[SteeringTrace], parts: Sequence[str]) -> list[SteeringTrace]:
+    varying = [part for part in parts if len({getattr(trace, part) for trace in traces}) > 1]
+    return [
+        replace(trace, policy=", ".join([trace.policy, *(getattr(trace, part) for part in varying)]))
+        for trace in traces
+    ]

@@ -1,0 +1,279 @@
+"""A run and its folder: who may write there, how a run goes on, what it leaves, and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from agents.files import CHECKPOINT, RESULT, RunExistsError, write_json
+from experiments.run.console import say, show
+from steer_env.files import write_atomically
+
+if TYPE_CHECKING:
+    from steer_env.evaluation.reports import Report
+
+CONFIG, ERROR, LOCK, JOB = "config.yaml", "error.txt", "run.lock", "job.txt"
+LEADERBOARD, CLAIMS = "leaderboard.json", "claims"
+APART = ("folder", "overwrite", "threads", "launcher", "collectors", "logger")
+"""Options that may differ between runs that are the same."""
+_ASIDE = (*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resamples", "timed_tasks", "claim", "trials")
+"""What may differ when a run goes on."""
+_LEFT_BEHIND = (
+    *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
+    *("traces", "training", "policy", "agent", "figures", "tensorboard", "wandb", "rule", "people"),
+    CLAIMS,
+)
+_PATIENCE, _PATIENCE_REQUEUED = 1, 60
+"""Seconds to wait for a lock: a process that looks whether a folder is claimed holds the lock for a moment."""
+_LONGEST_NAME = 100
+_held = ExitStack()
+
+
+class Run:
+    """One run of a command: alone, or as a job of a sweep.
+
+    Args:
+        config: the composed configuration.
+        name: of the command.
+    """
+
+    def __init__(self, config: Any, name: str) -> None:
+        self.config, self.name = config, name
+        self.settings: Any = None
+        self.status = 0
+        """Exit status of a run that has ended well."""
+        self._report: tuple[Report, bool] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes; ``~`` is the user's home."""
+        return Path(self.config.folder).expanduser()
+
+    def play(self, body: Callable[[Any, Run], Mapping[str, Any] | None], options: Callable[[], Any]) -> None:
+        """Check, run the command, and leave what it returns as the result, which marks the run as finished."""
+        sweep = HydraConfig.get() if HydraConfig.get().mode == RunMode.MULTIRUN else None
+        has_folder = "overwrite" in self.config  # A command may have another folder among its options.
+        if sweep and has_folder:
+            self.config.folder = str(Path(sweep.sweep.dir).expanduser() / sweep.sweep.subdir)
+        elif "launcher" in self.config and self.config.launcher.kind != "basic":
+            raise ValueError(f"launcher={self.config.launcher.kind} is for sweeps: add --multirun")
+        typed = options()
+        self.settings = OmegaConf.to_container(self.config, resolve=True)
+        self._use_threads()
+        if not has_folder:
+            body(typed, self)
+            return
+        if self.config.overwrite and has_begun(self.folder):
+            # What is there now is this job's own.
+            self.config.overwrite = False
+        with released_at_the_end():
+            if sweep:
+                if self._is_finished():
+                    say(f"finished before, skipped: {self.folder}")
+                    return
+                say(f"job {sweep.job.num}: {self.folder}")
+                claim(self.folder)
+            self._run(body, typed)
+
+    def _run(self, body: Callable[[Any, Run], Mapping[str, Any] | None], options: Any) -> None:
+        try:
+            self._check()
+            result = body(options, self)
+        except KeyboardInterrupt:
+            self.stop()
+        except RunExistsError:
+            raise
+        except Exception as error:
+            if is_ours(self.folder):
+                write_atomically(self.folder / ERROR, traceback.format_exc())
+                say(f"failed: {self.folder}: {error}")
+            raise
+        if result is not None:
+            from steer_env.evaluation.rollout import VERSIONS
+
+            write_json({**result, "versions": VERSIONS}, self.folder / RESULT)
+        if self._report:
+            show(self._report[0].markdown(), self._report[1])
+            say(f"wrote {self.folder}/report.html, report.md and figures/")
+        if self.status:
+            raise SystemExit(self.status)
+
+    def _use_threads(self) -> None:
+        if self.config.get("threads"):
+            import torch
+
+            torch.set_num_threads(self.config.threads)
+
+    def _is_finished(self) -> bool:
+        return not self.config.overwrite and (self.folder / RESULT).exists() and not self._different(APART)
+
+    def _different(self, aside: tuple[str, ...]) -> list[str]:
+        """Names of the options with which the run in the folder was started otherwise."""
+        path = self.folder / CONFIG
+        now: Any = OmegaConf.to_container(self.config, resolve=True)
+        # What is resolved was written resolved: nothing in a file that lies there is interpreted.
+        before: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else now
+        return sorted(str(k) for k in now if k not in aside and _matters(k, before) != _matters(k, now))
+
+    def _check(self) -> None:
+        """May this run write into its folder? Claims a folder that holds a run.
+
+        Raises:
+            RunExistsError: the folder holds a finished run, or an unfinished one of another configuration, or another
+                process is at work there.
+        """
+        folder, overwrite = self.folder, self.config.overwrite
+        if (folder / RESULT).exists() and not overwrite:
+            _refuse(folder, "a finished run", self._different(APART))
+        if not (folder / CONFIG).is_file():
+            return
+        claim(folder)
+        if not overwrite:
+            if different := self._different(_ASIDE):
+                _refuse(folder, "an unfinished run", different)
+            say(f"going on with the unfinished run in {folder}")
+
+    def open(self) -> Path:
+        """Claim the folder, once all parts of the run are known to be good, and write the configuration there."""
+        folder = self.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        claim(folder)
+        if self.config.overwrite:
+            _clear(folder)
+        (folder / ERROR).unlink(missing_ok=True)
+        if job := os.environ.get("SLURM_JOB_ID"):
+            write_atomically(folder / JOB, job)
+        # All or nothing: half of it would look like another run's, and stop this one from going on after a kill.
+        write_atomically(folder / CONFIG, OmegaConf.to_yaml(self.config, resolve=True))
+        return folder
+
+    def publish(self, report: Report, wide: bool = False) -> None:
+        """Write a report into the folder; its tables are printed once the run has ended well.
+
+        Args:
+            report: the report.
+            wide: print it as it stands in ``report.md``, without drawing its tables.
+        """
+        report.save(self.folder)
+        self._report = (report, wide)
+
+    def stop(self) -> NoReturn:
+        """End after a Ctrl-C, with the exit status that shells know it by.
+
+        Raises:
+            SystemExit: always.
+        """
+        say(f"stopped; the same command goes on with the run in {self.folder}")
+        raise SystemExit(130) from None
+
+
+def _matters(name: Any, config: Any) -> Any:
+    """The value of an option, as far as it decides what a run is: that there is a bank of goals does, its place not."""
+    value = config.get(name)
+    return {**value, "goal_bank": bool(value.get("goal_bank"))} if name == "env" and value else value
+
+
+def _refuse(folder: Path, what: str, different: list[str]) -> NoReturn:
+    other = f" with other {', '.join(different)}" if different else ""
+    raise RunExistsError(f"{folder} holds {what}{other}: choose another folder, or overwrite=true")
+
+
+def _clear(folder: Path) -> None:
+    """Delete what a run leaves behind, and nothing else that the folder may hold."""
+    for name in _LEFT_BEHIND:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def released_at_the_end() -> Iterator[None]:
+    """Folders claimed meanwhile are released afterwards."""
+    with _held:
+        yield
+
+
+def claim(folder: Path) -> None:
+    """Hold an existing folder against other processes; claiming it twice is harmless.
+
+    Raises:
+        RunExistsError: another process is at work there.
+    """
+    # The first try of a requeued job is over, but a shared file system may learn of it late.
+    patience = _PATIENCE_REQUEUED if _is_requeued() else _PATIENCE
+    try:
+        _held.enter_context(_ours(folder).acquire(timeout=patience))
+    except Timeout:
+        raise RunExistsError(f"another process is at work in {folder}") from None
+
+
+def is_ours(folder: Path) -> bool:
+    """Has this process claimed the folder?"""
+    return _ours(folder).is_locked
+
+
+def is_claimed(folder: Path) -> bool:
+    """Is a process at work there now? One that was killed isn't."""
+    if (folder / LOCK).is_symlink() or not (folder / LOCK).is_file():
+        return False
+    try:
+        with FileLock(folder / LOCK, blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def _ours(folder: Path) -> FileLock:
+    """This process's one lock on the folder."""
+    return FileLock(folder / LOCK, is_singleton=True)
+
+
+def _is_requeued() -> bool:
+    """Did Slurm stop this job before, and start it again?"""
+    return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+
+
+def has_begun(folder: Path) -> bool:
+    """Is this job a requeued one that had begun in the folder before it was stopped?"""
+    path = folder / JOB
+    return _is_requeued() and path.is_file() and path.read_text() == os.environ.get("SLURM_JOB_ID")
+
+
+def job_name(overrides: list[str]) -> str:
+    """A folder for a job of a sweep, one level deep, from its options on the command line.
+
+    >>> job_name(["seed=1", "launcher=slurm", "launcher.partition=gpu", "env.goal_bank=goals", "agent=ppo"])
+    'agent=ppo,seed=1'
+    >>> job_name(["env.suite=csv:/data/pairs.csv"])
+    'env.suite=csv-data-pairs.csv-6e2b5a0d'
+    """
+    keys = {line: line.lstrip("+~").partition("=")[0] for line in overrides}
+    own = (line for line, key in keys.items() if key != "env.goal_bank" and re.split("[.@]", key)[0] not in APART)
+    full = ",".join(sorted(own))
+    name = re.sub(r"[^\w.,=+-]+", "-", full).strip("-")
+    if name == full and len(name) <= _LONGEST_NAME:
+        return name
+    return f"{name[:_LONGEST_NAME]}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
+
+
+def slug(spec: str) -> str:
+    """A folder's name for a part with options.
+
+    >>> slug("bayesian:pool=96,metric=pixel-correlation")
+    'bayesian-pool-96-metric-pixel-correlation'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", spec.lower())

@@ -1,0 +1,495 @@
+"""What options are made of: their ranges and choices, the dataclasses that commands share, and Hydra's groups."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING as NOT_GIVEN
+from dataclasses import Field, dataclass, field, fields, is_dataclass, make_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from steer_env.generators import GENERATORS
+from steer_env.humans import HUMANS
+from steer_env.humans.writers import WRITERS
+from steer_env.mechanisms import MECHANISMS
+from steer_env.metrics import METRICS
+from steer_env.registry import NoOptions, Part, Registry
+
+CONF = Path(__file__).parents[2] / "conf"
+REQUIRED: Any = MISSING
+
+
+def option(
+    default: Any = REQUIRED,
+    least: float | None = None,
+    most: float | None = None,
+    among: Sequence[str] = (),
+    length: int = 0,
+    unique: bool = False,
+) -> Any:
+    """A field of a command's options, with what it may hold.
+
+    Args:
+        default: its value; a list or dataclass is copied for each use; REQUIRED where the user must give it.
+        least, most: range of a number, or of each number of a list.
+        among: the strings that are allowed.
+        length: fewest entries of a list.
+        unique: whether the entries of a list must differ.
+    """
+    limits = {"least": least, "most": most, "among": tuple(among), "length": length, "unique": unique}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=limits)
+    return field(default=default, metadata=limits)
+
+
+def choice(kind: type, default: str) -> Any:
+    """A field whose value is chosen by name from the Hydra group of the field's name.
+
+    Args:
+        kind: the dataclass that every choice is, or is derived from.
+        default: the choice.
+    """
+    return field(default_factory=kind, metadata={"choice": default})
+
+
+def part(name: str) -> Any:
+    """A field for a part of the package, whose default is the part of that name."""
+    return field(default_factory=dict, metadata={"choice": name})
+
+
+@dataclass
+class EnvOptions:
+    """The environment, beside its parts.
+
+    Args:
+        suite: tasks to play: tiles-train-v1, tiles-val-v1 or tiles-test-v1; or csv:PATH, a file with the columns
+            goal_prompt and prompt (the user's), and optionally goal_seed and initial_seed.
+        rounds: interactions an episode.
+        proposals: images offered in a round.
+        judges: further metrics to report, which nothing is trained on, such as pixel-correlation or
+            dreamsim:type=dino_vitb16; clip-alignment compares each image with its prompt instead of the goal.
+        seeds: how many random seeds the model has for goals, first images and those of new prompts; 0 for all.
+        choose: settings that users who write prompts choose with each prompt: seed, of the attempt's latent, and
+            guidance, the scale of classifier-free guidance from 1 to 10.
+        goal_bank: folder that keeps the embeddings of goals and first images, 4 GiB of them, for other runs and
+            processes; empty for none. With a bank each is made alone, so that results are the same to the last digit
+            whatever the folder holds; without one similarities differ by about 1e-6. A run may go on with another
+            folder.
+    """
+
+    suite: str = "tiles-train-v1"
+    rounds: int = option(4, least=1)
+    proposals: int = option(2, least=1)
+    judges: list[Any] = option([], unique=True)
+    seeds: int = option(0, least=0)
+    choose: list[str] = option([], unique=True)
+    goal_bank: str = ""
+
+
+def test_env() -> Any:
+    """The environment of commands that measure: test tasks, judged by a second metric."""
+    return field(default_factory=lambda: EnvOptions(suite="tiles-test-v1", judges=["pixel-correlation"]))
+
+
+@dataclass
+class ProgramOptions:
+    """What every command has.
+
+    Args:
+        threads: of torch; 0 leaves its default.
+    """
+
+    threads: int = option(0, least=0)
+
+
+@dataclass
+class RunOptions(ProgramOptions):
+    """What every command has that leaves a folder.
+
+    Args:
+        folder: receives config.yaml, result.json and what the command leaves; by default a new one below outputs/,
+            whose name is printed. A run that fails leaves error.txt.
+        overwrite: delete what an earlier run left in the folder. Without it an unfinished run is resumed, and a
+            finished one refused or, in a sweep, skipped.
+    """
+
+    folder: str = ""
+    overwrite: bool = False
+
+
+@dataclass
+class PartsOptions:
+    """The environment and what it is made of.
+
+    Args:
+        env: its tasks, rounds and judges.
+        device: of all parts that don't name their own: cpu, cuda, cuda:1; auto for a GPU if there is one.
+        dtype: precision of all parts that don't name their own: float32, float16 or bfloat16; auto for float32.
+        generator: makes the images.
+        metric: how similar images are, for users and for the reward.
+        human: the simulated user who chooses.
+        mechanism: how proposals are drawn.
+    """
+
+    device: str = "auto"
+    dtype: str = option("auto", among=("auto", "float32", "float16", "bfloat16"))
+    generator: Any = part("tiles")
+    metric: Any = part("tile-perceptual")
+    human: Any = part("greedy")
+    mechanism: Any = part("mixture")
+    env: EnvOptions = field(default_factory=EnvOptions)
+
+
+@dataclass
+class PlayOptions(PartsOptions, RunOptions):
+    """What commands share that play a suite.
+
+    Args:
+        tasks: how many tasks of the suite, from its first.
+        tasks_per_batch: how many of them at a time; bounds the memory.
+    """
+
+    tasks: int = option(1000, least=2)
+    tasks_per_batch: int = option(16, least=1)
+    env: EnvOptions = test_env()
+
+
+@dataclass
+class AgentOptions:
+    """How the policy is learned; choose with agent=NAME.
+
+    Args:
+        name: what tables call the policy.
+    """
+
+    name: str = REQUIRED
+
+
+@dataclass
+class ThompsonOptions(AgentOptions):
+    """Thompson sampling (agent=thompson, agent=thompson-eq9).
+
+    Args:
+        kind: thompson.
+        cells: ``round``, Eq. 9 as printed; or ``round-stayed``, as the authors deployed it.
+        prior_variance: σ² of Eq. 9.
+    """
+
+    kind: str = "thompson"
+    cells: str = option("round-stayed", among=("round", "round-stayed"))
+    prior_variance: float = 1.0
+
+
+@dataclass
+class PlanningOptions(AgentOptions):
+    """Thompson sampling over whole policies of (round, stayed), by planning in sampled models (agent=planning).
+
+    Args:
+        kind: planning.
+        credit: what a scale accounts for: ``increment``, what its round gained, the rest being planned for;
+            ``return``, everything from its round on; or ``episode``, everything, as in Eq. 9.
+        pooling: whether neighbouring scales, and having stayed or not, inform each other.
+        covariate: whether the similarity before a round explains a part of what the round gained.
+        spread: ``root``, what a round gains spreads as the square root of its scale; or ``constant``.
+    """
+
+    kind: str = "planning"
+    credit: str = option("increment", among=("increment", "return", "episode"))
+    pooling: bool = True
+    covariate: bool = True
+    spread: str = option("root", among=("root", "constant"))
+
+
+@dataclass
+class SB3Options(AgentOptions):
+    """A Stable-Baselines3 algorithm on (round, stayed) (agent=ppo, agent=a2c, agent=dqn, agent=recurrent-ppo).
+
+    Args:
+        algorithm: ppo, a2c, dqn or recurrent-ppo, whose policy has a memory.
+        reward: final, or increment for each round's share.
+        settings: hyper-parameters, arguments of the algorithm's class.
+    """
+
+    algorithm: str = REQUIRED
+    reward: str = option("increment", among=("increment", "final"))
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class LoggerOptions:
+    """Where the course of a training is logged, besides its folder; choose with logger=NAME.
+
+    At each checkpoint: mean improvement of the episodes since the last one, its standard error, and how often each
+    scale was played in each round; at the start the configuration, at the end the plots.
+
+    Args:
+        kind: none; jsonl, log.jsonl in the folder; tensorboard or wandb, which need the extra of that name.
+    """
+
+    kind: str = "none"
+
+
+@dataclass
+class WandbOptions(LoggerOptions):
+    """Weights & Biases (logger=wandb).
+
+    Args:
+        project, entity, group: where the run is shown.
+        mode: online; offline, kept in the folder for ``wandb sync``; or disabled. Online without a server that answers
+            becomes offline, with a warning.
+        timeout: seconds to wait for the server, at the start and at the end.
+    """
+
+    project: str = "steer-env"
+    entity: str = ""
+    group: str = ""
+    mode: str = option("online", among=("online", "offline", "disabled"))
+    timeout: float = option(10.0, least=0)
+
+
+@dataclass
+class CollectorsOptions:
+    """Who plays the episodes; choose with collectors=NAME. What is learned or measured doesn't depend on it.
+
+    Args:
+        kind: here, this process; or ray, many processes, on one machine or many, which needs the extra ray.
+    """
+
+    kind: str = "here"
+
+
+@dataclass
+class RayOptions(CollectorsOptions):
+    """Processes of a Ray cluster (collectors=ray); see docs/ray.md.
+
+    A collector that is lost is replaced, and what it was playing is played again. A training keeps them busy if it has
+    as many parts, or as great a lag, as there are collectors.
+
+    Args:
+        count: how many; those that the cluster has no room for yet join when it has.
+        address: of the cluster, such as auto or HOST:6379; not given, one is started on this machine and ended again.
+        cpus, gpus: of a collector, in whole numbers or parts of one; parts of the environment with a device of cuda
+            (generator.device=cuda) are moved to the collector's GPU.
+        patience: seconds to wait for the first collector, or for any sign of one.
+    """
+
+    count: int = option(2, least=1)
+    address: str | None = None
+    cpus: float = 1
+    gpus: float = option(0, least=0)
+    patience: float = option(600, least=0)
+
+
+@dataclass
+class LauncherOptions:
+    """Where the jobs of a sweep (--multirun) run; choose with launcher=NAME.
+
+    Args:
+        kind: basic, one after another in this process; joblib, side by side on this machine; or slurm, on a cluster.
+            The last two need the extra of that name.
+    """
+
+    kind: str = "basic"
+
+
+@dataclass
+class JoblibOptions(LauncherOptions):
+    """Jobs in processes of this machine (launcher=joblib).
+
+    Args:
+        jobs: at a time; -1 for as many as there are cores.
+    """
+
+    jobs: int = -1
+
+
+@dataclass
+class SlurmOptions(LauncherOptions):
+    """Jobs on a Slurm cluster, from a checkout and a Python that its nodes see (launcher=slurm); see docs/slurm.md.
+
+    A job that is preempted, reaches its time limit or loses its node goes back to the queue, and then on from its last
+    checkpoint. What jobs print is in .submitit, in the sweep's folder.
+
+    Args:
+        partition, account, qos, constraint: as sbatch takes them; not given, the cluster's defaults.
+        minutes: time limit of a job, more than 10; an hour fits into gaps that a day doesn't.
+        requeues: how many times a job that reaches its time limit goes on.
+        memory_gb: main memory of a job, in GB.
+        cpus: of a job; torch starts a thread on each, unless threads says otherwise.
+        gpus: of a job; not given, none is requested.
+        jobs: of the sweep at a time.
+        setup: a shell command before each job, such as 'module load cuda'.
+        sbatch: further options by their long names: '+launcher.sbatch={nice: 100}'.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    minutes: int = option(60, least=11)
+    requeues: int = option(20, least=0)
+    memory_gb: int = option(4, least=1)
+    cpus: int = option(1, least=1)
+    gpus: int | None = None
+    jobs: int = option(256, least=1)
+    setup: str = ""
+    sbatch: dict[str, Any] = field(default_factory=lambda: {"requeue": True})
+
+
+@dataclass
+class TrainingOptions(PartsOptions, RunOptions):
+    """What commands share that train an agent.
+
+    Args:
+        episodes: in all; the paper's number is 60,000.
+        batch: episodes played at a time with one posterior; 1 is the paper's sequential form.
+        parts: in how many of them a batch is played, by one collector after another or by several at once.
+        lag: how many batches behind the posterior may be, and always is; 0 is synchronous. With it the collectors
+            needn't wait for the slowest of a batch.
+        seed: of every random draw.
+    """
+
+    episodes: int = option(60_000, least=1)
+    batch: int = option(32, least=1)
+    parts: int = option(1, least=1)
+    lag: int = option(0, least=0)
+    seed: int = option(0, least=0)
+    env: EnvOptions = field(default_factory=EnvOptions)
+    agent: AgentOptions = choice(AgentOptions, "thompson")
+    collectors: CollectorsOptions = choice(CollectorsOptions, "here")
+
+
+_GROUPS: dict[str, type] = {
+    "agent": AgentOptions,
+    "logger": LoggerOptions,
+    "launcher": LauncherOptions,
+    "collectors": CollectorsOptions,
+}
+"""Those whose choices are files in conf/, each of one of these classes."""
+
+
+PARTS: dict[str, Mapping[str, Part]] = {
+    "generator": GENERATORS,
+    "metric": METRICS,
+    "human": HUMANS,
+    "mechanism": MECHANISMS,
+    "writer": {"none": Part(NoOptions, ""), **WRITERS},
+    "model": WRITERS,
+}
+"""Groups whose choices are the package's parts, each with its own options."""
+
+
+def register_groups() -> None:
+    """Give Hydra the parts, and the typed nodes that the files of conf/ fill in."""
+    store = ConfigStore.instance().store
+    for group, parts in PARTS.items():
+        for name, member in parts.items():
+            named = [("name", str, field(default=name))]
+            store(group=group, name=name, node=make_dataclass(member.options.__name__, named, bases=(member.options,)))
+    for group, base in _GROUPS.items():
+        for kind in kinds(base):
+            store(group=group, name=f"{kind.__name__.removesuffix('Options').lower()}_schema", node=kind)
+
+
+def kinds(node: Any) -> list[type]:
+    """A dataclass, and its subclasses, which may stand in its place."""
+    kind = node if isinstance(node, type) else type(node)
+    return [kind, *kind.__subclasses__()]
+
+
+def groups_of(options: type) -> dict[str, tuple[str, type]]:
+    """By field that is chosen from a Hydra group: the default choice, and what every choice is."""
+    return {
+        part.name: (part.metadata["choice"], type(default_of(part)))
+        for part in fields(options)
+        if "choice" in part.metadata
+    }
+
+
+def choices(group: str) -> Registry[None]:
+    """The names that a group has."""
+    names = PARTS[group] if group in PARTS else sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return Registry(group, dict.fromkeys(names))
+
+
+def default_of(part: Field[Any]) -> Any:
+    """Of a field; REQUIRED where there is none."""
+    if part.default_factory is not NOT_GIVEN:
+        return part.default_factory()
+    return REQUIRED if part.default is NOT_GIVEN else part.default
+
+
+def check_limits(options: Any, place: str = "") -> None:
+    """Hold the values of a dataclass, and of those inside it, against what their fields allow.
+
+    Raises:
+        ValueError: naming the option, what is allowed, and the value.
+    """
+    for part in fields(options):
+        value, name = getattr(options, part.name), f"{place}{part.name}"
+        if is_dataclass(value):
+            check_limits(value, f"{name}.")
+        elif part.metadata and "least" in part.metadata:
+            _check_value(name, value, part.metadata)
+
+
+def _check_value(name: str, value: Any, limits: Mapping[str, Any]) -> None:
+    if limits["among"] and value not in limits["among"]:
+        Registry(f"{name}", dict.fromkeys(limits["among"]))[value]
+    if isinstance(value, list):
+        if len(value) < limits["length"]:
+            raise ValueError(f"{name} must have at least {limits['length']} entries, got {value}")
+        if limits["unique"] and len({str(entry) for entry in value}) < len(value):
+            raise ValueError(f"the entries of {name} must differ, got {value}")
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, bool) or not isinstance(number, (int, float)):
+            continue
+        below = limits["least"] is not None and not number >= limits["least"]
+        if below or (limits["most"] is not None and not number <= limits["most"]):
+            which = f"each of {name}" if isinstance(value, list) else name
+            raise ValueError(f"{which} must be {range_text(limits)}, got {number:g}")
+
+
+def limits_text(limits: Mapping[str, Any]) -> str:
+    """What a field allows, in words; empty where it is anything of its type.
+
+    >>> limits_text({"least": 1, "most": None, "among": (), "length": 0, "unique": False})
+    'at least 1'
+    """
+    words = [range_text(limits)]
+    if limits.get("among"):
+        words.append("one of " + ", ".join(limits["among"]))
+    if limits.get("length"):
+        words.append(f"{limits['length']} or more entries")
+    if limits.get("unique"):
+        words.append("no entry twice")
+    return ", ".join(word for word in words if word)
+
+
+def range_text(limits: Mapping[str, Any]) -> str:
+    """The range of a number, in words; empty where there is none."""
+    least, most = limits.get("least"), limits.get("most")
+    if least is not None and most is not None:
+        return f"from {least:g} to {most:g}"
+    return f"at least {least:g}" if least is not None else f"at most {most:g}" if most is not None else ""
+
+
+def documentation(node: type) -> dict[str, str]:
+    """What the docstrings of a dataclass and of its bases say of each field, in the "Args:" section."""
+    texts: dict[str, str] = {}
+    for kind in reversed(node.__mro__):
+        if is_dataclass(kind):
+            texts |= dict(_arguments(inspect.getdoc(kind) or ""))
+    return texts
+
+
+def _arguments(doc: str) -> Iterator[tuple[str, str]]:
+    section = doc.partition("Args:\n")[2]
+    for names, text in re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", section, flags=re.MULTILINE):
+        for name in names.split(", "):
+            yield name, " ".join(text.split())

@@ -1,0 +1,60 @@
+"""Arguments of the environments, by name, for type checkers and for errors that name the nearest one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, get_type_hints
+
+from steer_env.goal_bank import GoalBank
+from steer_env.registry import Registry, Spec, checked_value
+from steer_env.types import Generator, Human, Mechanism, Metric
+
+
+class SteeringArguments(TypedDict, total=False):
+    """Of all environments; see :class:`steer_env.envs.SteeringVectorEnv`."""
+
+    suite: str
+    generator: Spec[Generator]
+    metric: Spec[Metric]
+    rounds: int
+    reward: str
+    observe: Sequence[str]
+    judges: Sequence[str | Mapping[str, Any]] | Mapping[str, Spec[Metric]]
+    seeds: int
+    goal_bank: str | GoalBank | None
+    device: str
+    dtype: str
+    render_mode: str | None
+
+
+class ImageArguments(SteeringArguments, total=False):
+    """Of image steering; see :class:`steer_env.envs.ImageSteeringVectorEnv`."""
+
+    human: Spec[Human]
+    mechanism: Spec[Mechanism]
+    proposals: int
+    action: str
+
+
+class TextArguments(SteeringArguments, total=False):
+    """Of text steering; see :class:`steer_env.envs.TextSteeringVectorEnv`."""
+
+    max_length: int
+    choose: Sequence[str]
+
+
+def check_arguments(kind: type, arguments: Mapping[str, Any], *more: str) -> None:
+    """Are these names and simple values that an environment takes?
+
+    Args:
+        kind: one of the classes above.
+        arguments: by name.
+        *more: further names, of values that are checked elsewhere.
+
+    Raises:
+        ValueError: an unknown name, with the nearest one; or a value of another type.
+    """
+    hints = get_type_hints(kind)
+    known = Registry("argument", {**hints, **dict.fromkeys(more, Any)})
+    for name, value in arguments.items():
+        checked_value(name, value, known[name])

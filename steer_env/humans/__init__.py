@@ -1,0 +1,52 @@
+"""Simulated users by name: who chooses images, and who writes prompts, by rule or by language model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from steer_env.humans.options import HesitantOptions, PopulationOptions, RuleOptions, SoftmaxOptions
+from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build
+from steer_env.types import Human, Prompter
+
+_CHOOSERS = "steer_env.humans.choosers"
+_RULES = "steer_env.tiles.prompters"
+
+HUMANS: Parts = Registry(
+    "human",
+    {
+        "greedy": Part(NoOptions, f"{_CHOOSERS}:GreedyHuman"),
+        "softmax": Part(SoftmaxOptions, f"{_CHOOSERS}:SoftmaxHuman"),
+        "hesitant": Part(HesitantOptions, f"{_CHOOSERS}:HesitantHuman"),
+        "mixture": Part(PopulationOptions, f"{_CHOOSERS}:MixtureHuman"),
+    },
+)
+"""Who chooses among images."""
+
+PROMPTERS: Parts = Registry(
+    "prompter",
+    {
+        "attribute": Part(RuleOptions, f"{_RULES}:AttributePrompter"),
+        "blind": Part(RuleOptions, f"{_RULES}:BlindPrompter"),
+        "feedback": Part(RuleOptions, f"{_RULES}:FeedbackPrompter"),
+    },
+)
+"""Who writes prompts for the embedded domain, by rule; :data:`steer_env.humans.written.WRITTEN` do on any domain."""
+
+
+def load_human(spec: Spec[Human] = "greedy", **options: Any) -> Human:
+    """The simulated user that a spec names, such as ``softmax:temperature=0.05``; a user itself is returned as it is.
+
+    Raises:
+        ValueError: an unknown name or option, or a value that an option can't have.
+    """
+    return build(HUMANS, spec, options) if isinstance(spec, str | Mapping) else spec
+
+
+def load_prompter(spec: Spec[Prompter] = "attribute", **options: Any) -> Prompter:
+    """The simulated user who writes prompts, by rule, that a spec names, such as ``blind:synonym_rate=0.8``.
+
+    Raises:
+        ValueError: an unknown name or option, or a value that an option can't have.
+    """
+    return build(PROMPTERS, spec, options) if isinstance(spec, str | Mapping) else spec

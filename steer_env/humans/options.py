@@ -1,0 +1,104 @@
+"""Options of those who choose images, of those who write prompts, and of language models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from steer_env.registry import AUTO
+
+
+@dataclass
+class SoftmaxOptions:
+    """Picks image i with probability ∝ exp(similarityᵢ / temperature): Bradley–Terry choice among 1 + K images.
+
+    Args:
+        temperature: in units of similarity. The default is that of the annotators of the paper's study, who preferred
+            the later of two images with log-odds 7.65 per unit of DreamSim similarity.
+        stay: bias to the current image, as if it were so much more similar; negative for a user who likes change.
+    """
+
+    temperature: float = 0.13
+    stay: float = 0.0
+
+
+@dataclass
+class HesitantOptions:
+    """Moves to the most similar proposal only if it beats the current image by a just-noticeable difference.
+
+    Args:
+        threshold: that difference, in units of similarity.
+    """
+
+    threshold: float = 0.02
+
+
+@dataclass
+class PopulationOptions:
+    """Each episode's user is drawn from a population, and is the same in all rounds of the episode.
+
+    Args:
+        members: each a human such as ``softmax:weight=0.4,temperature=0.13`` or ``{name: greedy, weight: 0.6}``, with
+            ``weight``, its share of the population, 1 by default. Weights needn't sum to 1.
+    """
+
+    members: list[Any] = field(default_factory=lambda: ["greedy", "softmax"])
+
+
+@dataclass
+class RuleOptions:
+    """A user who writes prompts for the embedded domain by a rule. The defaults are those of suites' first prompts.
+
+    Args:
+        synonym_rate: probability of another word for the same thing, in [0, 1].
+        mistake_rate: probability of a similar but wrong colour in what is named anew, in [0, 1].
+    """
+
+    synonym_rate: float = 0.4
+    mistake_rate: float = 0.08
+
+
+@dataclass
+class EndpointOptions:
+    """A language model behind a server that speaks OpenAI's protocol. Every answer is kept on disk.
+
+    Args:
+        model: as the server calls it.
+        base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
+        key_variable: environment variable that holds the key; a server of one's own may want none.
+        temperature, max_tokens: of the answers.
+        timeout: seconds to wait for an answer.
+        retries: after a timeout, a lost connection, a refusal for the time being or an error of the server, with
+            growing pauses.
+        per_minute: most requests; 0 for no limit.
+        cache: file of the answers; empty for none.
+    """
+
+    model: str
+    base_url: str = ""
+    key_variable: str = "OPENAI_API_KEY"
+    temperature: float = 1.0
+    max_tokens: int = 300
+    timeout: float = 60.0
+    retries: int = 5
+    per_minute: float = 0.0
+    cache: str = "outputs/answers.sqlite"
+
+
+@dataclass
+class LocalOptions:
+    """Any causal language model that transformers reads, on this machine.
+
+    Args:
+        path: a local folder, or a hub id. Only safetensors are read, and no code that comes with them is run.
+        device: where it runs: cpu, cuda, cuda:1; auto for a GPU if there is one.
+        dtype: precision of its weights: float32, float16 or bfloat16; auto for float32.
+        temperature: of the draws; 0 for the likeliest words.
+        max_tokens: of an answer.
+    """
+
+    path: str
+    device: str = AUTO
+    dtype: str = AUTO
+    temperature: float = 1.0
+    max_tokens: int = 300

@@ -1,0 +1,18 @@
+"""Mixtures of the current latent with noise, the paper's mechanism (Eq. 8)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from steer_env.proposals import mix
+from steer_env.types import SteeringHistory
+
+
+class Mixture:
+    """The paper's steering distribution: K independent mixtures of the current latent with fresh noise."""
+
+    id, extra_images = "mixture", 0
+
+    def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
+        """See :class:`steer_env.types.Mechanism`; the history isn't used."""
+        return mix(latents, noise, scales)

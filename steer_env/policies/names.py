@@ -1,0 +1,162 @@
+"""Policies by name: built-in ones, users who write prompts, and folders that training left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from steer_env import assets
+from steer_env.policies import POLICY_FILE, Policy, TablePolicy, read_policy
+from steer_env.policies.cards import check_name, likeness
+from steer_env.policies.stored import PolicyError, StoredPolicy
+from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build
+from steer_env.types import Prompter
+
+if TYPE_CHECKING:
+    from steer_env.humans.writers import Writer
+
+
+@dataclass
+class ScheduleOptions:
+    """A mixture scale for each round, whatever has happened; the last one for all further rounds.
+
+    Args:
+        scales: such as ``1.0-0.8-0.6-0.4``, or one for all rounds.
+    """
+
+    scales: str
+
+
+@dataclass
+class PrompterOptions:
+    """A user who writes prompts.
+
+    Args:
+        prompter: blind, who never sees the goal or an image; feedback, who sees how similar the images were; or, by
+            rule, attribute, who sees the goal.
+    """
+
+    prompter: str
+
+
+_HERE = "steer_env.policies.names"
+POLICIES: Parts = Registry(
+    "policy",
+    {
+        "random-bucket": Part(NoOptions, "steer_env.policies:RandomBucketPolicy"),
+        "random-session": Part(NoOptions, "steer_env.policies:RandomScalePolicy"),
+        "constant": Part(ScheduleOptions, f"{_HERE}:_constant", "scales"),
+        "schedule": Part(ScheduleOptions, f"{_HERE}:_schedule", "scales"),
+        "published": Part(NoOptions, "steer_env.policies:published_policy"),
+        "best-known": Part(NoOptions, f"{_HERE}:_best_known"),
+        "text": Part(PrompterOptions, f"{_HERE}:_by_rule", "prompter"),
+        "written": Part(PrompterOptions, f"{_HERE}:_by_model", "prompter"),
+    },
+)
+
+_TAKEN = ("random bucket", "random scale per session", "published", "best known")
+_FAMILIES = ("constant", "schedule", "text")
+"""What built-in policies call themselves, and how those with options begin."""
+
+
+def _constant(scales: str) -> TablePolicy:
+    return TablePolicy.schedule(f"constant {scales}", _numbers(scales))
+
+
+def _schedule(scales: str) -> TablePolicy:
+    return TablePolicy.schedule(f"schedule {scales.replace('-', ' ')}", _numbers(scales))
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split("-")]
+    except ValueError as error:
+        raise ValueError(f"{text!r} isn't mixture scales such as 1.0-0.8-0.6-0.4") from error
+
+
+def _best_known() -> StoredPolicy:
+    return read_policy(assets.verified(assets.ROOT / "best-known"))
+
+
+def _by_rule(prompter: str) -> Prompter:
+    from steer_env.humans import load_prompter
+
+    return load_prompter(prompter)
+
+
+def _by_model(prompter: str, writer: Writer | None = None) -> Prompter:
+    from steer_env.humans.written import WRITTEN
+
+    if writer is None:
+        raise ValueError("prompts written by a language model need one: writer=endpoint or writer=local")
+    return WRITTEN[prompter](writer)
+
+
+def load_policy(spec: Spec[Policy] | Path, writer: Writer | None = None) -> Policy | Prompter:
+    """A policy, or a user who writes prompts.
+
+    Args:
+        spec: a built-in one such as ``constant:0.9``, ``best-known`` or ``text:attribute``; else the folder of a
+            policy or of a training run, which is ``./best-known`` if it is called as a built-in one. A policy itself is
+            returned as it is.
+        writer: the language model that writes for ``written:blind`` and ``written:feedback``.
+
+    Raises:
+        ValueError: an unknown name or option.
+        PolicyError: a folder without a policy, or with one that is damaged or has a built-in one's name.
+    """
+    if isinstance(spec, Path):
+        return _own(policy_folder(spec) or spec)
+    if not isinstance(spec, str | Mapping):
+        return spec
+    if isinstance(spec, str) and parse_name(spec) not in POLICIES:
+        folder = policy_folder(spec)
+        if folder is not None:
+            return _own(folder)
+        if "/" in spec or Path(spec).exists():
+            raise PolicyError(f"{spec} holds no policy: train one there first with experiments.train folder={spec}")
+    policy: Policy | Prompter = build(POLICIES, spec, writer=writer)
+    return policy
+
+
+def parse_name(spec: str) -> str:
+    """What a spec names, its options left out.
+
+    >>> parse_name("constant:0.9")
+    'constant'
+    """
+    return spec.partition(":")[0].strip()
+
+
+def policy_folder(place: str | Path) -> Path | None:
+    """The folder that holds ``policy.json``, of a training run or of a submission; None for a built-in policy."""
+    if isinstance(place, str) and parse_name(place) in POLICIES:
+        return None
+    top = Path(place).expanduser()
+    return next((folder for folder in (top, top / "policy") if (folder / POLICY_FILE).is_file()), None)
+
+
+def _own(folder: Path) -> StoredPolicy:
+    policy = read_policy(folder)
+    try:
+        check_own_name(policy.name)
+    except ValueError as error:
+        raise PolicyError(f"{folder}: {error}") from None
+    return policy
+
+
+def check_own_name(name: str) -> str:
+    """A plain name that can't be mistaken for a built-in policy's.
+
+    Raises:
+        ValueError: it can, or isn't plain.
+    """
+    seen, *taken = (likeness(each).replace(" ", "") for each in (check_name(name), *_TAKEN, *_FAMILIES))
+    if seen in taken or seen.startswith(tuple(taken[len(_TAKEN) :])):
+        raise ValueError(
+            f"a policy is called {name!r}, like a built-in one: {', '.join(_TAKEN)}, and what begins with "
+            f"{', '.join(_FAMILIES)}; give it a name of its own"
+        )
+    return name

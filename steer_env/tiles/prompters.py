@@ -1,0 +1,90 @@
+"""Simulated users who write prompts for the embedded domain, by rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from steer_env.ties import first_best
+from steer_env.tiles import tilings
+from steer_env.types import Task
+
+_STREAM = 3
+
+
+class RulePrompter:
+    """Writes each episode's prompts by a rule of its subclass, with a stream of the episode's own.
+
+    Args:
+        synonym_rate, mistake_rate: see :class:`steer_env.humans.options.RuleOptions`.
+
+    Raises:
+        ValueError: a rate outside [0, 1].
+    """
+
+    name: str
+    training_seed = -1
+
+    def __init__(
+        self, synonym_rate: float = tilings.CASUAL.synonym_rate, mistake_rate: float = tilings.CASUAL.mistake_rate
+    ) -> None:
+        self.wording = tilings.Wording(synonym_rate, mistake_rate)
+
+    def start(self, tasks: Sequence[Task], episode_seeds: Sequence[int]) -> None:
+        """See :class:`steer_env.types.Prompter`."""
+        self._tasks = list(tasks)
+        self._rngs = [np.random.default_rng([seed, _STREAM]) for seed in episode_seeds]
+
+    def write(self, prompts: Sequence[Sequence[str]], similarities: np.ndarray) -> list[str]:
+        """See :class:`steer_env.types.Prompter`.
+
+        Raises:
+            ValueError: a prompt, or a goal that the rule looks at, that is no caption of a tiling.
+        """
+        episodes = zip(self._tasks, prompts, similarities, self._rngs, strict=True)
+        return [self._rewrite(*episode) for episode in episodes]
+
+    def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
+        raise NotImplementedError
+
+
+class AttributePrompter(RulePrompter):
+    """Sees the goal: adds to the last prompt one attribute of the goal that it doesn't name yet.
+
+    What was once named stays as it is, mistakes included; a prompt that names everything is played again.
+    """
+
+    name = "text attribute"
+
+    def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
+        words, goal = tilings.words_of(prompts[-1]), tilings.parse(task.goal_prompt)
+        missing = [factor for factor in np.flatnonzero(goal != tilings.UNNAMED).tolist() if factor not in words]
+        if missing:
+            added = int(rng.choice(missing))
+            words[added] = self.wording.name(added, goal[added], rng)
+        return tilings.arrange(words)
+
+
+class BlindPrompter(RulePrompter):
+    """Never sees the goal or an image: says in other words what the first prompt says (paper, C.1)."""
+
+    name = "text blind"
+
+    def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
+        factors = tilings.parse(prompts[0])
+        return tilings.caption(factors, factors != tilings.UNNAMED, tilings.Wording(self.wording.synonym_rate), rng)
+
+
+class FeedbackPrompter(RulePrompter):
+    """Sees how similar the images were, not the goal: changes or adds one attribute of the best prompt so far."""
+
+    name = "text feedback"
+
+    def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
+        best = prompts[int(first_best(similarities))]
+        words, said = tilings.words_of(best), tilings.parse(best)
+        changed = int(rng.integers(len(tilings.FACTORS)))
+        value = int(rng.choice(np.setdiff1d(np.arange(tilings.CARDINALITIES[changed]), said[changed])))
+        words[changed] = self.wording.name(changed, value, rng)
+        return tilings.arrange(words)

@@ -1,0 +1,53 @@
+"""Episodes of several evaluations as one."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments import compare, evaluate
+from experiments.run.finished import merge
+from tests.markdown import compact
+from tests.steer_env.test_traces import TRACE
+
+WRITTEN = replace(TRACE, policy="text blind", mechanism="text", scales=[], choices=[1, 1], prompts=["a", "b", "c"])
+
+
+def test_an_episode_that_several_evaluations_played_counts_once() -> None:
+    other = replace(TRACE, mechanism="preferential")
+    again = replace(WRITTEN, similarities=[s + 1e-7 for s in WRITTEN.similarities], versions={"torch": "other"})
+    found = merge([[TRACE, WRITTEN], [other, again]])
+    assert [trace.policy for trace in found] == [
+        f"{TRACE.policy}, {TRACE.mechanism}",
+        f"{TRACE.policy}, preferential",
+        "text blind",
+    ]
+
+
+def test_prompters_are_told_apart_by_what_else_differs() -> None:
+    restricted = replace(WRITTEN, mechanism="text seeds=1", goal_seed=42, similarities=[0.5, 0.6, 0.7])
+    assert [trace.policy for trace in merge([[WRITTEN], [restricted]])] == [
+        "text blind, text",
+        "text blind, text seeds=1",
+    ]
+
+
+def test_evaluations_of_different_models_arent_one() -> None:
+    with pytest.raises(ValueError, match="episodes with different generator can't be taken together"):
+        merge([[TRACE], [replace(TRACE, generator="another")]])
+
+
+def test_evaluations_of_different_mechanisms_are_compared_task_by_task(
+    tmp_path: Path, command: Callable[..., None]
+) -> None:
+    options = ["policies=[constant:1.0]", "baseline=constant 1.0", "tasks=4", "strips=0"]
+    for name in ("mixture", "preferential"):
+        command(evaluate.main, f"folder={tmp_path / name}", f"mechanism={name}", *options)
+    both = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'preferential'}]"
+    command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline='constant 1.0, mixture'")
+    assert "| constant 1.0, preferential-32-1-0.2 | 4 |" in compact((tmp_path / "both" / "report.md").read_text())
+    command(evaluate.main, f"folder={tmp_path / 'val'}", "env.suite=tiles-val-v1", *options)
+    other = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'val'}]"
+    with pytest.raises(ValueError, match="with different suite can't be taken together: tiles-test-v1, tiles-val-v1"):
+        command(compare.main, f"folder={tmp_path / 'no'}", other)
