@@ -92,7 +92,7 @@ class DiffusionGenerator:
             self.pipeline.scheduler = load_solver(solver, self.pipeline)
         check_solver(path, self.pipeline, steps)
         self._scheduler, self._unet, self._vae = self.pipeline.scheduler, self.pipeline.unet, self.pipeline.vae
-        self.id = id or " ".join([f"{path}@{steps}x{guidance_scale}", *filter(None, [solver, variant])])
+        self.id = id or " ".join([f"{path}@{steps}x{guidance_scale:g}", *filter(None, [solver, variant])])
         self.steps, self.guidance_scale = steps, guidance_scale
         height, width = latent_size(path, self._unet)
         self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, height, width)
@@ -132,7 +132,7 @@ class DiffusionGenerator:
             self._weights = pipeline_fingerprint(self.pipeline)
         scheduler = self._scheduler
         solver = sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
-        return f"{self._weights} {self.steps} {self.guidance_scale} {self.speed} {solver}"
+        return f"{self._weights} {self.steps} {self.guidance_scale:g} {self.speed} {solver}"
 
     @property
     def passes(self) -> int:
