@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from steer_env.evaluation.rollout import make_env
+from steer_env.evaluation.rollout import make_env, rounds
 from steer_env.evaluation.suites import evaluation_seed
 from steer_env.humans.choosers import Chooser, MixtureHuman
 from steer_env.policies import Policy
@@ -79,13 +79,10 @@ def play_games(policy: Policy, tasks: Sequence[int], tasks_per_batch: int, **opt
         if len(part) != env.num_envs:
             env = make_env(len(part), **options)
         seeds = [evaluation_seed(index) for index in part]
-        observation, _ = env.reset(options={"task_index": part, "episode_seed": seeds})
         policy.start(seeds)
-        rounds = []
-        for _ in range(env.dynamics.num_rounds):
-            observation, *_, info = env.step(policy.act(observation)[:, None])
-            rounds.append((info["similarities"], info["choice"]))
-        played.append([np.stack(arrays, axis=1) for arrays in zip(*rounds, strict=True)])
+        *_, recorder = rounds(env, part, seeds, lambda observation, _: policy.act(observation)[:, None])
+        outcomes = [(outcome.similarities, outcome.choices) for outcome in recorder.outcomes]
+        played.append([np.stack(arrays, axis=1) for arrays in zip(*outcomes, strict=True)])
     similarities, choices = (np.concatenate(arrays) for arrays in zip(*played, strict=True))
     likelihoods = [course(member, similarities, choices)[0] for member in human.members]
     return Games(similarities, choices, np.average(likelihoods, axis=0, weights=human.weights))

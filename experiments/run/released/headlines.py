@@ -6,22 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.run.released.files import load_source
 from steer_env.traces import SteeringTrace
+from steer_env.types import Task
 
 HEADLINE_SUITE = "study-headlines"
 ATTEMPTS = 5
 _BEFORE_INSTRUCTIONS = "Here are my instructions:"
 _KEY = ["steering_user_id", "goal_headline", "model"]
-_DEFAULTS: dict[str, Any] = {
-    **dict.fromkeys(("goal_seed", "initial_seed", "episode_seed", "training_seed"), -1),
-    **{"mechanism": "text", "policy": "person", "metric": "none", "scales": [], "choices": []},
-}
 
 
 @dataclass(frozen=True)
@@ -97,13 +93,13 @@ def session_ratings(sessions: Sequence[Session], frame: pd.DataFrame) -> np.ndar
 def headline_traces(sessions: Sequence[Session]) -> list[SteeringTrace]:
     """One trace a session; the task index counts them. Similarities are nan, since the release has none."""
     return [
-        person_trace(
-            suite=HEADLINE_SUITE,
-            task_index=index,
-            goal_prompt=session.goal_prompt,
-            prompt=session.prompts[0],
+        SteeringTrace.of(
+            Task(HEADLINE_SUITE, index, session.goal_prompt, -1, session.prompts[0], -1),
+            mechanism="text",
+            policy="person",
             human=f"person-{session.person}",
             generator=session.model,
+            metric="none",
             similarities=[nan] * ATTEMPTS,
             prompts=list(session.prompts),
             texts=list(session.texts),
@@ -111,11 +107,6 @@ def headline_traces(sessions: Sequence[Session]) -> list[SteeringTrace]:
         )
         for index, session in enumerate(sessions)
     ]
-
-
-def person_trace(**known: Any) -> SteeringTrace:
-    """A trace of a real person's session: of prompts, with unknown seeds and metric, where nothing else is known."""
-    return SteeringTrace(**{**_DEFAULTS, **known})
 
 
 def _line(text: str) -> str:

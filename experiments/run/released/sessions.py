@@ -8,15 +8,16 @@ chose for each attempt aren't taken from the files.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import nan
 from typing import Any
 
 import pandas as pd
 
 from experiments.run.released.files import SESSION, Study, StudyError
-from experiments.run.released.headlines import headline_traces, person_trace, sessions_of
+from experiments.run.released.headlines import headline_traces, sessions_of
 from steer_env.traces import SteeringTrace
+from steer_env.types import Task
 
 MAIN_SUITE = "study-text"
 TEXT_SUITES = {
@@ -72,16 +73,12 @@ def text_traces(frame: pd.DataFrame, suite: str) -> list[SteeringTrace]:
         attempts = session["attempt"].astype(int).tolist()
         if attempts != list(range(1, len(attempts) + 1)):
             raise StudyError(f"{suite}: person {key[0]} at goal {key[1]} has attempts {attempts}, not 1, 2, 3 …")
-        first, known = session.iloc[0], {}
-        for field, column in (("goal_seed", "reference_seed"), ("initial_seed", "seed")):
-            if pd.notna(first.get(column)):
-                known[field] = int(first[column])
+        first = session.iloc[0]
+        known: dict[str, Any] = {"seeds": (_seed(first, "reference_seed"), _seed(first, "seed"))}
         if "clip_similarity" in session:
             known["judged"] = {"clip": session["clip_similarity"].tolist()}
-        prompts, similarities = session["prompt"].tolist(), session["dreamsim"].tolist()
-        traces.append(
-            _text_trace(first, suite=suite, task_index=index, prompts=prompts, similarities=similarities, **known)
-        )
+        known["similarities"] = session["dreamsim"].tolist()
+        traces.append(_text_trace(suite, index, first, session["prompt"].tolist(), policy="person", **known))
     return traces
 
 
@@ -100,45 +97,52 @@ def blind_traces(rewrites: pd.DataFrame, steering: pd.DataFrame, k: int) -> list
         if key not in firsts.index:
             raise StudyError(f"blind_steering_{k}.csv: steering.csv has no session of person {key[0]} at goal {key[1]}")
         first = firsts.loc[key]
-        run_of = {"suite": MAIN_SUITE, "task_index": tasks[key], "policy": f"blind {k}"}
-        similarities = [run["user_score"].iloc[0], *run["score"]]
-        traces.append(
-            _text_trace(first, prompts=[first["prompt"], *run["llm_prompt"]], similarities=similarities, **run_of)
-        )
+        prompts, similarities = [first["prompt"], *run["llm_prompt"]], [run["user_score"].iloc[0], *run["score"]]
+        known = {"policy": f"blind {k}", "similarities": similarities}
+        traces.append(_text_trace(MAIN_SUITE, tasks[key], first, prompts, **known))
     return traces
 
 
 def image_traces(rounds: pd.DataFrame, suite: str, policy: str) -> list[SteeringTrace]:
     """One trace a session of image steering; its similarities are nan, one for each attempt."""
     return [
-        person_trace(
-            suite=suite,
-            task_index=index,
-            goal_prompt=session["goal_prompt"].iloc[0],
-            prompt=session["prompt"].iloc[0],
+        SteeringTrace.of(
+            Task(suite, index, session["goal_prompt"].iloc[0], -1, session["prompt"].iloc[0], -1),
             mechanism="mixture",
             policy=policy,
             human=f"person-{session['person'].iloc[0]}",
             generator=IMAGE_GENERATOR,
+            metric="none",
             scales=session["scale"].tolist(),
             choices=session["choice"].tolist(),
             similarities=[nan] * (1 + len(session)),
-            prompts=[],
         )
         for index, (_, session) in enumerate(rounds.groupby("session"))
     ]
 
 
-def _text_trace(first: pd.Series[Any], **known: Any) -> SteeringTrace:
-    """Of a session with this first attempt."""
-    return person_trace(
-        goal_prompt=first["reference_prompt"],
-        prompt=known["prompts"][0],
+def _text_trace(
+    suite: str,
+    index: int,
+    first: pd.Series[Any],
+    prompts: Sequence[str],
+    seeds: tuple[int, int] = (-1, -1),
+    **known: Any,
+) -> SteeringTrace:
+    """Of a session with this first attempt; ``seeds`` are those of the goal and of the first image."""
+    return SteeringTrace.of(
+        Task(suite, index, first["reference_prompt"], seeds[0], prompts[0], seeds[1]),
+        mechanism="text",
         human=f"person-{first['steering_user_id']}",
         generator=first["model"],
         metric="dreamsim",
+        prompts=prompts,
         **known,
     )
+
+
+def _seed(row: pd.Series[Any], column: str) -> int:
+    return int(row[column]) if pd.notna(row.get(column)) else -1
 
 
 def _tasks(frame: pd.DataFrame) -> dict[tuple[Any, ...], int]:
