@@ -42,7 +42,6 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.plots": {"evaluation", "traces"},
     "evaluation.reports": {"evaluation", "files", "traces"},
     "evaluation.leaderboard": {"evaluation", "traces"},
-    "evaluation.leaderboard_page": {"evaluation"},
     "evaluation.claims": {"evaluation", "policies"},
     "evaluation.rollout": {"envs", "humans", "policies", "traces", "types", "versions"},
     "evaluation.suites": {"envs", "evaluation", "policies", "traces", "types"},
