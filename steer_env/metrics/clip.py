@@ -10,12 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision, quiet
-from steer_env.devices import resolve_device
 from steer_env.fingerprints import fingerprint
-from steer_env.metrics.checkpoints import CheckpointError, check_precision, checkpoint_folder, precision_suffix, reason
+from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, checkpoint_folder, reason, resize
 from steer_env.metrics.options import CLIPOptions
-from steer_env.metrics.resizing import resize
-from steer_env.types import Metric
 
 _FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 _ADVICE = f"A CLIP checkpoint as transformers' save_pretrained writes it holds {', '.join(_FILES)}"
@@ -24,13 +21,7 @@ _BICUBIC = 3
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a checkpoint's image processor does with a picture, on the device.
-
-    Args:
-        shortest_edge: pixels that the shorter side is resized to.
-        crop: height and width of what is kept of the middle.
-        mean, std: of the channels, which are normalised by them.
-    """
+    """A checkpoint's image processor, on the device: resize the shorter side, crop the middle, normalise channels."""
 
     shortest_edge: int
     crop: tuple[int, int]
@@ -38,7 +29,7 @@ class Preprocessing:
     std: tuple[float, ...]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images float (B, 3, H, W) in [0, 1] → float (B, 3, *crop); see :func:`steer_env.metrics.resizing.resize`."""
+        """Images float (B, 3, H, W) in [0, 1] → float (B, 3, *crop)."""
         height, width = images.shape[2:]
         shorter = min(height, width)
         size = self.shortest_edge * height // shorter, self.shortest_edge * width // shorter
@@ -53,46 +44,27 @@ class Preprocessing:
         return {"sizes": sizes, "mean": torch.tensor(self.mean), "std": torch.tensor(self.std)}
 
 
-class CLIPMetric(Metric):
+class CLIPMetric(NetworkMetric):
     """Cosine of CLIP's image embeddings; the text half of a checkpoint isn't loaded.
 
     Args:
-        path, device, dtype, max_batch: see :class:`steer_env.metrics.options.CLIPOptions`.
+        path, **options: see :class:`steer_env.metrics.options.CLIPOptions`.
 
     Raises:
-        ValueError: an unknown dtype, or max_batch below 1.
+        ValueError: see :class:`NetworkMetric`.
         CheckpointError: a hub that can't be reached, or a checkpoint that is missing, damaged, pickled, or no CLIP.
     """
 
-    def __init__(
-        self,
-        path: str = CLIPOptions.path,
-        device: str = CLIPOptions.device,
-        dtype: str = CLIPOptions.dtype,
-        max_batch: int = CLIPOptions.max_batch,
-    ) -> None:
-        self._dtype, self._max_batch = check_precision(dtype, max_batch), max_batch
-        self.device = torch.device(resolve_device(device))
+    def __init__(self, path: str = CLIPOptions.path, **options: Any) -> None:
+        super().__init__(CLIPOptions(path=path, **options))
         model, self.prepare = _load(clip_folder(path))
         self.dimensions: int = model.config.projection_dim
-        self.id = f"clip-{fingerprint(model.state_dict() | self.prepare.tensors())[:8]}{precision_suffix(dtype)}"
+        self.id = f"clip-{fingerprint(model.state_dict() | self.prepare.tensors())[:8]}{self._suffix}"
         self._model = model.eval().to(self.device)
 
-    def to(self, device: str) -> CLIPMetric:
-        """Move it; returns itself."""
-        self.device = torch.device(device)
-        self._model = self._model.to(self.device)
-        return self
-
-    @torch.inference_mode()
-    def embed(self, images: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Metric`."""
-        parts = [self._embed(part.to(self.device)) for part in images.split(self._max_batch)]
-        return torch.cat(parts).to(images.device)
-
     def _embed(self, images: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            features = self._model(pixel_values=self.prepare(images.float())).image_embeds
+        with self._autocast():
+            features = self._model(pixel_values=self.prepare(images)).image_embeds
         return nn.functional.normalize(features.float(), dim=1)
 
 
@@ -101,29 +73,18 @@ def clip_folder(path: str) -> Path:
     local = checkpoint_folder(path, ["*.json", "*.safetensors", "*.txt"], _ADVICE)
     if missing := [name for name in _FILES if not (local / name).is_file()]:
         pickled = sorted(file.name for file in local.glob("*.bin"))
-        hint = (
-            f" ({', '.join(pickled)} is pickled and isn't loaded: save it anew by save_pretrained)" if pickled else ""
-        )
-        raise CheckpointError(f"{local} lacks {', '.join(missing)}{hint}. {_ADVICE}")
+        pickle = f"{', '.join(pickled)} is pickled and isn't loaded: save it anew by save_pretrained"
+        raise CheckpointError(f"{local} lacks {', '.join(missing)}{f' ({pickle})' if pickled else ''}. {_ADVICE}")
     return local
 
 
 def load_half(kind: Any, folder: Path) -> Any:
-    """The half of a checkpoint that a class of transformers reads.
-
-    Raises:
-        CheckpointError: weights that are damaged, missing or of another shape.
-    """
+    """The half of a checkpoint that a class of transformers reads; a CheckpointError if weights don't fit."""
     from safetensors import SafetensorError
 
     try:
-        model, report = kind.from_pretrained(
-            folder,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            dtype=torch.float32,
-        )
+        options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, report = kind.from_pretrained(folder, dtype=torch.float32, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is damaged, or of another architecture: {reason(error)}. {_ADVICE}") from error
     # transformers would go on with random weights in the place of both.
@@ -157,9 +118,5 @@ def _preprocessing(processor: dict[str, Any], image_size: int, folder: Path) -> 
             f"{folder / _FILES[1]} isn't CLIP's: expected are bicubic resizing of the shortest edge, a central crop to "
             f"the model's {image_size} pixels, and rescaling and normalisation of values"
         )
-    return Preprocessing(
-        size["shortest_edge"],
-        (crop["height"], crop["width"]),
-        tuple(processor["image_mean"]),
-        tuple(processor["image_std"]),
-    )
+    channels = (tuple(processor[name]) for name in ("image_mean", "image_std"))
+    return Preprocessing(size["shortest_edge"], (crop["height"], crop["width"]), *channels)

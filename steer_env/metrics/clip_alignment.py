@@ -16,44 +16,30 @@ from steer_env.metrics.clip import CLIPMetric, clip_folder, load_half
 from steer_env.metrics.options import CLIPOptions
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json")
-_ADVICE = (
-    "Prompts are compared by a whole CLIP checkpoint as transformers' save_pretrained writes it, tokenizer included"
-)
+_ADVICE = "Prompts need a whole CLIP checkpoint as transformers' save_pretrained writes it, tokenizer included"
 
 
 class CLIPAlignment(CLIPMetric):
     """How well an image shows what its prompt says: an :class:`steer_env.types.Alignment`.
 
-    What CLIPScore (Hessel et al., 2021) is before it is scaled: the cosine of both's embeddings, mostly 0 to 0.4.
-
-    Args:
-        path, device, dtype, max_batch: see :class:`CLIPMetric`.
-
-    Raises:
-        ValueError, CheckpointError: as :class:`CLIPMetric`; or a checkpoint without its text half or its tokenizer.
+    It is CLIPScore (Hessel et al., 2021) before scaling: the cosine of the two embeddings, mostly 0 to 0.4. Arguments
+    and errors are those of :class:`CLIPMetric`; the checkpoint needs its text half and tokenizer, too.
     """
 
-    def __init__(
-        self,
-        path: str = CLIPOptions.path,
-        device: str = CLIPOptions.device,
-        dtype: str = CLIPOptions.dtype,
-        max_batch: int = CLIPOptions.max_batch,
-    ) -> None:
-        super().__init__(path, device, dtype, max_batch)
+    def __init__(self, path: str = CLIPOptions.path, **options: Any) -> None:
+        super().__init__(path, **options)
         text, self._tokenizer = _load(clip_folder(path))
         self._text = text.eval().to(self.device)
         self.id = self.id.replace("clip-", f"clip-alignment-{fingerprint(text.state_dict())[:8]}-")
 
     def to(self, device: str) -> CLIPAlignment:
-        """Move it; returns itself."""
         super().to(device)
         self._text = self._text.to(self.device)
         return self
 
     @torch.inference_mode()
     def embed_prompts(self, prompts: Sequence[str]) -> Tensor:
-        """See :class:`steer_env.types.Alignment`; what the text half doesn't read of a prompt has no effect."""
+        """What is beyond the text half's limit of words has no effect."""
         starts = range(0, len(prompts), self._max_batch)
         parts = [self._embed_prompts(list(prompts[start : start + self._max_batch])) for start in starts]
         return torch.cat(parts) if parts else torch.zeros(0, self.dimensions, device=self.device)
@@ -61,10 +47,9 @@ class CLIPAlignment(CLIPMetric):
     def _embed_prompts(self, prompts: list[str]) -> Tensor:
         longest = self._text.config.max_position_embeddings
         # Always padded to the same length: another one in a batch would round a prompt's embedding otherwise.
-        tokens = self._tokenizer(
-            prompts, padding="max_length", truncation=True, max_length=longest, return_tensors="pt"
-        ).to(self.device)
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+        padding = {"padding": "max_length", "truncation": True, "max_length": longest}
+        tokens = self._tokenizer(prompts, **padding, return_tensors="pt").to(self.device)
+        with self._autocast():
             features = self._text(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).text_embeds
         return nn.functional.normalize(features.float(), dim=1)
 

@@ -61,7 +61,7 @@ def provide(type: str, folder: Path, download: bool) -> str:
     """See that a type's files are in the folder, and that its backbone's hold nothing that runs when loaded.
 
     Returns:
-        what to do if they turn out to be no good nevertheless.
+        Advice for the error if they turn out to be no good nevertheless.
 
     Raises:
         CheckpointError: files that are missing, can't be fetched, are damaged, or hold more than tensors.
