@@ -28,6 +28,9 @@ class Budget:
     weight_decay: float = option(0.01, least=0)
     bfloat16: bool = True
 
+    def __str__(self) -> str:
+        return f"{self.steps:,} steps of {self.batch_size}"
+
 
 @dataclass
 class AutoencoderOptions:

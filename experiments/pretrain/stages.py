@@ -16,11 +16,10 @@ from transformers import CLIPTextModel
 
 from experiments.pretrain import perceptual
 from experiments.pretrain.autoencoder import psnr, train_autoencoder
-from experiments.pretrain.denoiser import Denoiser, TileLatents, build_scheduler, train_denoiser
+from experiments.pretrain.denoiser import Denoiser, TileLatents, build_scheduler, distil, train_denoiser
 from experiments.pretrain.fidelity import readings
 from experiments.pretrain.options import PerceptualOptions, PretrainOptions
 from experiments.pretrain.perceptual import TrialSource, accuracy
-from experiments.pretrain.student import distil
 from experiments.pretrain.text import build_tokenizer
 from steer_env import assets
 from steer_env.compatibility import quiet
@@ -176,7 +175,7 @@ def _metric(config: PretrainOptions, picture: perceptual.Picture, folder: Path) 
     }
     trials = {"rendered": held_out.rendered(config.held_out_trials), "generated": held_out.generated()}
     return {
-        f"{name}_accuracy_{kind}": accuracy(rival, given)
-        for kind, given in trials.items()
+        f"{name}_accuracy_{kind}": accuracy(rival, held_out_trials)
+        for kind, held_out_trials in trials.items()
         for name, rival in rivals.items()
     }
