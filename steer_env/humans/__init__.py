@@ -1,12 +1,13 @@
-"""Simulated users by name: who chooses images, and who writes prompts, by rule or by language model."""
+"""Simulated users by name: who chooses images, and who writes prompts by rule."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from steer_env.humans.options import HesitantOptions, PopulationOptions, RuleOptions, SoftmaxOptions
+from steer_env.humans.options import HesitantOptions, PopulationOptions, SoftmaxOptions
 from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build
+from steer_env.tiles.prompters import RuleOptions
 from steer_env.types import Human, Prompter
 
 _CHOOSERS = "steer_env.humans.choosers"
@@ -35,7 +36,7 @@ PROMPTERS: Parts = Registry(
 
 
 def load_human(spec: Spec[Human] = "greedy", **options: Any) -> Human:
-    """The simulated user that a spec names, such as ``softmax:temperature=0.05``; a user itself is returned as it is.
+    """The simulated user of a spec such as ``softmax:temperature=0.05``; a user itself is returned unchanged.
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.
@@ -44,7 +45,7 @@ def load_human(spec: Spec[Human] = "greedy", **options: Any) -> Human:
 
 
 def load_prompter(spec: Spec[Prompter] = "attribute", **options: Any) -> Prompter:
-    """The simulated user who writes prompts, by rule, that a spec names, such as ``blind:synonym_rate=0.8``.
+    """The simulated user of a spec such as ``blind:synonym_rate=0.8``, who writes prompts by rule.
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.

@@ -1,4 +1,4 @@
-"""Options of those who choose images, of those who write prompts, and of language models."""
+"""Options of simulated users, and of language models."""
 
 from __future__ import annotations
 
@@ -43,19 +43,6 @@ class PopulationOptions:
     """
 
     members: list[Any] = field(default_factory=lambda: ["greedy", "softmax"])
-
-
-@dataclass
-class RuleOptions:
-    """A user who writes prompts for the embedded domain by a rule. The defaults are those of suites' first prompts.
-
-    Args:
-        synonym_rate: probability of another word for the same thing, in [0, 1].
-        mistake_rate: probability of a similar but wrong colour in what is named anew, in [0, 1].
-    """
-
-    synonym_rate: float = 0.4
-    mistake_rate: float = 0.08
 
 
 @dataclass

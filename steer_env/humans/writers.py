@@ -1,4 +1,4 @@
-"""Language models that write prompts, by name, and the simulated users who have them write."""
+"""Language models that write prompts, by name."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class WriterError(RuntimeError):
 
 @dataclass(frozen=True)
 class Request:
-    """What a language model is asked.
+    """A question to a language model.
 
     Args:
-        instructions: what it is to do; its system message where it has one; empty for none.
-        question: what to do it with.
-        seed: of its draws.
-        cue: what a model that takes no conversation is left to complete.
+        instructions: the task, as a system message where the model takes one; empty for none.
+        question: the task's material.
+        seed: of the model's draws.
+        cue: beginning of the answer, for a model without a chat template to complete.
     """
 
     instructions: str
@@ -32,7 +32,7 @@ class Request:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """As those are asked who take a conversation."""
+        """As a conversation."""
         system = [{"role": "system", "content": self.instructions}] if self.instructions else []
         return [*system, {"role": "user", "content": self.question}]
 
@@ -43,11 +43,7 @@ class Writer(Protocol):
     id: str
 
     def write(self, requests: Sequence[Request]) -> list[str]:
-        """One answer a request, as it came.
-
-        Raises:
-            WriterError: no answer.
-        """
+        """One answer a request, unchanged; a WriterError if there is none."""
 
 
 WRITERS: Parts = Registry(
@@ -60,7 +56,7 @@ WRITERS: Parts = Registry(
 
 
 def load_writer(spec: Spec[Writer], **options: Any) -> Writer:
-    """The language model that a spec names, such as ``local:path=FOLDER``; one itself is returned as it is.
+    """The language model of a spec such as ``local:path=FOLDER``; a model itself is returned unchanged.
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.

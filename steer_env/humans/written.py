@@ -1,4 +1,4 @@
-"""Simulated users who have a language model write their prompts, on any domain."""
+"""Simulated users whose prompts a language model writes, on any domain."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _FEEDBACK = (
 
 
 class WrittenPrompter:
-    """Asks a language model for each next prompt, with a seed of the episode's own.
+    """Asks a language model for each next prompt, with the episode's own seed; a subclass writes the question.
 
-    A subclass says what is asked. Quotation marks around an answer, line breaks, and characters that environments
-    don't take are left out, and so is what goes beyond 1,000 characters.
+    Of an answer, quotation marks around it, line breaks, characters that environments don't take, and all beyond 1,000
+    characters are dropped.
     """
 
     training_seed = -1
@@ -39,15 +39,10 @@ class WrittenPrompter:
         self.name = f"text {self.kind} by {writer.id}"
 
     def start(self, tasks: Sequence[Task], episode_seeds: Sequence[int]) -> None:
-        """See :class:`steer_env.types.Prompter`."""
         self._seeds = list(episode_seeds)
 
     def write(self, prompts: Sequence[Sequence[str]], similarities: np.ndarray) -> list[str]:
-        """See :class:`steer_env.types.Prompter`.
-
-        Raises:
-            WriterError: no answer, or one without a prompt in it.
-        """
+        """As for :class:`steer_env.types.Prompter`; a WriterError without an answer that holds a prompt."""
         requests = [
             Request(self.instructions, self.question(row, seen), attempt_seed(seed, len(row)))
             for row, seen, seed in zip(prompts, similarities, self._seeds, strict=True)
@@ -56,7 +51,7 @@ class WrittenPrompter:
         return [self._prompt(answer, request) for answer, request in zip(answers, requests, strict=True)]
 
     def question(self, prompts: Sequence[str], similarities: np.ndarray) -> str:
-        """What is asked of one episode, from its prompts so far, (t,), and what they gave, float (t,)."""
+        """The question about one episode with prompts (t,) and their images' similarities, float (t,)."""
         raise NotImplementedError
 
     def _prompt(self, answer: str, request: Request) -> str:
@@ -72,7 +67,6 @@ class WrittenBlindPrompter(WrittenPrompter):
     kind, instructions = "blind", _BLIND
 
     def question(self, prompts: Sequence[str], similarities: np.ndarray) -> str:
-        """The first prompt."""
         return prompts[0]
 
 
@@ -82,7 +76,6 @@ class WrittenFeedbackPrompter(WrittenPrompter):
     kind, instructions = "feedback", _FEEDBACK
 
     def question(self, prompts: Sequence[str], similarities: np.ndarray) -> str:
-        """Every prompt so far with its similarity."""
         tried = zip(prompts, similarities, strict=True)
         return "\n".join(f"{similarity:.3f}: {prompt}" for prompt, similarity in tried)
 

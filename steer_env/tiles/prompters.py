@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,35 +14,38 @@ from steer_env.types import Task
 _STREAM = 3
 
 
-class RulePrompter:
-    """Writes each episode's prompts by a rule of its subclass, with a stream of the episode's own.
+@dataclass
+class RuleOptions:
+    """A user who writes prompts for the embedded domain by a rule; the defaults are those of suites' first prompts.
 
     Args:
-        synonym_rate, mistake_rate: see :class:`steer_env.humans.options.RuleOptions`.
+        synonym_rate: probability of another word for the same thing, in [0, 1].
+        mistake_rate: probability of a similar but wrong colour in what is named anew, in [0, 1].
+    """
+
+    synonym_rate: float = 0.4
+    mistake_rate: float = 0.08
+
+
+@dataclass
+class RulePrompter(RuleOptions):
+    """Writes each episode's prompts by its subclass's rule, with the episode's own random numbers.
 
     Raises:
         ValueError: a rate outside [0, 1].
     """
 
-    name: str
     training_seed = -1
 
-    def __init__(
-        self, synonym_rate: float = tilings.CASUAL.synonym_rate, mistake_rate: float = tilings.CASUAL.mistake_rate
-    ) -> None:
-        self.wording = tilings.Wording(synonym_rate, mistake_rate)
+    def __post_init__(self) -> None:
+        self.wording = tilings.Wording(self.synonym_rate, self.mistake_rate)
 
     def start(self, tasks: Sequence[Task], episode_seeds: Sequence[int]) -> None:
-        """See :class:`steer_env.types.Prompter`."""
         self._tasks = list(tasks)
         self._rngs = [np.random.default_rng([seed, _STREAM]) for seed in episode_seeds]
 
     def write(self, prompts: Sequence[Sequence[str]], similarities: np.ndarray) -> list[str]:
-        """See :class:`steer_env.types.Prompter`.
-
-        Raises:
-            ValueError: a prompt, or a goal that the rule looks at, that is no caption of a tiling.
-        """
+        """As for :class:`steer_env.types.Prompter`; a ValueError where a prompt or goal is no caption of a tiling."""
         episodes = zip(self._tasks, prompts, similarities, self._rngs, strict=True)
         return [self._rewrite(*episode) for episode in episodes]
 
