@@ -66,10 +66,9 @@ def main(options: DecomposeOptions, run: Run) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One generator's evaluation.
+    """One generator's N traces of one policy and one user.
 
     Args:
-        traces: N of one policy and one user.
         goals: float (N, D), goal images, embedded by the evaluation's metric.
         prompts: float (N, W), users' prompts, embedded by the generator's text encoder, averaged over tokens.
     """
@@ -79,18 +78,13 @@ class Evaluated:
     prompts: np.ndarray
 
     def episodes(self, features: np.ndarray) -> Episodes:
-        """What was gained, with these features of the goals, float (N, D)."""
+        """With these features of the goals, float (N, D)."""
         rewards = np.array([trace.improvement for trace in self.traces])
         return Episodes(features, rewards, np.array([trace.task_index for trace in self.traces]))
 
 
 def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
-    """Read traces, and make and embed their goals again.
-
-    Raises:
-        FileNotFoundError: a folder without traces or configuration.
-        ValueError: evaluations that differ in more than the generator, or of the same generator.
-    """
+    """Read traces, and make and embed their goals again; refuse all that differs but the generator."""
     from steer_env.traces import check_alike, read_traces
 
     runs = [read_traces(Path(folder) / "traces") for folder in folders]
@@ -122,8 +116,9 @@ def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:
 
 def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Estimate]:
     """R² of the mean, and with generator, prompt and goal image added one after the other."""
+    names = [trace.generator for one in evaluations for trace in one.traces]
     inputs = {
-        "generator": one_hot([trace.generator for one in evaluations for trace in one.traces]),
+        "generator": pd.get_dummies(names, drop_first=True, dtype=float).to_numpy(),
         "+ prompt": np.concatenate([one.prompts for one in evaluations]),
         "+ goal image": np.concatenate([one.goals for one in evaluations]),
     }
@@ -134,30 +129,14 @@ def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Estim
 
 def _terms(evaluations: Sequence[Evaluated], components: int, seed: int) -> dict[str, Decomposition]:
     """By generator, each against the first."""
+    from sklearn.decomposition import PCA
+
     features = np.concatenate([np.concatenate([one.goals, one.prompts], axis=1) for one in evaluations])
-    parts = np.split(principal(features, components), np.cumsum([len(one.traces) for one in evaluations])[:-1])
+    scores = PCA(min(*features.shape, components), svd_solver="full").fit_transform(features)
+    parts = np.split(scores, np.cumsum([len(one.traces) for one in evaluations])[:-1])
     first, *others = (one.episodes(part) for one, part in zip(evaluations, parts, strict=True))
     names = [one.traces[0].generator for one in evaluations[1:]]
     return {name: decompose(first, other, seed=seed) for name, other in zip(names, others, strict=True)}
-
-
-def principal(values: np.ndarray, components: int) -> np.ndarray:
-    """Float (N, D) → (N, min(D, components)), its leading principal components."""
-    from sklearn.decomposition import PCA
-
-    return np.asarray(PCA(min(*values.shape, components), svd_solver="full").fit_transform(values))
-
-
-def one_hot(names: Sequence[str]) -> np.ndarray:
-    """Float (N, number of distinct names - 1); the first in the alphabet is all zeros.
-
-    Raises:
-        ValueError: only one name.
-    """
-    distinct = sorted(set(names))
-    if len(distinct) < 2:
-        raise ValueError(f"episodes of at least two generators are needed, all are of {', '.join(distinct) or 'none'}")
-    return np.array([[float(name == other) for other in distinct[1:]] for name in names])
 
 
 def compare_predictors(
@@ -172,16 +151,13 @@ def compare_predictors(
 
     Args:
         rewards: float (N,).
-        groups: (N,), such as tasks; none lies in both the training and the test part of a fold.
+        groups: (N,), such as tasks; none is in both the training and the test part of a fold.
         inputs: by name, float (N, D), added one after the other.
-        penalties: of the ridge on standardised inputs, relative to the number of episodes, to choose from by
-            cross-validation within the training part.
+        penalties: of the ridge on standardised inputs, relative to the number of episodes; chosen by cross-validation
+            within the training part.
 
     Returns:
         ``mean``, and each name of ``inputs`` for the predictor that also has it; standard errors over folds.
-
-    Raises:
-        ValueError: an input of another length or with missing values, or fewer groups than two a fold.
     """
     distinct, places = np.unique(groups, return_inverse=True)
     if len(distinct) < 2 * folds:
@@ -230,10 +206,10 @@ class Decomposition:
     """Equation 5 for a model against a baseline.
 
     Args:
-        mechanism: E_p2[μ2 − μ1], the baseline's goals exchanged for the model's.
-        producible: E_p2[μ1] − E_p1[μ1], steered alike, on other goals.
+        mechanism: E_p2[μ2 − μ1].
+        producible: E_p2[μ1] − E_p1[μ1].
         total: the two terms' sum.
-        direct: the difference of mean rewards, without any predictor.
+        direct: the difference of mean rewards, without a predictor.
     """
 
     mechanism: Interval
@@ -257,7 +233,7 @@ class Episodes:
     tasks: np.ndarray
 
     def check(self, name: str) -> None:
-        """Raises ValueError: arrays of different length, missing values, or too few tasks for the features."""
+        """Raises a ValueError for arrays of different length, missing values, or too few tasks for the features."""
         rows, width = self.features.shape
         if not rows == len(self.rewards) == len(self.tasks):
             raise ValueError(f"{name}: {rows} features, {len(self.rewards)} rewards and {len(self.tasks)} tasks")
@@ -273,15 +249,9 @@ def decompose(
 ) -> Decomposition:
     """Estimate both terms, the expectations by means over the sampled goals and μ by a ridge regression per model.
 
-    The intercepts aren't penalised, so that the terms sum to the direct difference up to rounding. The predictor of
-    the baseline is evaluated on the model's goals: where the two barely overlap, the terms rest on extrapolation.
-
-    Args:
-        penalty: of the ridge, relative to the number of episodes.
-        draws: bootstrap samples of tasks, each with its predictors fitted anew.
-
-    Raises:
-        ValueError: features of different width, and what :meth:`Episodes.check` finds.
+    The intercepts aren't penalised, so that the terms sum to the direct difference up to rounding. The baseline's
+    predictor is evaluated on the model's goals: where the two barely overlap, the terms rest on extrapolation. The
+    penalty is relative to the number of episodes; each bootstrap sample of tasks fits the predictors again.
     """
     baseline.check("baseline")
     model.check("model")
@@ -325,29 +295,18 @@ def _fit(episodes: Episodes, weights: np.ndarray, penalty: float) -> np.ndarray:
 
 
 def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decomposition], lead: str) -> Report:
-    """Figure 4 (left) and the terms of Equation 5.
-
-    Args:
-        fits: by inputs, from :func:`compare_predictors`.
-        terms: by generator, each against the baseline.
-        lead: what was played, and which generator is the baseline.
-    """
+    """Figure 4 (left), and the terms of Equation 5 by generator."""
     from steer_env.evaluation.reports import Report, Section
 
-    explained = [(name, f"{fit:.3f}") for name, fit in fits.items()]
+    explained = pd.DataFrame([(name, f"{fit:.3f}") for name, fit in fits.items()], columns=["inputs", "R²"])
     rows = [
         (name, *(f"{term:+.4f}" for term in (one.mechanism, one.producible, one.total, one.direct)))
         for name, one in terms.items()
     ]
-    columns = ["generator", "mechanism", "producible set", "sum", "direct difference"]
+    split = pd.DataFrame(rows, columns=["generator", "mechanism", "producible set", "sum", "direct difference"])
     sections = [
-        Section(
-            "What predicts steerability (Figure 4, left)",
-            _FITS,
-            [pd.DataFrame(explained, columns=["inputs", "R²"])],
-            [explained_variance(fits)],
-        ),
-        Section("Mechanism or producible set (Equation 5)", _TERMS, [pd.DataFrame(rows, columns=columns)]),
+        Section("What predicts steerability (Figure 4, left)", _FITS, [explained], [explained_variance(fits)]),
+        Section("Mechanism or producible set (Equation 5)", _TERMS, [split]),
     ]
     return Report("Steering mechanism or producible set", lead, sections)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
+import timeit
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from experiments.pretrain.options import PretrainOptions
+from experiments.pretrain.perceptual import Picture
+from experiments.pretrain.stages import painter
 from steer_env import assets
-from steer_env.generators.stable_diffusion import StableDiffusionGenerator
-from steer_env.proposals import draw_latents
 from steer_env.tiles import tilings
 
 _GRID = 6
@@ -31,17 +31,15 @@ _RIVALS = {
 def write_cards(config: PretrainOptions, figures: dict[str, float]) -> None:
     """Write README.md and samples.png beside the weights, and renew the manifests."""
     folder, metric = (Path(config.assets) / name for name in ("tiles-generator", "tiles-metric"))
-    steps = config.student.halvings[-1]
-    generator = StableDiffusionGenerator(str(folder), steps, guidance_scale=1.0, device=config.device)
-    named, free, captions = _samples(generator)
-    _grid(named).save(folder / "samples.png")
-    _grid(free).save(folder / "one-caption.png")
+    picture, (captions, seeds) = painter(config), _samples()
+    _grid(picture(captions, seeds)).save(folder / "samples.png")
+    _grid(picture([_PARTIAL] * len(seeds), seeds)).save(folder / "one-caption.png")
     chances = zip(tilings.FACTORS, tilings.CARDINALITIES, strict=True)
     card = _card(
         "generator",
         config=config,
         figures=figures,
-        steps=steps,
+        steps=config.student.halvings[-1],
         halvings=" and then ".join(map(str, config.student.halvings)),
         samples=len(captions),
         partial=_PARTIAL,
@@ -50,7 +48,7 @@ def write_cards(config: PretrainOptions, figures: dict[str, float]) -> None:
             f"| {name} | {figures[f'{name}_read']:.1%} | {1 / values:.0%} |" for name, values in chances
         ),
         error=_error(config.held_out_captions),
-        rate=_rate(generator),
+        rate=_rate(picture),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
     )
@@ -65,35 +63,23 @@ def write_cards(config: PretrainOptions, figures: dict[str, float]) -> None:
         assets.write_manifest(asset)
 
 
-def _samples(generator: StableDiffusionGenerator) -> tuple[Tensor, Tensor, list[str]]:
-    """Images of full captions, images of one partial caption, and the full captions."""
+def _samples() -> tuple[list[str], list[int]]:
+    """Full captions and seeds."""
     rng = np.random.default_rng(0)
-    n = _GRID * _GRID
-    factors = tilings.sample_factors(n, rng)
-    captions = [tilings.full_caption(row) for row in factors]
-    seeds = [int(seed) for seed in rng.integers(2**31, size=n)]
-    latents = draw_latents(seeds, generator.latent_shape).to(generator.device)
-    named = generator.generate(latents, generator.encode(captions))
-    free = generator.generate(latents, generator.encode([_PARTIAL] * n))
-    return named, free, captions
+    captions = [tilings.full_caption(row) for row in tilings.sample_factors(_GRID * _GRID, rng)]
+    return captions, rng.integers(2**31, size=len(captions)).tolist()
 
 
 def _grid(images: Tensor) -> Image.Image:
     side = images.shape[-1]
-    rows = images.cpu().unflatten(0, (_GRID, _GRID)).permute(0, 3, 1, 4, 2).reshape(_GRID * side, _GRID * side, 3)
-    picture = Image.fromarray((rows.numpy() * 255).round().astype(np.uint8))
-    return picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
+    rows = images.unflatten(0, (_GRID, _GRID)).permute(0, 3, 1, 4, 2).reshape(_GRID * side, _GRID * side, 3)
+    sheet = Image.fromarray((rows.numpy() * 255).round().astype(np.uint8))
+    return sheet.resize((sheet.width * 2, sheet.height * 2), Image.Resampling.NEAREST)
 
 
-def _rate(generator: StableDiffusionGenerator, batch: int = 64, repeats: int = 5) -> float:
-    """Images a second, the median of a few batches."""
-    latents = draw_latents(list(range(batch)), generator.latent_shape).to(generator.device)
-    conditioning = generator.encode(["stars"] * batch)
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        generator.generate(latents, conditioning).cpu()
-        seconds.append(time.perf_counter() - start)
+def _rate(picture: Picture, batch: int = 64, repeats: int = 5) -> float:
+    """Images a second, the median of a few batches after one that isn't counted."""
+    seconds = timeit.repeat(lambda: picture(["stars"] * batch, list(range(batch))), repeat=repeats + 1, number=1)
     return batch / float(np.median(seconds[1:]))
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steer_env.humans.options import HesitantOptions, PopulationOptions, SoftmaxOptions
+from steer_env.humans.options import HesitantOptions, PopulationOptions, RuleOptions, SoftmaxOptions
 from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build
-from steer_env.tiles.prompters import RuleOptions
 from steer_env.types import Human, Prompter
 
 _CHOOSERS = "steer_env.humans.choosers"
@@ -32,7 +31,7 @@ PROMPTERS: Parts = Registry(
         "feedback": Part(RuleOptions, f"{_RULES}:FeedbackPrompter"),
     },
 )
-"""Who writes prompts for the embedded domain, by rule; :data:`steer_env.humans.written.WRITTEN` do on any domain."""
+"""Who writes prompts for the embedded domain, by rule; see :class:`steer_env.humans.writers.WrittenPrompter`, too."""
 
 
 def load_human(spec: Spec[Human] = "greedy", **options: Any) -> Human:

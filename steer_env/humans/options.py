@@ -46,6 +46,19 @@ class PopulationOptions:
 
 
 @dataclass
+class RuleOptions:
+    """A user who writes prompts for the embedded domain by a rule; the defaults are those of suites' first prompts.
+
+    Args:
+        synonym_rate: probability of another word for the same thing, in [0, 1].
+        mistake_rate: probability of a similar but wrong colour in what is named anew, in [0, 1].
+    """
+
+    synonym_rate: float = 0.4
+    mistake_rate: float = 0.08
+
+
+@dataclass
 class EndpointOptions:
     """A language model behind a server that speaks OpenAI's protocol. Every answer is kept on disk.
 

@@ -17,7 +17,7 @@ METRICS: Parts = Registry(
         "tile-perceptual": Part(NoOptions, "steer_env.tiles.metric:load"),
         "pixel-correlation": Part(PixelOptions, "steer_env.metrics.pixels:PixelCorrelation"),
         "clip": Part(CLIPOptions, "steer_env.metrics.clip:CLIPMetric"),
-        "clip-alignment": Part(CLIPOptions, "steer_env.metrics.clip_alignment:CLIPAlignment"),
+        "clip-alignment": Part(CLIPOptions, "steer_env.metrics.clip:CLIPAlignment"),
         "dreamsim": Part(DreamSimOptions, "steer_env.metrics.dreamsim:DreamSimMetric"),
         "lpips": Part(LPIPSOptions, "steer_env.metrics.lpips:LPIPSMetric"),
     },

@@ -1,7 +1,8 @@
-"""CLIP's image similarity, through transformers."""
+"""CLIP's cosine between two images, and between an image and its prompt (paper, Figure 6), through transformers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from steer_env.metrics.options import CLIPOptions
 
 _FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 _ADVICE = f"A CLIP checkpoint as transformers' save_pretrained writes it holds {', '.join(_FILES)}"
+_TOKENIZERS = ("tokenizer.json", "vocab.json")
+_TEXT_ADVICE = "Prompts need a whole CLIP checkpoint as transformers' save_pretrained writes it, tokenizer included"
 _BICUBIC = 3
 
 
@@ -57,7 +60,7 @@ class CLIPMetric(NetworkMetric):
 
     def __init__(self, path: str = CLIPOptions.path, **options: Any) -> None:
         super().__init__(CLIPOptions(path=path, **options))
-        model, self.prepare = _load(clip_folder(path))
+        model, self.prepare = _load(_folder(path))
         self.dimensions: int = model.config.projection_dim
         self.id = f"clip-{fingerprint(model.state_dict() | self.prepare.tensors())[:8]}{self._suffix}"
         self._model = model.eval().to(self.device)
@@ -68,7 +71,42 @@ class CLIPMetric(NetworkMetric):
         return nn.functional.normalize(features.float(), dim=1)
 
 
-def clip_folder(path: str) -> Path:
+class CLIPAlignment(CLIPMetric):
+    """How well an image shows what its prompt says: an :class:`steer_env.types.Alignment`.
+
+    It is CLIPScore (Hessel et al., 2021) before scaling: the cosine of the two embeddings, mostly 0 to 0.4. Arguments
+    and errors are those of :class:`CLIPMetric`; the checkpoint needs its text half and tokenizer, too.
+    """
+
+    def __init__(self, path: str = CLIPOptions.path, **options: Any) -> None:
+        super().__init__(path, **options)
+        text, self._tokenizer = _load_text(_folder(path))
+        self._text = text.eval().to(self.device)
+        self.id = self.id.replace("clip-", f"clip-alignment-{fingerprint(text.state_dict())[:8]}-")
+
+    def to(self, device: str) -> CLIPAlignment:
+        super().to(device)
+        self._text = self._text.to(self.device)
+        return self
+
+    @torch.inference_mode()
+    def embed_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """What is beyond the text half's limit of words has no effect."""
+        starts = range(0, len(prompts), self._max_batch)
+        parts = [self._embed_prompts(list(prompts[start : start + self._max_batch])) for start in starts]
+        return torch.cat(parts) if parts else torch.zeros(0, self.dimensions, device=self.device)
+
+    def _embed_prompts(self, prompts: list[str]) -> Tensor:
+        longest = self._text.config.max_position_embeddings
+        # Always padded to the same length: another one in a batch would round a prompt's embedding otherwise.
+        padding = {"padding": "max_length", "truncation": True, "max_length": longest}
+        tokens = self._tokenizer(prompts, **padding, return_tensors="pt").to(self.device)
+        with self._autocast():
+            features = self._text(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).text_embeds
+        return nn.functional.normalize(features.float(), dim=1)
+
+
+def _folder(path: str) -> Path:
     """The folder of a checkpoint, local or from a hub, with all files that its image half needs."""
     local = checkpoint_folder(path, ["*.json", "*.safetensors", "*.txt"], _ADVICE)
     if missing := [name for name in _FILES if not (local / name).is_file()]:
@@ -78,7 +116,7 @@ def clip_folder(path: str) -> Path:
     return local
 
 
-def load_half(kind: Any, folder: Path) -> Any:
+def _load_half(kind: Any, folder: Path) -> Any:
     """The half of a checkpoint that a class of transformers reads; a CheckpointError if weights don't fit."""
     from safetensors import SafetensorError
 
@@ -105,7 +143,7 @@ def _load(folder: Path) -> tuple[Any, Preprocessing]:
             processor = CLIPImageProcessor.from_pretrained(folder).to_dict()
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder} is damaged: {reason(error)}. {_ADVICE}") from error
-        model = load_half(CLIPVisionModelWithProjection, folder)
+        model = _load_half(CLIPVisionModelWithProjection, folder)
     return model, _preprocessing(processor, model.config.image_size, folder)
 
 
@@ -120,3 +158,17 @@ def _preprocessing(processor: dict[str, Any], image_size: int, folder: Path) -> 
         )
     channels = (tuple(processor[name]) for name in ("image_mean", "image_std"))
     return Preprocessing(size["shortest_edge"], (crop["height"], crop["width"]), *channels)
+
+
+def _load_text(folder: Path) -> tuple[Any, Any]:
+    # transformers would go on with an empty vocabulary.
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise CheckpointError(f"{folder} can't read prompts: it has no {' and no '.join(_TOKENIZERS)}. {_TEXT_ADVICE}")
+    with quiet():
+        from transformers import AutoTokenizer, CLIPTextModelWithProjection
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{folder} can't read prompts: {reason(error)}. {_TEXT_ADVICE}") from error
+        return _load_half(CLIPTextModelWithProjection, folder), tokenizer

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -15,11 +17,56 @@ from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision
 from steer_env.fingerprints import fingerprint
-from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, reason, resize, tensors_only
-from steer_env.metrics.dreamsim_files import TYPES, provide
+from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, check_torch_file, reason, resize, tensors_only
 from steer_env.metrics.options import DreamSimOptions
+from steer_env.registry import Registry
 
 _PIXELS = (224, 224)
+
+
+@dataclass(frozen=True)
+class DreamSimFiles:
+    """What one type of DreamSim reads.
+
+    Args:
+        backbone: names of the files with pretrained weights.
+        adapter: name of the folder with the weights that DreamSim trained.
+        hub: the repository whose code ``torch.hub`` runs, from a branch that moves; empty where there is none.
+    """
+
+    backbone: tuple[str, ...]
+    adapter: str
+    hub: str = ""
+
+    def missing(self, folder: Path) -> list[str]:
+        """Names of the files that the cache folder lacks."""
+        adapter = folder / self.adapter
+        missing = [name for name in self.backbone if not (folder / name).is_file()]
+        if not (adapter / "adapter_config.json").is_file():
+            missing.append(f"{self.adapter}/adapter_config.json")
+        if not any((adapter / f"adapter_model.{ending}").is_file() for ending in ("safetensors", "bin")):
+            missing.append(f"{self.adapter}/adapter_model.safetensors")
+        return missing
+
+
+_DINO, _DINOV2 = "facebookresearch/dino", "facebookresearch/dinov2"
+TYPES = Registry(
+    "DreamSim type",
+    {
+        "ensemble": DreamSimFiles(
+            ("dino_vitb16_pretrain.pth", "clip_vitb16_pretrain.pth.tar", "open_clip_vitb16_pretrain.pth.tar"),
+            "ensemble_lora",
+            _DINO,
+        ),
+        "dino_vitb16": DreamSimFiles(("dino_vitb16_pretrain.pth",), "dino_vitb16_single_lora", _DINO),
+        "dino_vitb16_patch": DreamSimFiles(("dino_vitb16_pretrain.pth",), "dino_vitb16_patch_lora", _DINO),
+        "dinov2_vitb14": DreamSimFiles(("dinov2_vitb14_pretrain.pth",), "dinov2_vitb14_single_lora", _DINOV2),
+        "dinov2_vitb14_patch": DreamSimFiles(("dinov2_vitb14_pretrain.pth",), "dinov2_vitb14_patch_lora", _DINOV2),
+        "clip_vitb32": DreamSimFiles(("clip_vitb32_pretrain.pth.tar",), "clip_vitb32_single_lora"),
+        "open_clip_vitb32": DreamSimFiles(("open_clip_vitb32_pretrain.pth.tar",), "open_clip_vitb32_single_lora"),
+        "synclr_vitb16": DreamSimFiles(("synclr_vit_b_16.pth",), "synclr_vitb16_single_lora"),
+    },
+)
 
 
 class DreamSimMetric(NetworkMetric):
@@ -78,7 +125,7 @@ def _load(type: str, folder: Path, device: str, download: bool) -> Any:
     except ImportError as error:
         advice = "metric=dreamsim needs a package that isn't here: pip install 'steer-env[dreamsim]'"
         raise ImportError(advice) from error
-    files, advice = TYPES[type], provide(type, folder, download)
+    files, advice = TYPES[type], _provide(type, folder, download)
     try:
         with _undisturbed(), tensors_only():
             kind = {"dreamsim_type": type.removesuffix("_patch"), "use_patch_model": type.endswith("_patch")}
@@ -99,6 +146,44 @@ def _load(type: str, folder: Path, device: str, download: bool) -> Any:
         # The package only warns, and would go on with the backbone alone.
         raise CheckpointError(f"{folder / files.adapter} doesn't fit type {type!r}: layers lack its weights. {advice}")
     return model
+
+
+def _provide(type: str, folder: Path, download: bool) -> str:
+    """See that a type's files are in the folder, and that its backbone's hold nothing that runs when loaded.
+
+    Returns:
+        Advice for the error if they turn out to be no good nevertheless.
+
+    Raises:
+        CheckpointError: files that are missing, can't be fetched, are damaged, or hold more than tensors.
+    """
+    from dreamsim.config import dreamsim_weights
+
+    files, url = TYPES[type], dreamsim_weights[type]
+    if download and files.missing(folder):
+        _fetch(type, folder, url)
+    if missing := files.missing(folder):
+        raise CheckpointError(
+            f"DreamSim's type {type!r} needs {', '.join(missing)} in {folder}: unpack {url} there, or have it fetched "
+            "with download=true"
+        )
+    advice = f"Remove it, and unpack {url} into {folder} again"
+    for name in files.backbone:
+        check_torch_file(folder / name, advice)
+    return advice
+
+
+def _fetch(type: str, folder: Path, url: str) -> None:
+    from dreamsim.model import download_weights
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with redirect_stdout(io.StringIO()):
+            download_weights(str(folder), type)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{url} can't be fetched: {reason(error)}. Download it where it can be, and unpack it into {folder}"
+        ) from error
 
 
 @contextmanager

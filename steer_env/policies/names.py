@@ -84,11 +84,11 @@ def _by_rule(prompter: str) -> Prompter:
 
 
 def _by_model(prompter: str, writer: Writer | None = None) -> Prompter:
-    from steer_env.humans.written import WRITTEN
+    from steer_env.humans.writers import WrittenPrompter
 
     if writer is None:
         raise ValueError("prompts written by a language model need one: writer=endpoint or writer=local")
-    return WRITTEN[prompter](writer)
+    return WrittenPrompter(prompter, writer)
 
 
 def load_policy(spec: Spec[Policy] | Path, writer: Writer | None = None) -> Policy | Prompter:

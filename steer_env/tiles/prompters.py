@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,31 +13,18 @@ from steer_env.types import Task
 _STREAM = 3
 
 
-@dataclass
-class RuleOptions:
-    """A user who writes prompts for the embedded domain by a rule; the defaults are those of suites' first prompts.
-
-    Args:
-        synonym_rate: probability of another word for the same thing, in [0, 1].
-        mistake_rate: probability of a similar but wrong colour in what is named anew, in [0, 1].
-    """
-
-    synonym_rate: float = 0.4
-    mistake_rate: float = 0.08
-
-
-@dataclass
-class RulePrompter(RuleOptions):
+class RulePrompter:
     """Writes each episode's prompts by its subclass's rule, with the episode's own random numbers.
 
-    Raises:
-        ValueError: a rate outside [0, 1].
+    The rates are those of :class:`steer_env.tiles.tilings.Wording`.
     """
 
     training_seed = -1
 
-    def __post_init__(self) -> None:
-        self.wording = tilings.Wording(self.synonym_rate, self.mistake_rate)
+    def __init__(
+        self, synonym_rate: float = tilings.CASUAL.synonym_rate, mistake_rate: float = tilings.CASUAL.mistake_rate
+    ) -> None:
+        self.wording = tilings.Wording(synonym_rate, mistake_rate)
 
     def start(self, tasks: Sequence[Task], episode_seeds: Sequence[int]) -> None:
         self._tasks = list(tasks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -67,14 +68,6 @@ def _distances(local: Tensor, angle: Tensor, radius: Tensor, shapes: np.ndarray)
     return distance
 
 
-def _circle(x: Tensor, y: Tensor) -> Tensor:
-    return torch.hypot(x, y) - 0.92
-
-
-def _square(x: Tensor, y: Tensor) -> Tensor:
-    return torch.maximum(x.abs(), y.abs()) - 0.78
-
-
 def _triangle(x: Tensor, y: Tensor) -> Tensor:
     y = y - 0.15
     slant = math.sqrt(3) / 2
@@ -97,9 +90,12 @@ def _cross(x: Tensor, y: Tensor) -> Tensor:
     return torch.minimum(bar, torch.maximum(y.abs() - 0.95, x.abs() - 0.30))
 
 
-def _ring(x: Tensor, y: Tensor) -> Tensor:
-    return (torch.hypot(x, y) - 0.68).abs() - 0.24
-
-
-_SHAPES = (_circle, _square, _triangle, _star, _cross, _ring)
-"""In the order of ``tilings.SHAPES``."""
+_SHAPES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+    lambda x, y: torch.hypot(x, y) - 0.92,
+    lambda x, y: torch.maximum(x.abs(), y.abs()) - 0.78,
+    _triangle,
+    _star,
+    _cross,
+    lambda x, y: (torch.hypot(x, y) - 0.68).abs() - 0.24,
+)
+"""Signed distances, in the order of ``tilings.SHAPES``."""
