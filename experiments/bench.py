@@ -101,26 +101,21 @@ def _row(n: int, measured: list[Timing], rates: list[float]) -> tuple[str, ...]:
 
 
 class Timed:
-    """A generator or metric, with the seconds of some of its methods, and by method how many items they were given."""
+    """A generator or metric that counts the seconds of some of its methods."""
 
     def __init__(self, part: Any, device: Any, *methods: str) -> None:
         self._part, self._device, self._methods = part, device, methods
-        self.forget()
-
-    def forget(self) -> None:
-        """Start again from zero."""
-        self.seconds, self.items = 0.0, dict.fromkeys(self._methods, 0)
+        self.seconds = 0.0
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         return partial(self._timed, name) if name in self._methods else getattr(self._part, name)
 
-    def _timed(self, name: str, items: Any, *others: Any) -> Any:
+    def _timed(self, name: str, *inputs: Any) -> Any:
         start = now(self._device)
-        result = getattr(self._part, name)(items, *others)
+        result = getattr(self._part, name)(*inputs)
         self.seconds += now(self._device) - start
-        self.items[name] += len(items)
         return result
 
 
@@ -137,22 +132,24 @@ def time_environment(n: int, episodes: int, **options: Any) -> Timing:
     metric = Timed(load_metric(options.pop("metric")), model.device, "embed")
     env = make_env(n, generator=generator, metric=metric, **options)
     _play(env, 0)
-    generator.forget()
-    metric.forget()
+    generator.seconds = metric.seconds = 0.0
+    studio = env.dynamics.studio
+    before = studio.images
     batches = -(-episodes // n)
     start = time.perf_counter()
     for batch in range(batches):
         _play(env, 1 + batch)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Timing(seconds, generator.seconds, metric.seconds, batches * n, generator.items["generate"], peak)
+    return Timing(seconds, generator.seconds, metric.seconds, batches * n, studio.images - before, peak)
 
 
 def _play(env: ImageSteeringVectorEnv, batch: int) -> None:
+    from steer_env.evaluation.rollout import rounds
+
     index = [(batch * env.num_envs + i) % len(env.suite) for i in range(env.num_envs)]
-    env.reset(options={"task_index": index, "episode_seed": index})
-    for _ in range(env.dynamics.num_rounds):
-        env.step(np.full((env.num_envs, 1), 0.5))
+    for _ in rounds(env, index, index, lambda *_: np.full((env.num_envs, 1), 0.5)):
+        pass
 
 
 class ReferenceLoop:

@@ -137,23 +137,18 @@ def improvements(
 ) -> dict[str, np.ndarray]:
     """Name of each distinct canonical table → improvement on each task, float (T,).
 
-    Each is played once; the folder keeps its traces in a file.
+    Each is played once; the folder keeps the traces, in a folder for each few tables.
     """
-    from steer_env.evaluation.suites import evaluate
-    from steer_env.traces import read_traces, write_traces
+    from steer_env.evaluation.suites import play_missing
 
-    distinct = {table.name: table for table in tables}
-    files = {name: folder / f"{name}.parquet" for name in distinct}
-    missing = [distinct[name] for name, path in files.items() if not path.is_file() or len(read_traces(path)) < tasks]
-    for start in range(0, len(missing), _AT_A_TIME):
-        part = missing[start : start + _AT_A_TIME]
-        traces = [trace for batch in evaluate(part, tasks, tasks_per_batch, **options) for trace in batch]
-        for table in part:
-            write_traces((trace for trace in traces if trace.policy == table.name), files[table.name])
-    return {
-        name: np.array([trace.improvement for trace in read_traces(path) if trace.task_index < tasks])
-        for name, path in files.items()
-    }
+    distinct = list({table.name: table for table in tables}.values())
+    gains: dict[str, list[float]] = {table.name: [] for table in distinct}
+    for start in range(0, len(distinct), _AT_A_TIME):
+        part, place = distinct[start : start + _AT_A_TIME], folder / f"{start:06d}"
+        for traces in play_missing(part, tasks, tasks_per_batch, place, **options):
+            for trace in traces:
+                gains[trace.policy].append(trace.improvement)
+    return {name: np.array(values) for name, values in gains.items()}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CONFIG, ERROR, LOCK, JOB = "config.yaml", "error.txt", "run.lock", "job.txt"
 LEADERBOARD, CLAIMS = "leaderboard.json", "claims"
-APART = ("folder", "overwrite", "threads", "launcher", "collectors", "logger")
+APART = ("folder", "overwrite", "threads", "launcher", "studio", "logger")
 """Options that may differ between runs that are the same."""
 _ASIDE = (*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resamples", "timed_tasks", "claim", "trials")
 """What may differ when a run goes on."""
@@ -219,7 +219,7 @@ def job_name(overrides: list[str]) -> str:
     >>> job_name(["seed=1", "launcher=slurm", "launcher.partition=gpu", "env.goal_bank=goals", "agent=ppo"])
     'agent=ppo,seed=1'
     >>> job_name(["env.suite=csv:/data/pairs.csv"])
-    'env.suite=csv-data-pairs.csv-6e2b5a0d'
+    'env.suite=csv-data-pairs.csv-cb1a1971'
     """
     keys = {line: line.lstrip("+~").partition("=")[0] for line in overrides}
     own = (line for line, key in keys.items() if key != "env.goal_bank" and re.split("[.@]", key)[0] not in APART)

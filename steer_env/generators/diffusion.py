@@ -70,7 +70,7 @@ class DiffusionGenerator:
             self.pipeline.scheduler = load_solver(solver, self.pipeline)
         check_solver(path, self.pipeline, steps)
         self._scheduler, self._unet, self._vae = self.pipeline.scheduler, self.pipeline.unet, self.pipeline.vae
-        self.id = chosen.id or " ".join([f"{path}@{steps}x{guidance_scale}", *filter(None, [solver, chosen.variant])])
+        self.id = chosen.id or " ".join([f"{path}@{steps}x{guidance_scale:g}", *filter(None, [solver, chosen.variant])])
         self.steps, self.guidance_scale = steps, guidance_scale
         height, width = latent_size(path, self._unet)
         self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, height, width)
@@ -109,7 +109,7 @@ class DiffusionGenerator:
             self._weights = pipeline_fingerprint(self.pipeline)
         scheduler = self._scheduler
         solver = sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
-        return f"{self._weights} {self.steps} {self.guidance_scale} {self.speed} {solver}"
+        return f"{self._weights} {self.steps} {self.guidance_scale:g} {self.speed} {solver}"
 
     def _embed(self, prompts: list[str]) -> dict[str, Tensor]:
         """Prompts (B) → the denoiser's conditioning: tensors by name with B rows each."""

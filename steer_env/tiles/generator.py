@@ -18,6 +18,11 @@ def load(id: str = "", **options: Any) -> StableDiffusionGenerator:
     folder, usual = assets.verified(assets.ROOT / "tiles-generator"), vars(TilesOptions())
     options = {**usual, **options}
     settings = ("steps", "guidance_scale", "solver")
-    other = [f"{name}={options[name]}" for name in settings if options[name] != usual[name]]
+    other = [f"{name}={_plain(options[name])}" for name in settings if options[name] != usual[name]]
     options["id"] = id or " ".join([f"tiles-{assets.version(folder)}", *other])
     return StableDiffusionGenerator(str(folder), **options)
+
+
+def _plain(value: float | str) -> str:
+    """2 and 2.0 are one setting, and one id."""
+    return value if isinstance(value, str) else f"{value:g}"

@@ -118,7 +118,13 @@ def test_evaluation_leaves_a_report_and_goes_on_where_it_stopped(
 
 
 def test_episodes_are_drawn_where_judges_have_options(tmp_path: Path, command: Callable[..., None]) -> None:
-    options = ("tasks=2", "strips=1", "policies=[random-bucket]", "+env.judge_options.pixel-correlation={}", *SHORT)
+    options = (
+        "tasks=2",
+        "strips=1",
+        "policies=[random-bucket]",
+        "env.judges=[{name: pixel-correlation, grid: 8}]",
+        *SHORT,
+    )
     command(evaluate.main, f"folder={tmp_path}", *options)
     assert (tmp_path / "figures" / "episodes.png").stat().st_size > 0
 
@@ -136,12 +142,12 @@ def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: 
     (tmp_path / "one" / "traces" / "00000003.parquet").unlink()
     command(evaluate.main, *options, "strips=1")
     assert (tmp_path / "one" / "report.md").read_text() == report
-    other = ["policies=[random-session]", "baseline=random scale per session", "mechanism=antithetic"]
+    other = ["policies=[random-session]", "baseline=random scale per session", "mechanism=preferential"]
     command(evaluate.main, f"folder={tmp_path / 'two'}", *other, "tasks=4", "strips=0")
     both = f"evaluations=[{tmp_path / 'one'},{tmp_path / 'two'}]"
     command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline=text attribute")
     compared = compact((tmp_path / "both" / "report.md").read_text())
-    assert "| random scale per session, antithetic | 4 |" in compared
+    assert "| random scale per session, preferential-32-1-0.2 | 4 |" in compared
     assert "| text blind | 4 |" in compared
 
 
