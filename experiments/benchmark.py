@@ -191,15 +191,7 @@ def _rankings(played: Played) -> Section:
 
 
 def rank_agreement(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
-    """Kendall's τ (a) between the orders in which two measures rank things by their means.
-
-    Args:
-        left, right: float (G, T), the measures of G things on the same T tasks.
-        seed: of the bootstrap over tasks.
-
-    Raises:
-        ValueError: fewer than two things.
-    """
+    """Kendall's τ (a) between two measures' rankings of G > 1 things by their means; float (G, T) on T tasks each."""
     if len(left) < 2:
         raise ValueError(f"a ranking needs at least 2 things, got {len(left)}")
     weights = redrawn(np.random.default_rng(seed), left.shape[1], _RESAMPLES)
@@ -251,15 +243,7 @@ def _alignment(played: Played) -> Section:
 
 
 def correlation(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
-    """Pearson's correlation over everything, its bootstrap over tasks: what belongs to one task isn't independent.
-
-    Args:
-        left, right: float (T, n).
-        seed: of the bootstrap.
-
-    Raises:
-        ValueError: a measure that doesn't vary.
-    """
+    """Pearson's correlation of two measures that vary, float (T, n), with a bootstrap over tasks."""
     if not (np.ptp(left) and np.ptp(right)):
         raise ValueError("there is no correlation with what is the same everywhere")
     # From here on numbers are small: the sums of squares below would otherwise lose their last digits.
@@ -268,8 +252,7 @@ def correlation(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
 
     def pearson(totals: np.ndarray) -> np.ndarray:
         n, sx, sy, sxx, syy, sxy = totals
-        found: np.ndarray = (sxy - sx * sy / n) / np.sqrt((sxx - sx * sx / n) * (syy - sy * sy / n))
-        return found
+        return np.asarray((sxy - sx * sy / n) / np.sqrt((sxx - sx * sx / n) * (syy - sy * sy / n)))
 
     weights = redrawn(np.random.default_rng(seed), len(left), _RESAMPLES)
     return percentiles(pearson(sums.sum(axis=1)).item(), pearson(sums @ weights.T))

@@ -117,7 +117,7 @@ def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Estim
     """R² of the mean, and with generator, prompt and goal image added one after the other."""
     names = [trace.generator for one in evaluations for trace in one.traces]
     inputs = {
-        "generator": pd.get_dummies(names, drop_first=True, dtype=float).to_numpy(),
+        "generator": pd.get_dummies(pd.Series(names), drop_first=True, dtype=float).to_numpy(),
         "+ prompt": np.concatenate([one.prompts for one in evaluations]),
         "+ goal image": np.concatenate([one.goals for one in evaluations]),
     }
@@ -231,16 +231,31 @@ class Episodes:
     rewards: np.ndarray
     tasks: np.ndarray
 
-    def check(self, name: str) -> None:
-        """Raises a ValueError for arrays of different length, missing values, or too few tasks for the features."""
-        rows, width = self.features.shape
+    def __post_init__(self) -> None:
+        rows = len(self.features)
         if not rows == len(self.rewards) == len(self.tasks):
-            raise ValueError(f"{name}: {rows} features, {len(self.rewards)} rewards and {len(self.tasks)} tasks")
+            raise ValueError(f"{rows} features, {len(self.rewards)} rewards and {len(self.tasks)} tasks")
         if not (np.isfinite(self.features).all() and np.isfinite(self.rewards).all()):
-            raise ValueError(f"{name}: features and rewards must be finite; some are missing")
-        distinct = len(np.unique(self.tasks))
-        if distinct < width + 2:
-            raise ValueError(f"{name}: {distinct} tasks are too few for {width} features: at least {width + 2}")
+            raise ValueError("features and rewards must be finite; some are missing")
+
+    def mean(self, weights: np.ndarray) -> np.ndarray:
+        """Means of 1 and of the features for weights (B, N) of the episodes: (B, 1 + D)."""
+        return weights @ self._design / weights.sum(axis=1, keepdims=True)
+
+    def fit(self, weights: np.ndarray, penalty: float) -> np.ndarray:
+        """Coefficients (B, 1 + D) for weights (B, N), the intercept first and not penalised."""
+        tasks, width = len(np.unique(self.tasks)), self.features.shape[1]
+        if tasks < width + 2:
+            raise ValueError(f"{tasks} tasks are too few for {width} features: at least {width + 2}")
+        design = self._design
+        gram = np.einsum("bn,ni,nj->bij", weights, design, design, optimize=True)
+        ridge = penalty * len(design) * np.diag([0.0] + [1.0] * width)
+        right = weights @ (design * self.rewards[:, None])
+        return np.linalg.solve(gram + ridge, right[..., None])[..., 0]
+
+    @property
+    def _design(self) -> np.ndarray:
+        return np.column_stack([np.ones(len(self.features)), self.features])
 
 
 def decompose(
@@ -252,45 +267,18 @@ def decompose(
     predictor is evaluated on the model's goals: where the two barely overlap, the terms rest on extrapolation. The
     penalty is relative to the number of episodes; each bootstrap sample of tasks fits the predictors again.
     """
-    baseline.check("baseline")
-    model.check("model")
     if baseline.features.shape[1] != model.features.shape[1]:
         raise ValueError(f"features of width {baseline.features.shape[1]} and {model.features.shape[1]} don't compare")
     tasks, places = np.unique(np.concatenate([baseline.tasks, model.tasks]), return_inverse=True)
     counts = redrawn(np.random.default_rng(seed), len(tasks), draws) * len(tasks)
     weights = np.concatenate([np.ones((1, len(tasks))), counts])[:, places]
-    split = len(baseline.tasks)
-    terms = _weighted_terms(baseline, model, weights[:, :split], weights[:, split:], penalty)
-    mechanism, producible, total = (percentiles(term[0], term[1:], level) for term in terms.T)
-    return Decomposition(mechanism, producible, total, float(model.rewards.mean() - baseline.rewards.mean()))
-
-
-def _weighted_terms(
-    first: Episodes, second: Episodes, of_first: np.ndarray, of_second: np.ndarray, penalty: float
-) -> np.ndarray:
-    """(B, 3): mechanism, producible set and their sum, for weights (B, N) of the episodes."""
-    fits = [_fit(first, of_first, penalty), _fit(second, of_second, penalty)]
-    means = [_mean(first.features, of_first), _mean(second.features, of_second)]
+    of_baseline, of_model = np.split(weights, [len(baseline.tasks)], axis=1)
+    fits = [baseline.fit(of_baseline, penalty), model.fit(of_model, penalty)]
+    means = [baseline.mean(of_baseline), model.mean(of_model)]
     mechanism = ((fits[1] - fits[0]) * means[1]).sum(axis=1)
     producible = (fits[0] * (means[1] - means[0])).sum(axis=1)
-    return np.stack([mechanism, producible, mechanism + producible], axis=1)
-
-
-def _design(features: np.ndarray) -> np.ndarray:
-    return np.column_stack([np.ones(len(features)), features])
-
-
-def _mean(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return weights @ _design(features) / weights.sum(axis=1, keepdims=True)
-
-
-def _fit(episodes: Episodes, weights: np.ndarray, penalty: float) -> np.ndarray:
-    """(B, 1 + D) coefficients, the intercept first and not penalised."""
-    design = _design(episodes.features)
-    gram = np.einsum("bn,ni,nj->bij", weights, design, design, optimize=True)
-    ridge = penalty * len(design) * np.diag([0.0] + [1.0] * episodes.features.shape[1])
-    right = weights @ (design * episodes.rewards[:, None])
-    return np.linalg.solve(gram + ridge, right[..., None])[..., 0]
+    intervals = [percentiles(term[0], term[1:], level) for term in (mechanism, producible, mechanism + producible)]
+    return Decomposition(*intervals, direct=float(model.rewards.mean() - baseline.rewards.mean()))
 
 
 def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decomposition], lead: str) -> Report:

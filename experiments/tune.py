@@ -201,7 +201,8 @@ class Trials:
 
         with catch_warnings():
             simplefilter("ignore", ExperimentalWarning)
-            return np.ravel(plot_slice(self._study, target_name="improvement"))[0].figure
+            panels: Any = plot_slice(self._study, target_name="improvement")
+            return np.ravel(panels)[0].figure
 
     def run(self) -> None:
         """Play the missing trials; after a Ctrl-C, the stopped one is the next."""
