@@ -245,7 +245,7 @@ def _alignment(played: Played) -> Section:
 def correlation(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
     """Pearson's correlation of two measures that vary, float (T, n), with a bootstrap over tasks."""
     if not (np.ptp(left) and np.ptp(right)):
-        raise ValueError("there is no correlation with what is the same everywhere")
+        raise ValueError("there is no correlation with a measure that is the same everywhere")
     # From here on numbers are small: the sums of squares below would otherwise lose their last digits.
     x, y = left - left.mean(), right - right.mean()
     sums = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y]).sum(axis=2)

@@ -277,8 +277,9 @@ def decompose(
     means = [baseline.mean(of_baseline), model.mean(of_model)]
     mechanism = ((fits[1] - fits[0]) * means[1]).sum(axis=1)
     producible = (fits[0] * (means[1] - means[0])).sum(axis=1)
-    intervals = [percentiles(term[0], term[1:], level) for term in (mechanism, producible, mechanism + producible)]
-    return Decomposition(*intervals, direct=float(model.rewards.mean() - baseline.rewards.mean()))
+    direct = float(model.rewards.mean() - baseline.rewards.mean())
+    first, second, both = (percentiles(t[0], t[1:], level) for t in (mechanism, producible, mechanism + producible))
+    return Decomposition(first, second, both, direct)
 
 
 def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decomposition], lead: str) -> Report:

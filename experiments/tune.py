@@ -46,7 +46,7 @@ class TuneOptions(PlayOptions, TrainingOptions):
         tasks: how many tasks of suite, from its first.
         pruner: ends trainings at a checkpoint where the last episodes improved less than in other trials: median, less
             than the median of them; halving, less than the best quarter; none.
-        space: what is tuned, by default conf/space/NAME.yaml of agent=NAME: for each option of the agent choices, or
+        space: options of the agent to tune, by default conf/space/NAME.yaml of agent=NAME: for each one choices, or
             low, high and log, such as space.settings.learning_rate.high=0.1.
     """
 

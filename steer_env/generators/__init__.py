@@ -25,7 +25,7 @@ LOADED: Loaded[Generator] = Loaded()
 
 
 def load_generator(spec: Spec[Generator] = "tiles", device: str = AUTO, dtype: str = AUTO, **options: Any) -> Generator:
-    """The generator that a spec names, such as ``tiles:steps=1``; a generator itself is returned as it is.
+    """The generator of a spec such as ``tiles:steps=1``; a generator itself is returned unchanged.
 
     Args:
         spec: see :func:`steer_env.registry.parse_spec`.

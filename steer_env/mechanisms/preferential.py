@@ -89,8 +89,8 @@ def _candidates(drawn: Tensor, axes: Tensor, inside: Tensor, outside: Tensor) ->
 
     Args:
         drawn: float (N, K, D), noise whose length and component along the current latent each candidate keeps.
-        inside: float64 (N, K, C, M), parts of what is turned.
-        outside: float64 (N, K, C, 1), the same; both together have any length.
+        inside: float64 (N, K, C, M), the turned noise's parts along the images shown.
+        outside: float64 (N, K, C, 1), its part along the drawn noise; both together have any length.
     """
     k, first = drawn.shape[1], axes.shape[1] - drawn.shape[1]
     _, rest = across(drawn, axes[:, 0])

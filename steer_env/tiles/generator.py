@@ -10,7 +10,7 @@ from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 
 
 def load(id: str = "", **options: Any) -> StableDiffusionGenerator:
-    """The embedded model with :class:`steer_env.generators.options.TilesOptions`; its id names settings of one's own.
+    """The embedded model with :class:`steer_env.generators.options.TilesOptions`; its id names changed settings.
 
     Raises:
         steer_env.assets.AssetError: damaged weights.

@@ -42,7 +42,7 @@ class RulePrompter:
 class AttributePrompter(RulePrompter):
     """Sees the goal: adds to the last prompt one attribute of the goal that it doesn't name yet.
 
-    What was once named stays as it is, mistakes included; a prompt that names everything is played again.
+    Earlier attributes stay, mistakes included; a prompt that names everything is played again.
     """
 
     name = "text attribute"

@@ -49,7 +49,7 @@ _PHRASES = {
     BACKGROUND: ("on a {} background", ""),
     BORDER: ("with a {} border", "no border"),
 }
-"""Factor → how it is named after the first comma, and what is said where there is none."""
+"""Factor → its phrase after the first comma, and the phrase for none."""
 _ROUND_SHAPES = (SHAPES.index("circle"), SHAPES.index("ring"))
 
 _SAME = (
