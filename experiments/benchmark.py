@@ -11,7 +11,7 @@ import pandas as pd
 
 from experiments.run import PlayOptions, Run, command, option
 from experiments.run.folder import slug
-from steer_env.evaluation.uncertainty import SAME, Estimate, estimate
+from steer_env.evaluation.uncertainty import SAME, Estimate, Interval, estimate, percentiles, redrawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DRAWN = "drawn"
 OWN = "metric"
 """What tables call the metric that users and rewards go by."""
+_RESAMPLES = 2000
 
 
 @dataclass
@@ -180,7 +181,6 @@ def _averages(played: Played) -> Section:
 
 
 def _rankings(played: Played) -> Section:
-    from steer_env.evaluation.agreement import rank_agreement
     from steer_env.evaluation.reports import Section
 
     similarities = [played.similarities(name) for name in played.generators]
@@ -197,6 +197,28 @@ def _rankings(played: Played) -> Section:
     )
     scores = {metric: values.mean(axis=1) for metric, values in means.items()}
     return Section("Rankings (Figure 5)", text, shown, [rankings_figure(list(played.generators), scores)])
+
+
+def rank_agreement(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
+    """Kendall's τ (a) between the orders in which two measures rank things by their means.
+
+    Args:
+        left, right: float (G, T), the measures of G things on the same T tasks.
+        seed: of the bootstrap over tasks.
+
+    Raises:
+        ValueError: fewer than two things.
+    """
+    if len(left) < 2:
+        raise ValueError(f"a ranking needs at least 2 things, got {len(left)}")
+    weights = redrawn(np.random.default_rng(seed), left.shape[1], _RESAMPLES)
+    pairs = np.triu_indices(len(left), 1)
+
+    def tau(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.mean([np.sign(a[i] - a[j]) * np.sign(b[i] - b[j]) for i, j in zip(*pairs, strict=True)], axis=0)
+
+    value = tau(left.mean(axis=1), right.mean(axis=1)).item()
+    return percentiles(value, tau(left @ weights.T, right @ weights.T))
 
 
 def rankings_figure(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> Figure:
@@ -224,7 +246,6 @@ def rankings_figure(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> F
 
 
 def _alignment(played: Played) -> Section:
-    from steer_env.evaluation.agreement import correlation
     from steer_env.evaluation.reports import Section
 
     rows, points = [], {}
@@ -242,6 +263,31 @@ def _alignment(played: Played) -> Section:
     )
     shown, figures = [pd.DataFrame(rows, columns=columns)], [alignment_figure(points)]
     return Section("Alignment and steerability (Figure 6)", text, shown, figures)
+
+
+def correlation(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
+    """Pearson's correlation over everything, its bootstrap over tasks: what belongs to one task isn't independent.
+
+    Args:
+        left, right: float (T, n).
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: a measure that doesn't vary.
+    """
+    if not (np.ptp(left) and np.ptp(right)):
+        raise ValueError("there is no correlation with what is the same everywhere")
+    # From here on numbers are small: the sums of squares below would otherwise lose their last digits.
+    x, y = left - left.mean(), right - right.mean()
+    sums = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y]).sum(axis=2)
+
+    def pearson(totals: np.ndarray) -> np.ndarray:
+        n, sx, sy, sxx, syy, sxy = totals
+        found: np.ndarray = (sxy - sx * sy / n) / np.sqrt((sxx - sx * sx / n) * (syy - sy * sy / n))
+        return found
+
+    weights = redrawn(np.random.default_rng(seed), len(left), _RESAMPLES)
+    return percentiles(pearson(sums.sum(axis=1)).item(), pearson(sums @ weights.T))
 
 
 def alignment_figure(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:

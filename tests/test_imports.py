@@ -38,14 +38,10 @@ ALLOWED: dict[str, set[str]] = {
     | {"dynamics", "envs", "generators", "goal_bank", "humans", "mechanisms", "metrics", "proposals"}
     | {"rendering", "tasks"},
     "testing": {"types", "policies"},
-    "headlines": BASE
-    | {"compatibility", "evaluation", "fingerprints", "headlines", "humans", "metrics", "study", "tasks"}
-    | {"traces", "versions"},
     "evaluation.uncertainty": set(),
     "evaluation.statistics": {"evaluation", "traces"},
     "evaluation.plots": {"evaluation", "traces"},
     "evaluation.reports": {"evaluation", "files", "traces"},
-    "evaluation.agreement": {"evaluation"},
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.leaderboard_page": {"evaluation"},
     "evaluation.claims": {"evaluation", "policies"},
@@ -53,7 +49,6 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.collectors": {"policies", "traces", "types"},
     "evaluation.on_ray": {"compatibility", "evaluation", "traces"},
     "evaluation.suites": {"evaluation", "policies", "traces", "types"},
-    "study": {"evaluation", "humans", "policies", "registry", "study", "traces"},
 }
 """What each part of ``steer_env`` may import of it."""
 

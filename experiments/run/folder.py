@@ -259,7 +259,7 @@ def job_name(overrides: list[str]) -> str:
     >>> job_name(["seed=1", "launcher=slurm", "launcher.partition=gpu", "env.goal_bank=goals", "agent=ppo"])
     'agent=ppo,seed=1'
     >>> job_name(["env.suite=csv:/data/pairs.csv"])
-    'env.suite=csv-data-pairs.csv-6e2b5a0d'
+    'env.suite=csv-data-pairs.csv-cb1a1971'
     """
     keys = {line: line.lstrip("+~").partition("=")[0] for line in overrides}
     own = (line for line, key in keys.items() if key != "env.goal_bank" and re.split("[.@]", key)[0] not in APART)

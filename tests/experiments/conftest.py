@@ -2,8 +2,11 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from tests.experiments.run.released.small_release import write_release
 
 
 @pytest.fixture
@@ -16,3 +19,9 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         main()
 
     return run
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A folder with a small release of the study, the test's own to damage."""
+    return write_release(tmp_path / "release")

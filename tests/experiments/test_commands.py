@@ -118,7 +118,13 @@ def test_evaluation_leaves_a_report_and_goes_on_where_it_stopped(
 
 
 def test_episodes_are_drawn_where_judges_have_options(tmp_path: Path, command: Callable[..., None]) -> None:
-    options = ("tasks=2", "strips=1", "policies=[random-bucket]", "env.judges=[{name: pixel-correlation, grid: 8}]", *SHORT)
+    options = (
+        "tasks=2",
+        "strips=1",
+        "policies=[random-bucket]",
+        "env.judges=[{name: pixel-correlation, grid: 8}]",
+        *SHORT,
+    )
     command(evaluate.main, f"folder={tmp_path}", *options)
     assert (tmp_path / "figures" / "episodes.png").stat().st_size > 0
 

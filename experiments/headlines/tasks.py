@@ -1,0 +1,114 @@
+"""Tasks of headline steering, from a file of one's own or from the released study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.run.released.headlines import HEADLINE_SUITE, Session, headline_sessions
+from steer_env.tasks import given_seeds, read_rows
+
+_FIRST = "rewrite this headline."
+_PREAMBLE = (
+    "I will give you instructions to rewrite this news headline: '{original}'. Only return the rewritten headline. "
+    "Here are my instructions: {instructions}"
+)
+
+
+@dataclass(frozen=True)
+class HeadlineTask:
+    """All that defines an episode's problem (paper, B.2).
+
+    Args:
+        suite: name of the suite it belongs to.
+        index: its place there.
+        original: headline that the model is told to rewrite.
+        goal_prompt: hidden prompt of the goal headline, as the model gets it; empty if only the goal is known.
+        goal: the goal headline; empty if the model is to write it.
+        goal_seed: of the model's draws for the goal; −1 for a given goal.
+        instructions: the user's first.
+        initial_seed: of the model's draws for the first attempt.
+    """
+
+    suite: str
+    index: int
+    original: str
+    goal_prompt: str
+    goal: str
+    goal_seed: int
+    instructions: str
+    initial_seed: int
+
+
+@dataclass(frozen=True)
+class HeadlineSuite:
+    """A named list of tasks."""
+
+    name: str
+    tasks: tuple[HeadlineTask, ...]
+
+
+def prompt_for(original: str, instructions: str) -> str:
+    """What the model is told, in the study's own words (paper, Table 4)."""
+    return _PREAMBLE.format(original=original, instructions=instructions)
+
+
+def load_headlines(name: str) -> HeadlineSuite:
+    """The suite of that name.
+
+    ``csv:PATH`` is a file with the column ``original``, and ``goal_prompt``, hidden instructions by which the model
+    itself writes the goal, or ``goal``, a given headline, or both columns, of which each row fills one; and if you
+    like ``instructions``, the user's first, ``goal_seed`` and ``initial_seed``. ``study:FOLDER`` has the originals,
+    goals and people's first instructions of the released study; ``study-prompts:FOLDER`` the same with goals that the
+    model writes anew by the study's hidden prompts.
+
+    Raises:
+        FileNotFoundError: no such file, or the folder lacks the release's.
+        ValueError: another kind of name, or a bad row, with its line.
+    """
+    kind, _, place = name.partition(":")
+    if kind == "csv":
+        return _from_file(*place.partition("@")[::2])
+    if kind in ("study", "study-prompts"):
+        suite = HEADLINE_SUITE if kind == "study" else f"{HEADLINE_SUITE}-prompts"
+        sessions = headline_sessions(Path(place))
+        return HeadlineSuite(suite, tuple(_released(suite, i, session) for i, session in enumerate(sessions)))
+    raise ValueError(f"suites of headlines are csv:PATH, study:FOLDER and study-prompts:FOLDER, got {name!r}")
+
+
+def _from_file(path: str, expected: str) -> HeadlineSuite:
+    name, rows = read_rows(path, expected, {"original"})
+    return HeadlineSuite(name, tuple(_task(name, i, row, place) for i, (row, place) in enumerate(rows)))
+
+
+def _task(suite: str, index: int, row: Mapping[str, str], place: str) -> HeadlineTask:
+    original, hidden, goal, first = (
+        " ".join((row.get(column) or "").split()) for column in ("original", "goal_prompt", "goal", "instructions")
+    )
+    if not original:
+        raise ValueError(f"{place}: original is empty")
+    if bool(hidden) == bool(goal):
+        raise ValueError(
+            f"{place}: give goal_prompt, by which the model writes the goal, or goal, a headline; "
+            f"{'both are' if hidden else 'neither is'} there"
+        )
+    goal_seed, initial_seed = given_seeds(row, index, place)
+    goal_prompt = prompt_for(original, hidden) if hidden else ""
+    goal_seed = goal_seed if hidden else -1
+    return HeadlineTask(suite, index, original, goal_prompt, goal, goal_seed, first or _FIRST, initial_seed)
+
+
+def _released(suite: str, index: int, session: Session) -> HeadlineTask:
+    goal_seed, initial_seed = given_seeds({}, index, suite)
+    goal = session.goal if suite == HEADLINE_SUITE else ""
+    return HeadlineTask(
+        suite=suite,
+        index=index,
+        original=session.original,
+        goal_prompt=session.goal_prompt,
+        goal=goal,
+        goal_seed=-1 if goal else goal_seed,
+        instructions=session.instructions[0],
+        initial_seed=initial_seed,
+    )

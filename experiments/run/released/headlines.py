@@ -1,0 +1,122 @@
+"""The released sessions of headline steering (paper, B.2), and their traces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from experiments.run.released.files import load_source
+from steer_env.traces import SteeringTrace
+
+HEADLINE_SUITE = "study-headlines"
+ATTEMPTS = 5
+_BEFORE_INSTRUCTIONS = "Here are my instructions:"
+_KEY = ["steering_user_id", "goal_headline", "model"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One person's five attempts at one goal.
+
+    Args:
+        person, model: ids in the files.
+        original, goal: headlines.
+        goal_prompt: hidden prompt by which the model wrote the goal.
+        prompts: (5,), what the model was told.
+        texts: (5,), headlines that it wrote.
+    """
+
+    person: str
+    model: str
+    original: str
+    goal: str
+    goal_prompt: str
+    prompts: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """(5,), the person's own part of the prompts."""
+        return tuple(prompt.partition(_BEFORE_INSTRUCTIONS)[2].strip() for prompt in self.prompts)
+
+
+def headline_sessions(folder: Path) -> list[Session]:
+    """All sessions with five attempts, in the order of the file; those that lack an attempt are left out.
+
+    Args:
+        folder: laid out as the authors' repository is; only ``LLMs/data/steering_llms.csv`` is read.
+
+    Raises:
+        FileNotFoundError, StudyError: as :func:`experiments.run.released.files.load_study`.
+    """
+    return sessions_of(load_source(folder, "llm_steering"))
+
+
+def sessions_of(frame: pd.DataFrame) -> list[Session]:
+    """The same, from the file's contents."""
+    found = [group for _, group in frame.sort_values("attempt", kind="stable").groupby(_KEY, sort=False)]
+    whole = [group for group in found if group["attempt"].astype(int).tolist() == list(range(1, ATTEMPTS + 1))]
+    return [_session(group) for group in sorted(whole, key=lambda group: int(group.index.min()))]
+
+
+def _session(group: pd.DataFrame) -> Session:
+    first = group.iloc[0]
+    return Session(
+        person=first["steering_user_id"],
+        model=first["model"],
+        original=_line(first["original_headline"]),
+        goal=_line(first["goal_headline"]),
+        goal_prompt=first["secret_prompt"].strip(),
+        prompts=tuple(group["user_prompt"]),
+        texts=tuple(map(_line, group["generated_headline"])),
+    )
+
+
+def session_ratings(sessions: Sequence[Session], frame: pd.DataFrame) -> np.ndarray:
+    """Mean satisfaction of each attempt's raters, float (N, 5), from 1 to 4; nan for an attempt that nobody rated.
+
+    Args:
+        sessions: N.
+        frame: the file ``llm_ratings``.
+    """
+    goals, numbers = frame["target_headline"].map(_line), frame["attempt"].astype(int)
+    means = frame.groupby([frame["steering_user_id"], goals, frame["model"], numbers])["rating"].mean().to_dict()
+    attempts = range(1, ATTEMPTS + 1)
+    return np.array([[means.get((s.person, s.goal, s.model, i), nan) for i in attempts] for s in sessions])
+
+
+def headline_traces(sessions: Sequence[Session]) -> list[SteeringTrace]:
+    """One trace a session; the task index counts them. Similarities are nan, since the release has none."""
+    return [
+        SteeringTrace(
+            suite=HEADLINE_SUITE,
+            task_index=index,
+            goal_prompt=session.goal_prompt,
+            goal_seed=-1,
+            prompt=session.prompts[0],
+            initial_seed=-1,
+            episode_seed=-1,
+            mechanism="text",
+            policy="person",
+            training_seed=-1,
+            human=f"person-{session.person}",
+            generator=session.model,
+            metric="none",
+            scales=[],
+            choices=[],
+            similarities=[nan] * ATTEMPTS,
+            prompts=list(session.prompts),
+            texts=list(session.texts),
+            goal_text=session.goal,
+        )
+        for index, session in enumerate(sessions)
+    ]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,1 +1,0 @@
-"""Steering of language models to headlines (paper, appendix B.2)."""
