@@ -127,10 +127,6 @@ class SampledPolicy:
     def __init__(self, scales: np.ndarray, training_seed: int) -> None:
         self._scales, self.training_seed = scales, training_seed
 
-    def part(self, episodes: slice) -> SampledPolicy:
-        """The tables of some of the episodes."""
-        return SampledPolicy(self._scales[episodes], self.training_seed)
-
     def start(self, episode_seeds: Sequence[int]) -> None:
         """The tables were drawn already."""
 

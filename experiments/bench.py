@@ -111,10 +111,10 @@ class _Clock:
 
 
 class TimedGenerator:
-    """A generator that counts its images and its seconds."""
+    """A generator that counts its seconds."""
 
     def __init__(self, inner: Generator) -> None:
-        self._inner, self.clock, self.images = inner, _Clock(inner.device), 0
+        self._inner, self.clock = inner, _Clock(inner.device)
         self.id, self.latent_shape, self.image_shape = inner.id, inner.latent_shape, inner.image_shape
         self.max_batch, self.device = inner.max_batch, inner.device
 
@@ -125,7 +125,6 @@ class TimedGenerator:
 
     def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
         """See :class:`steer_env.types.Generator`."""
-        self.images += len(latents)
         with self.clock:
             return self._inner.generate(latents, conditioning)
 
@@ -155,21 +154,25 @@ def time_environment(n: int, episodes: int, **options: Any) -> Timing:
     metric = TimedMetric(load_metric(options.pop("metric")), generator.device)
     env = make_env(n, generator=generator, metric=metric, **options)
     _play(env, 0)
-    generator.clock.seconds, metric.clock.seconds, generator.images = 0.0, 0.0, 0
+    generator.clock.seconds = metric.clock.seconds = 0.0
+    studio = env.dynamics.studio
+    before = studio.images
     batches = -(-episodes // n)
     start = time.perf_counter()
     for batch in range(batches):
         _play(env, 1 + batch)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Timing(seconds, generator.clock.seconds, metric.clock.seconds, batches * n, generator.images, peak)
+    images = studio.images - before
+    return Timing(seconds, generator.clock.seconds, metric.clock.seconds, batches * n, images, peak)
 
 
 def _play(env: ImageSteeringVectorEnv, batch: int) -> None:
+    from steer_env.evaluation.rollout import rounds
+
     index = [(batch * env.num_envs + i) % len(env.suite) for i in range(env.num_envs)]
-    env.reset(options={"task_index": index, "episode_seed": index})
-    for _ in range(env.dynamics.num_rounds):
-        env.step(np.full((env.num_envs, 1), 0.5))
+    for _ in rounds(env, index, index, lambda *_: np.full((env.num_envs, 1), 0.5)):
+        pass
 
 
 class ReferenceLoop:

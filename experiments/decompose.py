@@ -106,18 +106,17 @@ def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:
 
     from experiments.run.folder import CONFIG
     from steer_env.generators import load_generator
+    from steer_env.imaging.studio import LocalStudio
     from steer_env.metrics import load_metric
-    from steer_env.pictures import picture
-    from steer_env.proposals import draw_latents
 
     config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     where = {"device": config["device"], "dtype": config["dtype"]}
     generator, metric = load_generator(config["generator"], **where), load_metric(config["metric"], **where)
-    latents = draw_latents([trace.goal_seed for trace in traces], generator.latent_shape).to(generator.device)
-    conditioning = generator.encode([trace.goal_prompt for trace in traces])
-    embedded, _ = picture(generator, {"goal": metric}, latents, conditioning, "embedding goals")
+    studio = LocalStudio(generator, metric)
+    goals = studio.prepare([(trace.goal_prompt, trace.goal_seed) for trace in traces])
+    embedded, _ = studio.picture(*goals, "embedding goals")
     prompts = generator.encode([trace.prompt for trace in traces])["prompt_embeds"].mean(dim=1)
-    return Evaluated(traces, *(values.cpu().double().numpy() for values in (embedded["goal"], prompts)))
+    return Evaluated(traces, *(values.cpu().double().numpy() for values in (embedded[""], prompts)))
 
 
 def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Estimate]:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from steer_env.envs import ImageSteeringVectorEnv
     from steer_env.evaluation.reports import Report
     from steer_env.policies import TablePolicy
-    from steer_env.traces import SteeringTrace
 
 _RESAMPLES = 2000
 _AT_A_TIME = 8
@@ -158,30 +157,19 @@ def improvements(
         tables: canonical ones, any number of them equal.
         tasks: how many tasks of the suite.
         tasks_per_batch: how many of them at a time.
-        folder: receives the traces, one file a table.
+        folder: receives the traces, in a folder for each few tables.
         **options: of the environment.
     """
-    from steer_env.evaluation.suites import evaluate
-    from steer_env.traces import write_traces
+    from steer_env.evaluation.suites import play_missing
 
-    distinct = {table.name: table for table in tables}
-    files = {name: folder / f"{name}.parquet" for name in distinct}
-    missing = [table for name, table in distinct.items() if len(_played(files[name])) < tasks]
-    for start in range(0, len(missing), _AT_A_TIME):
-        part = missing[start : start + _AT_A_TIME]
-        traces = [trace for batch in evaluate(part, tasks, tasks_per_batch, **options) for trace in batch]
-        for table in part:
-            write_traces((trace for trace in traces if trace.policy == table.name), files[table.name])
-    return {
-        name: np.array([trace.improvement for trace in _played(path) if trace.task_index < tasks])
-        for name, path in files.items()
-    }
-
-
-def _played(path: Path) -> list[SteeringTrace]:
-    from steer_env.traces import read_traces
-
-    return read_traces(path) if path.is_file() else []
+    distinct = list({table.name: table for table in tables}.values())
+    gains: dict[str, list[float]] = {table.name: [] for table in distinct}
+    for start in range(0, len(distinct), _AT_A_TIME):
+        part, place = distinct[start : start + _AT_A_TIME], folder / f"{start:06d}"
+        for traces in play_missing(part, tasks, tasks_per_batch, place, **options):
+            for trace in traces:
+                gains[trace.policy].append(trace.improvement)
+    return {name: np.array(values) for name, values in gains.items()}
 
 
 @dataclass(frozen=True)

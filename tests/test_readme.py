@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments.run.command import check_overrides
+from experiments.run.command import _quoted, check_overrides
 from experiments.run.options import CONF
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +74,7 @@ def test_every_command_is_understood(page: Path) -> None:
         if "--help" in words or any(word.startswith("hydra.searchpath=") for word in words):
             continue
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            compose(name, [_FIRST.sub(r"\1", word) for word in words])
+            compose(name, [_quoted(_FIRST.sub(r"\1", word)) for word in words])
 
 
 def test_the_readme_is_short_and_names_every_command() -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from steer_env.evaluation.rollout import make_env
+from steer_env.evaluation.rollout import make_env, rounds
 from steer_env.evaluation.suites import evaluation_seed
 from steer_env.humans.choosers import Chooser, MixtureHuman
 from steer_env.policies import Policy
@@ -90,14 +90,10 @@ def play_games(policy: Policy, tasks: Sequence[int], tasks_per_batch: int, **opt
 def _play(env: ImageSteeringVectorEnv, policy: Policy, tasks: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """One batch: similarities (n, R, 1 + K) and choices (n, R)."""
     seeds = [evaluation_seed(index) for index in tasks]
-    observation, _ = env.reset(options={"task_index": tasks, "episode_seed": seeds})
     policy.start(seeds)
-    rounds = []
-    for _ in range(env.dynamics.num_rounds):
-        observation, *_, told = env.step(policy.act(observation)[:, None])
-        rounds.append(told)
-    similarities, choices = (np.stack([told[name] for told in rounds], axis=1) for name in ("similarities", "choice"))
-    return similarities, choices
+    *_, recorder = rounds(env, tasks, seeds, lambda observation, _: policy.act(observation)[:, None])
+    similarities = np.stack([outcome.similarities for outcome in recorder.outcomes], axis=1)
+    return similarities, np.stack([outcome.choices for outcome in recorder.outcomes], axis=1)
 
 
 def course(member: Chooser, similarities: np.ndarray, choices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,9 +14,9 @@ from experiments.headlines.dynamics import HeadlineDynamics
 from experiments.headlines.rule import forbidden_words, without
 from experiments.headlines.tasks import HeadlineSuite, HeadlineTask, prompt_for
 from experiments.headlines.users import Episode, HeadlineUser
-from experiments.run.playing import tasks_done
-from steer_env.evaluation.suites import evaluation_seed
+from steer_env.evaluation.suites import evaluation_seed, tasks_done
 from steer_env.traces import SteeringTrace, read_traces, write_traces
+from steer_env.types import Task
 from steer_env.versions import package_versions
 
 FIRST = "first instructions"
@@ -168,22 +168,14 @@ def evaluate(
 def _trace(dynamics: HeadlineDynamics, row: int, user: str) -> SteeringTrace:
     task = dynamics.tasks[row]
     prompts = [prompt_for(task.original, told) for told in dynamics.instructions[row]]
-    return SteeringTrace(
-        suite=task.suite,
-        task_index=task.index,
-        goal_prompt=task.goal_prompt,
-        goal_seed=task.goal_seed,
-        prompt=prompts[0],
-        initial_seed=task.initial_seed,
+    return SteeringTrace.of(
+        Task(task.suite, task.index, task.goal_prompt, task.goal_seed, prompts[0], task.initial_seed),
         episode_seed=dynamics.seeds[row],
         mechanism="text",
         policy=user,
-        training_seed=-1,
         human="writer",
         generator=dynamics.model.id,
         metric=dynamics.metric.id,
-        scales=[],
-        choices=[],
         similarities=list(dynamics.similarities[row]),
         judged={OVERLAP: list(dynamics.overlaps[row])},
         prompts=prompts,

@@ -38,6 +38,7 @@ from experiments.run.options import (
     limits_text,
     register_groups,
 )
+from steer_env.imaging import close_studios
 from steer_env.registry import Registry
 
 O = TypeVar("O")  # noqa: E741
@@ -45,7 +46,7 @@ Body = Callable[[O, Run], "Mapping[str, Any] | None"]
 NEEDS = {
     "launcher=joblib": "hydra_plugins.hydra_joblib_launcher",
     "launcher=slurm": "hydra_plugins.hydra_submitit_launcher",
-    "collectors=ray": "ray",
+    "studio=ray": "ray",
     "writer=endpoint": "openai",
     "model=endpoint": "openai",
     "metric=dreamsim": "dreamsim",
@@ -102,6 +103,8 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
                     raise
                 # Hydra would print lines of its own about it.
                 failures.append(error)
+            finally:
+                close_studios()
 
         application = hydra.main(version_base=None, config_path=str(CONF), config_name=name)(job)
 

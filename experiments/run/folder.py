@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CONFIG, ERROR, LOCK, JOB = "config.yaml", "error.txt", "run.lock", "job.txt"
 LEADERBOARD, CLAIMS = "leaderboard.json", "claims"
-APART = ("folder", "overwrite", "threads", "launcher", "collectors", "logger")
+APART = ("folder", "overwrite", "threads", "launcher", "studio", "logger")
 """Options that may differ between runs that are the same."""
 _ASIDE = (*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resamples", "timed_tasks", "claim", "trials")
 """What may differ when a run goes on."""

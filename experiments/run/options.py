@@ -16,6 +16,7 @@ from omegaconf import MISSING
 from steer_env.generators import GENERATORS
 from steer_env.humans import HUMANS
 from steer_env.humans.writers import WRITERS
+from steer_env.imaging import STUDIOS
 from steer_env.mechanisms import MECHANISMS
 from steer_env.metrics import METRICS
 from steer_env.registry import NoOptions, Part, Registry
@@ -128,12 +129,14 @@ class PartsOptions:
 
     Args:
         env: its tasks, rounds and judges.
-        device: of all parts that don't name their own: cpu, cuda, cuda:1; auto for a GPU if there is one.
+        device: of all parts that don't name their own: cpu, cuda, cuda:1; auto for a GPU if there is one. With
+            studio=ray the workers' own GPUs.
         dtype: precision of all parts that don't name their own: float32, float16 or bfloat16; auto for float32.
         generator: makes the images.
         metric: how similar images are, for users and for the reward.
         human: the simulated user who chooses.
         mechanism: how proposals are drawn.
+        studio: who makes the images; what is learned or measured doesn't depend on it.
     """
 
     device: str = "auto"
@@ -142,6 +145,7 @@ class PartsOptions:
     metric: Any = part("tile-perceptual")
     human: Any = part("greedy")
     mechanism: Any = part("mixture")
+    studio: Any = part("here")
     env: EnvOptions = field(default_factory=EnvOptions)
 
 
@@ -253,39 +257,6 @@ class WandbOptions(LoggerOptions):
 
 
 @dataclass
-class CollectorsOptions:
-    """Who plays the episodes; choose with collectors=NAME. What is learned or measured doesn't depend on it.
-
-    Args:
-        kind: here, this process; or ray, many processes, on one machine or many, which needs the extra ray.
-    """
-
-    kind: str = "here"
-
-
-@dataclass
-class RayOptions(CollectorsOptions):
-    """Processes of a Ray cluster (collectors=ray); see docs/ray.md.
-
-    A collector that is lost is replaced, and what it was playing is played again. A training keeps them busy if it has
-    as many parts, or as great a lag, as there are collectors.
-
-    Args:
-        count: how many; those that the cluster has no room for yet join when it has.
-        address: of the cluster, such as auto or HOST:6379; not given, one is started on this machine and ended again.
-        cpus, gpus: of a collector, in whole numbers or parts of one; parts of the environment with a device of cuda
-            (generator.device=cuda) are moved to the collector's GPU.
-        patience: seconds to wait for the first collector, or for any sign of one.
-    """
-
-    count: int = option(2, least=1)
-    address: str | None = None
-    cpus: float = 1
-    gpus: float = option(0, least=0)
-    patience: float = option(600, least=0)
-
-
-@dataclass
 class LauncherOptions:
     """Where the jobs of a sweep (--multirun) run; choose with launcher=NAME.
 
@@ -348,27 +319,20 @@ class TrainingOptions(PartsOptions, RunOptions):
     Args:
         episodes: in all; the paper's number is 60,000.
         batch: episodes played at a time with one posterior; 1 is the paper's sequential form.
-        parts: in how many of them a batch is played, by one collector after another or by several at once.
-        lag: how many batches behind the posterior may be, and always is; 0 is synchronous. With it the collectors
-            needn't wait for the slowest of a batch.
         seed: of every random draw.
     """
 
     episodes: int = option(60_000, least=1)
     batch: int = option(32, least=1)
-    parts: int = option(1, least=1)
-    lag: int = option(0, least=0)
     seed: int = option(0, least=0)
     env: EnvOptions = field(default_factory=EnvOptions)
     agent: AgentOptions = choice(AgentOptions, "thompson")
-    collectors: CollectorsOptions = choice(CollectorsOptions, "here")
 
 
 _GROUPS: dict[str, type] = {
     "agent": AgentOptions,
     "logger": LoggerOptions,
     "launcher": LauncherOptions,
-    "collectors": CollectorsOptions,
 }
 """Those whose choices are files in conf/, each of one of these classes."""
 
@@ -378,6 +342,7 @@ PARTS: dict[str, Mapping[str, Part]] = {
     "metric": METRICS,
     "human": HUMANS,
     "mechanism": MECHANISMS,
+    "studio": STUDIOS,
     "writer": {"none": Part(NoOptions, ""), **WRITERS},
     "model": WRITERS,
 }

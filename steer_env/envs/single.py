@@ -103,7 +103,7 @@ class ImageSteeringEnv(SteeringEnv):
     reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and
     first images. ``goal_bank`` (None): a folder that keeps goals and first images for later runs. ``device`` and
     ``dtype`` (``auto``): of all parts whose own options don't say otherwise; ``auto`` is a GPU where there is one, and
-    float32.
+    float32. ``studio`` (``here``): who makes the images, see :class:`SteeringVectorEnv`.
 
     ### Info
     After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity``
@@ -158,7 +158,7 @@ class TextSteeringEnv(SteeringEnv):
     it has no effect. ``choose`` (nothing), ``reward``, ``observe``: as above. ``judges``: further metrics, reported in
     ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and for images of
     prompts (paper, C.1). ``goal_bank`` (None): a folder that keeps goals and first images for later runs. ``device``
-    and ``dtype`` (``auto``): as in image steering.
+    and ``dtype`` (``auto``), ``studio`` (``here``): as in image steering.
 
     ### Info
     After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity`` of

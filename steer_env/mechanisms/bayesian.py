@@ -9,7 +9,7 @@ from torch import Tensor
 from steer_env.mechanisms.hypotheses import Hypotheses
 from steer_env.mechanisms.options import BayesianOptions
 from steer_env.ties import first_best_of
-from steer_env.types import Conditioning, Generator, Metric, SteeringHistory
+from steer_env.types import Conditioning, Metric, SteeringHistory, Studio
 
 
 class BayesianSteering:
@@ -24,7 +24,7 @@ class BayesianSteering:
     It costs ``pool`` + 1 images an episode beyond those that are shown.
 
     Args:
-        generator: makes the pool.
+        studio: makes the pool.
         metric: compares images; by default the environment gives the one that its user chooses by.
         pool, temperature: see :class:`steer_env.mechanisms.options.BayesianOptions`.
         hypotheses: makes the pools, for mechanisms that share them; it must know the metric.
@@ -35,7 +35,7 @@ class BayesianSteering:
 
     def __init__(
         self,
-        generator: Generator,
+        studio: Studio,
         metric: Metric,
         pool: int = BayesianOptions.pool,
         temperature: float = BayesianOptions.temperature,
@@ -45,7 +45,7 @@ class BayesianSteering:
             raise ValueError(f"pool must be at least 2, got {pool}")
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
-        self._hypotheses, self._metric = hypotheses or Hypotheses(generator, [metric]), metric
+        self._hypotheses, self._metric = hypotheses or Hypotheses(studio, [metric]), metric
         self.pool, self.temperature = pool, temperature
         self.extra_images = pool + 1
         self.id = f"bayesian-{pool}-{temperature:g}-{metric.id}"

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steer_env.pictures import picture
 from steer_env.proposals import draw_latents
-from steer_env.types import Conditioning, Generator, Metric
+from steer_env.types import Conditioning, Metric, Studio
 
 _STREAM = 0xB001
 
@@ -20,14 +19,15 @@ class Hypotheses:
     """Makes pools of images, and embeds them.
 
     Args:
-        generator: makes the images.
+        studio: makes the images.
         metrics: embed them.
         kept: how many pools to keep for other mechanisms that share this object and want them of the same episodes.
     """
 
-    def __init__(self, generator: Generator, metrics: Sequence[Metric], kept: int = 0) -> None:
-        self._generator, self._kept = generator, kept
+    def __init__(self, studio: Studio, metrics: Sequence[Metric], kept: int = 0) -> None:
+        self._studio, self._kept = studio, kept
         self._metrics = {metric.id: metric for metric in metrics}
+        self._names = [studio.name_of(metric) for metric in self._metrics.values()]
         self._known: dict[str, Tensor] = {}
 
     def make(
@@ -54,7 +54,7 @@ class Hypotheses:
         if new:
             every = torch.cat([latents[new, None], pools[new]], dim=1).flatten(0, 1)
             shared, place = where[new].repeat_interleave(1 + pool), "pools of hypotheses"
-            found, _ = picture(self._generator, self._metrics, every, conditioning, place, rows=shared)
+            found, _ = self._studio.picture(every, conditioning, place, shared, metrics=self._names)
             for i, *made in zip(new, *(values.split(1 + pool) for values in found.values()), strict=True):
                 self._known[keys[i]] = torch.cat(made, dim=1)
         # A smaller pool is the beginning of a larger one.

@@ -12,6 +12,7 @@ import pandas as pd
 
 from experiments.run.released.files import load_source
 from steer_env.traces import SteeringTrace
+from steer_env.types import Task
 
 HEADLINE_SUITE = "study-headlines"
 ATTEMPTS = 5
@@ -93,22 +94,13 @@ def session_ratings(sessions: Sequence[Session], frame: pd.DataFrame) -> np.ndar
 def headline_traces(sessions: Sequence[Session]) -> list[SteeringTrace]:
     """One trace a session; the task index counts them. Similarities are nan, since the release has none."""
     return [
-        SteeringTrace(
-            suite=HEADLINE_SUITE,
-            task_index=index,
-            goal_prompt=session.goal_prompt,
-            goal_seed=-1,
-            prompt=session.prompts[0],
-            initial_seed=-1,
-            episode_seed=-1,
+        SteeringTrace.of(
+            Task(HEADLINE_SUITE, index, session.goal_prompt, -1, session.prompts[0], -1),
             mechanism="text",
             policy="person",
-            training_seed=-1,
             human=f"person-{session.person}",
             generator=session.model,
             metric="none",
-            scales=[],
-            choices=[],
             similarities=[nan] * ATTEMPTS,
             prompts=list(session.prompts),
             texts=list(session.texts),

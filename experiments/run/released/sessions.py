@@ -17,6 +17,7 @@ import pandas as pd
 from experiments.run.released.files import SESSION, Study, StudyError
 from experiments.run.released.headlines import headline_traces, sessions_of
 from steer_env.traces import SteeringTrace
+from steer_env.types import Task
 
 MAIN_SUITE = "study-text"
 TEXT_SUITES = {
@@ -37,7 +38,6 @@ IMAGE_GENERATOR = "stable-diffusion-1.4"
 """Section 5; the files say "foundry", who lent the computers."""
 LITERAL = 200_000
 """Longest literal of image sessions that is read, in characters; the release's longest has 7,883."""
-_UNKNOWN: dict[str, Any] = {"goal_seed": -1, "initial_seed": -1, "episode_seed": -1, "training_seed": -1}
 
 
 def study_traces(study: Study) -> list[SteeringTrace]:
@@ -75,7 +75,7 @@ def text_traces(frame: pd.DataFrame, suite: str) -> list[SteeringTrace]:
         if attempts != list(range(1, len(attempts) + 1)):
             raise StudyError(f"{suite}: person {key[0]} at goal {key[1]} has attempts {attempts}, not 1, 2, 3 …")
         first = session.to_dict("records")[0]
-        known: dict[str, Any] = {"goal_seed": _seed(first, "reference_seed"), "initial_seed": _seed(first, "seed")}
+        known: dict[str, Any] = {"seeds": (_seed(first, "reference_seed"), _seed(first, "seed"))}
         if "clip_similarity" in session:
             known["judged"] = {"clip": session["clip_similarity"].tolist()}
         prompts, similarities = session["prompt"].tolist(), session["dreamsim"].tolist()
@@ -110,11 +110,8 @@ def blind_traces(rewrites: pd.DataFrame, steering: pd.DataFrame, k: int) -> list
 def image_traces(rounds: pd.DataFrame, suite: str, policy: str) -> list[SteeringTrace]:
     """One trace a session of image steering; its similarities are nan, one for each attempt."""
     return [
-        SteeringTrace(
-            suite=suite,
-            task_index=index,
-            goal_prompt=session["goal_prompt"].iloc[0],
-            prompt=session["prompt"].iloc[0],
+        SteeringTrace.of(
+            Task(suite, index, session["goal_prompt"].iloc[0], -1, session["prompt"].iloc[0], -1),
             mechanism="mixture",
             policy=policy,
             human=f"person-{session['person'].iloc[0]}",
@@ -123,8 +120,6 @@ def image_traces(rounds: pd.DataFrame, suite: str, policy: str) -> list[Steering
             scales=session["scale"].tolist(),
             choices=session["choice"].tolist(),
             similarities=[nan] * (1 + len(session)),
-            prompts=[],
-            **_UNKNOWN,
         )
         for index, (_, session) in enumerate(rounds.groupby("session"))
     ]
@@ -137,23 +132,20 @@ def _text_trace(
     first: Mapping[Hashable, Any],
     prompts: Sequence[str],
     similarities: Sequence[float],
+    seeds: tuple[int, int] = (-1, -1),
     **known: Any,
 ) -> SteeringTrace:
-    return SteeringTrace(
-        suite=suite,
-        task_index=index,
-        goal_prompt=first["reference_prompt"],
-        prompt=prompts[0],
+    """``seeds`` are those of the goal and of the first image."""
+    return SteeringTrace.of(
+        Task(suite, index, first["reference_prompt"], seeds[0], prompts[0], seeds[1]),
         mechanism="text",
         policy=policy,
         human=f"person-{first['steering_user_id']}",
         generator=first["model"],
         metric="dreamsim",
-        scales=[],
-        choices=[],
         similarities=similarities,
         prompts=prompts,
-        **{**_UNKNOWN, **known},
+        **known,
     )
 
 

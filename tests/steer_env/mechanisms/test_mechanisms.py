@@ -9,6 +9,7 @@ from torch import Tensor
 
 from steer_env.dynamics import SteeringDynamics
 from steer_env.humans.choosers import GreedyHuman
+from steer_env.imaging.studio import LocalStudio
 from steer_env.mechanisms import MECHANISMS, load_mechanism
 from steer_env.mechanisms.bayesian import BayesianSteering
 from steer_env.mechanisms.mixtures import Mixture
@@ -51,8 +52,9 @@ def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator
     options = {"bayesian": {"pool": 6}, "preferential": {"candidates": 8}}.get(name, {})
 
     def choices(tasks: slice) -> np.ndarray:
-        mechanism = load_mechanism({"name": name, **options}, generator, metric)
-        played = SteeringDynamics(generator, metric, GreedyHuman(), tasks.stop - tasks.start, mechanism=mechanism)
+        studio = LocalStudio(generator, metric)
+        mechanism = load_mechanism({"name": name, **options}, studio)
+        played = SteeringDynamics(studio, GreedyHuman(), tasks.stop - tasks.start, mechanism=mechanism)
         played.reset(TASKS[tasks], list(range(tasks.start, tasks.stop)))
         scales = np.full(tasks.stop - tasks.start, 0.5)
         return np.stack([played.step(scales).choices for _ in range(3)], axis=1)
@@ -66,8 +68,9 @@ def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator
 def test_the_images_that_an_episode_takes_are_those_made(name: str, generator: Generator, metric: Metric) -> None:
     counting = CountingGenerator(generator)
     options = {"pool": 10} if name == "bayesian" else {}
-    mechanism = load_mechanism({"name": name, **options}, counting, metric)
-    played = SteeringDynamics(counting, metric, GreedyHuman(), 2, rounds=2, mechanism=mechanism)
+    studio = LocalStudio(counting, metric)
+    mechanism = load_mechanism({"name": name, **options}, studio)
+    played = SteeringDynamics(studio, GreedyHuman(), 2, rounds=2, mechanism=mechanism)
     played.reset(TASKS[:2], [0, 1])
     counting.latents.clear()
     played.reset(TASKS[:2], [0, 1])
@@ -84,7 +87,7 @@ class TestBayesian:
     def test_beliefs_and_offers_are_those_of_bayes_rule(self) -> None:
         """Against a plain loop over hypotheses and candidates, one episode, any choices."""
         points = Points()
-        mechanism = BayesianSteering(points, points, pool=7, temperature=0.3)
+        mechanism = BayesianSteering(LocalStudio(points, points), points, pool=7, temperature=0.3)
         conditioning, held = points.encode(["abc"]), torch.tensor([[0.4]])
         past, choices = torch.zeros(1, 4, 2, 1), torch.zeros(1, 4, dtype=torch.int64)
         shown_before: list[float] = []
@@ -112,16 +115,17 @@ class TestBayesian:
         offers = []
         for goal in (0, 1):
             task = type(TASKS[0])(**{**vars(TASKS[0]), "goal_prompt": TASKS[goal].goal_prompt, "goal_seed": goal})
-            mechanism = BayesianSteering(generator, metric, pool=10)
-            played = SteeringDynamics(generator, metric, GreedyHuman(), 1, mechanism=mechanism, keep_images=True)
+            studio = LocalStudio(generator, metric)
+            mechanism = BayesianSteering(studio, metric, pool=10)
+            played = SteeringDynamics(studio, GreedyHuman(), 1, mechanism=mechanism, keep_images=True)
             played.reset([task], [0])
             offers.append(played.step(np.array([0.5])).shown)
         assert np.array_equal(*offers)
 
     def test_a_new_episode_forgets_the_last_one(self, generator: Generator, metric: Metric) -> None:
-        played = SteeringDynamics(
-            generator, metric, GreedyHuman(), 1, mechanism=BayesianSteering(generator, metric, pool=6)
-        )
+        studio = LocalStudio(generator, metric)
+        mechanism = BayesianSteering(studio, metric, pool=6)
+        played = SteeringDynamics(studio, GreedyHuman(), 1, mechanism=mechanism)
         courses = []
         for _ in range(2):
             played.reset(TASKS[:1], [3])
@@ -129,9 +133,10 @@ class TestBayesian:
         np.testing.assert_allclose(*courses, atol=1e-5)
 
     def test_errors(self, generator: Generator, metric: Metric) -> None:
+        studio = LocalStudio(generator, metric)
         with pytest.raises(ValueError, match="pool must be at least 2, got 1"):
-            load_mechanism("bayesian:pool=1", generator, metric)
+            load_mechanism("bayesian:pool=1", studio)
         with pytest.raises(ValueError, match="temperature must be positive, got 0"):
-            load_mechanism("bayesian:temperature=0", generator, metric)
+            load_mechanism("bayesian:temperature=0", studio)
         with pytest.raises(ValueError, match="unknown mechanism 'bayes'; did you mean 'bayesian'"):
-            load_mechanism("bayes", generator, metric)
+            load_mechanism("bayes", studio)

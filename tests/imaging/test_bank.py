@@ -18,8 +18,9 @@ from steer_env import assets
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import ImageSteeringEnv, ImageSteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
-from steer_env.goal_bank import GoalBank
 from steer_env.humans.choosers import GreedyHuman
+from steer_env.imaging.bank import GoalBank
+from steer_env.imaging.studio import LocalStudio
 from steer_env.metrics import load_metric
 from steer_env.tasks import load_suite
 from steer_env.types import Generator, Metric
@@ -47,7 +48,8 @@ def played(
     bank: GoalBank | None, generator: Generator, metric: Metric, tasks: Sequence[Any] = TASKS, **options: Any
 ) -> tuple[Any, ...]:
     """Everything that comes of one round."""
-    dynamics = SteeringDynamics(generator, metric, GreedyHuman(), len(tasks), proposals=1, goal_bank=bank, **options)
+    studio = LocalStudio(generator, metric, goal_bank=bank)
+    dynamics = SteeringDynamics(studio, GreedyHuman(), len(tasks), proposals=1, **options)
     dynamics.reset(tasks, range(len(tasks)))
     outcome = dynamics.step(np.full(len(tasks), 0.8))
     return outcome.similarities, outcome.choices, dynamics.goal_images.copy()
@@ -117,8 +119,8 @@ class TestWhatIsPlayed:
     ) -> None:
         judges = {"pixels": load_metric("pixel-correlation")}
         played(bank, generator, metric)
-        dynamics = SteeringDynamics(generator, metric, GreedyHuman(), 2, judges=judges, goal_bank=bank)
-        alone = SteeringDynamics(generator, metric, GreedyHuman(), 2, judges=judges)
+        dynamics = SteeringDynamics(LocalStudio(generator, metric, judges, bank), GreedyHuman(), 2)
+        alone = SteeringDynamics(LocalStudio(generator, metric, judges), GreedyHuman(), 2)
         for each in (dynamics, alone):
             each.reset(TASKS, range(2))
         np.testing.assert_allclose(dynamics.judged()["pixels"], alone.judged()["pixels"], atol=2e-6)
@@ -185,7 +187,7 @@ class TestAddresses:
         self, bank: GoalBank, counting_generator: CountingGenerator, metric: Metric
     ) -> None:
         with pytest.raises(ValueError, match=r"give 'tiles-\w+' a method fingerprint\(\)"):
-            SteeringDynamics(counting_generator, metric, GreedyHuman(), 1, goal_bank=bank)
+            LocalStudio(counting_generator, metric, goal_bank=bank)
 
 
 class TestFiles:
