@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "rendering": set(),
     "assets": set(),
     "proposals": set(),
-    "mechanisms": BASE | {"mechanisms", "metrics", "proposals"},
+    "mechanisms": BASE | {"assets", "mechanisms", "metrics", "proposals"},
     "ties": set(),
     "fingerprints": set(),
     "imaging": BASE | {"compatibility", "files", "fingerprints", "imaging", "proposals", "versions"},

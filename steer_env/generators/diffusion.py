@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -27,6 +28,19 @@ from steer_env.generators.speed import Speed, fitting_batch, padded_size
 from steer_env.types import Conditioning
 
 _LOG = logging.getLogger(__name__)
+_GUIDING = ("negative_", "guidance")
+"""How names of what only guidance needs begin."""
+
+
+class _Reached(Exception):
+    """Ends a pass of the denoiser where its activations are wanted."""
+
+    def __init__(self, activations: Tensor) -> None:
+        self.activations = activations
+
+
+def _stop_here(_: Any, inputs: tuple[Tensor, ...]) -> None:
+    raise _Reached(inputs[0])
 
 
 class DiffusionGenerator:
@@ -48,6 +62,8 @@ class DiffusionGenerator:
 
     kind: str
     """Name of the pipeline in diffusers that reads the checkpoint."""
+    _guides = True
+    """Whether it heeds guidance; previews don't."""
     options: Mapping[str, Any] = MappingProxyType({})
     """What that pipeline is told."""
 
@@ -117,6 +133,52 @@ class DiffusionGenerator:
         scheduler = self._scheduler
         solver = sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
         return f"{self._weights} {self.steps} {self.guidance_scale:g} {self.speed} {solver}"
+
+    @property
+    def passes(self) -> int:
+        """Denoiser passes an image: its steps, each twice where it is guided."""
+        return self.steps * (2 if self.guidance_scale > 1 else 1)
+
+    def preview(self, steps: int) -> DiffusionGenerator:
+        """See :class:`steer_env.types.PreviewingGenerator`; the copy shares weights and encoded prompts.
+
+        Raises:
+            ValueError: no steps, or more than the generator's own.
+        """
+        if not 1 <= steps <= self.steps:
+            raise ValueError(f"preview_steps must be 1 to {self.steps}, the generator's own steps, got {steps}")
+        other = copy.copy(self)
+        # A scheduler remembers how many steps it was set to.
+        other._scheduler = copy.deepcopy(self._scheduler)
+        other.steps, other.guidance_scale, other._guides = steps, 1.0, False
+        other.id = f"{self.id} preview={steps}"
+        return other
+
+    @torch.inference_mode()
+    def glimpse(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        """What the denoiser's first blocks make of the first step, without guidance: float (B, C, h, w).
+
+        They are the activations at the coarsest resolution, just before they are enlarged again; the rest of the pass
+        isn't computed, and ``max_batch`` isn't heeded.
+
+        Raises:
+            ValueError: a denoiser of a single resolution, which enlarges nothing.
+        """
+        enlarging = next((block.upsamplers[0] for block in self._unet.up_blocks if block.upsamplers), None)
+        if enlarging is None:
+            raise ValueError(f"the denoiser of {self.id} has a single resolution: there are no coarse activations")
+        own = {name: values for name, values in conditioning.items() if not name.startswith(_GUIDING)}
+        self._scheduler.set_timesteps(self.steps, device=self.device)
+        time = self._scheduler.timesteps[0]
+        sample = latents.to(self._unet.dtype) * self._scheduler.init_noise_sigma
+        hook = enlarging.register_forward_pre_hook(_stop_here)
+        try:
+            self._unet(self._scheduler.scale_model_input(sample, time), time, **self._told(own))
+        except _Reached as reached:
+            return reached.activations
+        finally:
+            hook.remove()
+        raise AssertionError("the denoiser ended without enlarging anything")
 
     def _embed(self, prompts: list[str]) -> dict[str, Tensor]:
         """What the denoiser is told of the prompts, by name, each with as many rows."""
@@ -193,7 +255,8 @@ class DiffusionGenerator:
         size = n if self._denoise is self._unet else padded_size(n, self.max_batch)
         rows = torch.arange(size, device=latents.device).clamp(max=n - 1)
         sample = latents[rows].to(self._unet.dtype)
-        given = {name: values[rows] for name, values in conditioning.items()}
+        heeded = [name for name in conditioning if self._guides or not name.startswith(_GUIDING)]
+        given = {name: conditioning[name][rows] for name in heeded}
         scales: float | Tensor = given.pop("guidance", self.guidance_scale)
         own = [name for name in given if not name.startswith("negative_")]
         guided = len(own) < len(given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steer_env.mechanisms.options import BayesianOptions, PreferentialOptions
+from steer_env.mechanisms.options import BayesianOptions, LearnedOptions, PreferentialOptions
 from steer_env.metrics import load_metric
 from steer_env.registry import AUTO, NoOptions, Part, Parts, Registry, Spec, resolve
 from steer_env.types import Mechanism, Studio
@@ -16,6 +16,7 @@ MECHANISMS: Parts = Registry(
         "mixture": Part(NoOptions, "steer_env.mechanisms.mixtures:Mixture"),
         "preferential": Part(PreferentialOptions, "steer_env.mechanisms.preferential:PreferentialSteering"),
         "bayesian": Part(BayesianOptions, "steer_env.mechanisms.bayesian:BayesianSteering"),
+        "learned": Part(LearnedOptions, "steer_env.mechanisms.predicted:LearnedSteering"),
     },
 )
 

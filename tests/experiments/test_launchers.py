@@ -37,7 +37,7 @@ def test_where_a_job_runs_doesnt_name_its_folder(option: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["launcher.partitoin=x"], "unknown option of train 'partitoin'; did you mean 'partition'"),
+        (["launcher.partitoin=x"], "unknown option of launcher basic 'partitoin'; did you mean 'partition'"),
         (["launcher=slurm"], "launcher=slurm needs a package that isn't here: pip install 'steer-env\\[slurm\\]'"),
         (["studio=ray"], "studio=ray needs a package that isn't here: pip install 'steer-env\\[ray\\]'"),
     ],
