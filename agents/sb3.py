@@ -16,7 +16,6 @@ from agents.checkpoints import Checkpoints
 from agents.episodes import EpisodeStream, Training
 from agents.loggers import NO_LOGGER, Logger
 from agents.progress import interruptible, progress
-from agents.sb3_vecenv import SteeringVecEnv
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.files import write_atomically
 from steer_env.policies import TablePolicy
@@ -24,6 +23,7 @@ from steer_env.policies.histories import HistoryPolicy
 from steer_env.policies.stored import StoredPolicy
 from steer_env.proposals import bucket_scales
 from steer_env.registry import Registry
+from steer_env.sb3 import SteeringVecEnv
 from steer_env.traces import SteeringTrace
 
 ALGORITHMS: Registry[type[BaseAlgorithm]] = Registry(

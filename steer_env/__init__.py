@@ -13,6 +13,7 @@ from gymnasium.envs.registration import register
 
 if TYPE_CHECKING:
     from steer_env import testing as testing
+    from steer_env.evaluation.evaluate import evaluate as evaluate
     from steer_env.generators import load_generator as load_generator
     from steer_env.humans import load_human as load_human
     from steer_env.mechanisms import load_mechanism as load_mechanism
@@ -38,6 +39,7 @@ _PLACES = {
     "policies.names": ("load_policy",),
     "traces": ("SteeringTrace", "read_traces", "write_traces"),
     "tasks": ("load_suite",),
+    "evaluation.evaluate": ("evaluate",),
     "generators": ("load_generator",),
     "metrics": ("load_metric",),
     "humans": ("load_human",),

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from steer_env.files import write_atomically
 from steer_env.types import Task
 
-TRACE_VERSION = 2
-_READABLE = {1, TRACE_VERSION}
-"""Version 1 had neither seeds nor guidance scales that users choose."""
+TRACE_VERSION = 3
+_READABLE = {1, 2, TRACE_VERSION}
+"""Version 1 had neither seeds nor guidance scales that users choose; both had Arrow's maps, which few tools read."""
 _VERSION_KEY = b"steer_env.trace_version"
 
 
@@ -121,15 +121,15 @@ _LISTS = {
     "seeds": pa.int64(),
     "guidance": pa.float64(),
 }
+_MAPPINGS = {"judged": pa.list_(pa.float64()), "versions": pa.string()}
+"""Written as lists of key and value."""
 
 
 def _column(name: str) -> pa.DataType:
     if name in _LISTS:
         return pa.list_(_LISTS[name])
-    if name == "judged":
-        return pa.map_(pa.string(), pa.list_(pa.float64()))
-    if name == "versions":
-        return pa.map_(pa.string(), pa.string())
+    if name in _MAPPINGS:
+        return pa.list_(pa.struct({"key": pa.string(), "value": _MAPPINGS[name]}))
     return pa.int64() if name in _INTEGERS else pa.string()
 
 
@@ -142,7 +142,10 @@ SCHEMA = pa.schema(
 def write_traces(traces: Iterable[SteeringTrace], path: Path) -> None:
     """Write a Parquet file, all or nothing: a reader never sees half of it."""
     rows = list(traces)
-    table = pa.Table.from_pydict({name: [getattr(row, name) for row in rows] for name in SCHEMA.names}, schema=SCHEMA)
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    for name in _MAPPINGS:
+        columns[name] = [[{"key": key, "value": value} for key, value in each.items()] for each in columns[name]]
+    table = pa.Table.from_pydict(columns, schema=SCHEMA)
     write_atomically(path, lambda file: pq.write_table(table, file))
 
 
@@ -153,7 +156,15 @@ def read_traces(*paths: Path) -> list[SteeringTrace]:
         FileNotFoundError: no such file, or a folder without any.
         TraceVersionError: a file of another version, or one that holds no traces.
     """
-    return [SteeringTrace(**row) for path in _files(paths) for row in _read(path).to_pylist(maps_as_pydicts="strict")]
+    return [_trace(row) for path in _files(paths) for row in _read(path).to_pylist(maps_as_pydicts="strict")]
+
+
+def _trace(row: dict[str, Any]) -> SteeringTrace:
+    for name in _MAPPINGS:
+        # Files before version 3 have mappings, and the first of them nothing.
+        if isinstance(pairs := row.get(name), list):
+            row[name] = {pair["key"]: pair["value"] for pair in pairs}
+    return SteeringTrace(**row)
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

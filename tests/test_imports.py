@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"dynamics", "envs", "generators", "humans", "imaging", "mechanisms", "metrics", "proposals"}
     | {"rendering", "tasks"},
     "testing": {"types", "policies"},
+    "sb3": {"envs", "evaluation", "traces"},
     "evaluation.uncertainty": set(),
     "evaluation.statistics": {"evaluation", "traces"},
     "evaluation.plots": {"evaluation", "traces"},
@@ -45,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.claims": {"evaluation", "policies"},
     "evaluation.rollout": {"envs", "humans", "policies", "traces", "types", "versions"},
     "evaluation.suites": {"envs", "evaluation", "policies", "traces", "types"},
+    "evaluation.evaluate": {"evaluation", "policies", "registry", "traces", "types"},
 }
 """What each part of ``steer_env`` may import of it."""
 

@@ -61,6 +61,7 @@ def _sb3(options: TrainingOptions, agent: SB3Options) -> Learner:
         options.batch,
         autoreset_mode=AutoresetMode.DISABLED,
         reward=agent.reward,
+        named=True,
         **image_options(env_options(options)),
     )
     training = Training(options.episodes, options.seed)

@@ -20,6 +20,7 @@ class SteeringArguments(TypedDict, total=False):
     rounds: int
     reward: str
     observe: Sequence[str]
+    named: bool
     judges: Sequence[str | Mapping[str, Any]] | Mapping[str, Spec[Metric]]
     seeds: int
     goal_bank: str | GoalBank | None
@@ -27,6 +28,7 @@ class SteeringArguments(TypedDict, total=False):
     device: str
     dtype: str
     render_mode: str | None
+    max_episode_steps: int | None
 
 
 class ImageArguments(SteeringArguments, total=False):
@@ -45,6 +47,10 @@ class TextArguments(SteeringArguments, total=False):
     choose: Sequence[str]
 
 
+class UnexpectedArgumentError(TypeError, ValueError):
+    """An unknown argument: what Python raises, in whose words TorchRL looks for one that it has tried."""
+
+
 def check_arguments(kind: type, arguments: Mapping[str, Any], *more: str) -> None:
     """Are these names and simple values that an environment takes?
 
@@ -54,9 +60,14 @@ def check_arguments(kind: type, arguments: Mapping[str, Any], *more: str) -> Non
         *more: further names, of values that are checked elsewhere.
 
     Raises:
-        ValueError: an unknown name, with the nearest one; or a value of another type.
+        UnexpectedArgumentError: an unknown name, with the nearest one.
+        ValueError: a value of another type.
     """
     hints = get_type_hints(kind)
     known = Registry("argument", {**hints, **dict.fromkeys(more, Any)})
     for name, value in arguments.items():
-        checked_value(name, value, known[name])
+        try:
+            hint = known[name]
+        except ValueError as error:
+            raise UnexpectedArgumentError(f"{error} (unexpected keyword argument {name!r})") from None
+        checked_value(name, value, hint)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from steer_env.dynamics import SteeringDynamics
 from steer_env.types import RoundOutcome
 
 
@@ -21,13 +22,32 @@ def spread(rows: np.ndarray, values: dict[str, np.ndarray], n: int) -> dict[str,
     return infos
 
 
-def of_round(outcome: RoundOutcome, initial: np.ndarray) -> dict[str, np.ndarray]:
-    """What a round's info tells, each (n, …); ``initial`` is the similarity float (n,) of the first images."""
+def of_start(dynamics: SteeringDynamics, rows: np.ndarray, scaled: bool) -> dict[str, np.ndarray]:
+    """What the infos of episodes that have just begun hold, each (n, …), under the same names as those of a round.
+
+    They are those of a round at scale 0, in which everything offered is the first image; ``scaled`` says whether there
+    are scales.
+    """
+    none, similarity = np.zeros(len(rows)), dynamics.similarity[rows]
+    offered = np.repeat(similarity[:, None], 1 + dynamics.num_proposals, axis=1)
+    outcome = RoundOutcome(
+        *(rows, none, offered, none.astype(np.int64), similarity),
+        scales=none if scaled else None,
+        judged=dynamics.judged(rows),
+    )
+    return of_round(dynamics, outcome)
+
+
+def of_round(dynamics: SteeringDynamics, outcome: RoundOutcome) -> dict[str, np.ndarray]:
+    """What the infos of a round hold, each (n, …)."""
+    rows, tasks = outcome.rows, [dynamics.tasks[row] for row in outcome.rows]
     image_steering = {} if outcome.scales is None else {"choice": outcome.choices, "mixture_scale": outcome.scales}
     return {
+        "task_index": np.array([task.index for task in tasks if task]),
+        "episode_seed": np.array([dynamics.seeds[row] for row in rows]),
         "similarity": outcome.similarity,
         "similarities": outcome.similarities,
-        "improvement": outcome.similarity - initial,
+        "improvement": outcome.similarity - dynamics.initial_similarity[rows],
         **image_steering,
         **{f"similarity/{name}": values for name, values in outcome.judged.items()},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from gymnasium.vector.utils import batch_space
 
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import infos
+from steer_env.envs.flat import flat_space, flatten, row_of
 from steer_env.generators import load_generator
 from steer_env.imaging import StudioSpec, is_elsewhere, make_studio
 from steer_env.imaging.bank import GoalBank
@@ -47,6 +49,7 @@ class SteeringVectorEnv(VectorEnv):
         rounds: R.
         reward: a name of ``REWARDS``.
         observe: names of what is observed besides the round.
+        named: observe named parts, even where all of them are vectors that could be one.
         judges: further metrics, reported in infos: words or mappings; or by names of one's own, those or metrics.
         seeds: how many random seeds the model has for goals, first images and those of new prompts (paper, C.1,
             Figure 7): all goals come from the first of them; 0 for as many as there are.
@@ -59,11 +62,12 @@ class SteeringVectorEnv(VectorEnv):
         dtype: the same of their precision: float32, float16 or bfloat16; auto for float32.
         render_mode: None or ``rgb_array``.
         autoreset_mode: an ``AutoresetMode`` or its value; NEXT_STEP by default, as elsewhere in Gymnasium.
+        max_episode_steps: R, as a single environment's spec has it; no other number is taken.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium's own convention)
         "render_modes": ["rgb_array"],
-        "render_fps": 1,
+        "render_fps": 4,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
     observable: Registry[str] = Registry("observation", OBSERVABLE)
@@ -77,6 +81,7 @@ class SteeringVectorEnv(VectorEnv):
         rounds: int = 4,
         reward: str = "final",
         observe: Sequence[str] = (),
+        named: bool = False,
         judges: Sequence[str | Mapping[str, Any]] | Mapping[str, Spec[Metric]] = (),
         seeds: int = 0,
         goal_bank: str | GoalBank | None = None,
@@ -85,11 +90,14 @@ class SteeringVectorEnv(VectorEnv):
         dtype: str = AUTO,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        max_episode_steps: int | None = None,
     ) -> None:
         for table, name in ((REWARDS, reward), *((self.observable, part) for part in observe)):
             table[name]
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"unknown render_mode {render_mode!r}; there are: None, rgb_array")
+        if max_episode_steps not in (None, rounds):
+            raise ValueError(f"episodes end after rounds={rounds}, not after max_episode_steps={max_episode_steps}")
         if seeds < 0:
             raise ValueError(f"seeds must be at least 1, or 0 for all, got {seeds}")
         self.seeds = seeds
@@ -111,7 +119,8 @@ class SteeringVectorEnv(VectorEnv):
             **self._way(made),
         )
         self.single_action_space = self._action_space()
-        self.single_observation_space = self._observation_space()
+        self._parts = self._observation_space()
+        self.single_observation_space = (None if named else flat_space(self._parts)) or self._parts
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.rngs: list[np.random.Generator] = [np.random.default_rng() for _ in range(num_envs)]
@@ -147,7 +156,7 @@ class SteeringVectorEnv(VectorEnv):
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Start episodes; see the class for the options.
 
         Raises:
@@ -164,9 +173,9 @@ class SteeringVectorEnv(VectorEnv):
             raise ValueError(f"{self.num_envs} environments need as many seeds, got {len(seeds)}")
         for row in rows:
             if seeds[row] is not None:
-                self.rngs[row], _ = seeding.np_random(seeds[row])
+                self.rngs[row], _ = seeding.np_random(operator.index(seeds[row]))
         told = self._start(rows, options)
-        return self.observe(), told
+        return self.observation(), told
 
     def _masked(self, mask: Any) -> np.ndarray:
         if mask is None:
@@ -190,7 +199,7 @@ class SteeringVectorEnv(VectorEnv):
         self.dynamics.reset(tasks, seeds, rows)
         self._over[rows] = False
         self.last_outcome = None
-        return infos.spread(rows, self._task_infos(rows, seeds), self.num_envs)
+        return infos.spread(rows, infos.of_start(self.dynamics, rows, "stayed" in self._parts.spaces), self.num_envs)
 
     def _restricted(self, task: Task) -> Task:
         """The task with seeds that the model has."""
@@ -199,16 +208,7 @@ class SteeringVectorEnv(VectorEnv):
         first = FIRST_SEED + int(np.random.default_rng([FIRST_SEED, task.index]).integers(self.seeds))
         return replace(task, goal_seed=FIRST_SEED, initial_seed=first)
 
-    def _task_infos(self, rows: np.ndarray, seeds: list[int]) -> dict[str, np.ndarray]:
-        tasks = [self.dynamics.tasks[row] for row in rows]
-        return {
-            "task_index": np.array([task.index for task in tasks if task]),
-            "episode_seed": np.array(seeds),
-            "similarity": self.dynamics.similarity[rows],
-            **{f"similarity/{name}": values for name, values in self.dynamics.judged(rows).items()},
-        }
-
-    def step(self, actions: Any) -> tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Play one round of every episode.
 
         Raises:
@@ -224,22 +224,21 @@ class SteeringVectorEnv(VectorEnv):
             outcome = self._play(actions, playing)
             terminated[playing] = outcome.rounds == self.dynamics.num_rounds
             rewards[playing] = self._rewards(outcome, before, terminated[playing])
-            found = infos.of_round(outcome, self.dynamics.initial_similarity[playing])
-            told = infos.spread(playing, found, self.num_envs)
+            told = infos.spread(playing, infos.of_round(self.dynamics, outcome), self.num_envs)
             self.last_outcome = outcome
         if len(starting):
             told = infos.merge(told, self._start(starting, {}), starting)
         self._over = terminated.copy()
         if terminated.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
             told = self._restart(np.flatnonzero(terminated), told)
-        return self.observe(), rewards, terminated, np.zeros(self.num_envs, dtype=bool), told
+        return self.observation(), rewards, terminated, np.zeros(self.num_envs, dtype=bool), told
 
     def _restart(self, rows: np.ndarray, told: dict[str, Any]) -> dict[str, Any]:
         """Autoreset in the same step: what ended goes into ``final_obs`` and ``final_info``."""
-        ended = self.observe()
+        ended = self.observation()
         final = np.full(self.num_envs, None, dtype=object)
         for row in rows:
-            final[row] = {name: values[row] for name, values in ended.items()}
+            final[row] = row_of(ended, row)
         mask = np.zeros(self.num_envs, dtype=bool)
         mask[rows] = True
         final_info, going_on = infos.of_rows(told, mask), infos.of_rows(told, ~mask)
@@ -252,7 +251,7 @@ class SteeringVectorEnv(VectorEnv):
         return np.where(terminated, outcome.similarity - self.dynamics.initial_similarity[outcome.rows], 0.0)
 
     def observe(self) -> dict[str, Any]:
-        """The observation of every episode; nothing in it comes from the goal."""
+        """Named parts of the observation of every episode, (N, …) each; nothing in it comes from the goal."""
         dynamics = self.dynamics
         observation = {"round": np.maximum(dynamics.rounds, 0)}
         if "image" in self._observe:
@@ -262,6 +261,32 @@ class SteeringVectorEnv(VectorEnv):
         if "latent" in self._observe:
             observation["latent"] = dynamics.latents.clamp(-LATENT_BOUND, LATENT_BOUND).cpu().numpy()
         return observation
+
+    def observation(self) -> Any:
+        """The observation of every episode, as the observation space has it: named parts, or flat."""
+        parts = self.observe()
+        return parts if self.single_observation_space is self._parts else flatten(self._parts, parts)
+
+    def call(self, name: str, *args: Any, **options: Any) -> tuple[Any, ...]:
+        """A method's results, or an attribute, once an environment: they share one, and spaces are those of one."""
+        value = getattr(self, f"single_{name}" if hasattr(self, f"single_{name}") else name)
+        value = value(*args, **options) if callable(value) else value
+        return value if name == "render" and value is not None else (value,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """See :meth:`call`."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute that all environments share.
+
+        Raises:
+            ValueError: a list or tuple of values that differ, or of another length.
+        """
+        shared = values if isinstance(values, (list, tuple)) else [values] * self.num_envs
+        if len(shared) != self.num_envs or any(value != shared[0] for value in shared):
+            raise ValueError(f"{self.num_envs} environments share one {name}: set one value, got {values!r}")
+        setattr(self, name, shared[0])
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """One frame an episode, uint8 (H, W, 3): goal, current image and proposals; None without a render mode."""

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import infos
 from steer_env.envs.arguments import ImageArguments, TextArguments, check_arguments
+from steer_env.envs.flat import row_of
 from steer_env.envs.shell import SteeringVectorEnv
 from steer_env.envs.text import TextSteeringVectorEnv
 from steer_env.envs.vector import ImageSteeringVectorEnv
+from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.types import Task
 
 if TYPE_CHECKING:
@@ -28,12 +32,23 @@ class SteeringEnv(gym.Env):
         batch: a vector environment of one, with autoreset disabled.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 1}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, batch: SteeringVectorEnv) -> None:
-        self._batch, self.render_mode = batch, batch.render_mode
+        self._batch, self.render_mode, self._spec = batch, batch.render_mode, None
         self.action_space = self._batch.single_action_space
         self.observation_space = self._batch.single_observation_space
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """As Gymnasium sets it, with the rounds as ``max_episode_steps``: wrappers ask how long an episode may be."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = spec
+        if spec:
+            spec.max_episode_steps = self.dynamics.num_rounds
 
     @property
     def dynamics(self) -> SteeringDynamics:
@@ -45,23 +60,21 @@ class SteeringEnv(gym.Env):
         """The task of the current episode; None before the first reset."""
         return self.dynamics.tasks[0]
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; ``options`` may hold an int ``task_index`` and an int ``episode_seed``."""
         super().reset(seed=seed)
         self._batch.rngs = [self.np_random]
         _, told = self._batch.reset(options={name: [value] for name, value in (options or {}).items()})
         return self._observation(), infos.first(told)
 
-    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Play one round; see :meth:`SteeringVectorEnv.step` for the errors."""
         batch = {name: [part] for name, part in action.items()} if isinstance(action, Mapping) else [action]
         _, rewards, terminated, truncated, told = self._batch.step(batch)
         return self._observation(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), infos.first(told)
 
-    def _observation(self) -> dict[str, Any]:
-        return {name: values[0] for name, values in self._batch.observe().items()}
+    def _observation(self) -> Any:
+        return row_of(self._batch.observation(), 0)
 
     def render(self) -> np.ndarray | None:
         """The round as a picture, uint8 (H, W, 3); None without a render mode."""
@@ -69,7 +82,7 @@ class SteeringEnv(gym.Env):
         return None if frames is None else frames[0]
 
 
-class ImageSteeringEnv(SteeringEnv):
+class ImageSteeringEnv(SteeringEnv, gym.Env):
     """A user steers a generative model towards a goal image by choosing among proposals.
 
     ### Description
@@ -82,9 +95,11 @@ class ImageSteeringEnv(SteeringEnv):
     ``Box(0, 1, (1,))``: the mixture scale itself.
 
     ### Observation space
-    ``Dict``: ``round``, rounds played so far, 0 to R; ``stayed``, whether the user kept the current image in the
-    last round. On request (``observe``), of the current image: ``image`` uint8 (3, H, W), ``embedding`` float32
-    (D,) in [−1, 1], ``latent`` float32 in [−10, 10]. Nothing observed is computed from the goal.
+    ``Box`` float32: rounds played so far, one-hot of 0 to R (R + 1); whether the user kept the current image in the
+    last round, one-hot of no and yes (2); and on request (``observe``), of the current image, its ``embedding`` (D,) in
+    [−1, 1] and its ``latent``, flattened, in [−10, 10], always in this order. With ``named=True``, or where the
+    ``image`` uint8 (3, H, W) is observed, a ``Dict`` of these parts: ``round`` ``Discrete(R + 1)``, ``stayed``
+    ``Discrete(2)``, and the others. Nothing observed is computed from the goal.
 
     ### Rewards
     The improvement, similarity(final, goal) − similarity(initial, goal), at the last round and 0 before; with
@@ -94,36 +109,51 @@ class ImageSteeringEnv(SteeringEnv):
     A task drawn from the suite, uniformly; ``reset(options={"task_index": i, "episode_seed": j})`` chooses it.
 
     ### Episode end
-    Terminated after R rounds; never truncated.
+    Terminated after R rounds; never truncated. ``spec.max_episode_steps`` is R, for wrappers that ask. An environment
+    made from that spec has Gymnasium's ``TimeLimit``, which sets ``truncated``, too, at the last round.
 
     ### Arguments
     ``suite``: a name. ``generator``, ``metric``, ``human``, ``mechanism``: a word such as ``tiles:steps=1``, a mapping
     such as ``{"name": "tiles", "steps": 1}``, or a part of your own, made for the protocols of :mod:`steer_env.types`.
-    ``rounds`` (4) and ``proposals`` (2). ``action``, ``reward``, ``observe``: as above. ``judges``: further metrics,
+    ``rounds`` (4) and ``proposals`` (2). ``action``, ``reward``, ``observe``, ``named``: as above. ``judges``: further metrics,
     reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and
     first images. ``goal_bank`` (None): a folder that keeps goals and first images for later runs. ``device`` and
     ``dtype`` (``auto``): of all parts whose own options don't say otherwise; ``auto`` is a GPU where there is one, and
     float32. ``studio`` (``here``): who makes the images, see :class:`SteeringVectorEnv`.
 
     ### Info
-    After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity``
-    of the image gone on with, ``similarities`` (1 + K) of what was offered, ``choice``, ``mixture_scale``,
-    ``improvement`` so far.
+    After reset and step alike: ``task_index``, ``episode_seed``, ``similarity`` of the image gone on with,
+    ``similarities`` (1 + K) of what was offered, ``choice``, ``mixture_scale``, ``improvement`` so far. Nothing has been
+    offered at reset: the first image stands for all, at scale 0.
+
+    ### Clients
+    ``gymnasium.make("steer_env:steer_env/ImageSteering-v0")`` imports the package by itself, in processes of others,
+    too, which otherwise ask whether it is installed. For many environments take ``make_vec``, below: one process, and
+    one call of the model a round. ``AsyncVectorEnv`` needs ``context="spawn"``; processes that are forked after their
+    parent has used the model hang. docs/clients.md in the repository says which libraries were tried, and how.
 
     ### Vectorised form
     ``gymnasium.make_vec("steer_env/ImageSteering-v0", num_envs=N)`` gives :class:`ImageSteeringVectorEnv`; this
     environment is its batch of one.
 
     ### Version history
-    * v0: first version.
+    * v0: first version. Before its release, vectors alone came to be observed as one flat ``Box``, where they were named
+      parts, and infos to have the same keys at reset and step.
     """
 
     def __init__(self, **arguments: Unpack[ImageArguments]) -> None:
         check_arguments(ImageArguments, arguments)
         super().__init__(ImageSteeringVectorEnv(1, autoreset_mode=AutoresetMode.DISABLED, **arguments))
 
+    def get_keys_to_action(self) -> dict[str, Any]:
+        """For :func:`gymnasium.utils.play.play`: keys 1 to 9 are mixture scales 0.1 to 0.9, and 0 is 1."""
+        if isinstance(self.action_space, spaces.Discrete):
+            return {str((bucket + 1) % BUCKETS): bucket for bucket in range(BUCKETS)}
+        scales = bucket_scales(np.arange(BUCKETS)).astype(np.float32)
+        return {str((bucket + 1) % BUCKETS): scales[bucket : bucket + 1] for bucket in range(BUCKETS)}
 
-class TextSteeringEnv(SteeringEnv):
+
+class TextSteeringEnv(SteeringEnv, gym.Env):
     """A user steers a generative model towards a goal image by rewriting the prompt.
 
     ### Description
@@ -137,9 +167,9 @@ class TextSteeringEnv(SteeringEnv):
     of the attempt's latent; ``guidance``, ``Box(1, 10, ())``, the scale of classifier-free guidance.
 
     ### Observation space
-    ``Dict``: ``round``, rewritings so far, 0 to R. On request (``observe``): ``prompt``, that of the current image;
-    and of the current image ``image``, ``embedding`` and ``latent``, as in image steering. Nothing observed is
-    computed from the goal.
+    ``Box`` float32: rewritings so far, one-hot of 0 to R (R + 1); and on request (``observe``) ``embedding`` and
+    ``latent`` of the current image, as in image steering. With ``named=True``, or where the current image's ``prompt``
+    or the ``image`` is observed, a ``Dict`` of these parts. Nothing observed is computed from the goal.
 
     ### Rewards
     The improvement, similarity(final, goal) − similarity(initial, goal), at the last attempt and 0 before; with
@@ -149,27 +179,29 @@ class TextSteeringEnv(SteeringEnv):
     A task drawn from the suite, uniformly; ``reset(options={"task_index": i, "episode_seed": j})`` chooses it.
 
     ### Episode end
-    Terminated after R rewritings, so after R + 1 attempts with the first; never truncated.
+    Terminated after R rewritings, so after R + 1 attempts with the first; never truncated. ``spec.max_episode_steps``
+    is R, as in image steering.
 
     ### Arguments
     ``suite``: a name. ``generator``, ``metric``: a word such as ``tiles:steps=1``, a mapping such as
     ``{"name": "tiles", "steps": 1}``, or a part of your own, made for the protocols of :mod:`steer_env.types`.
     ``rounds`` (4). ``max_length`` (1000): of a prompt, in characters; what the generator's text encoder doesn't read of
-    it has no effect. ``choose`` (nothing), ``reward``, ``observe``: as above. ``judges``: further metrics, reported in
+    it has no effect. ``choose`` (nothing), ``reward``, ``observe``, ``named``: as above. ``judges``: further metrics, reported in
     ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and for images of
     prompts (paper, C.1). ``goal_bank`` (None): a folder that keeps goals and first images for later runs. ``device``
     and ``dtype`` (``auto``), ``studio`` (``here``): as in image steering.
 
     ### Info
-    After reset: ``task_index``, ``episode_seed``, ``similarity`` of the first image. After a step: ``similarity`` of
-    the new image, ``similarities`` (2) of the one before and of the new one, ``improvement`` so far.
+    After reset and step alike: ``task_index``, ``episode_seed``, ``similarity`` of the current image, ``similarities``
+    (2) of the one before and of it (at reset the first image's, twice), ``improvement`` so far.
 
     ### Vectorised form
     ``gymnasium.make_vec("steer_env/TextSteering-v0", num_envs=N)`` gives :class:`TextSteeringVectorEnv`; this
     environment is its batch of one.
 
     ### Version history
-    * v0: first version.
+    * v0: first version. Before its release, vectors alone came to be observed as one flat ``Box``, where they were named
+      parts, and infos to have the same keys at reset and step.
     """
 
     def __init__(self, **arguments: Unpack[TextArguments]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from steer_env.envs.arguments import SteeringArguments, TextArguments, check_arguments
 from steer_env.envs.shell import FIRST_SEED, OBSERVABLE, SteeringVectorEnv
@@ -30,7 +30,7 @@ _SEEDS = 2**31
 _STREAM = 0x5EED
 
 
-class TextSteeringVectorEnv(SteeringVectorEnv):
+class TextSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
     """N users steering at once by writing prompts.
 
     The card of the environment is in :class:`steer_env.envs.TextSteeringEnv`, whose arguments this class shares.
@@ -156,6 +156,6 @@ class TextSteeringVectorEnv(SteeringVectorEnv):
         return str(prompt)
 
     def observe(self) -> dict[str, Any]:
-        """The round, and what was asked for."""
+        """The round, and what is observed besides."""
         written = {"prompt": tuple(self.dynamics.prompts)} if "prompt" in self._observe else {}
         return {**super().observe(), **written}

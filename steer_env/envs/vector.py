@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from steer_env.envs.arguments import ImageArguments, SteeringArguments, check_arguments
 from steer_env.envs.shell import SteeringVectorEnv
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ACTIONS = Registry("kind of action", {"bucket": "one of 10 mixture scales", "scale": "a mixture scale in [0, 1]"})
 
 
-class ImageSteeringVectorEnv(SteeringVectorEnv):
+class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
     """N users steering at once by choosing among images.
 
     The card of the environment is in :class:`steer_env.envs.ImageSteeringEnv`, whose arguments this class shares.
@@ -79,5 +79,5 @@ class ImageSteeringVectorEnv(SteeringVectorEnv):
         return self.dynamics.step(scales, rows)
 
     def observe(self) -> dict[str, Any]:
-        """The round, whether the user just stayed, and what was asked for."""
+        """The round, whether the user just stayed, and what is observed besides."""
         return {**super().observe(), "stayed": self.dynamics.stayed.astype(np.int64)}

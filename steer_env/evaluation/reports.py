@@ -58,8 +58,9 @@ class Report:
         )
         return environment.get_template("report.html").render(report=self, picture=_png)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Write ``report.html``, ``report.md`` and every figure as ``figures/NAME.png``."""
+        folder = Path(folder)
         write_atomically(folder / "report.html", self.html())
         write_atomically(folder / "report.md", self.markdown())
         for section in self.sections:

@@ -24,9 +24,10 @@ _SAME_SIMILARITY = 0.01
 
 
 def make_env(num_envs: int, **options: Any) -> ImageSteeringVectorEnv:
-    """A vector environment as :func:`play` needs it for policies: mixture scales as actions, no autoreset."""
+    """A vector environment as :func:`play` needs it for policies: mixture scales, named parts, no autoreset."""
     known = image_options(options)
-    return ImageSteeringVectorEnv(num_envs, action="scale", autoreset_mode=AutoresetMode.DISABLED, **known)
+    known |= {"action": "scale", "named": True}
+    return ImageSteeringVectorEnv(num_envs, autoreset_mode=AutoresetMode.DISABLED, **known)
 
 
 def image_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -297,14 +297,21 @@ class EncodedPrompts:
             new = distinct
         for start in range(0, len(new), at_a_time):
             part = new[start : start + at_a_time]
-            self._warn_of_long(part)
-            embedded = self._embed(part)
+            # Both libraries would print whole prompts that are too long, one of them cut.
+            with quiet():
+                self._warn_of_long(part)
+                embedded = self._embed(part)
             for i, prompt in enumerate(part):
                 self._known[prompt] = {name: values[i] for name, values in embedded.items()}
         return [self._known[prompt] for prompt in prompts]
 
     def _warn_of_long(self, prompts: list[str]) -> None:
         limit = self._tokenizer.model_max_length
-        for prompt, tokens in zip(prompts, self._tokenizer(prompts, verbose=False).input_ids, strict=True):
-            if (cut := len(tokens) - limit) > 0:
-                _LOG.warning("the text encoder reads %d tokens: %d of %r are cut", limit, cut, prompt[:60])
+        cut = {p: len(t) - limit for p, t in zip(prompts, self._tokenizer(prompts).input_ids, strict=True)}
+        longest = max(cut, key=cut.__getitem__)
+        if cut[longest] > 0:
+            others = sum(tokens > 0 for tokens in cut.values()) - 1
+            more = f", and of {others} more prompts" if others else ""
+            _LOG.warning(
+                "the text encoder reads %d tokens: %d of %r are cut%s", limit, cut[longest], longest[:60], more
+            )

@@ -11,6 +11,7 @@ from steer_env.policies import Policy
 from steer_env.policies.cards import likeness
 from steer_env.policies.names import POLICIES, load_policy, parse_name, policy_folder
 from steer_env.policies.stored import PolicyError, StoredPolicy
+from steer_env.registry import Spec
 from steer_env.types import Prompter
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def check_apart(folder: str | Path, specs: Sequence[str]) -> None:
 
 
 def load_policies(
-    specs: Sequence[str], writer: Writer | None = None, rounds: int = 0, refused: dict[str, str] | None = None
+    specs: Sequence[Spec[Policy] | Prompter | Path],
+    writer: Writer | None = None,
+    rounds: int = 0,
+    refused: dict[str, str] | None = None,
 ) -> list[Policy | Prompter]:
     """Several policies for one table.
 
@@ -67,7 +71,7 @@ def load_policies(
             if isinstance(policy, StoredPolicy):
                 policy.rehearse(rounds)
         except PolicyError as error:
-            if refused is None or not policy_folder(spec):
+            if refused is None or not isinstance(spec, str) or not policy_folder(spec):
                 raise
             refused[spec] = "".join(letter if letter.isprintable() else "?" for letter in str(error))
         else:

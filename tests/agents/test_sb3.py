@@ -14,10 +14,10 @@ from agents import progress, sb3
 from agents.episodes import EpisodeStream, Training
 from agents.files import CHECKPOINT, RunExistsError
 from agents.sb3 import greedy_histories, greedy_table, train_sb3
-from agents.sb3_vecenv import SteeringVecEnv
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import make_env, play
 from steer_env.policies import TablePolicy
+from steer_env.sb3 import SteeringVecEnv
 from steer_env.traces import SteeringTrace, read_traces
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -29,7 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def batch(n: int = 4, **options: Any) -> ImageSteeringVectorEnv:
-    return ImageSteeringVectorEnv(n, autoreset_mode=AutoresetMode.DISABLED, **options)
+    return ImageSteeringVectorEnv(n, named=True, autoreset_mode=AutoresetMode.DISABLED, **options)
 
 
 def test_it_plays_the_episodes_of_the_batched_environment() -> None:

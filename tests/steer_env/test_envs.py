@@ -52,6 +52,7 @@ class TestConventions:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             check(ImageSteeringEnv())
+            check(ImageSteeringEnv(named=True))
             check(ImageSteeringEnv(observe=("image", "embedding")))
 
     def test_the_passive_checker_is_quiet_over_an_episode(self) -> None:
@@ -68,9 +69,10 @@ class TestConventions:
     def test_specs_are_json_and_can_be_made_again(self) -> None:
         spec = gym.make(ID, rounds=3, observe=("embedding",)).spec
         assert spec is not None
-        assert spec.max_episode_steps is None
+        assert spec.max_episode_steps == 3
         again = gym.make(gym.envs.registration.EnvSpec.from_json(spec.to_json()))
         assert again.unwrapped.dynamics.num_rounds == 3
+        assert gym.make_vec(spec, num_envs=2).unwrapped.dynamics.num_rounds == 3
 
     def test_module_qualified_id(self) -> None:
         assert gym.make("steer_env:" + ID).spec.id == ID
@@ -155,9 +157,10 @@ class TestVectorForm:
     @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
     def test_it_equals_gymnasiums_own_vector_of_single_environments(self, mode: AutoresetMode) -> None:
         equals_gymnasiums_own_vector(ID, mode, lambda rng: rng.integers(0, 10, 3), **EVERYTHING)
+        equals_gymnasiums_own_vector(ID, mode, lambda rng: rng.integers(0, 10, 3), observe=("embedding",))
 
     def test_episodes_restart_together_with_their_own_streams_under_a_mask(self) -> None:
-        env = ImageSteeringVectorEnv(3, autoreset_mode=AutoresetMode.DISABLED)
+        env = ImageSteeringVectorEnv(3, named=True, autoreset_mode=AutoresetMode.DISABLED)
         env.reset(seed=0)
         env.step(np.array([1, 2, 3]))
         observation, infos = env.reset(options={"reset_mask": np.array([False, True, False])})
@@ -261,7 +264,7 @@ class TestEpisode:
         assert similarities[:4] != similarities[4:]
 
     def test_observation_follows_the_course(self) -> None:
-        env = ImageSteeringEnv()
+        env = ImageSteeringEnv(named=True)
         observation, _ = env.reset(seed=1)
         assert (int(observation["round"]), int(observation["stayed"])) == (0, 0)
         for place in range(1, 5):
@@ -304,6 +307,8 @@ class TestErrors:
             ({"observe": ("goal",)}, "unknown observation 'goal'"),
             ({"render_mode": "human"}, "unknown render_mode"),
             ({"rounds": 0}, "rounds must be at least 1"),
+            ({"named": "yes"}, "named must be true or false, got 'yes'"),
+            ({"max_episode_steps": 9}, "episodes end after rounds=4, not after max_episode_steps=9"),
             ({"rounds": "four"}, "rounds must be a whole number, got 'four'"),
             ({"rewards": "final"}, "unknown argument 'rewards'; did you mean 'reward'"),
             ({"generator": "tiles:stps=3"}, "unknown option of generator 'tiles' 'stps'; did you mean 'steps'"),

@@ -179,11 +179,18 @@ def test_it_travels(generator: Generator) -> None:
     assert sent.encode(prompts)["prompt_embeds"].device.type == "meta"
 
 
-def test_a_prompt_that_is_cut_is_warned_of(generator: Generator, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_prompt_that_is_cut_is_warned_of(
+    generator: Generator, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     length = generator.encode(["a square"])["prompt_embeds"].shape[1]
     # Begin and end of a text are tokens, too.
     cut = generator.encode(["square " * (length - 2)])
     assert not caplog.records
     long = generator.encode(["square " * (length + 10)])
-    assert f"reads {length} tokens: 12 of 'square square" in caplog.text
+    generator.encode(["circle " * (length + 20), "circle " * (length + 9)])
+    assert [record.getMessage().replace("square ", "").replace("circle ", "") for record in caplog.records] == [
+        f"the text encoder reads {length} tokens: 12 of 'squa' are cut",
+        f"the text encoder reads {length} tokens: 22 of 'circ' are cut, and of 1 more prompts",
+    ]
+    assert capfd.readouterr().err == "", "nothing of the libraries' own warnings, which hold whole prompts"
     assert torch.equal(long["prompt_embeds"], cut["prompt_embeds"])

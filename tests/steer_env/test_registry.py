@@ -153,7 +153,7 @@ class TestSharing:
 
 class TestFace:
     def test_every_public_name_is_there(self) -> None:
-        assert len(steer_env.__all__) == 17
+        assert len(steer_env.__all__) == 18
         assert all(getattr(steer_env, name) for name in steer_env.__all__)
         assert set(steer_env.__all__) <= set(dir(steer_env))
         with pytest.raises(AttributeError, match="has no attribute 'load_polic'"):

@@ -72,6 +72,9 @@ def test_other_tools_read_the_file(tmp_path: Path) -> None:
     write_traces([TRACE], tmp_path / "t.parquet")
     frame = pd.read_parquet(tmp_path / "t.parquet")
     assert frame["similarities"].iloc[0].tolist() == TRACE.similarities
+    types = [field.type for field in pq.read_schema(tmp_path / "t.parquet")]
+    assert not any(pa.types.is_map(kind) for kind in types), "datasets and polars refuse Arrow's maps"
+    assert frame["versions"].iloc[0].tolist() == [{"key": "torch", "value": "2"}]
 
 
 def test_improvement_is_last_minus_first(tmp_path: Path) -> None:
@@ -90,7 +93,7 @@ class TestErrors:
     def test_an_incompatible_version_is_named(self, tmp_path: Path) -> None:
         schema = SCHEMA.with_metadata({b"steer_env.trace_version": json.dumps(99).encode()})
         pq.write_table(schema.empty_table(), tmp_path / "new.parquet")
-        with pytest.raises(TraceVersionError, match=r"new.parquet has trace version 99, this is version 2"):
+        with pytest.raises(TraceVersionError, match=r"new.parquet has trace version 99, this is version 3"):
             read_traces(tmp_path / "new.parquet")
 
     def test_a_table_of_something_else(self, tmp_path: Path) -> None:

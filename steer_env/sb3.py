@@ -1,4 +1,7 @@
-"""The batched environment as Stable-Baselines3 wants it: no process per environment, no copy of the dynamics."""
+"""The batched environment as Stable-Baselines3 wants it: no process per environment, no copy of the dynamics.
+
+It needs ``pip install "steer-env[sb3]"``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.vec_env import VecEnv
 
-from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.envs import SteeringVectorEnv
+from steer_env.envs.flat import row_of
 from steer_env.evaluation.rollout import Recorder
 from steer_env.traces import SteeringTrace
 
@@ -31,7 +35,7 @@ class SteeringVecEnv(VecEnv):
 
     def __init__(
         self,
-        env: ImageSteeringVectorEnv,
+        env: SteeringVectorEnv,
         next_options: Callable[[], dict[str, Any]] = dict,
         finished: Callable[[list[SteeringTrace]], None] = lambda _: None,
         policy: str = "sb3",
@@ -44,8 +48,8 @@ class SteeringVecEnv(VecEnv):
         self._policy, self._training_seed = policy, training_seed
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
 
-    def reset(self) -> dict[str, np.ndarray]:
-        """Start all episodes; returns their observations, (N, …) each."""
+    def reset(self) -> Any:
+        """Start all episodes; returns their observations, flat or by name, (N, …) each."""
         seed = self._seeds if any(seed is not None for seed in self._seeds) else None
         observation, _ = self.env.reset(seed=seed, options=self._next_options())
         self._reset_seeds()
@@ -56,7 +60,7 @@ class SteeringVecEnv(VecEnv):
         """Remember the actions, (N,)."""
         self._actions = actions
 
-    def step_wait(self) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Play the round; episodes of a batch all end in the same step."""
         observation, rewards, terminated, _, told = self.env.step(self._actions)
         self._recorder.add(self.env.last_outcome)
@@ -65,7 +69,7 @@ class SteeringVecEnv(VecEnv):
         ]
         if terminated.all():
             for i, info in enumerate(infos):
-                info["terminal_observation"] = {name: values[i] for name, values in observation.items()}
+                info["terminal_observation"] = row_of(observation, i)
                 info["TimeLimit.truncated"] = False
             self._finished(self._recorder.traces(self._policy, self._training_seed))
             observation = self.reset()
@@ -76,24 +80,22 @@ class SteeringVecEnv(VecEnv):
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """The batched environment's attribute, once for each asked."""
-        return [getattr(self.env, attr_name)] * len(self._asked(indices))
+        """The batched environment's attribute, once for each index."""
+        return [self.env.get_attr(attr_name)[i] for i in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set it for all episodes: they share one environment."""
-        setattr(self.env, attr_name, value)
+        self.env.set_attr(attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **options: Any) -> list[Any]:
         """Call the batched environment's method, once for all."""
-        return [getattr(self.env, method_name)(*args, **options)] * len(self._asked(indices))
+        returned = self.env.call(method_name, *args, **options)
+        return [returned[i] for i in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: Any = None) -> list[bool]:
         """No episode has a wrapper of its own."""
-        return [False] * len(self._asked(indices))
+        return [False for _ in self._get_indices(indices)]
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """One frame an episode; None without a render mode."""
         return self.env.render() or [None] * self.num_envs
-
-    def _asked(self, indices: Any) -> list[int]:
-        return list(self._get_indices(indices))
