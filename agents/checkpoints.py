@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,9 @@ from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import VERSIONS
 from steer_env.policies.cards import TrainingRecord
 from steer_env.traces import SteeringTrace, write_traces
+
+_BEFORE = {"parts": 1, "lag": 0}
+"""What older trainings had in other ways; such a training can't go on."""
 
 
 class Checkpoints:
@@ -40,9 +42,8 @@ class Checkpoints:
         self._identity: dict[str, Any] = {
             **agent,
             "seed": training.seed,
-            "batch": env.num_envs * training.parts,
-            "parts": training.parts,
-            "lag": training.lag,
+            "batch": env.num_envs,
+            **_BEFORE,
             "suite": env.suite.name,
             "rounds": dynamics.num_rounds,
             "proposals": dynamics.num_proposals,
@@ -52,15 +53,15 @@ class Checkpoints:
             "distribution": dynamics.mechanism.id,
         }
 
-    def load(self) -> tuple[int, Any, list[Any] | None]:
-        """Episodes done, the agent's state, and those before the last batches; (0, None, None) without a checkpoint.
+    def load(self) -> tuple[int, Any]:
+        """Episodes done and the agent's state; (0, None) without a checkpoint.
 
         Raises:
             RunExistsError: the checkpoint is of another configuration. The number of episodes may differ.
         """
         path = self._folder / CHECKPOINT
         if not path.is_file():
-            return 0, None, None
+            return 0, None
         checkpoint = json.loads(path.read_text())
         before = {name: checkpoint["identity"].get(name) for name in self._identity}
         different = [name for name, value in self._identity.items() if before[name] != value]
@@ -69,14 +70,14 @@ class Checkpoints:
             raise RunExistsError(
                 f"{self._folder} holds a run with {was}, not {now}: choose another folder, or overwrite=true"
             )
-        return int(checkpoint["episodes"]), checkpoint["agent"], checkpoint["earlier"]
+        return int(checkpoint["episodes"]), checkpoint["agent"]
 
-    def save(self, done: int, traces: list[SteeringTrace], state: Any, earlier: Iterable[Any] = ()) -> None:
+    def save(self, done: int, traces: list[SteeringTrace], state: Any) -> None:
         """Traces and log first: what a crash in between leaves of them, the resumed run writes again."""
         if traces:
             write_traces(traces, self._folder / "traces" / f"{done - len(traces):08d}.parquet")
             self._logger.metrics(done, training_metrics(traces))
-        checkpoint = {"identity": self._identity, "episodes": done, "agent": state, "earlier": list(earlier)}
+        checkpoint = {"identity": self._identity, "episodes": done, "agent": state}
         write_json(checkpoint, self._folder / CHECKPOINT)
 
 

@@ -17,22 +17,11 @@ class Training:
         episodes: in all.
         seed: of the order of tasks, the episodes' noise and everything that the agent draws.
         batches_per_checkpoint: batches of episodes between checkpoints.
-        parts: in how many of them a batch, whose episodes share a posterior, is played; one collector plays a part.
-        lag: how many batches the posterior that a batch is played with is behind: with 0, all earlier ones are known.
-
-    Raises:
-        ValueError: no part, or a negative lag.
     """
 
     episodes: int
     seed: int
     batches_per_checkpoint: int = 8
-    parts: int = 1
-    lag: int = 0
-
-    def __post_init__(self) -> None:
-        if self.parts < 1 or self.lag < 0:
-            raise ValueError(f"parts must be at least 1 and lag at least 0, got {self.parts} and {self.lag}")
 
 
 class EpisodeStream:

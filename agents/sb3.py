@@ -65,7 +65,7 @@ def train_sb3(
     """
     kind = ALGORITHMS[algorithm]
     checkpoints = Checkpoints(folder, {"algorithm": algorithm, "settings": settings}, env, training, logger)
-    done, resumed, _ = checkpoints.load()
+    done, resumed = checkpoints.load()
     stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
     with interruptible() as interrupted, progress(training.episodes, done) as report:
         watch = _Watch(done, checkpoints, training, interrupted, report, folder / WEIGHTS)

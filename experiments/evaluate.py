@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.run import PlayOptions, Run, choice, command, option, part
-from experiments.run.options import CollectorsOptions, LauncherOptions
+from experiments.run.options import LauncherOptions
 
 
 @dataclass
@@ -29,20 +29,18 @@ class EvaluateOptions(PlayOptions):
     strips: int = option(4, least=0)
     writer: Any = part("none")
     launcher: LauncherOptions = choice(LauncherOptions, "basic")
-    collectors: CollectorsOptions = choice(CollectorsOptions, "here")
 
 
 @command(EvaluateOptions)
 def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
     from agents.curves import learning_section
-    from experiments.run.collecting import collecting, shared_options
-    from experiments.run.parts import configured_writer
+    from experiments.run.parts import configured_writer, env_options
     from experiments.run.playing import check_tasks, draw_examples, play_suite
     from steer_env.evaluation.reports import steering_report
     from steer_env.policies.lists import check_apart, expand, load_policies
 
-    specs, env = expand(options.policies), shared_options(options, options.collectors)
+    specs, env = expand(options.policies), env_options(options)
     check_apart(run.folder, specs)
     policies = load_policies(specs, configured_writer(options.writer))
     if options.baseline not in [policy.name for policy in policies]:
@@ -50,8 +48,7 @@ def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
         raise ValueError(f"the baseline {options.baseline!r} isn't among the policies evaluated: {names}")
     check_tasks(options.tasks, **env)
     folder, size = run.open(), (options.tasks, options.tasks_per_batch)
-    with collecting(options, options.collectors, env) as collectors:
-        traces = play_suite(policies, *size, folder / "traces", collectors=collectors, **env)
+    traces = play_suite(policies, *size, folder / "traces", **env)
     learning = [section for spec in specs if (section := learning_section(Path(spec)))]
     strips = draw_examples(traces, policies[-1].name, options.strips, env)
     run.publish(steering_report(traces, options.baseline, options.threshold, learning, strips))

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from experiments.run import PlayOptions, Run, choice, command, option, say
-from experiments.run.options import CollectorsOptions
+from experiments.run import PlayOptions, Run, command, option, say
 
 
 @dataclass
@@ -37,7 +36,6 @@ class LeaderboardOptions(PlayOptions):
     timed_tasks: int = option(16, least=1)
     strips: int = option(4, least=0)
     claim: bool = False
-    collectors: CollectorsOptions = choice(CollectorsOptions, "here")
 
 
 @command(LeaderboardOptions)
@@ -45,16 +43,15 @@ def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, rank them, and leave a page and the JSON behind it."""
     from agents.claims import conditions, write_claims
     from agents.files import write_json
-    from experiments.run.collecting import collecting, shared_options
     from experiments.run.folder import CLAIMS, LEADERBOARD
+    from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks, draw_examples, play_suite, time_policies
-    from steer_env.evaluation.leaderboard import tracks
-    from steer_env.evaluation.leaderboard_page import leaderboard_report
+    from steer_env.evaluation.leaderboard import leaderboard_report, tracks
     from steer_env.policies.lists import check_apart, expand, load_policies
     from steer_env.traces import traces_to_frame
     from steer_env.types import Prompter
 
-    specs, env_options = expand(options.policies), shared_options(options, options.collectors)
+    specs, arguments = expand(options.policies), env_options(options)
     check_apart(run.folder, specs)
     refused: dict[str, str] = {}
     policies = load_policies(specs, rounds=options.env.rounds, refused=refused)
@@ -63,24 +60,22 @@ def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     if not policies:
         raise ValueError("no policy is left to be ranked")
     choosing = [policy for policy in policies if not isinstance(policy, Prompter)] if options.robust_human else []
-    env = check_tasks(options.tasks, **env_options)
-    noisy_options = env_options
+    env = check_tasks(options.tasks, **arguments)
+    noisy_options = arguments
     if choosing:
-        noisy_options = env_options | {"human": options.robust_human}
+        noisy_options = arguments | {"human": options.robust_human}
         check_tasks(options.tasks, **noisy_options)
     folder, size = run.open(), (options.tasks, options.tasks_per_batch)
-    with collecting(options, options.collectors, env_options) as collectors:
-        traces = play_suite(policies, *size, folder / "traces", collectors=collectors, **env_options)
-        entries = time_policies(policies, min(options.timed_tasks, options.tasks), collectors, **env_options)
+    traces = play_suite(policies, *size, folder / "traces", **arguments)
+    entries = time_policies(policies, min(options.timed_tasks, options.tasks), **arguments)
     noisy = []
     if choosing:
-        with collecting(options, options.collectors, noisy_options) as collectors:
-            noisy = play_suite(choosing, *size, folder / "traces" / "noisy", collectors=collectors, **noisy_options)
+        noisy = play_suite(choosing, *size, folder / "traces" / "noisy", **noisy_options)
     frame, noisy_frame = traces_to_frame(traces), traces_to_frame(noisy) if noisy else None
     rows = [row for track in tracks(frame, noisy_frame, resamples=options.resamples) for row in track.rows(entries)]
     record = conditions(env) | _circumstances(options, env) | {"noisy_human": noisy[0].human if noisy else ""}
     write_json(record | {"rows": [asdict(row) for row in rows], "refused": refused}, folder / LEADERBOARD)
-    strips = draw_examples(traces, rows[0].policy, options.strips, env_options)
+    strips = draw_examples(traces, rows[0].policy, options.strips, arguments)
     report = leaderboard_report(rows, frame, record["noisy_human"], record["machine"], strips, refused)
     run.publish(report, wide=True)
     if options.claim:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,6 @@ from steer_env.evaluation.uncertainty import UNKNOWN, estimate, ratio
 if TYPE_CHECKING:
     from steer_env.envs import ImageSteeringVectorEnv
     from steer_env.evaluation.reports import Report, Section
-    from steer_env.evaluation.suites import Player
     from steer_env.policies import Policy
     from steer_env.traces import SteeringTrace
 
@@ -52,8 +51,8 @@ def main(options: MechanismsOptions, run: Run) -> dict[str, Any]:
     if isinstance(policy, Prompter):
         raise ValueError(f"policy must choose mixture scales, such as a schedule, not {options.policy}")
     env = check_tasks(options.tasks, **env_options(options))
-    players, dynamics = make_players(options, env), env.dynamics
-    played = play_pairs(players, policy, options.tasks, options.tasks_per_batch, run.open())
+    pairs, dynamics = pair_arguments(options, env), env.dynamics
+    played = play_pairs(pairs, policy, options.tasks, options.tasks_per_batch, run.open())
     lead = (
         f"Policy “{policy.name}” on {options.tasks} tasks of {env.suite.name}: {options.env.rounds} rounds of "
         f"{options.env.proposals} proposals, generator {dynamics.generator.id}, metric {dynamics.metric.id}; "
@@ -63,52 +62,59 @@ def main(options: MechanismsOptions, run: Run) -> dict[str, Any]:
     return {"tasks": options.tasks, "mechanisms": options.mechanisms, "users": options.users}
 
 
-def make_players(options: MechanismsOptions, env: ImageSteeringVectorEnv) -> dict[Pair, Player]:
-    """The player of each pair; mechanisms that want pools of images for the same episodes share them.
+def pair_arguments(options: MechanismsOptions, env: ImageSteeringVectorEnv) -> dict[Pair, dict[str, Any]]:
+    """Of the environment of each pair; mechanisms that want pools of images for the same episodes share them.
 
     Raises:
         ValueError: an unknown mechanism, user or option.
     """
     from experiments.run.parts import env_options
-    from steer_env.evaluation.suites import Player
     from steer_env.humans import load_human
     from steer_env.mechanisms import load_mechanism
     from steer_env.mechanisms.hypotheses import Hypotheses
     from steer_env.metrics import load_metric
     from steer_env.registry import parse_spec
 
-    generator, metric = env.dynamics.generator, env.dynamics.metric
+    studio = env.dynamics.studio
     own = [parse_spec(spec)[1].get("metric") for spec in options.mechanisms]
-    compares = [metric, *(load_metric(spec) for spec in own if spec)]
-    shared = Hypotheses(generator, compares, kept=options.tasks_per_batch)
+    compares = [studio.metric, *(load_metric(spec) for spec in own if spec)]
+    shared = Hypotheses(studio, compares, kept=options.tasks_per_batch)
 
-    def player(user: str, spec: str) -> Player:
-        mechanism = load_mechanism(spec, generator, metric, hypotheses=shared)
-        return Player(**env_options(options, human=load_human(user), mechanism=mechanism))
+    def arguments(user: str, spec: str) -> dict[str, Any]:
+        mechanism = load_mechanism(spec, studio, hypotheses=shared)
+        return env_options(options, human=load_human(user), mechanism=mechanism)
 
-    return {(user, spec): player(user, spec) for user in options.users for spec in options.mechanisms}
+    return {(user, spec): arguments(user, spec) for user in options.users for spec in options.mechanisms}
 
 
 def play_pairs(
-    players: Mapping[Pair, Player], policy: Policy, tasks: int, tasks_per_batch: int, folder: Path
+    pairs: Mapping[Pair, Mapping[str, Any]], policy: Policy, tasks: int, tasks_per_batch: int, folder: Path
 ) -> dict[Pair, list[SteeringTrace]]:
-    """Play the first tasks with every pair, batch by batch, or go on where an earlier call in this folder stopped."""
+    """Play the first tasks with every pair, or go on where an earlier call in this folder stopped.
+
+    Args:
+        pairs: arguments of each pair's environment.
+        policy, tasks, tasks_per_batch: see :func:`steer_env.evaluation.suites.play_missing`.
+        folder: receives the traces.
+    """
+    from itertools import zip_longest
+
     from rich.progress import track
 
     from experiments.run.folder import slug
-    from steer_env.evaluation.collectors import Batch
-    from steer_env.evaluation.suites import evaluation_seed
-    from steer_env.traces import read_traces, write_traces
+    from steer_env.evaluation.suites import play_missing
 
-    places = {(user, mechanism): folder / "traces" / slug(user) / slug(mechanism) for user, mechanism in players}
-    for start in track(range(0, tasks, tasks_per_batch), f"{len(players)} pairs of user and mechanism"):
-        part = list(range(start, min(start + tasks_per_batch, tasks)))
-        batch = Batch([policy], part, [evaluation_seed(task) for task in part])
-        for pair, player in players.items():
-            path = places[pair] / f"{start:08d}.parquet"
-            if not path.is_file():
-                write_traces(player(batch), path)
-    return {pair: read_traces(place) for pair, place in places.items()}
+    def playing(user: str, mechanism: str) -> Iterator[list[SteeringTrace]]:
+        place = folder / "traces" / slug(user) / slug(mechanism)
+        return play_missing([policy], tasks, tasks_per_batch, place, quiet=True, **pairs[user, mechanism])
+
+    played: dict[Pair, list[SteeringTrace]] = {pair: [] for pair in pairs}
+    # Batch by batch, as pools of images are kept for no longer.
+    batches = zip_longest(*(playing(*pair) for pair in pairs), fillvalue=[])
+    for batch in track(batches, f"{len(pairs)} pairs of user and mechanism", total=-(-tasks // tasks_per_batch)):
+        for pair, traces in zip(pairs, batch, strict=True):
+            played[pair] += traces
+    return played
 
 
 def mechanisms_report(played: Mapping[Pair, Sequence[SteeringTrace]], lead: str) -> Report:

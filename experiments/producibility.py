@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from steer_env.envs import ImageSteeringVectorEnv
     from steer_env.evaluation.reports import Report
-    from steer_env.types import Generator, Metric, Prompter, Task
+    from steer_env.types import Prompter, Studio, Task
 
 _STREAM = 0x90A1
 
@@ -85,14 +85,16 @@ def search(options: ProducibilityOptions, env: ImageSteeringVectorEnv) -> tuple[
 
     from steer_env.envs.shell import FIRST_SEED
     from steer_env.generators import load_generator
+    from steer_env.imaging.studio import LocalStudio
     from steer_env.tiles.drawn import DrawnTiles
     from steer_env.tiles.prompters import BlindPrompter
 
-    generator, metric = env.dynamics.generator, env.dynamics.metric
-    tasks, shapes = env.suite[: options.goals], (generator.image_shape, generator.latent_shape)
+    studio, tasks = env.dynamics.studio, env.suite[: options.goals]
+    shapes = (studio.generator.image_shape, studio.generator.latent_shape)
     drawn = options.goal_generator == "drawn"
     maker = DrawnTiles(*shapes) if drawn else load_generator(options.goal_generator, options.device, options.dtype)
-    embedded, prompts = goals(maker, metric, tasks), variations(BlindPrompter(), tasks, options.variations)
+    embedded = goals(LocalStudio(maker, studio.metric), tasks)
+    prompts = variations(BlindPrompter(), tasks, options.variations)
     produced: dict[int, np.ndarray] = {}
     for n in options.seeds:
         seeds = [FIRST_SEED + i for i in range(n)] or None
@@ -100,10 +102,7 @@ def search(options: ProducibilityOptions, env: ImageSteeringVectorEnv) -> tuple[
             zip(embedded, prompts, tasks, strict=True), f"searching with {n or 'all'} seeds", total=len(tasks)
         )
         produced[n] = np.array(
-            [
-                closest(generator, metric, goal, rows, seeds, options.tries, search_stream(n, task))
-                for goal, rows, task in progress
-            ]
+            [closest(studio, goal, rows, seeds, options.tries, search_stream(n, task)) for goal, rows, task in progress]
         )
     return maker.id, produced
 
@@ -125,15 +124,14 @@ def variations(prompter: Prompter, tasks: Sequence[Task], n: int) -> list[list[s
     return written
 
 
-def goals(generator: Generator, metric: Metric, tasks: Sequence[Task]) -> Tensor:
-    """Embeddings float (T, D) of the images that a generator makes of goal prompts."""
-    prompts, seeds = [task.goal_prompt for task in tasks], [task.goal_seed for task in tasks]
-    return _embedded(generator, metric, prompts, seeds, "the goals")
+def goals(studio: Studio, tasks: Sequence[Task]) -> Tensor:
+    """Embeddings float (T, D) of the images that a studio makes of goal prompts."""
+    pictures = [(task.goal_prompt, task.goal_seed) for task in tasks]
+    return studio.picture(*studio.prepare(pictures), "the goals", metrics=[""])[0][""]
 
 
 def closest(
-    generator: Generator,
-    metric: Metric,
+    studio: Studio,
     goal: Tensor,
     prompts: Sequence[str],
     seeds: Sequence[int] | None,
@@ -143,7 +141,7 @@ def closest(
     """Similarity of the image that comes closest to a goal, among those that some prompts and seeds make.
 
     Args:
-        generator, metric: make and compare the images.
+        studio: makes the images, and compares them by its metric.
         goal: embedding float (D,).
         prompts: variations, tried with each seed.
         seeds: those that the generator has; None for all there are, of which each try takes one at random.
@@ -155,18 +153,8 @@ def closest(
     else:
         distinct = [(prompt, seed) for prompt in dict.fromkeys(prompts) for seed in seeds]
         pairs = [distinct[i] for i in sorted(rng.permutation(len(distinct))[:tries])]
-    tried, drawn = [prompt for prompt, _ in pairs], [seed for _, seed in pairs]
-    images = _embedded(generator, metric, tried, drawn, f"the search for {prompts[0]!r}")
-    return float(metric.similarity(images, goal).max())
-
-
-def _embedded(generator: Generator, metric: Metric, prompts: list[str], seeds: list[int], purpose: str) -> Tensor:
-    """Embeddings float (N, D) of images, one of each prompt and seed."""
-    from steer_env.pictures import picture
-    from steer_env.proposals import draw_latents
-
-    latents = draw_latents(seeds, generator.latent_shape).to(generator.device)
-    return picture(generator, {"": metric}, latents, generator.encode(prompts), purpose)[0][""]
+    embeddings, _ = studio.picture(*studio.prepare(pairs), f"the search for {prompts[0]!r}", metrics=[""])
+    return float(studio.metric.similarity(embeddings[""], goal).max())
 
 
 def search_stream(seeds: int, task: Task) -> np.random.Generator:

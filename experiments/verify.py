@@ -48,7 +48,7 @@ def main(options: VerifyOptions, run: Run) -> dict[str, Any]:
     env = check_tasks(options.tasks, **arguments)
     claim = read_claim(options.claim, policy, env) if options.claim else None
     size = (options.tasks, options.tasks_per_batch)
-    traces = play_suite([policy], *size, run.open() / "traces", options.noise, **arguments)
+    traces = play_suite([policy], *size, run.open() / "traces", noise=options.noise, **arguments)
     measured = scores(traces, policy)
     result: dict[str, Any] = {"policy": policy.name, "content": policy.content(), "found": asdict(measured)}
     if claim is None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from steer_env.compatibility import usual_defaults
-from steer_env.goal_bank import GoalBank
-from steer_env.goal_bank.pictures import BankedPictures
 from steer_env.mechanisms.mixtures import Mixture
-from steer_env.pictures import picture
 from steer_env.proposals import check_scales, draw_latents
 from steer_env.types import (
     Alignment,
+    ComparingMechanism,
     Conditioning,
     Generator,
     GuidedGenerator,
@@ -24,7 +23,9 @@ from steer_env.types import (
     Metric,
     RoundOutcome,
     SteeringHistory,
+    Studio,
     Task,
+    passes,
 )
 
 _NOISE_STREAM, _PERSON_STREAM = 0x51EE, 0x9E50
@@ -35,45 +36,39 @@ class SteeringDynamics:
 
     In image steering (:meth:`step`) the user chooses among proposals, in text steering (:meth:`rewrite`) the user
     writes prompts. An episode's course depends on its task, its seed and its mixture scales or prompts alone: not on
-    its neighbours in the batch, on the size of the batch, or on how the generator splits it. Every image is generated
-    once and embedded once; at most ``generator.max_batch`` of them are in memory at a time.
+    its neighbours in the batch, on the size of the batch, or on how the studio splits it. Every image is generated once
+    and embedded once.
 
     Args:
-        generator: makes images from latents.
-        metric: judges similarity, for the human and for the reward.
+        studio: makes and embeds images. Its metric judges similarity, for the human and for the reward; its further
+            metrics measure the kept image, and nothing is optimised for them: an :class:`steer_env.types.Alignment`
+            compares it with its prompt, the others compare it with the goal.
         human: chooses.
         num_episodes: N.
         rounds: R, rounds an episode.
         proposals: K, proposals a round of image steering.
         mechanism: how proposals are drawn; the paper's mixture by default.
-        judges: further metrics under which the kept image is measured, by name; nothing is optimised for them. An
-            :class:`steer_env.types.Alignment` compares it with its prompt, the others compare it with the goal.
         keep_images: keep the images of the current round (uint8, in main memory) for drawing and for policies.
-        goal_bank: where goal images and first images of earlier episodes and runs are found again.
     """
 
     def __init__(
         self,
-        generator: Generator,
-        metric: Metric,
+        studio: Studio,
         human: Human,
         num_episodes: int,
         rounds: int = 4,
         proposals: int = 2,
         mechanism: Mechanism | None = None,
-        judges: Mapping[str, Metric] | None = None,
         keep_images: bool = False,
-        goal_bank: GoalBank | None = None,
     ) -> None:
         for name, value in (("num_episodes", num_episodes), ("rounds", rounds), ("proposals", proposals)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        self.generator, self.metric, self.human = generator, metric, human
+        self.studio, self.human = studio, human
         self.num_episodes, self.num_rounds, self.num_proposals = num_episodes, rounds, proposals
         self.mechanism = mechanism or Mixture()
-        self._metrics = {"": metric, **(judges or {})}
-        self._keep_images = keep_images
-        self._banked = BankedPictures(goal_bank, generator, self._metrics, keep_images) if goal_bank else None
+        self._metrics, self._keep_images = dict(studio.metrics), keep_images
+        self._seen = self._share(self.mechanism)
         self.tasks: list[Task | None] = [None] * num_episodes
         self.prompts = [""] * num_episodes
         self.rounds = np.full(num_episodes, -1)
@@ -85,6 +80,14 @@ class SteeringDynamics:
         self._noise = [torch.Generator() for _ in range(num_episodes)]
         self._allocate()
 
+    def _share(self, mechanism: Mechanism) -> str:
+        """Name of the metric whose embeddings the mechanism sees; a metric of its own embeds every image, too."""
+        if not isinstance(mechanism, ComparingMechanism):
+            return ""
+        name = self.studio.name_of(mechanism.metric)
+        self._metrics[name] = mechanism.metric
+        return name
+
     @usual_defaults()
     def _allocate(self) -> None:
         n, r, k, shape = self.num_episodes, self.num_rounds, self.num_proposals, self.generator.latent_shape
@@ -93,6 +96,7 @@ class SteeringDynamics:
         self._persons = torch.zeros(n, device=device)
         self._past_proposals = torch.zeros(n, r, k, *shape, device=device)
         self._past_choices = torch.zeros(n, r, dtype=torch.int64, device=device)
+        self._screens = torch.zeros(n, r, 1 + k, self._metrics[self._seen].dimensions, device=device)
         self._conditioning: dict[str, Tensor] = {}
         self._current = {
             name: torch.zeros(n, metric.dimensions, device=device) for name, metric in self._metrics.items()
@@ -101,6 +105,16 @@ class SteeringDynamics:
         images = (n, *self.generator.image_shape) if self._keep_images else (0,)
         self.images = np.zeros(images, dtype=np.uint8)
         self.goal_images = np.zeros(images, dtype=np.uint8)
+
+    @property
+    def generator(self) -> Generator:
+        """What the studio's images come from."""
+        return self.studio.generator
+
+    @property
+    def metric(self) -> Metric:
+        """What judges similarity."""
+        return self.studio.metric
 
     @property
     def embeddings(self) -> Tensor:
@@ -116,6 +130,12 @@ class SteeringDynamics:
         """
         return self._made + self.mechanism.extra_images
 
+    @property
+    def passes_made(self) -> np.ndarray:
+        """float64 (N,), denoiser passes that each episode took so far: its images', and its mechanism's previews'."""
+        extra = self.mechanism.extra_passes if isinstance(self.mechanism, ComparingMechanism) else 0.0
+        return self.images_made * passes(self.studio.generator) + extra
+
     def judged(self, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """By name of each judge, float64 (n,): similarity of the current images to their goals, or to their prompts."""
         rows = self._rows(rows)
@@ -123,7 +143,7 @@ class SteeringDynamics:
         return {
             name: metric.similarity(self._current[name][where], self._targets[name][where]).cpu().double().numpy()
             for name, metric in self._metrics.items()
-            if name
+            if name and name in self.studio.metrics
         }
 
     @usual_defaults()
@@ -148,14 +168,15 @@ class SteeringDynamics:
         pictures = [(task.goal_prompt, task.goal_seed) for task in tasks]
         pictures += [(task.prompt, task.initial_seed) for task in tasks]
         place = {picture: i for i, picture in enumerate(dict.fromkeys(pictures))}
-        latents = draw_latents([seed for _, seed in place], self.generator.latent_shape).to(self.latents.device)
-        conditioning = self.generator.encode([prompt for prompt, _ in place])
-
-        def make(part: slice) -> tuple[dict[str, Tensor], Tensor | None]:
-            given = {name: values[part] for name, values in conditioning.items()}
-            return self._picture(latents[part], given, f"resetting tasks {_names(tasks)}")
-
-        embeddings, images = self._banked(list(place), make) if self._banked else make(slice(None))
+        latents, conditioning = self.studio.prepare(list(place))
+        embeddings, images = self.studio.picture(
+            latents,
+            conditioning,
+            f"resetting tasks {_names(tasks)}",
+            keep_images=self._keep_images,
+            metrics=list(self._metrics),
+            pictures=list(place),
+        )
         index = torch.tensor([place[picture] for picture in pictures]).to(self.latents.device)
         goal, initial = index.chunk(2)
         self.latents[where] = latents[initial]
@@ -164,7 +185,7 @@ class SteeringDynamics:
         self._condition(rows, [task.prompt for task in tasks], {k: v[initial] for k, v in conditioning.items()})
         if images is not None:
             self.goal_images[rows], self.images[rows] = images[goal.cpu()], images[initial.cpu()]
-        self._past_proposals[where], self._past_choices[where] = 0, 0
+        self._past_proposals[where], self._past_choices[where], self._screens[where] = 0, 0, 0
         self._begin(rows, tasks, seeds, where)
 
     def _begin(self, rows: np.ndarray, tasks: Sequence[Task], seeds: Sequence[int], where: Tensor) -> None:
@@ -237,7 +258,8 @@ class SteeringDynamics:
         if seeds is not None:
             latents = draw_latents(list(seeds), self.generator.latent_shape).to(latents.device)[:, None]
         fresh = latents.new_ones(len(rows), 1, dtype=torch.bool)
-        return self._offer(rows, latents, conditioning, draws, fresh, prompts=prompts)
+        outcome = self._offer(rows, latents, conditioning, draws, fresh, prompts=prompts)
+        return replace(outcome, prompts=prompts, seeds=seeds, guidance=guidance)
 
     def _encode(self, prompts: Sequence[str], guidance: Sequence[float] | None) -> Conditioning:
         if guidance is None:
@@ -262,7 +284,10 @@ class SteeringDynamics:
         """
         where, rounds = self._where(rows), self.rounds[rows] + 1
         place = f"round {rounds.min()} of tasks {_names([self.tasks[row] for row in rows])}"
-        offered, images = self._picture(proposals[fresh], conditioning, place, fresh.nonzero()[:, 0])
+        owners = fresh.nonzero()[:, 0]
+        offered, images = self.studio.picture(
+            proposals[fresh], conditioning, place, owners, self._keep_images, list(self._metrics)
+        )
         candidates = {name: _beside(self._current[name][where], fresh, values) for name, values in offered.items()}
         similarities = self.metric.similarity(candidates[""], self._targets[""][where][:, None])
         choices = self.human.choose(similarities, draws, self._persons[where])
@@ -319,15 +344,10 @@ class SteeringDynamics:
     def _propose(self, rows: np.ndarray, scales: np.ndarray, conditioning: Conditioning, noise: Tensor) -> Tensor:
         """Latents of the proposals (n, K, *latent_shape)."""
         where, seeds = self._where(rows), [self.seeds[row] for row in rows]
-        past = self._past_proposals[where], self._past_choices[where]
+        self._screens[where, self._where(self.rounds[rows]), 0] = self._current[self._seen][where]
+        past = self._past_proposals[where], self._past_choices[where], self._screens[where]
         history = SteeringHistory(rows, self.rounds[rows], seeds, conditioning, *past)
         return self.mechanism.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
-
-    def _picture(
-        self, latents: Tensor, conditioning: Conditioning, place: str, rows: Tensor | None = None
-    ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Embeddings by metric (B, D), and images uint8 if they are kept."""
-        return picture(self.generator, self._metrics, latents, conditioning, place, self._keep_images, rows)
 
     def _move(
         self, where: Tensor, rows: np.ndarray, choices: Tensor, candidates: dict[str, Tensor], proposals: Tensor
@@ -341,6 +361,7 @@ class SteeringDynamics:
         played = torch.from_numpy(self.rounds[rows]).to(where.device)
         self._past_proposals[where, played, : proposals.shape[1]] = proposals
         self._past_choices[where, played] = choices
+        self._screens[where, played, : 1 + proposals.shape[1]] = candidates[self._seen]
 
     def _show(self, rows: np.ndarray, choices: Tensor, fresh: Tensor, images: Tensor | None) -> np.ndarray | None:
         if images is None:

@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from steer_env.envs import SteeringVectorEnv
 from steer_env.envs.flat import row_of
-from steer_env.evaluation.rollout import record
+from steer_env.evaluation.rollout import Recorder
 from steer_env.traces import SteeringTrace
 
 
@@ -51,9 +51,9 @@ class SteeringVecEnv(VecEnv):
     def reset(self) -> Any:
         """Start all episodes; returns their observations, flat or by name, (N, …) each."""
         seed = self._seeds if any(seed is not None for seed in self._seeds) else None
-        observation, told = self.env.reset(seed=seed, options=self._next_options())
+        observation, _ = self.env.reset(seed=seed, options=self._next_options())
         self._reset_seeds()
-        self._rounds = [told]
+        self._recorder = Recorder(self.env)
         return observation
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -63,7 +63,7 @@ class SteeringVecEnv(VecEnv):
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Play the round; episodes of a batch all end in the same step."""
         observation, rewards, terminated, _, told = self.env.step(self._actions)
-        self._rounds.append(told)
+        self._recorder.add(self.env.last_outcome)
         infos = [
             {name: values[i] for name, values in told.items() if not name.startswith("_")} for i in range(self.num_envs)
         ]
@@ -71,8 +71,7 @@ class SteeringVecEnv(VecEnv):
             for i, info in enumerate(infos):
                 info["terminal_observation"] = row_of(observation, i)
                 info["TimeLimit.truncated"] = False
-            part = slice(0, self.num_envs)
-            self._finished(list(record(self.env, self._rounds, self._policy, self._training_seed, part)))
+            self._finished(self._recorder.traces(self._policy, self._training_seed))
             observation = self.reset()
         return observation, rewards.astype(np.float32), terminated, infos
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steer_env.files import write_atomically
+from steer_env.types import Task
 
 TRACE_VERSION = 3
 _READABLE = {1, 2, TRACE_VERSION}
@@ -24,13 +25,13 @@ class TraceVersionError(RuntimeError):
     """A trace file written by an incompatible version, or by something else."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SteeringTrace:
     """What happened in one episode, whether a simulated or a real user steered.
 
     Args:
         suite, task_index, goal_prompt, goal_seed, prompt, initial_seed: the task.
-        episode_seed: of the noise behind the proposals.
+        episode_seed: of the noise behind the proposals; −1 where nobody knows.
         mechanism: steering distribution, or ``text``.
         policy: name of the policy, or of the prompter.
         training_seed: seed of the policy's training; −1 for a policy that wasn't trained.
@@ -55,24 +56,39 @@ class SteeringTrace:
     goal_seed: int
     prompt: str
     initial_seed: int
-    episode_seed: int
+    episode_seed: int = -1
     mechanism: str
     policy: str
-    training_seed: int
+    training_seed: int = -1
     human: str
     generator: str
     metric: str
-    scales: Sequence[float]
-    choices: Sequence[int]
+    scales: Sequence[float] = field(default_factory=list)
+    choices: Sequence[int] = field(default_factory=list)
     similarities: Sequence[float]
     judged: dict[str, Sequence[float]] = field(default_factory=dict)
-    prompts: Sequence[str] = ()
+    prompts: Sequence[str] = field(default_factory=list)
     seeds: Sequence[int] = field(default_factory=list)
     guidance: Sequence[float] = field(default_factory=list)
     texts: Sequence[str] = field(default_factory=list)
     goal_text: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     images: int | None = None
+
+    @classmethod
+    def of(cls, task: Task, **record: Any) -> SteeringTrace:
+        """What happened in an episode on a task: the fields that the task doesn't give, of which those may be left out
+        that nobody knows.
+        """
+        return cls(
+            suite=task.suite,
+            task_index=task.index,
+            goal_prompt=task.goal_prompt,
+            goal_seed=task.goal_seed,
+            prompt=task.prompt,
+            initial_seed=task.initial_seed,
+            **record,
+        )
 
     @property
     def improvement(self) -> float:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Conditioning = Mapping[str, "Tensor"]
 """What a generator makes of prompts: named tensors, each with one row a prompt."""
+Picture = tuple[str, int]
+"""Prompt, and seed of the latent: an image as goals and first images are defined."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,29 @@ class GuidedGenerator(Generator, Protocol):
 
 
 @runtime_checkable
+class PreviewingGenerator(Generator, Protocol):
+    """A generator that can show roughly, and more cheaply, what it would make of a latent."""
+
+    def preview(self, steps: int) -> Generator:
+        """A generator of previews: ``steps`` denoiser passes an image, no guidance, the same weights and latents."""
+
+
+@runtime_checkable
+class GlimpsingGenerator(Generator, Protocol):
+    """A generator whose first computations on a latent can be had without the rest."""
+
+    def glimpse(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        """Latents (B, *latent_shape) → activations float (B, C, h, w); the conditioning has B rows."""
+
+
+def passes(generator: Generator) -> int:
+    """Denoiser passes that an image takes: the generator's attribute ``passes``, or 1 where it has none."""
+    return int(getattr(generator, "passes", 1))
+
+
+@runtime_checkable
 class Fingerprinted(Protocol):
-    """A generator whose images may be kept from one run to the next, see :mod:`steer_env.goal_bank.pictures`."""
+    """A generator whose images may be kept from one run to the next, see :mod:`steer_env.imaging.banked`."""
 
     def fingerprint(self) -> str:
         """Another one whenever images may be others: for other weights, other settings."""
@@ -104,6 +127,61 @@ class Alignment(Metric, Protocol):
 
     def embed_prompts(self, prompts: Sequence[str]) -> Tensor:
         """Prompts (B) → unit vectors float32 (B, dimensions)."""
+
+
+class Studio(Protocol):
+    """The only place where images are made: in this process, or in many on many machines.
+
+    ``metrics`` are those that embed every image, by name; the one that users choose by is ``metric``, and its name is
+    empty. ``images`` counts those that were made.
+    """
+
+    images: int
+
+    @property
+    def generator(self) -> Generator: ...
+
+    @property
+    def metric(self) -> Metric: ...
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]: ...
+
+    def name_of(self, metric: Metric) -> str:
+        """What :meth:`picture` calls a metric; one that the studio doesn't hold embeds only where it is named."""
+
+    def prepare(self, pictures: Sequence[Picture]) -> tuple[Tensor, Conditioning]:
+        """Latents float (B, *latent_shape) of B pictures' seeds, and conditioning with B rows of their prompts."""
+
+    def picture(
+        self,
+        latents: Tensor,
+        conditioning: Conditioning,
+        place: str,
+        rows: Tensor | None = None,
+        keep_images: bool = False,
+        metrics: Sequence[str] | None = None,
+        pictures: Sequence[Picture] | None = None,
+        preview_steps: int = 0,
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Make images and embed them.
+
+        Args:
+            latents: float (B, *latent_shape); B may be 0.
+            conditioning: B rows; any number where ``rows`` are given.
+            place: where in an episode, for errors.
+            rows: int64 (B,), the row of the conditioning that each latent is for, where many share one.
+            keep_images: return the images too.
+            metrics: names of those that embed; by default ``metrics``.
+            pictures: what the B images are, where they may be found in the goal bank, and shall be kept there.
+            preview_steps: denoiser passes of previews by a :class:`PreviewingGenerator`; 0 for images in full.
+
+        Returns:
+            By name of each metric, embeddings (B, D); and the images uint8 (B, 3, H, W) in main memory, or None.
+
+        Raises:
+            FloatingPointError: latents or embeddings that aren't finite, with the place.
+        """
 
 
 class Human(Protocol):
@@ -155,6 +233,9 @@ class SteeringHistory:
         conditioning: the users' prompts as the generator encoded them, N rows.
         proposals: float (N, R, K, *latent_shape); rounds not played yet are zero.
         choices: int64 (N, R); rounds not played yet are zero.
+        embeddings: float (N, R, 1 + K, D), of what was on the screen in each round, the current image first; of the
+            round to come the current image alone, the rest is zero. They are of the mechanism's own metric if it is a
+            :class:`ComparingMechanism`, else of the user's.
     """
 
     rows: np.ndarray
@@ -163,6 +244,7 @@ class SteeringHistory:
     conditioning: Conditioning
     proposals: Tensor
     choices: Tensor
+    embeddings: Tensor
 
 
 class Mechanism(Protocol):
@@ -188,6 +270,18 @@ class Mechanism(Protocol):
         """
 
 
+@runtime_checkable
+class ComparingMechanism(Mechanism, Protocol):
+    """A mechanism that compares what was shown, by a metric of its own.
+
+    ``extra_passes`` is what its previews cost in an episode, in passes of the denoiser: images that it never finishes,
+    and that ``extra_images`` doesn't count.
+    """
+
+    metric: Metric
+    extra_passes: float
+
+
 @dataclass(frozen=True)
 class RoundOutcome:
     """What happened in one round, or attempt of text steering, to the n episodes that played it.
@@ -202,6 +296,8 @@ class RoundOutcome:
         scales: float64 (n,), mixture scales; None in text steering.
         judged: by name of each further metric, float64 (n,): that image's similarity under it.
         shown: uint8 (n, 1 + K, 3, H, W), the images in the order of ``similarities``; None unless images are kept.
+        prompts, seeds, guidance: n of each, the new prompts, the seeds of their latents and their guidance scales, in
+            text steering; None where they come from nobody.
     """
 
     rows: np.ndarray
@@ -212,3 +308,6 @@ class RoundOutcome:
     scales: np.ndarray | None = None
     judged: Mapping[str, np.ndarray] = field(default_factory=dict)
     shown: np.ndarray | None = None
+    prompts: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+    guidance: Sequence[float] | None = None

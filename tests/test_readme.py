@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments.run.command import check_overrides
+from experiments.run.command import _quoted, check_overrides
 from experiments.run.options import CONF
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _FIRST = re.compile(r"^([^=]+=[^\[{,]+),.*$")
 """Of the values that a sweep goes through."""
 SMALL = {
@@ -106,7 +106,15 @@ def test_every_command_is_understood(page: Path) -> None:
         if "--help" in words or any(word.startswith("hydra.searchpath=") for word in words):
             continue
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            compose(name, [_FIRST.sub(r"\1", word) for word in words])
+            compose(name, [_quoted(_FIRST.sub(r"\1", word)) for word in words])
+
+
+def test_the_readme_is_short_and_names_every_command() -> None:
+    assert len(README.splitlines()) <= 200
+    table = README.partition("## All commands")[2]
+    for path in (ROOT / "experiments").iterdir():
+        if path.name not in ("__init__.py", "run") and (path.suffix == ".py" or (path / "__main__.py").exists()):
+            assert f"`{path.stem}`" in table, path.stem
 
 
 def test_the_make_targets_exist() -> None:

@@ -15,7 +15,6 @@ from agents.episodes import Training
 from agents.files import episodes_done
 from agents.loggers import Logger
 from agents.training import train
-from experiments.run.collecting import collecting, shared_options
 from experiments.run.options import SB3Options, TrainingOptions
 from experiments.run.parts import env_options
 from steer_env.envs import ImageSteeringVectorEnv
@@ -42,16 +41,11 @@ def make_learner(options: TrainingOptions) -> Learner:
 
 
 def _bandit(options: TrainingOptions) -> Learner:
-    training = Training(options.episodes, options.seed, parts=options.parts, lag=options.lag)
-    if options.batch % options.parts:
-        raise ValueError(f"a batch of {options.batch} episodes can't be played in {options.parts} equal parts")
-    shared = shared_options(options, options.collectors)
-    env = make_env(options.batch // options.parts, **shared)
+    training, env = Training(options.episodes, options.seed), make_env(options.batch, **env_options(options))
     agent = make_bandit(options.env.rounds, asdict(options.agent))
 
     def learn(folder: Path, logger: Logger) -> StoredPolicy | None:
-        with collecting(options, options.collectors, shared) as collectors:
-            finished = train(agent, env, training, folder, logger, collectors)
+        finished = train(agent, env, training, folder, logger)
         if agent.counts.any():
             keep_plot(plots.value_function(agent.means, agent.deviations, agent.counts), "values", folder, logger)
         return agent.policy(options.agent.name, options.seed) if finished else None
@@ -60,8 +54,6 @@ def _bandit(options: TrainingOptions) -> Learner:
 
 
 def _sb3(options: TrainingOptions, agent: SB3Options) -> Learner:
-    if options.collectors.kind != "here" or (options.parts, options.lag) != (1, 0):
-        raise ValueError("collectors, parts and lag are for the bandit agents: Stable-Baselines3 plays here, in step")
     # An optional dependency: imported where it is used.
     from agents.sb3 import train_sb3
 

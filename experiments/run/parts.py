@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def env_options(options: PartsOptions, **others: Any) -> dict[str, Any]:
     """The environment's keyword arguments, some of them replaced."""
-    parts = {name: asdict(getattr(options, name)) for name in ("generator", "metric", "human", "mechanism")}
+    parts = {name: asdict(getattr(options, name)) for name in ("generator", "metric", "human", "mechanism", "studio")}
     return {**asdict(options.env), **parts, "device": options.device, "dtype": options.dtype, **others}
 
 

@@ -11,13 +11,12 @@ from matplotlib.figure import Figure
 
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation import plots
-from steer_env.evaluation.collectors import Collectors
 from steer_env.evaluation.leaderboard import Entry
 from steer_env.evaluation.rollout import make_env, make_text_env, replay
-from steer_env.evaluation.suites import evaluate
+from steer_env.evaluation.suites import evaluate, play_missing
 from steer_env.policies import Policy
 from steer_env.policies.stored import StoredPolicy
-from steer_env.traces import SteeringTrace, read_traces, write_traces
+from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter
 
 
@@ -36,52 +35,29 @@ def check_tasks(tasks: int, **options: Any) -> ImageSteeringVectorEnv:
 
 
 def play_suite(
-    policies: Sequence[Policy | Prompter],
-    tasks: int,
-    tasks_per_batch: int,
-    folder: Path,
-    noise: int = 0,
-    collectors: Collectors | None = None,
-    **options: Any,
+    policies: Sequence[Policy | Prompter], tasks: int, tasks_per_batch: int, folder: Path, **options: Any
 ) -> list[SteeringTrace]:
-    """Play every policy on the first tasks of a suite, or go on where an earlier call in this folder was stopped.
+    """The traces of every policy on the first tasks of a suite; what an earlier call left in this folder is kept.
 
     Args:
-        policies: any number.
-        tasks, tasks_per_batch, noise, collectors: see :func:`steer_env.evaluation.suites.evaluate`.
-        folder: receives the traces, a file for each batch of tasks.
-        **options: of the environment.
-
-    Returns:
-        The traces of all the tasks.
+        policies, tasks, tasks_per_batch, folder, **options: see :func:`steer_env.evaluation.suites.play_missing`.
     """
-    done = tasks_done(folder)
-    for part in evaluate(policies, tasks, tasks_per_batch, done, noise, collectors, **options):
-        write_traces(part, folder / f"{part[0].task_index:08d}.parquet")
-    return [trace for trace in read_traces(folder) if trace.task_index < tasks]
+    return [trace for traces in play_missing(policies, tasks, tasks_per_batch, folder, **options) for trace in traces]
 
 
-def tasks_done(folder: Path) -> int:
-    """How many tasks, from the first, the folder has traces of."""
-    parts = sorted(folder.glob("*.parquet"))
-    return 1 + max(trace.task_index for trace in read_traces(parts[-1])) if parts else 0
-
-
-def time_policies(
-    policies: Sequence[Policy | Prompter], tasks: int, collectors: Collectors | None = None, **options: Any
-) -> dict[str, Entry]:
+def time_policies(policies: Sequence[Policy | Prompter], tasks: int, **options: Any) -> dict[str, Entry]:
     """Play one policy of each name alone on the first tasks, all at a time: its leaderboard entry, by name."""
-    _seconds(policies[0], tasks, collectors, **options)  # Not counted: models may still have to be loaded.
+    _seconds(policies[0], tasks, **options)  # Not counted: models may still have to be loaded.
     first = {policy.name: policy for policy in reversed(policies)}
     return {
-        name: Entry(_training_episodes(policy), _seconds(policy, tasks, collectors, **options) / tasks)
+        name: Entry(_training_episodes(policy), _seconds(policy, tasks, **options) / tasks)
         for name, policy in first.items()
     }
 
 
-def _seconds(policy: Policy | Prompter, tasks: int, collectors: Collectors | None, **options: Any) -> float:
+def _seconds(policy: Policy | Prompter, tasks: int, **options: Any) -> float:
     start = time.perf_counter()
-    for _ in evaluate([policy], tasks, tasks, collectors=collectors, **options):
+    for _ in evaluate([policy], tasks, tasks, **options):
         pass
     return time.perf_counter() - start
 

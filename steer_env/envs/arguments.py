@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, get_type_hints
 
-from steer_env.goal_bank import GoalBank
+from steer_env.imaging import StudioSpec
+from steer_env.imaging.bank import GoalBank
 from steer_env.registry import Registry, Spec, checked_value
 from steer_env.types import Generator, Human, Mechanism, Metric
 
@@ -23,6 +24,7 @@ class SteeringArguments(TypedDict, total=False):
     judges: Sequence[str | Mapping[str, Any]] | Mapping[str, Spec[Metric]]
     seeds: int
     goal_bank: str | GoalBank | None
+    studio: StudioSpec
     device: str
     dtype: str
     render_mode: str | None

@@ -17,12 +17,13 @@ from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import infos
 from steer_env.envs.flat import flat_space, flatten, row_of
 from steer_env.generators import load_generator
-from steer_env.goal_bank import GoalBank
+from steer_env.imaging import StudioSpec, is_elsewhere, make_studio
+from steer_env.imaging.bank import GoalBank
 from steer_env.metrics import load_judges, load_metric
 from steer_env.registry import AUTO, Registry, Spec
 from steer_env.rendering import frame
 from steer_env.tasks import load_suite
-from steer_env.types import Generator, Metric, RoundOutcome, Task
+from steer_env.types import Generator, Metric, RoundOutcome, Studio, Task
 
 REWARDS = Registry("reward", {"final": "the improvement, at the last round", "increment": "its part in each round"})
 OBSERVABLE = {"image": "uint8", "embedding": "in [−1, 1]", "latent": "standard normal"}
@@ -54,7 +55,10 @@ class SteeringVectorEnv(VectorEnv):
             Figure 7): all goals come from the first of them; 0 for as many as there are.
         goal_bank: folder that keeps embeddings of goals and first images, and the images where they are needed, for
             later episodes and runs; or such a bank. None by default.
+        studio: makes the images: ``here``, this process, or ``ray:count=8``, many processes (docs/ray.md), by a word or
+            a mapping; or a function of generator, metric, judges and goal bank that makes a studio.
         device: of the parts whose own options don't say otherwise: cpu, cuda, cuda:1; auto for a GPU if there is one.
+            Where images are made in other processes these decide for themselves, and parts are loaded on the CPU.
         dtype: the same of their precision: float32, float16 or bfloat16; auto for float32.
         render_mode: None or ``rgb_array``.
         autoreset_mode: an ``AutoresetMode`` or its value; NEXT_STEP by default, as elsewhere in Gymnasium.
@@ -81,6 +85,7 @@ class SteeringVectorEnv(VectorEnv):
         judges: Sequence[str | Mapping[str, Any]] | Mapping[str, Spec[Metric]] = (),
         seeds: int = 0,
         goal_bank: str | GoalBank | None = None,
+        studio: StudioSpec = "here",
         device: str = AUTO,
         dtype: str = AUTO,
         render_mode: str | None = None,
@@ -101,19 +106,17 @@ class SteeringVectorEnv(VectorEnv):
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode = num_envs, render_mode
         self._reward, self._observe = reward, tuple(observe)
-        self._where = {"device": device, "dtype": dtype}
+        self._where = {"device": "cpu" if is_elsewhere(studio) else device, "dtype": dtype}
         generator, metric = load_generator(generator, **self._where), load_metric(metric, **self._where)
         if isinstance(goal_bank, str):
             goal_bank = GoalBank(goal_bank) if goal_bank else None
+        made = make_studio(studio, generator, metric, load_judges(judges, **self._where), goal_bank)
         self.dynamics = SteeringDynamics(
-            generator,
-            metric,
+            made,
             num_episodes=num_envs,
             rounds=rounds,
-            judges=load_judges(judges, **self._where),
             keep_images=render_mode is not None or "image" in observe,
-            goal_bank=goal_bank,
-            **self._way(generator, metric),
+            **self._way(made),
         )
         self.single_action_space = self._action_space()
         self._parts = self._observation_space()
@@ -129,7 +132,7 @@ class SteeringVectorEnv(VectorEnv):
         """What traces call the way in which users steer."""
         raise NotImplementedError
 
-    def _way(self, generator: Generator, metric: Metric) -> dict[str, Any]:
+    def _way(self, studio: Studio) -> dict[str, Any]:
         """The user, and whatever else the dynamics need to know of the way in which they steer."""
         raise NotImplementedError
 

@@ -120,7 +120,7 @@ class ImageSteeringEnv(SteeringEnv, gym.Env):
     metrics, reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for
     goals and first images. ``goal_bank`` (None): a folder that keeps them for later runs. ``device`` and
     ``dtype`` (``auto``): of all parts whose own options don't say otherwise; ``auto`` is a GPU where there is one, and
-    float32.
+    float32. ``studio`` (``here``): who makes the images, see :class:`SteeringVectorEnv`.
 
     ### Info
     After reset and step alike: ``task_index``, ``episode_seed``, ``similarity`` of the image gone on with,
@@ -190,7 +190,7 @@ class TextSteeringEnv(SteeringEnv, gym.Env):
     it has no effect. ``choose`` (nothing), ``reward``, ``observe``, ``named``: as above. ``judges``: further metrics,
     reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for
     goals and for images of prompts (paper, C.1). ``goal_bank`` (None): a folder that keeps goals and first images for
-    later runs. ``device`` and ``dtype`` (``auto``): as in image steering.
+    later runs. ``device`` and ``dtype`` (``auto``), ``studio`` (``here``): as in image steering.
 
     ### Info
     After reset and step alike: ``task_index``, ``episode_seed``, ``similarity`` of the current image, ``similarities``

@@ -15,7 +15,7 @@ from steer_env.envs.shell import FIRST_SEED, OBSERVABLE, SteeringVectorEnv
 from steer_env.humans.choosers import NewestImageHuman
 from steer_env.humans.prompts import CHARACTERS
 from steer_env.registry import Registry
-from steer_env.types import Generator, GuidedGenerator, Metric, RoundOutcome
+from steer_env.types import GuidedGenerator, RoundOutcome, Studio
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -71,9 +71,9 @@ class TextSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         chosen = [f"choosing {' and '.join(self.choose)}"] if self.choose else []
         return " ".join(["text", *([f"seeds={self.seeds}"] if self.seeds else []), *chosen])
 
-    def _way(self, generator: Generator, metric: Metric) -> dict[str, Any]:
-        if "guidance" in self.choose and not isinstance(generator, GuidedGenerator):
-            raise ValueError(f"users can't choose the guidance of generator {generator.id}, which has none")
+    def _way(self, studio: Studio) -> dict[str, Any]:
+        if "guidance" in self.choose and not isinstance(studio.generator, GuidedGenerator):
+            raise ValueError(f"users can't choose the guidance of generator {studio.generator.id}, which has none")
         return {"human": NewestImageHuman(), "proposals": 1}
 
     def _action_space(self) -> spaces.Space:

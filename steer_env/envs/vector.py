@@ -14,7 +14,7 @@ from steer_env.humans import load_human
 from steer_env.mechanisms import load_mechanism
 from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import Registry, Spec
-from steer_env.types import Generator, Human, Mechanism, Metric, RoundOutcome
+from steer_env.types import Human, Mechanism, RoundOutcome, Studio
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -59,8 +59,8 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         """See :class:`SteeringVectorEnv`."""
         return self.dynamics.mechanism.id
 
-    def _way(self, generator: Generator, metric: Metric) -> dict[str, Any]:
-        mechanism = load_mechanism(self._mechanism, generator, metric, **self._where)
+    def _way(self, studio: Studio) -> dict[str, Any]:
+        mechanism = load_mechanism(self._mechanism, studio, **self._where)
         return {"human": self._human, "proposals": self._proposals, "mechanism": mechanism}
 
     def _action_space(self) -> spaces.Space:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -12,7 +12,7 @@ from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeri
 from steer_env.humans.settings import win_stay
 from steer_env.policies import Policy
 from steer_env.traces import SteeringTrace
-from steer_env.types import Prompter
+from steer_env.types import Prompter, RoundOutcome
 from steer_env.versions import package_versions
 
 _CHOOSERS_OPTIONS = ("human", "mechanism", "proposals")
@@ -24,7 +24,7 @@ _SAME_SIMILARITY = 0.01
 
 
 def make_env(num_envs: int, **options: Any) -> ImageSteeringVectorEnv:
-    """A vector environment as :func:`play` needs it: mixture scales as actions, named parts, no autoreset."""
+    """A vector environment as :func:`play` needs it for policies: mixture scales, named parts, no autoreset."""
     known = image_options(options)
     known |= {"action": "scale", "named": True}
     return ImageSteeringVectorEnv(num_envs, autoreset_mode=AutoresetMode.DISABLED, **known)
@@ -36,162 +36,203 @@ def image_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_text_env(num_envs: int, **options: Any) -> TextSteeringVectorEnv:
-    """A vector environment as :func:`play_text` needs it; what only image steering knows of the options is left out."""
+    """The same for prompters; options that only image steering knows are left out."""
     known = {name: value for name, value in options.items() if name not in _CHOOSERS_OPTIONS}
     return TextSteeringVectorEnv(num_envs, autoreset_mode=AutoresetMode.DISABLED, **known)
 
 
+Act = Callable[[dict[str, Any], "Recorder"], Any]
+"""Actions of all places, from their observations and from what has happened so far."""
+
+
+class Recorder:
+    """What happens in a batch of episodes that play in step, and the traces of it.
+
+    Args:
+        env: whose episodes have just begun.
+
+    Attributes:
+        outcomes: of the rounds played so far.
+    """
+
+    def __init__(self, env: SteeringVectorEnv) -> None:
+        self._env = env
+        self._similarity, self._judged = env.dynamics.similarity.copy(), env.dynamics.judged()
+        self.outcomes: list[RoundOutcome] = []
+
+    def add(self, outcome: RoundOutcome | None) -> None:
+        """A round has been played, by all places."""
+        assert outcome is not None
+        self.outcomes.append(outcome)
+
+    @property
+    def similarities(self) -> np.ndarray:
+        """Float (N, 1 + t), to the goal, of the images held at each attempt."""
+        return np.stack([self._similarity, *(outcome.similarity for outcome in self.outcomes)], axis=1)
+
+    @property
+    def prompts(self) -> list[list[str]]:
+        """N × (1 + t), of each attempt, in text steering."""
+        first = [[task.prompt] for task in self._env.dynamics.tasks if task]
+        return [[*row, *later] for row, later in zip(first, self._later("prompts"), strict=True)]
+
+    @property
+    def settings(self) -> dict[str, list[list[Any]]]:
+        """The same of what users choose besides prompts, by its name in the environment's ``choose``."""
+        env = self._env
+        if not isinstance(env, TextSteeringVectorEnv):
+            return {}
+        first = [env.first_settings(row) for row in range(env.num_envs)]
+        return {
+            name: [[row[name], *later] for row, later in zip(first, self._later(_SETTINGS[name]), strict=True)]
+            for name in env.choose
+        }
+
+    def _later(self, name: str) -> list[list[Any]]:
+        """A field of each outcome, N × t; nothing where there is none."""
+        columns = [values for outcome in self.outcomes if (values := getattr(outcome, name)) is not None]
+        columns = [values.tolist() if isinstance(values, np.ndarray) else values for values in columns]
+        return [list(row) for row in zip(*columns, strict=True)] or [[] for _ in range(self._env.num_envs)]
+
+    def traces(self, policy: str, training_seed: int = -1, part: slice = slice(None)) -> list[SteeringTrace]:
+        """Of episodes that have just ended.
+
+        Args:
+            policy: name of the policy, or prompter, that played.
+            training_seed: of its training.
+            part: which places of the batch.
+        """
+        env, dynamics = self._env, self._env.dynamics
+        parts = {
+            "policy": policy,
+            "training_seed": training_seed,
+            "human": dynamics.human.id,
+            "generator": dynamics.generator.id,
+            "metric": dynamics.metric.id,
+            "mechanism": env.mechanism_id,
+            "versions": VERSIONS,
+        }
+        rows: dict[str, Sequence[Any]] = {
+            "episode_seed": dynamics.seeds,
+            "similarities": self.similarities.tolist(),
+            "images": dynamics.images_made.tolist(),
+        }
+        if isinstance(env, TextSteeringVectorEnv):
+            rows |= {"prompts": self.prompts, **{_SETTINGS[name]: tried for name, tried in self.settings.items()}}
+        else:
+            rows |= {"scales": self._later("scales"), "choices": self._later("choices")}
+        judged = {
+            name: np.stack([first, *(outcome.judged[name] for outcome in self.outcomes)], axis=1).tolist()
+            for name, first in self._judged.items()
+        }
+        return [
+            SteeringTrace.of(
+                task,
+                **parts,
+                **{name: values[row] for name, values in rows.items()},
+                judged={name: values[row] for name, values in judged.items()},
+            )
+            for row, task in list(enumerate(dynamics.tasks))[part]
+            if task
+        ]
+
+
+_SETTINGS = {"seed": "seeds", "guidance": "guidance"}
+"""What users choose besides prompts → the field of outcomes and traces."""
+
+
+def rounds(
+    env: SteeringVectorEnv, task_index: Sequence[int], episode_seeds: Sequence[int], act: Act
+) -> Iterator[Recorder]:
+    """Play one batch of episodes to their end.
+
+    Args:
+        env: N places, without autoreset.
+        task_index: N tasks of its suite.
+        episode_seeds: N seeds of the episodes' noise.
+        act: chooses the actions.
+
+    Yields:
+        After each round what has happened so far, always in the same object.
+    """
+    observation, _ = env.reset(options={"task_index": task_index, "episode_seed": episode_seeds})
+    recorder = Recorder(env)
+    for _ in range(env.dynamics.num_rounds):
+        observation, *_ = env.step(act(observation, recorder))
+        recorder.add(env.last_outcome)
+        yield recorder
+
+
 def play(
-    env: ImageSteeringVectorEnv,
-    policies: Sequence[Policy],
+    env: SteeringVectorEnv,
+    players: Sequence[Policy | Prompter],
     task_index: Sequence[int],
     episode_seeds: Sequence[int],
 ) -> list[SteeringTrace]:
-    """Play one batch: every policy on every task, with common random numbers.
+    """Play one batch: every policy, or every prompter, on every task, with common random numbers.
 
-    The episodes of a task share its goal image, its first image and the noise behind its proposals, whichever
-    policy plays them; goal and first image are made once for all policies.
+    The episodes of a task share its goal image, its first image and the noise behind its proposals or of its attempts,
+    whoever plays them; goal and first image are made once for all.
 
     Args:
-        env: from :func:`make_env`, with as many places as policies × tasks.
-        policies: P of them.
+        env: from :func:`make_env` for policies, from :func:`make_text_env` for prompters, with as many places as
+            players × tasks.
+        players: P of them.
         task_index: n tasks of the environment's suite.
-        episode_seeds: n seeds of the episodes' noise.
+        episode_seeds: n seeds of the episodes' noise and of the players' draws.
 
     Returns:
-        P × n traces, policy by policy.
+        P × n traces, player by player.
     """
-    parts, rounds = _begin(env, len(policies), task_index, episode_seeds)
+    n = len(task_index)
+    parts = {i: slice(i * n, (i + 1) * n) for i in range(len(players))}
+    if isinstance(env, TextSteeringVectorEnv):
+        act = _writing(env, cast("Sequence[Prompter]", players), task_index, episode_seeds)
+    else:
+        act = _choosing(cast("Sequence[Policy]", players), n, episode_seeds)
+    *_, recorder = rounds(env, list(task_index) * len(players), list(episode_seeds) * len(players), act)
+    return [
+        trace
+        for i, player in enumerate(players)
+        for trace in recorder.traces(player.name, player.training_seed, parts[i])
+    ]
+
+
+def _choosing(policies: Sequence[Policy], n: int, episode_seeds: Sequence[int]) -> Act:
     for policy in policies:
         policy.start(episode_seeds)
-    observation = env.observe()
-    while not (observation["round"] >= env.dynamics.num_rounds).all():
+
+    def act(observation: dict[str, Any], _: Recorder) -> np.ndarray:
         scales = [
-            policy.act({name: values[part] for name, values in observation.items()})
-            for policy, part in zip(policies, parts, strict=True)
+            policy.act({name: values[i * n : (i + 1) * n] for name, values in observation.items()})
+            for i, policy in enumerate(policies)
         ]
-        observation, *_, infos = env.step(np.concatenate(scales)[:, None])
-        rounds.append(infos)
-    return [
-        trace
-        for policy, part in zip(policies, parts, strict=True)
-        for trace in record(env, rounds, policy.name, policy.training_seed, part)
-    ]
+        return np.concatenate(scales)[:, None]
+
+    return act
 
 
-def play_text(
+def _writing(
     env: TextSteeringVectorEnv, prompters: Sequence[Prompter], task_index: Sequence[int], episode_seeds: Sequence[int]
-) -> list[SteeringTrace]:
-    """Play one batch of text steering: every prompter on every task, with common random numbers.
-
-    Args:
-        env: from :func:`make_text_env`, with as many places as prompters × tasks.
-        prompters: P of them.
-        task_index: n tasks of the environment's suite.
-        episode_seeds: n seeds of the episodes' latents and of the prompters' draws.
-
-    Returns:
-        P × n traces, prompter by prompter; goals and first images are those of image steering.
-    """
-    parts, rounds = _begin(env, len(prompters), task_index, episode_seeds)
+) -> Act:
+    n = len(task_index)
     for prompter in prompters:
         prompter.start([env.suite[i] for i in task_index], episode_seeds)
-    written = [[prompt] for prompt in env.dynamics.prompts]
-    settings = _Settings(env, list(episode_seeds) * len(prompters))
-    for _ in range(env.dynamics.num_rounds):
-        similarities = np.stack([infos["similarity"] for infos in rounds], axis=1)
-        for prompter, part in zip(prompters, parts, strict=True):
-            new = prompter.write(written[part], similarities[part])
-            for row, prompt in zip(written[part], new, strict=True):
-                row.append(prompt)
-        prompts = [row[-1] for row in written]
-        *_, infos = env.step({"prompt": prompts, **settings.choose(similarities)} if env.choose else prompts)
-        rounds.append(infos)
-    return [
-        trace
-        for prompter, part in zip(prompters, parts, strict=True)
-        for trace in record(env, rounds, prompter.name, prompter.training_seed, part, written, settings.tried)
-    ]
+    habits = {name: win_stay(env.setting_spaces[name]) for name in env.choose}
+    for habit in habits.values():
+        habit.start(list(episode_seeds) * len(prompters))
 
+    def act(_: dict[str, Any], recorder: Recorder) -> Any:
+        written, similarities, tried = recorder.prompts, recorder.similarities, recorder.settings
+        prompts = [
+            prompt
+            for i, prompter in enumerate(prompters)
+            for prompt in prompter.write(written[i * n : (i + 1) * n], similarities[i * n : (i + 1) * n])
+        ]
+        settings = {name: habit.choose(tried[name], similarities) for name, habit in habits.items()}
+        return {"prompt": prompts, **settings} if settings else prompts
 
-class _Settings:
-    """What the users of all places have set besides their prompts, where they may."""
-
-    def __init__(self, env: TextSteeringVectorEnv, episode_seeds: Sequence[int]) -> None:
-        first = [env.first_settings(row) for row in range(env.num_envs)]
-        self.tried = {name: [[settings[name]] for settings in first] for name in env.choose}
-        self._habits = {name: win_stay(env.setting_spaces[name]) for name in env.choose}
-        for habit in self._habits.values():
-            habit.start(episode_seeds)
-
-    def choose(self, similarities: np.ndarray) -> dict[str, list[Any]]:
-        """By name, the next attempt's, from similarities float (N, t)."""
-        for name, habit in self._habits.items():
-            for row, value in zip(self.tried[name], habit.choose(self.tried[name], similarities), strict=True):
-                row.append(value)
-        return {name: [row[-1] for row in tried] for name, tried in self.tried.items()}
-
-
-def _begin(
-    env: SteeringVectorEnv, players: int, task_index: Sequence[int], episode_seeds: Sequence[int]
-) -> tuple[list[slice], list[dict[str, Any]]]:
-    """Start every player's episodes: the places of each, and the infos so far."""
-    n = len(task_index)
-    given = {"task_index": np.tile(task_index, players), "episode_seed": np.tile(episode_seeds, players)}
-    _, infos = env.reset(options=given)
-    return [slice(i * n, (i + 1) * n) for i in range(players)], [infos]
-
-
-def record(
-    env: SteeringVectorEnv,
-    rounds: list[dict[str, Any]],
-    policy: str,
-    training_seed: int,
-    part: slice,
-    prompts: Sequence[Sequence[str]] | None = None,
-    settings: Mapping[str, Sequence[Sequence[Any]]] | None = None,
-) -> Iterator[SteeringTrace]:
-    """Traces of episodes that have just ended.
-
-    Args:
-        env: not yet restarted.
-        rounds: infos of the reset and of each round.
-        policy: name of the policy that played.
-        training_seed: of its training.
-        part: which places of the batch.
-        prompts: of every place and each of its attempts, in text steering.
-        settings: the same, by name of what users may choose besides.
-    """
-    chosen = settings or {}
-    dynamics = env.dynamics
-    judges = [name.removeprefix("similarity/") for name in rounds[0] if name.startswith("similarity/")]
-    for row in range(part.start, part.stop):
-        task = dynamics.tasks[row]
-        assert task is not None
-        yield SteeringTrace(
-            suite=task.suite,
-            task_index=task.index,
-            goal_prompt=task.goal_prompt,
-            goal_seed=task.goal_seed,
-            prompt=task.prompt,
-            initial_seed=task.initial_seed,
-            episode_seed=int(rounds[0]["episode_seed"][row]),
-            mechanism=env.mechanism_id,
-            policy=policy,
-            training_seed=training_seed,
-            human=dynamics.human.id,
-            generator=dynamics.generator.id,
-            metric=dynamics.metric.id,
-            scales=[float(infos["mixture_scale"][row]) for infos in rounds[1:] if "mixture_scale" in infos],
-            choices=[int(infos["choice"][row]) for infos in rounds[1:] if "choice" in infos],
-            similarities=[float(infos["similarity"][row]) for infos in rounds],
-            judged={name: [float(infos[f"similarity/{name}"][row]) for infos in rounds] for name in judges},
-            prompts=prompts[row] if prompts else [],
-            seeds=chosen["seed"][row] if "seed" in chosen else [],
-            guidance=chosen["guidance"][row] if "guidance" in chosen else [],
-            versions=VERSIONS,
-            images=int(dynamics.images_made[row]),
-        )
+    return act
 
 
 def replay(trace: SteeringTrace, **options: Any) -> list[np.ndarray]:
@@ -204,24 +245,26 @@ def replay(trace: SteeringTrace, **options: Any) -> list[np.ndarray]:
     Raises:
         RuntimeError: the parts now behave otherwise than when the trace was made.
     """
+    settings = {name: values for name, field in _SETTINGS.items() if (values := getattr(trace, field))}
     options = {"suite": trace.suite, "rounds": len(trace.similarities) - 1, "render_mode": "rgb_array", **options}
-    settings = {name: values for name, values in (("seed", trace.seeds), ("guidance", trace.guidance)) if values}
     options["choose"] = list(settings)
     env: SteeringVectorEnv = make_text_env(1, **options) if trace.prompts else make_env(1, **options)
-    actions: list[Any] = [[prompt] for prompt in trace.prompts[1:]]
-    if settings:
-        told = {"prompt": trace.prompts, **settings}
-        actions = [{name: [values[i]] for name, values in told.items()} for i in range(1, len(trace.prompts))]
-    actions += [np.array([[scale]]) for scale in trace.scales]
-    env.reset(options={"task_index": [trace.task_index], "episode_seed": [trace.episode_seed]})
+
+    def act(_: dict[str, Any], recorder: Recorder) -> Any:
+        place = len(recorder.outcomes)
+        if not trace.prompts:
+            return np.array([[trace.scales[place]]])
+        action = {name: [values[place + 1]] for name, values in {"prompt": trace.prompts, **settings}.items()}
+        return action if settings else action["prompt"]
+
     frames = []
-    for place, action in enumerate(actions):
-        *_, infos = env.step(action)
+    for recorder in rounds(env, [trace.task_index], [trace.episode_seed], act):
+        outcome, place = recorder.outcomes[-1], len(recorder.outcomes)
         where = f"replaying task {trace.task_index} of {trace.suite}"
-        if trace.choices and infos["choice"][0] != trace.choices[place]:
+        if trace.choices and outcome.choices[0] != trace.choices[place - 1]:
             raise RuntimeError(f"{where}: the user chose otherwise")
-        if abs(infos["similarity"][0] - trace.similarities[place + 1]) > _SAME_SIMILARITY:
-            raise RuntimeError(f"{where}: another image came of round {place + 1}")
+        if abs(outcome.similarity[0] - trace.similarities[place]) > _SAME_SIMILARITY:
+            raise RuntimeError(f"{where}: another image came of round {place}")
         drawn = env.render()
         assert drawn is not None
         frames.append(drawn[0])

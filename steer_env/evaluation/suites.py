@@ -1,47 +1,19 @@
-"""Play policies and prompters on the tasks of a suite, here or wherever there are collectors."""
+"""Play policies and prompters on the tasks of a suite, and keep what they did."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.progress import track
 
-from steer_env.evaluation.collectors import Batch, Collectors, Here
-from steer_env.evaluation.rollout import make_env, make_text_env, play, play_text
+from steer_env.envs import SteeringVectorEnv
+from steer_env.evaluation.rollout import make_env, make_text_env, play
 from steer_env.policies import Policy
-from steer_env.traces import SteeringTrace
+from steer_env.traces import SteeringTrace, read_traces, write_traces
 from steer_env.types import Prompter
-
-
-class Player:
-    """Plays batches, and keeps its environments for the next ones of the same size.
-
-    Args:
-        **options: of the environments (suite, generator, metric, human, rounds, …).
-    """
-
-    def __init__(self, **options: Any) -> None:
-        self._options = options
-        self._made: dict[Callable[..., Any], Any] = {}
-
-    def __call__(self, batch: Batch) -> list[SteeringTrace]:
-        """The traces of the policies of image steering, and then those of the prompters."""
-        prompters = [policy for policy in batch.policies if isinstance(policy, Prompter)]
-        choosing = [policy for policy in batch.policies if not isinstance(policy, Prompter)]
-        tasks, seeds, traces = batch.task_index, batch.episode_seeds, []
-        if choosing:
-            traces += play(self._env(make_env, len(choosing) * len(tasks)), choosing, tasks, seeds)
-        if prompters:
-            traces += play_text(self._env(make_text_env, len(prompters) * len(tasks)), prompters, tasks, seeds)
-        return traces
-
-    def _env(self, make: Callable[..., Any], places: int) -> Any:
-        if make not in self._made or self._made[make].num_envs != places:
-            self._made[make] = make(places, **self._options)
-        return self._made[make]
 
 
 def evaluate(
@@ -50,7 +22,7 @@ def evaluate(
     tasks_per_batch: int = 16,
     first_task: int = 0,
     noise: int = 0,
-    collectors: Collectors | None = None,
+    quiet: bool = False,
     **options: Any,
 ) -> Iterator[list[SteeringTrace]]:
     """Play policies of image steering and prompters on the first tasks of a suite, behind a progress bar.
@@ -61,10 +33,10 @@ def evaluate(
     Args:
         policies: any number of either.
         tasks: how many tasks of the suite.
-        tasks_per_batch: how many of them at a time; bounds the memory together with the generator's ``max_batch``.
+        tasks_per_batch: how many of them at a time; bounds the memory together with the studio's shards.
         first_task: where to begin, to go on with an interrupted evaluation.
         noise: number of the noise, from 0; another one plays the same tasks again with other proposals.
-        collectors: who plays, in environments of the same options; this process by default.
+        quiet: no progress bar.
         **options: of the environment (suite, generator, metric, human, rounds, …).
 
     Yields:
@@ -76,15 +48,46 @@ def evaluate(
     suite = make_env(1, **options).suite
     if tasks > len(suite):
         raise ValueError(f"suite {suite.name!r} has {len(suite)} tasks, {tasks} were asked for")
-    collectors = collectors or Here(Player(**options))
-    parts = [range(start, min(start + tasks_per_batch, tasks)) for start in range(first_task, tasks, tasks_per_batch)]
-    batches = (Batch(policies, list(part), [evaluation_seed(i, noise) for i in part]) for part in parts)
-    for batch in islice(batches, collectors.capacity - 1):
-        collectors.submit(batch)
-    for _ in track(parts, f"{len(policies)} policies on {suite.name}", disable=len(parts) < 2):
-        for batch in islice(batches, 1):
-            collectors.submit(batch)
-        yield collectors.next()
+    prompters = [policy for policy in policies if isinstance(policy, Prompter)]
+    choosing = [policy for policy in policies if not isinstance(policy, Prompter)]
+    kinds: list[tuple[Callable[..., SteeringVectorEnv], Sequence[Any]]]
+    kinds = [(make, players) for make, players in ((make_env, choosing), (make_text_env, prompters)) if players]
+    envs: dict[int, SteeringVectorEnv] = {}
+    starts = range(first_task, tasks, tasks_per_batch)
+    for start in track(starts, f"{len(policies)} policies on {suite.name}", disable=quiet or len(starts) < 2):
+        part = range(start, min(start + tasks_per_batch, tasks))
+        traces = []
+        for kind, (make, players) in enumerate(kinds):
+            if kind not in envs or envs[kind].num_envs != len(players) * len(part):
+                envs[kind] = make(len(players) * len(part), **options)
+            traces += play(envs[kind], players, part, [evaluation_seed(i, noise) for i in part])
+        yield traces
+
+
+def play_missing(
+    policies: Sequence[Policy | Prompter], tasks: int, tasks_per_batch: int, folder: Path, **options: Any
+) -> Iterator[list[SteeringTrace]]:
+    """Play policies on the first tasks of a suite, but for those that a folder has traces of.
+
+    Args:
+        policies, tasks, tasks_per_batch: see :func:`evaluate`.
+        folder: receives the traces, a file for each batch of tasks.
+        **options: further arguments of :func:`evaluate`.
+
+    Yields:
+        The traces of each batch of tasks, in the order of the tasks, once the folder has them.
+    """
+    for path in sorted(folder.glob("*.parquet")):
+        yield [trace for trace in read_traces(path) if trace.task_index < tasks]
+    for traces in evaluate(policies, tasks, tasks_per_batch, tasks_done(folder), **options):
+        write_traces(traces, folder / f"{traces[0].task_index:08d}.parquet")
+        yield traces
+
+
+def tasks_done(folder: Path) -> int:
+    """How many tasks, from the first, the folder has traces of."""
+    parts = sorted(folder.glob("*.parquet"))
+    return 1 + max(trace.task_index for trace in read_traces(parts[-1])) if parts else 0
 
 
 def evaluation_seed(task_index: int, noise: int = 0) -> int:

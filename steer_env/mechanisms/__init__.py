@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steer_env.mechanisms.options import BayesianOptions, PreferentialOptions
+from steer_env.mechanisms.options import BayesianOptions, LearnedOptions, PreferentialOptions
 from steer_env.metrics import load_metric
 from steer_env.registry import AUTO, NoOptions, Part, Parts, Registry, Spec, resolve
-from steer_env.types import Generator, Mechanism, Metric
+from steer_env.types import Mechanism, Studio
 
 MECHANISMS: Parts = Registry(
     "mechanism",
@@ -16,20 +16,21 @@ MECHANISMS: Parts = Registry(
         "mixture": Part(NoOptions, "steer_env.mechanisms.mixtures:Mixture"),
         "preferential": Part(PreferentialOptions, "steer_env.mechanisms.preferential:PreferentialSteering"),
         "bayesian": Part(BayesianOptions, "steer_env.mechanisms.bayesian:BayesianSteering"),
+        "learned": Part(LearnedOptions, "steer_env.mechanisms.predicted:LearnedSteering"),
     },
 )
 
 
 def load_mechanism(
-    spec: Spec[Mechanism], generator: Generator, metric: Metric, device: str = AUTO, dtype: str = AUTO, **shared: Any
+    spec: Spec[Mechanism], studio: Studio, device: str = AUTO, dtype: str = AUTO, **shared: Any
 ) -> Mechanism:
-    """A new mechanism of the name in a spec, such as ``bayesian:pool=96``; a mechanism itself is returned as it is.
+    """A new mechanism of a spec such as ``bayesian:pool=96``; a mechanism itself is returned unchanged.
 
     Args:
         spec: see :func:`steer_env.registry.parse_spec`.
-        generator, metric: for mechanisms that make and compare images of their own.
+        studio: for mechanisms that make and compare images of their own, by its metric or by one that they name.
         device, dtype: of a metric that its options name.
-        **shared: what mechanisms may share, such as the pools of images of :class:`BayesianSteering`.
+        **shared: objects that mechanisms may share, such as the pools of images of :class:`BayesianSteering`.
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.
@@ -37,7 +38,7 @@ def load_mechanism(
     if not isinstance(spec, str | Mapping):
         return spec
     part, chosen = resolve(MECHANISMS, spec)
-    if own := getattr(chosen, "metric", ""):
-        metric = load_metric(own, device, dtype)
-    mechanism: Mechanism = part.make(chosen, generator=generator, metric=metric, **shared)
+    own = getattr(chosen, "metric", "")
+    metric = load_metric(own, device, dtype) if own else studio.metric
+    mechanism: Mechanism = part.make(chosen, studio=studio, metric=metric, **shared)
     return mechanism

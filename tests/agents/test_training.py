@@ -121,40 +121,19 @@ def test_a_crash_between_traces_and_checkpoint_counts_no_episode_twice(
     equal(uninterrupted, tmp_path)
 
 
-@pytest.mark.parametrize("crash_at", [3, 8])
-@pytest.mark.parametrize("lag", [0, 2])
-def test_a_training_in_parts_and_behind_resumes_exactly(
-    lag: int, crash_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_checkpoint_of_before_goes_on_unless_it_was_played_in_parts_or_behind(
+    uninterrupted: Path, tmp_path: Path
 ) -> None:
-    def start(folder: Path) -> bool:
-        set_up = Training(EPISODES, 3, batches_per_checkpoint=1, parts=2, lag=lag)
-        return train(ThompsonSampling(), make_env(BATCH // 2), set_up, folder)
-
-    assert start(tmp_path / "whole")
-    crash(monkeypatch, crash_at)
-    with pytest.raises(MemoryError):
-        start(tmp_path / "crashed")
-    assert start(tmp_path / "crashed")
-    equal(tmp_path / "whole", tmp_path / "crashed")
-
-
-@pytest.mark.parametrize("lag", [0, 1, 3])
-def test_the_posterior_is_as_many_batches_behind_as_the_lag_says(lag: int, tmp_path: Path) -> None:
-    known: list[int] = []
-
-    class Watched(ThompsonSampling):
-        def explore(self, *args: Any) -> Any:
-            known.append(int(self.counts[0].sum()))
-            return super().explore(*args)
-
-    train(Watched(), make_env(2), Training(10, 3, lag=lag), tmp_path)
-    assert known == [2 * max(0, batch - lag) for batch in range(5)]
-
-
-@pytest.mark.parametrize(("settings", "message"), [({"parts": 0}, "got 0 and 0"), ({"lag": -1}, "got 1 and -1")])
-def test_impossible_trainings(settings: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=f"parts must be at least 1 and lag at least 0, {message}"):
-        Training(8, 0, **settings)
+    run(tmp_path, episodes=12)
+    path = tmp_path / CHECKPOINT
+    old = json.loads(path.read_text()) | {"earlier": []}
+    path.write_text(json.dumps(old))
+    run(tmp_path)
+    equal(uninterrupted, tmp_path)
+    for name in ("parts", "lag"):
+        path.write_text(json.dumps(old | {"identity": old["identity"] | {name: 2}}))
+        with pytest.raises(RunExistsError, match=f"holds a run with {{'{name}': 2}}"):
+            run(tmp_path)
 
 
 def test_a_longer_training_goes_on_from_a_finished_one(uninterrupted: Path, tmp_path: Path) -> None:

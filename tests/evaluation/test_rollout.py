@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from steer_env.evaluation.rollout import make_env, make_text_env, play, play_text, replay
+from steer_env.evaluation.rollout import make_env, make_text_env, play, replay
 from steer_env.evaluation.suites import evaluate
 from steer_env.humans import PROMPTERS, load_prompter
 from steer_env.policies import RandomBucketPolicy, RandomScalePolicy, TablePolicy
@@ -142,7 +142,7 @@ class TestText:
 
     def test_goal_and_first_image_are_made_once_for_all_prompters(self, counting_generator: CountingGenerator) -> None:
         env = make_text_env(4, generator=counting_generator, rounds=1, **OPTIONS)
-        play_text(env, [load_prompter("blind"), load_prompter("attribute")], [0, 1], [5, 6])
+        play(env, [load_prompter("blind"), load_prompter("attribute")], [0, 1], [5, 6])
         assert len(counting_generator.latents) == 2 * 2 + 4
 
     def test_prompters_see_what_came_of_their_own_prompts(self) -> None:

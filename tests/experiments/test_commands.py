@@ -173,9 +173,12 @@ def test_errors_come_before_any_work(tmp_path: Path, command: Callable[..., None
     [
         (
             "agent.prior_varianse=2",
-            "unknown option of train 'prior_varianse'; did you mean 'prior_variance'? There are: ",
+            "unknown option of agent thompson 'prior_varianse'; did you mean 'prior_variance'? There are: ",
         ),
-        ("+epochs=3", "unknown option of train 'epochs'; .*There are: threads, folder, overwrite, episodes, batch"),
+        (
+            "+epochs=3",
+            "unknown option of train 'epochs'; .*There are: threads, folder, overwrite, device, dtype, generator",
+        ),
         ("env.suit=x", "did you mean 'suite'"),
     ],
 )

@@ -31,14 +31,14 @@ def test_agents_are_compared_and_no_table_is_played_twice(
     command(efficiency.main, f"folder={tmp_path}", *SMALL, *SHORT)
     result = json.loads((tmp_path / "result.json").read_text())
     assert set(result["episodes needed"]) == {"thompson", "planning", "planning:credit=return"}
-    played = [trace.policy for trace in read_traces(tmp_path / "traces")]
+    played = [trace.policy for trace in read_traces(*(tmp_path / "traces").iterdir())]
     assert len(played) == 3 * result["tables"] == 3 * len(set(played))
     assert (tmp_path / "report.html").is_file()
     # More tasks of the same tables aren't trained again.
     (tmp_path / "result.json").unlink()
     monkeypatch.setattr("agents.training.train", None)
     command(efficiency.main, f"folder={tmp_path}", *SMALL[:3], "tasks=4", SMALL[4], *SHORT)
-    assert {trace.task_index for trace in read_traces(tmp_path / "traces")} == {0, 1, 2, 3}
+    assert {trace.task_index for trace in read_traces(*(tmp_path / "traces").iterdir())} == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ SMALL = ("episodes=4", "batch=4", "threads=1", "env.rounds=1", "env.proposals=1"
     "option",
     [
         "launcher=slurm",
-        "collectors=ray",
-        "collectors.count=8",
+        "studio=ray",
+        "studio.count=8",
         "launcher.partition=gpu",
         "+launcher.sbatch.nice=5",
         "+launcher.sbatch={nice: 5}",
@@ -37,9 +37,9 @@ def test_where_a_job_runs_doesnt_name_its_folder(option: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["launcher.partitoin=x"], "unknown option of train 'partitoin'; did you mean 'partition'"),
+        (["launcher.partitoin=x"], "unknown option of launcher basic 'partitoin'; did you mean 'partition'"),
         (["launcher=slurm"], "launcher=slurm needs a package that isn't here: pip install 'steer-env\\[slurm\\]'"),
-        (["collectors=ray"], "collectors=ray needs a package that isn't here: pip install 'steer-env\\[ray\\]'"),
+        (["studio=ray"], "studio=ray needs a package that isn't here: pip install 'steer-env\\[ray\\]'"),
     ],
 )
 def test_what_isnt_there_is_an_error_that_says_what_is(

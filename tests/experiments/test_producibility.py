@@ -10,6 +10,7 @@ import torch
 
 from experiments import producibility
 from experiments.producibility import closest, goals, producibility_report, search_stream, variations
+from steer_env.imaging.studio import LocalStudio
 from steer_env.proposals import draw_latents
 from steer_env.tasks import load_suite
 from steer_env.tiles.prompters import BlindPrompter
@@ -24,7 +25,7 @@ TASKS = load_suite("tiles-test-v1")[:3]
 
 def search(generator: Generator, metric: Metric, goal: torch.Tensor, seeds: list[int] | None, tries: int) -> float:
     prompts = variations(BlindPrompter(), TASKS[:1], 4)[0]
-    return closest(generator, metric, goal, prompts, seeds, tries, search_stream(0, TASKS[0]))
+    return closest(LocalStudio(generator, metric), goal, prompts, seeds, tries, search_stream(0, TASKS[0]))
 
 
 def test_variations_say_the_goal_in_other_words() -> None:
@@ -37,14 +38,14 @@ def test_variations_say_the_goal_in_other_words() -> None:
 
 
 def test_a_goal_of_the_generators_own_seed_is_found(generator: Generator, metric: Metric) -> None:
-    goal = goals(generator, metric, TASKS)[0]
+    goal = goals(LocalStudio(generator, metric), TASKS)[0]
     own = TASKS[0].goal_seed
     assert search(generator, metric, goal, [own], 30) == pytest.approx(1, abs=1e-5)
     assert search(generator, metric, goal, [own + 1], 30) < 1 - 1e-4
 
 
 def test_the_closest_is_the_best_of_all_pairs(counting_generator: CountingGenerator, metric: Metric) -> None:
-    goal = goals(counting_generator, metric, TASKS)[0]
+    goal = goals(LocalStudio(counting_generator, metric), TASKS)[0]
     prompts = list(dict.fromkeys(variations(BlindPrompter(), TASKS[:1], 4)[0]))
     similarities = []
     for prompt in prompts:
@@ -61,7 +62,7 @@ def test_the_closest_is_the_best_of_all_pairs(counting_generator: CountingGenera
 def test_there_are_never_more_tries_than_allowed(
     seeds: list[int] | None, counting_generator: CountingGenerator, metric: Metric
 ) -> None:
-    goal = goals(counting_generator, metric, TASKS)[0]
+    goal = goals(LocalStudio(counting_generator, metric), TASKS)[0]
     before = len(counting_generator.latents)
     search(counting_generator, metric, goal, seeds, 3)
     assert len(counting_generator.latents) - before == 3

@@ -13,13 +13,13 @@ from transformers import AutoTokenizer, CLIPModel
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import ImageSteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.humans import load_human
+from steer_env.imaging.studio import LocalStudio
 from steer_env.metrics import load_metric
 from steer_env.metrics.checkpoints import CheckpointError
-from steer_env.metrics.clip import CLIPMetric
-from steer_env.metrics.clip_alignment import CLIPAlignment
+from steer_env.metrics.clip import CLIPAlignment, CLIPMetric
 from steer_env.tasks import load_suite
 from steer_env.testing import check_metric
-from steer_env.tiles.alignment import DrawnAlignment
+from steer_env.tiles.drawn import DrawnAlignment
 from steer_env.types import Alignment, Generator, Metric
 from tests.steer_env.checkpoints import check_travels, clip_folder, pictures
 
@@ -131,7 +131,7 @@ class TestDrawn:
     ) -> None:
         judge = DrawnAlignment(metric, generator.image_shape)
         human = load_human("hesitant", threshold=2.0)
-        played = SteeringDynamics(generator, metric, human, 2, rounds=1, judges={"shown": judge})
+        played = SteeringDynamics(LocalStudio(generator, metric, {"shown": judge}), human, 2, rounds=1)
         tasks = load_suite("tiles-val-v1")[:2]
         played.reset(tasks, [0, 1])
         before = played.judged()["shown"]

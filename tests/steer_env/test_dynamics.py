@@ -7,6 +7,7 @@ from torch import Tensor
 
 from steer_env.dynamics import SteeringDynamics
 from steer_env.humans.choosers import GreedyHuman, NewestImageHuman
+from steer_env.imaging.studio import LocalStudio
 from steer_env.tasks import load_suite
 from steer_env.tiles.tilings import COUNTS
 from steer_env.types import Conditioning, Generator, Metric
@@ -17,7 +18,7 @@ SCALES = np.array([[0.1, 0.5, 0.9, 1.0, 0.3], [0.8, 0.2, 0.4, 0.0, 1.0], [0.5] *
 
 
 def dynamics(generator: Generator, metric: Metric, n: int, **options: object) -> SteeringDynamics:
-    return SteeringDynamics(generator, metric, GreedyHuman(), n, **options)  # type: ignore[arg-type]
+    return SteeringDynamics(LocalStudio(generator, metric), GreedyHuman(), n, **options)  # type: ignore[arg-type]
 
 
 def courses(generator: Generator, metric: Metric, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -33,13 +34,26 @@ def courses(generator: Generator, metric: Metric, n: int) -> tuple[np.ndarray, n
     return choices, similarities
 
 
-@pytest.mark.parametrize("n", [2, 3, 5])
-@pytest.mark.parametrize("max_batch", [1, 3, 64])
-def test_an_episode_does_not_depend_on_its_batch(generator: Generator, metric: Metric, n: int, max_batch: int) -> None:
-    choices, similarities = courses(generator, metric, 1)
-    batched = courses(CountingGenerator(generator, max_batch), metric, n)
-    assert np.array_equal(choices, batched[0])
-    np.testing.assert_allclose(similarities, batched[1], atol=2e-5)
+@pytest.fixture(scope="module")
+def alone(generator: Generator, metric: Metric) -> tuple[np.ndarray, np.ndarray]:
+    """The courses, one episode and one thread at a time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    played = courses(generator, metric, 1)
+    torch.set_num_threads(before)
+    return played
+
+
+@pytest.mark.parametrize(
+    ("n", "max_batch", "threads"), [*((n, size, 1) for n in (2, 3, 5) for size in (1, 3, 64)), (2, 3, 2), (5, 64, 2)]
+)
+def test_an_episode_depends_neither_on_its_batch_nor_on_threads(
+    generator: Generator, metric: Metric, alone: tuple[np.ndarray, np.ndarray], n: int, max_batch: int, threads: int
+) -> None:
+    torch.set_num_threads(threads)
+    choices, similarities = courses(CountingGenerator(generator, max_batch), metric, n)
+    assert np.array_equal(choices, alone[0])
+    np.testing.assert_allclose(similarities, alone[1], atol=2e-5)
 
 
 def test_no_image_is_generated_or_embedded_twice(
@@ -172,7 +186,7 @@ class TestErrors:
     def test_counts_below_one(self, generator: Generator, metric: Metric, name: str) -> None:
         options = {"num_episodes": 1, "rounds": 4, "proposals": 2, name: 0}
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
-            SteeringDynamics(generator, metric, GreedyHuman(), **options)
+            SteeringDynamics(LocalStudio(generator, metric), GreedyHuman(), **options)
 
     def test_embeddings_that_are_not_finite_are_reported_with_round_and_task(self, generator: Generator) -> None:
         class Broken(Metric):
@@ -236,7 +250,8 @@ class TestRewrite:
 
     @staticmethod
     def writers(generator: Generator, metric: Metric, n: int, **options: object) -> SteeringDynamics:
-        return SteeringDynamics(generator, metric, NewestImageHuman(), n, proposals=1, **options)  # type: ignore[arg-type]
+        studio = LocalStudio(generator, metric, options.pop("judges", None))  # type: ignore[arg-type]
+        return SteeringDynamics(studio, NewestImageHuman(), n, proposals=1, **options)  # type: ignore[arg-type]
 
     def test_the_image_of_the_new_prompt_replaces_the_current_one(self, generator: Generator, metric: Metric) -> None:
         played = self.writers(generator, metric, 5, keep_images=True)
@@ -305,7 +320,7 @@ class TestRewrite:
                 prompts.append(conditioning)
                 return super().generate(latents, conditioning)
 
-        played.generator = Spy(generator)
+        played.studio = LocalStudio(Spy(generator), metric)
         played.step(SCALES[0])
         offered = generator.encode([prompt for prompt in expected for _ in range(2)])
         assert torch.equal(prompts[0]["prompt_embeds"], offered["prompt_embeds"])
@@ -337,7 +352,7 @@ class _Remembering(GreedyHuman):
 
 def test_an_episode_has_one_user_whom_its_seed_decides(generator: Generator, metric: Metric) -> None:
     human = _Remembering()
-    played = SteeringDynamics(generator, metric, human, 3, rounds=2)
+    played = SteeringDynamics(LocalStudio(generator, metric), human, 3, rounds=2)
     played.reset(TASKS[:3], [7, 8, 7])
     played.step(np.full(3, 0.5))
     played.step(np.full(3, 0.5))

@@ -12,6 +12,7 @@ import pandas as pd
 
 from experiments.run.released.files import load_source
 from steer_env.traces import SteeringTrace
+from steer_env.types import Task
 
 HEADLINE_SUITE = "study-headlines"
 ATTEMPTS = 5
@@ -27,8 +28,7 @@ class Session:
         person, model: ids in the files.
         original, goal: headlines.
         goal_prompt: hidden prompt by which the model wrote the goal.
-        prompts: (5,), what the model was told.
-        texts: (5,), headlines that it wrote.
+        prompts, texts: (5,), what the model was told, and the headlines that it wrote.
     """
 
     person: str
@@ -59,8 +59,8 @@ def headline_sessions(folder: Path) -> list[Session]:
 
 def sessions_of(frame: pd.DataFrame) -> list[Session]:
     """The same, from the file's contents."""
-    found = [group for _, group in frame.sort_values("attempt", kind="stable").groupby(_KEY, sort=False)]
-    whole = [group for group in found if group["attempt"].astype(int).tolist() == list(range(1, ATTEMPTS + 1))]
+    groups = [group for _, group in frame.sort_values("attempt", kind="stable").groupby(_KEY, sort=False)]
+    whole = [group for group in groups if group["attempt"].tolist() == list(range(1, ATTEMPTS + 1))]
     return [_session(group) for group in sorted(whole, key=lambda group: int(group.index.min()))]
 
 
@@ -93,22 +93,13 @@ def session_ratings(sessions: Sequence[Session], frame: pd.DataFrame) -> np.ndar
 def headline_traces(sessions: Sequence[Session]) -> list[SteeringTrace]:
     """One trace a session; the task index counts them. Similarities are nan, since the release has none."""
     return [
-        SteeringTrace(
-            suite=HEADLINE_SUITE,
-            task_index=index,
-            goal_prompt=session.goal_prompt,
-            goal_seed=-1,
-            prompt=session.prompts[0],
-            initial_seed=-1,
-            episode_seed=-1,
+        SteeringTrace.of(
+            Task(HEADLINE_SUITE, index, session.goal_prompt, -1, session.prompts[0], -1),
             mechanism="text",
             policy="person",
-            training_seed=-1,
             human=f"person-{session.person}",
             generator=session.model,
             metric="none",
-            scales=[],
-            choices=[],
             similarities=[nan] * ATTEMPTS,
             prompts=list(session.prompts),
             texts=list(session.texts),

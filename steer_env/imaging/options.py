@@ -1,0 +1,37 @@
+"""Options of studios."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class LocalOptions:
+    """Images are made in this process.
+
+    Args:
+        shard: images made at a time, on which results depend in the last digits; 0 for the generator's max_batch.
+    """
+
+    shard: int = 0
+
+
+@dataclass
+class RayOptions(LocalOptions):
+    """Images are made by workers, which are processes of a Ray cluster; see docs/ray.md.
+
+    A worker that is lost is replaced, and its shard is made again. Workers are kept busy where a round of a batch has
+    at least as many shards as there are workers.
+
+    Args:
+        count: how many workers; those that the cluster has no room for yet join when it has.
+        address: of the cluster, such as auto or HOST:6379; without one, one is started on this machine and ended again.
+        cpus, gpus: of a worker, in whole numbers or parts of one; generator and metrics are moved to a worker's GPU.
+        patience: seconds to wait for the first worker, or for any sign of one.
+    """
+
+    count: int = 2
+    address: str | None = None
+    cpus: float = 1
+    gpus: float = 0
+    patience: float = 600

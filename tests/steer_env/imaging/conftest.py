@@ -1,0 +1,5 @@
+"""Running experiments as a user does."""
+
+from tests.experiments.conftest import command
+
+__all__ = ["command"]
