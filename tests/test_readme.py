@@ -43,13 +43,16 @@ def arguments(words: list[str]) -> tuple[str, list[str]]:
     return words[start].removeprefix("experiments."), [word for word in words[start + 1 :] if word != "--multirun"]
 
 
-def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_examples_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
     for block in blocks("python"):
         exec(block.replace("range(30)", "range(2)").replace("tasks=200", "tasks=2"), scope)
     printed = capsys.readouterr().out
     assert "mixture scale of each round:" in printed
-    assert "| mine" in printed
+    assert "mine" in printed
     assert len(blocks("python")[0].strip().splitlines()) <= 14
 
 
