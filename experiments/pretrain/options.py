@@ -28,6 +28,9 @@ class Budget:
     weight_decay: float = option(0.01, least=0)
     bfloat16: bool = True
 
+    def __str__(self) -> str:
+        return f"{self.steps:,} steps of {self.batch_size}"
+
 
 @dataclass
 class AutoencoderOptions:
@@ -62,8 +65,7 @@ class DenoiserOptions:
         widths: channels at the two resolutions of the UNet; only the coarser one attends to the text.
         text_width: width of the text encoder and of cross-attention.
         images: number of rendered tilings to learn from; captions are written anew each time.
-        nuisance: of those tilings; displaced and turned shapes need far longer to be learned than shapes that stand
-            where they belong, and come out as blobs before.
+        nuisance: variation of the tilings; displaced and turned shapes take far longer to learn, and are blobs before.
         budget: how long to train.
     """
 

@@ -24,13 +24,13 @@ MECHANISMS: Parts = Registry(
 def load_mechanism(
     spec: Spec[Mechanism], studio: Studio, device: str = AUTO, dtype: str = AUTO, **shared: Any
 ) -> Mechanism:
-    """A new mechanism of the name in a spec, such as ``bayesian:pool=96``; a mechanism itself is returned as it is.
+    """A new mechanism of a spec such as ``bayesian:pool=96``; a mechanism itself is returned unchanged.
 
     Args:
         spec: see :func:`steer_env.registry.parse_spec`.
         studio: for mechanisms that make and compare images of their own, by its metric or by one that they name.
         device, dtype: of a metric that its options name.
-        **shared: what mechanisms may share, such as the pools of images of :class:`BayesianSteering`.
+        **shared: objects that mechanisms may share, such as the pools of images of :class:`BayesianSteering`.
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.
