@@ -28,8 +28,9 @@ def flatten(space: spaces.Dict, observation: Mapping[str, np.ndarray]) -> np.nda
     for name in ORDER:
         if name in observation:
             part, values = space.spaces[name], observation[name]
-            one_hot = isinstance(part, spaces.Discrete)
-            rows.append(np.eye(part.n, dtype=np.float32)[values] if one_hot else values.reshape(len(values), -1))
+            if isinstance(part, spaces.Discrete):
+                values = np.eye(int(part.n), dtype=np.float32)[values]
+            rows.append(values.reshape(len(values), -1))
     return np.concatenate(rows, axis=1)
 
 

@@ -115,16 +115,16 @@ class ImageSteeringEnv(SteeringEnv, gym.Env):
     ### Arguments
     ``suite``: a name. ``generator``, ``metric``, ``human``, ``mechanism``: a word such as ``tiles:steps=1``, a mapping
     such as ``{"name": "tiles", "steps": 1}``, or a part of your own, made for the protocols of :mod:`steer_env.types`.
-    ``rounds`` (4) and ``proposals`` (2). ``action``, ``reward``, ``observe``, ``named``: as above. ``judges``: further metrics,
-    reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and
+    ``rounds`` (4) and ``proposals`` (2). ``action``, ``reward``, ``observe``, ``named``: as above. ``judges``: further
+    metrics, reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and
     first images. ``goal_bank`` (None): a folder that keeps goals and first images for later runs. ``device`` and
     ``dtype`` (``auto``): of all parts whose own options don't say otherwise; ``auto`` is a GPU where there is one, and
     float32. ``studio`` (``here``): who makes the images, see :class:`SteeringVectorEnv`.
 
     ### Info
     After reset and step alike: ``task_index``, ``episode_seed``, ``similarity`` of the image gone on with,
-    ``similarities`` (1 + K) of what was offered, ``choice``, ``mixture_scale``, ``improvement`` so far. Nothing has been
-    offered at reset: the first image stands for all, at scale 0.
+    ``similarities`` (1 + K) of what was offered, ``choice``, ``mixture_scale``, ``improvement`` so far. Nothing has
+    been offered at reset: the first image stands for all, at scale 0.
 
     ### Clients
     ``gymnasium.make("steer_env:steer_env/ImageSteering-v0")`` imports the package by itself, in processes of others,

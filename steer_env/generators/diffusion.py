@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steer_env.compatibility import quiet
 from steer_env.devices import resolve_device, resolve_dtype
 from steer_env.generators.checkpoints import (
     SOLVERS,
