@@ -35,7 +35,8 @@ class SteeringEnv(gym.Env):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, batch: SteeringVectorEnv) -> None:
-        self._batch, self.render_mode, self._spec = batch, batch.render_mode, None
+        self._batch, self.render_mode = batch, batch.render_mode
+        self._spec: EnvSpec | None = None
         self.action_space = self._batch.single_action_space
         self.observation_space = self._batch.single_observation_space
 

@@ -91,7 +91,7 @@ def _by_model(prompter: str, writer: Writer | None = None) -> Prompter:
     return WrittenPrompter(prompter, writer)
 
 
-def load_policy(spec: Spec[Policy] | Path, writer: Writer | None = None) -> Policy | Prompter:
+def load_policy(spec: Spec[Policy] | Prompter | Path, writer: Writer | None = None) -> Policy | Prompter:
     """A policy, or a user who writes prompts.
 
     Args:
