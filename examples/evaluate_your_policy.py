@@ -10,9 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from steer_env import load_policy
-from steer_env.evaluation.reports import Report, steering_report
-from steer_env.evaluation.suites import evaluate
+from steer_env import evaluate
 from steer_env.testing import check_policy
 
 
@@ -29,16 +27,8 @@ class SmallAfterStaying:
         return np.where(observation["stayed"] == 1, 0.4, 0.9)
 
 
-def compare(tasks: int = 50) -> Report:
-    """Tables and figures of three policies on the first test tasks."""
-    policies = [SmallAfterStaying(), load_policy("random-bucket"), load_policy("best-known")]
-    batches = evaluate(policies, tasks, suite="tiles-test-v1", judges=["pixel-correlation"])
-    traces = [trace for batch in batches for trace in batch]
-    return steering_report(traces, baseline="random bucket", threshold=0.8)
-
-
 if __name__ == "__main__":
     check_policy(SmallAfterStaying)
-    report = compare()
-    report.save(Path("outputs/your-policy"))
-    print(report.markdown())
+    result = evaluate([SmallAfterStaying(), "best-known", "random-bucket"], tasks=50)
+    result.report().save(Path("outputs/your-policy"))
+    print(result.table().to_string(index=False))

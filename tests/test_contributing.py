@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steer_env import load_policy, write_traces
-from steer_env.evaluation.suites import evaluate
+from steer_env import evaluate, write_traces
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
@@ -50,8 +49,7 @@ def test_the_command_explains_itself_and_refuses_what_is_wrong(stays: Path) -> N
 
 
 def test_the_command_reports(stays: Path, tmp_path: Path) -> None:
-    for number, traces in enumerate(evaluate([load_policy("constant:0.9")], tasks=2)):
-        write_traces(traces, tmp_path / "table" / "traces" / f"{number}.parquet")
+    write_traces(evaluate(["constant:0.9"], tasks=2).traces, tmp_path / "table" / "traces" / "0.parquet")
     finished = run(stays, f"evaluation={tmp_path / 'table'}", f"folder={tmp_path / 'stays'}")
     assert finished.returncode == 0, finished.stderr
     assert "constant 0.9" in (tmp_path / "stays" / "report.md").read_text()

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from examples.evaluate_your_policy import SmallAfterStaying, compare
+from examples.evaluate_your_policy import SmallAfterStaying
 from examples.train_with_gymnasium import train
 from examples.your_generator import Blots
 from examples.your_generator import improvement as improvement_of_blots
 from examples.your_mechanism import AntitheticMixture, improvement
+from steer_env import evaluate
 from steer_env.testing import check_generator, check_mechanism, check_policy
 
 
@@ -20,9 +21,8 @@ def test_training_with_gymnasium_gives_a_scale_for_each_round() -> None:
 
 def test_a_policy_of_ones_own_stands_in_the_report() -> None:
     check_policy(SmallAfterStaying)
-    page = compare(tasks=2).markdown()
-    assert "small after staying" in page
-    assert "best known" in page
+    table = evaluate([SmallAfterStaying(), "best-known"], tasks=2).table()
+    assert set(table["policy"]) == {"small after staying", "best known"}
 
 
 def test_a_generator_of_ones_own_is_a_good_one_and_can_be_steered() -> None:
