@@ -1,7 +1,10 @@
 """What the README and the pages beside it tell a reader to type works."""
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -43,17 +46,43 @@ def arguments(words: list[str]) -> tuple[str, list[str]]:
     return words[start].removeprefix("experiments."), [word for word in words[start + 1 :] if word != "--multirun"]
 
 
+def small(program: str) -> str:
+    return program.replace("range(30)", "range(2)").replace("tasks=200", "tasks=2")
+
+
 def test_the_python_examples_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
     for block in blocks("python"):
-        exec(block.replace("range(30)", "range(2)").replace("tasks=200", "tasks=2"), scope)
+        exec(small(block), scope)
     printed = capsys.readouterr().out
     assert "mixture scale of each round:" in printed
     assert "mine" in printed
     assert len(blocks("python")[0].strip().splitlines()) <= 14
+
+
+@pytest.mark.slow
+def test_the_python_examples_run_from_the_wheel(tmp_path: Path) -> None:
+    """In an empty folder, and without the checkout's packages."""
+    for name in ("steer_env", "pyproject.toml", "README.md", "LICENSE"):
+        place = tmp_path / "source" / name
+        place.parent.mkdir(exist_ok=True)
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, place)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    built, installed, empty = (tmp_path / name for name in ("built", "installed", "empty"))
+    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(built), str(tmp_path / "source")]
+    subprocess.run(wheel, check=True)
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(installed), *map(str, built.iterdir())], check=True)
+    empty.mkdir()
+    program = "\n".join([*map(small, blocks("python")), "print(steer_env.__file__)"])
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    printed = subprocess.run(
+        [sys.executable, "-c", program], cwd=empty, env=environment, check=True, capture_output=True, text=True
+    ).stdout
+    assert printed.splitlines()[-1] == str(installed / "steer_env" / "__init__.py")
+    assert list(empty.rglob("report.html"))
 
 
 def test_the_commands_run_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
