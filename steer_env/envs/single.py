@@ -117,15 +117,15 @@ class ImageSteeringEnv(SteeringEnv, gym.Env):
     ``suite``: a name. ``generator``, ``metric``, ``human``, ``mechanism``: a word such as ``tiles:steps=1``, a mapping
     such as ``{"name": "tiles", "steps": 1}``, or a part of your own, made for the protocols of :mod:`steer_env.types`.
     ``rounds`` (4) and ``proposals`` (2). ``action``, ``reward``, ``observe``, ``named``: as above. ``judges``: further
-    metrics, reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and
-    first images. ``goal_bank`` (None): a folder that keeps goals and first images for later runs. ``device`` and
+    metrics, reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for
+    goals and first images. ``goal_bank`` (None): a folder that keeps them for later runs. ``device`` and
     ``dtype`` (``auto``): of all parts whose own options don't say otherwise; ``auto`` is a GPU where there is one, and
-    float32. ``studio`` (``here``): who makes the images, see :class:`SteeringVectorEnv`.
+    float32.
 
     ### Info
     After reset and step alike: ``task_index``, ``episode_seed``, ``similarity`` of the image gone on with,
-    ``similarities`` (1 + K) of what was offered, ``choice``, ``mixture_scale``, ``improvement`` so far. Nothing has
-    been offered at reset: the first image stands for all, at scale 0.
+    ``similarities`` (1 + K) of what was offered, ``choice``, ``mixture_scale``, ``improvement`` so far. At reset
+    nothing has been offered: the first image stands for all, at scale 0.
 
     ### Clients
     ``gymnasium.make("steer_env:steer_env/ImageSteering-v0")`` imports the package by itself, in processes of others,
@@ -138,7 +138,7 @@ class ImageSteeringEnv(SteeringEnv, gym.Env):
     environment is its batch of one.
 
     ### Version history
-    * v0: first version. Before its release, vectors alone came to be observed as one flat ``Box``, where they were named
+    * v0: first version. Before its release, vectors alone came to be observed as one flat ``Box`` instead of named
       parts, and infos to have the same keys at reset and step.
     """
 
@@ -187,10 +187,10 @@ class TextSteeringEnv(SteeringEnv, gym.Env):
     ``suite``: a name. ``generator``, ``metric``: a word such as ``tiles:steps=1``, a mapping such as
     ``{"name": "tiles", "steps": 1}``, or a part of your own, made for the protocols of :mod:`steer_env.types`.
     ``rounds`` (4). ``max_length`` (1000): of a prompt, in characters; what the generator's text encoder doesn't read of
-    it has no effect. ``choose`` (nothing), ``reward``, ``observe``, ``named``: as above. ``judges``: further metrics, reported in
-    ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for goals and for images of
-    prompts (paper, C.1). ``goal_bank`` (None): a folder that keeps goals and first images for later runs. ``device``
-    and ``dtype`` (``auto``), ``studio`` (``here``): as in image steering.
+    it has no effect. ``choose`` (nothing), ``reward``, ``observe``, ``named``: as above. ``judges``: further metrics,
+    reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for
+    goals and for images of prompts (paper, C.1). ``goal_bank`` (None): a folder that keeps goals and first images for
+    later runs. ``device`` and ``dtype`` (``auto``): as in image steering.
 
     ### Info
     After reset and step alike: ``task_index``, ``episode_seed``, ``similarity`` of the current image, ``similarities``
@@ -201,7 +201,7 @@ class TextSteeringEnv(SteeringEnv, gym.Env):
     environment is its batch of one.
 
     ### Version history
-    * v0: first version. Before its release, vectors alone came to be observed as one flat ``Box``, where they were named
+    * v0: first version. Before its release, vectors alone came to be observed as one flat ``Box`` instead of named
       parts, and infos to have the same keys at reset and step.
     """
 
