@@ -17,7 +17,7 @@ from steer_env.traces import SteeringTrace
 
 
 class Logger:
-    """Receives what there is to see of a training; subclasses keep it. A step is the number of episodes played so far."""
+    """Receives what there is to see of a training; subclasses keep it. A step is the episodes played so far."""
 
     def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
         """Log numbers, and float (n,) arrays whose distribution is of interest."""
