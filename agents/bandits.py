@@ -50,7 +50,11 @@ class BanditAgent(Protocol):
         """Everything learned, as JSON."""
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state`, exactly as if it had never been left."""
+        """Go on from a :meth:`state`, exactly as if it had never been left.
+
+        Raises:
+            ValueError: a state of another number of rounds, or of an agent with other features.
+        """
 
 
 BANDITS: Registry[Callable[..., BanditAgent]] = Registry(

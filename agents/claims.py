@@ -15,8 +15,7 @@ from steer_env.evaluation.claims import Claim
 from steer_env.evaluation.rollout import VERSIONS
 from steer_env.evaluation.uncertainty import Estimate, estimate
 from steer_env.policies import Policy
-from steer_env.policies.stored import PolicyError, StoredPolicy
-from steer_env.policies.untrusted import read_json
+from steer_env.policies.stored import PolicyError, StoredPolicy, read_json
 from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 from agents.regression import Regression
-from agents.thompson import SampledPolicy
+from agents.thompson import SampledPolicy, played
 from steer_env.policies import TablePolicy
 from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import Registry
@@ -68,13 +69,8 @@ class PlanningThompson:
     ) -> None:
         CREDITS[credit]
         self._spread = bucket_scales(np.arange(BUCKETS)) ** SPREADS[spread]
-        self.settings: dict[str, Any] = {
-            "kind": "planning",
-            "credit": credit,
-            "pooling": pooling,
-            "covariate": covariate,
-            "spread": spread,
-        }
+        names = ("kind", "credit", "pooling", "covariate", "spread")
+        self.settings: dict[str, Any] = dict(zip(names, ("planning", credit, pooling, covariate, spread), strict=True))
         self._credit, self._covariate = credit, covariate
         self._model = Regression(rounds, _covariance(pooling, covariate), _NOISE)
         self._stays = np.zeros((rounds, 2, BUCKETS), dtype=np.int64)
@@ -99,7 +95,6 @@ class PlanningThompson:
 
     @property
     def meaning(self) -> str:
-        """What the means and deviations are."""
         return f"posterior mean and standard deviation of the credit of each scale, which is {CREDITS[self._credit]}"
 
     def explore(self, episodes: int, rng: np.random.Generator, training_seed: int = -1) -> SampledPolicy:
@@ -126,31 +121,22 @@ class PlanningThompson:
         Raises:
             ValueError: episodes of another number of rounds.
         """
+        stayed, buckets = played(traces)
         rounds = len(self._stays)
-        scales = np.array([trace.scales for trace in traces])
-        if scales.shape[1] != rounds:
-            raise ValueError(f"episodes of {scales.shape[1]} rounds, this agent plans {rounds}")
+        if buckets.shape[1] != rounds:
+            raise ValueError(f"episodes of {buckets.shape[1]} rounds, this agent plans {rounds}")
         similarities = np.array([trace.similarities for trace in traces])
         stays = np.array([trace.choices for trace in traces]) == 0
-        buckets = np.rint(scales * BUCKETS).astype(int) - 1
-        stayed = np.zeros(len(traces), dtype=int)
         for place in range(rounds):
-            bucket, now = buckets[:, place], stays[:, place].astype(int)
-            targets = self._target(similarities, place) / self._spread[bucket]
-            self._model.add(place, self._features(stayed, bucket, similarities[:, place]), targets)
-            np.add.at(self._stays[place], (stayed, bucket), now)
-            stayed = now
+            cells = stayed[:, place], buckets[:, place]
+            targets = self._target(similarities, place) / self._spread[cells[1]]
+            self._model.add(place, self._features(*cells, similarities[:, place]), targets)
+            np.add.at(self._stays[place], cells, stays[:, place])
 
     def state(self) -> dict[str, Any]:
-        """Everything learned, as JSON."""
         return {**self._model.state(), "stays": self._stays.tolist()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state`.
-
-        Raises:
-            ValueError: a state of another number of rounds, or of an agent with other features.
-        """
         self._model.restore(state)
         self._stays = np.array(state["stays"], dtype=np.int64)
 
@@ -192,12 +178,7 @@ def _covariance(pooling: bool, covariate: bool) -> np.ndarray:
     scales = bucket_scales(np.arange(BUCKETS))
     bends = np.exp(-(((scales[:, None] - scales) / _LENGTH) ** 2) / 2)
     curve = _LEVEL**2 + _SIGNAL**2 * bends
-    shared = np.array([[1, _SHARED], [_SHARED, 1]])
-    cells = np.kron(shared, curve) + _ROUGHNESS**2 * np.eye(2 * BUCKETS)
+    cells = np.kron([[1, _SHARED], [_SHARED, 1]], curve) + _ROUGHNESS**2 * np.eye(2 * BUCKETS)
     if not pooling:
         cells = np.diag(np.diag(cells))
-    result = np.zeros((2 * BUCKETS + covariate,) * 2)
-    result[: 2 * BUCKETS, : 2 * BUCKETS] = cells
-    if covariate:
-        result[-1, -1] = _SLOPE**2
-    return result
+    return linalg.block_diag(cells, [[_SLOPE**2]]) if covariate else cells

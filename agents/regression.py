@@ -85,15 +85,10 @@ class Regression:
             ValueError: a state of other regressions.
         """
         for name, values in self._observed().items():
-            found = np.array(state[name], dtype=values.dtype)
-            if found.shape != values.shape:
-                raise ValueError(f"the state's {name} have shape {found.shape}, this agent's {values.shape}")
-            values[...] = found
+            restored = np.array(state[name], dtype=values.dtype)
+            if restored.shape != values.shape:
+                raise ValueError(f"the state's {name} have shape {restored.shape}, this agent's {values.shape}")
+            values[...] = restored
 
     def _observed(self) -> dict[str, np.ndarray]:
-        return {
-            "counts": self.counts,
-            "products": self.products,
-            "targets": self._targets,
-            "squares": self._squares,
-        }
+        return {"counts": self.counts, "products": self.products, "targets": self._targets, "squares": self._squares}

@@ -43,12 +43,10 @@ class ThompsonSampling:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What must be the same for a training to go on."""
         return {"kind": "thompson", "cells": self.cells, "prior_variance": self.prior_variance}
 
     @property
     def meaning(self) -> str:
-        """What the means and deviations are."""
         return (
             f"Thompson sampling, cells {self.cells}: empirical mean improvement of the episodes in which each scale "
             "was played, with one standard deviation of the posterior of Eq. 9"
@@ -95,28 +93,26 @@ class ThompsonSampling:
 
     def update(self, traces: Sequence[SteeringTrace]) -> None:
         """Credit each episode's improvement to the buckets that it played."""
-        for trace in traces:
-            stayed = False
-            for place, (scale, choice) in enumerate(zip(trace.scales, trace.choices, strict=True)):
-                cell = (place, int(stayed and self.cells == "round-stayed"), round(scale * BUCKETS) - 1)
-                self.counts[cell] += 1
-                self.sums[cell] += trace.improvement
-                stayed = choice == 0
+        stayed, buckets = played(traces)
+        cells = np.arange(buckets.shape[1]), stayed if self.cells == "round-stayed" else 0, buckets
+        np.add.at(self.counts, cells, 1)
+        np.add.at(self.sums, cells, np.array([[trace.improvement] for trace in traces]))
 
     def state(self) -> dict[str, Any]:
-        """Everything learned, as JSON."""
         return {"counts": self.counts.tolist(), "sums": self.sums.tolist()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state`.
-
-        Raises:
-            ValueError: a state of another number of rounds.
-        """
         counts, sums = np.array(state["counts"], dtype=np.int64), np.array(state["sums"])
         if counts.shape != self.counts.shape or sums.shape != self.sums.shape:
             raise ValueError(f"the state is for cells {counts.shape}, this agent has {self.counts.shape}")
         self.counts, self.sums = counts, sums
+
+
+def played(traces: Sequence[SteeringTrace]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each round of N episodes, whether the user had stayed in the one before, and the bucket: int (N, R) each."""
+    stays = np.array([trace.choices for trace in traces]) == 0
+    stayed = np.column_stack([np.zeros(len(traces), dtype=int), stays[:, :-1]])
+    return stayed, np.rint(np.array([trace.scales for trace in traces]) * BUCKETS).astype(int) - 1
 
 
 class SampledPolicy:
@@ -131,5 +127,4 @@ class SampledPolicy:
         """The tables were drawn already."""
 
     def act(self, observation: Observation) -> np.ndarray:
-        """See :class:`steer_env.policies.Policy`."""
         return self._scales[np.arange(len(self._scales)), observation["round"], observation["stayed"]]

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from steer_env.envs import ImageSteeringVectorEnv
-    from steer_env.types import Conditioning, Generator, Metric, Task
+    from steer_env.types import Metric, Task
 
 
 @dataclass
@@ -99,47 +100,23 @@ def _row(n: int, measured: list[Timing], rates: list[float]) -> tuple[str, ...]:
     )
 
 
-class _Clock:
-    def __init__(self, device: Any) -> None:
-        self.seconds, self._device = 0.0, device
+class Timed:
+    """A generator or metric that counts the seconds of some of its methods."""
 
-    def __enter__(self) -> None:
-        self._start = now(self._device)
+    def __init__(self, part: Any, device: Any, *methods: str) -> None:
+        self._part, self._device, self._methods = part, device, methods
+        self.seconds = 0.0
 
-    def __exit__(self, *_: object) -> None:
-        self.seconds += now(self._device) - self._start
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return partial(self._timed, name) if name in self._methods else getattr(self._part, name)
 
-
-class TimedGenerator:
-    """A generator that counts its seconds."""
-
-    def __init__(self, inner: Generator) -> None:
-        self._inner, self.clock = inner, _Clock(inner.device)
-        self.id, self.latent_shape, self.image_shape = inner.id, inner.latent_shape, inner.image_shape
-        self.max_batch, self.device = inner.max_batch, inner.device
-
-    def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """See :class:`steer_env.types.Generator`."""
-        with self.clock:
-            return self._inner.encode(prompts)
-
-    def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
-        """See :class:`steer_env.types.Generator`."""
-        with self.clock:
-            return self._inner.generate(latents, conditioning)
-
-
-class TimedMetric:
-    """A metric that counts its seconds."""
-
-    def __init__(self, inner: Metric, device: Any) -> None:
-        self._inner, self.clock = inner, _Clock(device)
-        self.id, self.dimensions, self.similarity = inner.id, inner.dimensions, inner.similarity
-
-    def embed(self, images: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Metric`."""
-        with self.clock:
-            return self._inner.embed(images)
+    def _timed(self, name: str, *inputs: Any) -> Any:
+        start = now(self._device)
+        result = getattr(self._part, name)(*inputs)
+        self.seconds += now(self._device) - start
+        return result
 
 
 def time_environment(n: int, episodes: int, **options: Any) -> Timing:
@@ -150,11 +127,12 @@ def time_environment(n: int, episodes: int, **options: Any) -> Timing:
     from steer_env.generators import load_generator
     from steer_env.metrics import load_metric
 
-    generator = TimedGenerator(load_generator(options.pop("generator")))
-    metric = TimedMetric(load_metric(options.pop("metric")), generator.device)
+    model = load_generator(options.pop("generator"))
+    generator = Timed(model, model.device, "encode", "generate")
+    metric = Timed(load_metric(options.pop("metric")), model.device, "embed")
     env = make_env(n, generator=generator, metric=metric, **options)
     _play(env, 0)
-    generator.clock.seconds = metric.clock.seconds = 0.0
+    generator.seconds = metric.seconds = 0.0
     studio = env.dynamics.studio
     before = studio.images
     batches = -(-episodes // n)
@@ -163,8 +141,7 @@ def time_environment(n: int, episodes: int, **options: Any) -> Timing:
         _play(env, 1 + batch)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    images = studio.images - before
-    return Timing(seconds, generator.clock.seconds, metric.clock.seconds, batches * n, images, peak)
+    return Timing(seconds, generator.seconds, metric.seconds, batches * n, studio.images - before, peak)
 
 
 def _play(env: ImageSteeringVectorEnv, batch: int) -> None:
@@ -188,10 +165,8 @@ class ReferenceLoop:
         mend_torchvision()
         from diffusers import StableDiffusionPipeline
 
-        folder = assets.verified(assets.ROOT / "tiles-generator")
-        self._pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, safety_checker=None, requires_safety_checker=False
-        )
+        folder, checker = assets.verified(assets.ROOT / "tiles-generator"), {"requires_safety_checker": False}
+        self._pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, **checker)
         self._pipeline.set_progress_bar_config(disable=True)
         self._metric, self._steps = metric, steps
         config = self._pipeline.unet.config
@@ -199,10 +174,8 @@ class ReferenceLoop:
 
     def image(self, prompt: str, latent: Tensor) -> Tensor:
         """One picture (3, H, W) in [0, 1] from one pipeline call."""
-        output = self._pipeline(
-            prompt, latents=latent[None], num_inference_steps=self._steps, guidance_scale=1.0, output_type="pt"
-        )
-        return output.images[0]
+        options = {"num_inference_steps": self._steps, "guidance_scale": 1.0, "output_type": "pt"}
+        return self._pipeline(prompt, latents=latent[None], **options).images[0]
 
     def similarity(self, a: Tensor, b: Tensor) -> float:
         """Both pictures embedded for the comparison."""

@@ -76,15 +76,11 @@ def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
 
 
 def env_with(options: BenchmarkOptions, spec: str) -> dict[str, Any]:
-    """The environment's options with a generator such as ``tiles`` or ``tiles:steps=1,guidance_scale=2``.
-
-    Raises:
-        ValueError: an unknown generator or option, or an alignment that is none of the judges.
-    """
+    """The environment's options with a generator such as ``tiles:steps=1``, and the judges with the alignment."""
     from experiments.run.parts import env_options
     from steer_env.generators import load_generator
     from steer_env.metrics import load_judges, load_metric
-    from steer_env.tiles.alignment import DrawnAlignment
+    from steer_env.tiles.drawn import DrawnAlignment
 
     env = env_options(options, generator=spec)
     where = {"device": options.device, "dtype": options.dtype}
@@ -99,12 +95,12 @@ def env_with(options: BenchmarkOptions, spec: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Played:
-    """All that the tables are computed from.
+    """The traces behind the tables.
 
     Args:
         generators: by name, the traces of all policies and prompters, on the same tasks with the same noise.
-        settings: by what the user may choose besides the prompt, the user's traces with the first generator.
-        user: name of the prompter on whom everything but Table 1 rests.
+        settings: by setting that the user may choose, the user's traces with the first generator.
+        user: name of the prompter behind everything but Table 1.
         alignment: name of the judge that compares images with prompts; empty for none.
     """
 
@@ -130,12 +126,7 @@ class Played:
 
 
 def benchmark_report(played: Played, lead: str) -> Report:
-    """Everything on one page.
-
-    Args:
-        played: what was played.
-        lead: with what, in a sentence.
-    """
+    """Everything on one page."""
     from steer_env.evaluation.reports import Report
 
     sections = [_improvements(played), _averages(played)]
@@ -200,15 +191,7 @@ def _rankings(played: Played) -> Section:
 
 
 def rank_agreement(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
-    """Kendall's τ (a) between the orders in which two measures rank things by their means.
-
-    Args:
-        left, right: float (G, T), the measures of G things on the same T tasks.
-        seed: of the bootstrap over tasks.
-
-    Raises:
-        ValueError: fewer than two things.
-    """
+    """Kendall's τ (a) between two measures' rankings of G > 1 things by their means; float (G, T) on T tasks each."""
     if len(left) < 2:
         raise ValueError(f"a ranking needs at least 2 things, got {len(left)}")
     weights = redrawn(np.random.default_rng(seed), left.shape[1], _RESAMPLES)
@@ -222,12 +205,7 @@ def rank_agreement(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interv
 
 
 def rankings_figure(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> Figure:
-    """Figure 5: the rank of each generator under each metric, the best above.
-
-    Args:
-        names: of G generators.
-        scores: by metric, float (G,).
-    """
+    """Figure 5: the rank of each of G generators under each metric, from scores (G,), the best above."""
     from scipy import stats
 
     from steer_env.evaluation import plots
@@ -238,9 +216,8 @@ def rankings_figure(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> F
         axes.plot(range(len(scores)), row, marker="o", color=plots.colour(i))
         axes.annotate(name, (len(scores) - 1, row[-1]), (8, -3), textcoords="offset points", fontsize="small")
     axes.set_xticks(range(len(scores)), list(scores))
-    axes.set_yticks(range(1, len(names) + 1))
+    axes.set(yticks=range(1, len(names) + 1), ylabel="rank")
     axes.invert_yaxis()
-    axes.set_ylabel("rank")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -266,43 +243,29 @@ def _alignment(played: Played) -> Section:
 
 
 def correlation(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
-    """Pearson's correlation over everything, its bootstrap over tasks: what belongs to one task isn't independent.
-
-    Args:
-        left, right: float (T, n).
-        seed: of the bootstrap.
-
-    Raises:
-        ValueError: a measure that doesn't vary.
-    """
+    """Pearson's correlation of two measures that vary, float (T, n), with a bootstrap over tasks."""
     if not (np.ptp(left) and np.ptp(right)):
-        raise ValueError("there is no correlation with what is the same everywhere")
+        raise ValueError("there is no correlation with a measure that is the same everywhere")
     # From here on numbers are small: the sums of squares below would otherwise lose their last digits.
     x, y = left - left.mean(), right - right.mean()
     sums = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y]).sum(axis=2)
 
     def pearson(totals: np.ndarray) -> np.ndarray:
         n, sx, sy, sxx, syy, sxy = totals
-        found: np.ndarray = (sxy - sx * sy / n) / np.sqrt((sxx - sx * sx / n) * (syy - sy * sy / n))
-        return found
+        return np.asarray((sxy - sx * sy / n) / np.sqrt((sxx - sx * sx / n) * (syy - sy * sy / n)))
 
     weights = redrawn(np.random.default_rng(seed), len(left), _RESAMPLES)
     return percentiles(pearson(sums.sum(axis=1)).item(), pearson(sums @ weights.T))
 
 
 def alignment_figure(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Figure 6: similarity of images to their goals against their alignment with their prompts.
-
-    Args:
-        points: by generator, alignment and similarity, float (n,) each.
-    """
+    """Figure 6: similarity of images to their goals against their alignment with their prompts, by generator."""
     from steer_env.evaluation import plots
 
     figure, axes = plots.canvas(5.4, 4.0)
     for i, (name, (aligned, similar)) in enumerate(points.items()):
         axes.scatter(aligned, similar, s=4, alpha=0.3, color=plots.colour(i), label=name, edgecolors="none")
-    axes.set_xlabel("alignment of image and prompt")
-    axes.set_ylabel("similarity to the goal image")
+    axes.set(xlabel="alignment of image and prompt", ylabel="similarity to the goal image")
     axes.grid(alpha=0.25)
     for handle in axes.legend(fontsize="small", markerscale=3).legend_handles:
         if handle is not None:

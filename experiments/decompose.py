@@ -66,10 +66,9 @@ def main(options: DecomposeOptions, run: Run) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One generator's evaluation.
+    """One generator's N traces of one policy and one user.
 
     Args:
-        traces: N of one policy and one user.
         goals: float (N, D), goal images, embedded by the evaluation's metric.
         prompts: float (N, W), users' prompts, embedded by the generator's text encoder, averaged over tokens.
     """
@@ -79,18 +78,13 @@ class Evaluated:
     prompts: np.ndarray
 
     def episodes(self, features: np.ndarray) -> Episodes:
-        """What was gained, with these features of the goals, float (N, D)."""
+        """With these features of the goals, float (N, D)."""
         rewards = np.array([trace.improvement for trace in self.traces])
         return Episodes(features, rewards, np.array([trace.task_index for trace in self.traces]))
 
 
 def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
-    """Read traces, and make and embed their goals again.
-
-    Raises:
-        FileNotFoundError: a folder without traces or configuration.
-        ValueError: evaluations that differ in more than the generator, or of the same generator.
-    """
+    """Read traces, and make and embed their goals again; refuse all that differs but the generator."""
     from steer_env.traces import check_alike, read_traces
 
     runs = [read_traces(Path(folder) / "traces") for folder in folders]
@@ -121,8 +115,9 @@ def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:
 
 def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Estimate]:
     """R² of the mean, and with generator, prompt and goal image added one after the other."""
+    names = [trace.generator for one in evaluations for trace in one.traces]
     inputs = {
-        "generator": one_hot([trace.generator for one in evaluations for trace in one.traces]),
+        "generator": pd.get_dummies(pd.Series(names), drop_first=True, dtype=float).to_numpy(),
         "+ prompt": np.concatenate([one.prompts for one in evaluations]),
         "+ goal image": np.concatenate([one.goals for one in evaluations]),
     }
@@ -133,30 +128,14 @@ def _predictors(evaluations: Sequence[Evaluated], folds: int) -> dict[str, Estim
 
 def _terms(evaluations: Sequence[Evaluated], components: int, seed: int) -> dict[str, Decomposition]:
     """By generator, each against the first."""
+    from sklearn.decomposition import PCA
+
     features = np.concatenate([np.concatenate([one.goals, one.prompts], axis=1) for one in evaluations])
-    parts = np.split(principal(features, components), np.cumsum([len(one.traces) for one in evaluations])[:-1])
+    scores = PCA(min(*features.shape, components), svd_solver="full").fit_transform(features)
+    parts = np.split(scores, np.cumsum([len(one.traces) for one in evaluations])[:-1])
     first, *others = (one.episodes(part) for one, part in zip(evaluations, parts, strict=True))
     names = [one.traces[0].generator for one in evaluations[1:]]
     return {name: decompose(first, other, seed=seed) for name, other in zip(names, others, strict=True)}
-
-
-def principal(values: np.ndarray, components: int) -> np.ndarray:
-    """Float (N, D) → (N, min(D, components)), its leading principal components."""
-    from sklearn.decomposition import PCA
-
-    return np.asarray(PCA(min(*values.shape, components), svd_solver="full").fit_transform(values))
-
-
-def one_hot(names: Sequence[str]) -> np.ndarray:
-    """Float (N, number of distinct names - 1); the first in the alphabet is all zeros.
-
-    Raises:
-        ValueError: only one name.
-    """
-    distinct = sorted(set(names))
-    if len(distinct) < 2:
-        raise ValueError(f"episodes of at least two generators are needed, all are of {', '.join(distinct) or 'none'}")
-    return np.array([[float(name == other) for other in distinct[1:]] for name in names])
 
 
 def compare_predictors(
@@ -171,16 +150,13 @@ def compare_predictors(
 
     Args:
         rewards: float (N,).
-        groups: (N,), such as tasks; none lies in both the training and the test part of a fold.
+        groups: (N,), such as tasks; none is in both the training and the test part of a fold.
         inputs: by name, float (N, D), added one after the other.
-        penalties: of the ridge on standardised inputs, relative to the number of episodes, to choose from by
-            cross-validation within the training part.
+        penalties: of the ridge on standardised inputs, relative to the number of episodes; chosen by cross-validation
+            within the training part.
 
     Returns:
         ``mean``, and each name of ``inputs`` for the predictor that also has it; standard errors over folds.
-
-    Raises:
-        ValueError: an input of another length or with missing values, or fewer groups than two a fold.
     """
     distinct, places = np.unique(groups, return_inverse=True)
     if len(distinct) < 2 * folds:
@@ -229,10 +205,10 @@ class Decomposition:
     """Equation 5 for a model against a baseline.
 
     Args:
-        mechanism: E_p2[μ2 − μ1], the baseline's goals exchanged for the model's.
-        producible: E_p2[μ1] − E_p1[μ1], steered alike, on other goals.
+        mechanism: E_p2[μ2 − μ1].
+        producible: E_p2[μ1] − E_p1[μ1].
         total: the two terms' sum.
-        direct: the difference of mean rewards, without any predictor.
+        direct: the difference of mean rewards, without a predictor.
     """
 
     mechanism: Interval
@@ -255,16 +231,31 @@ class Episodes:
     rewards: np.ndarray
     tasks: np.ndarray
 
-    def check(self, name: str) -> None:
-        """Raises ValueError: arrays of different length, missing values, or too few tasks for the features."""
-        rows, width = self.features.shape
+    def __post_init__(self) -> None:
+        rows = len(self.features)
         if not rows == len(self.rewards) == len(self.tasks):
-            raise ValueError(f"{name}: {rows} features, {len(self.rewards)} rewards and {len(self.tasks)} tasks")
+            raise ValueError(f"{rows} features, {len(self.rewards)} rewards and {len(self.tasks)} tasks")
         if not (np.isfinite(self.features).all() and np.isfinite(self.rewards).all()):
-            raise ValueError(f"{name}: features and rewards must be finite; some are missing")
-        distinct = len(np.unique(self.tasks))
-        if distinct < width + 2:
-            raise ValueError(f"{name}: {distinct} tasks are too few for {width} features: at least {width + 2}")
+            raise ValueError("features and rewards must be finite; some are missing")
+
+    def mean(self, weights: np.ndarray) -> np.ndarray:
+        """Means of 1 and of the features for weights (B, N) of the episodes: (B, 1 + D)."""
+        return weights @ self._design / weights.sum(axis=1, keepdims=True)
+
+    def fit(self, weights: np.ndarray, penalty: float) -> np.ndarray:
+        """Coefficients (B, 1 + D) for weights (B, N), the intercept first and not penalised."""
+        tasks, width = len(np.unique(self.tasks)), self.features.shape[1]
+        if tasks < width + 2:
+            raise ValueError(f"{tasks} tasks are too few for {width} features: at least {width + 2}")
+        design = self._design
+        gram = np.einsum("bn,ni,nj->bij", weights, design, design, optimize=True)
+        ridge = penalty * len(design) * np.diag([0.0] + [1.0] * width)
+        right = weights @ (design * self.rewards[:, None])
+        return np.linalg.solve(gram + ridge, right[..., None])[..., 0]
+
+    @property
+    def _design(self) -> np.ndarray:
+        return np.column_stack([np.ones(len(self.features)), self.features])
 
 
 def decompose(
@@ -272,81 +263,38 @@ def decompose(
 ) -> Decomposition:
     """Estimate both terms, the expectations by means over the sampled goals and μ by a ridge regression per model.
 
-    The intercepts aren't penalised, so that the terms sum to the direct difference up to rounding. The predictor of
-    the baseline is evaluated on the model's goals: where the two barely overlap, the terms rest on extrapolation.
-
-    Args:
-        penalty: of the ridge, relative to the number of episodes.
-        draws: bootstrap samples of tasks, each with its predictors fitted anew.
-
-    Raises:
-        ValueError: features of different width, and what :meth:`Episodes.check` finds.
+    The intercepts aren't penalised, so that the terms sum to the direct difference up to rounding. The baseline's
+    predictor is evaluated on the model's goals: where the two barely overlap, the terms rest on extrapolation. The
+    penalty is relative to the number of episodes; each bootstrap sample of tasks fits the predictors again.
     """
-    baseline.check("baseline")
-    model.check("model")
     if baseline.features.shape[1] != model.features.shape[1]:
         raise ValueError(f"features of width {baseline.features.shape[1]} and {model.features.shape[1]} don't compare")
     tasks, places = np.unique(np.concatenate([baseline.tasks, model.tasks]), return_inverse=True)
     counts = redrawn(np.random.default_rng(seed), len(tasks), draws) * len(tasks)
     weights = np.concatenate([np.ones((1, len(tasks))), counts])[:, places]
-    split = len(baseline.tasks)
-    terms = _weighted_terms(baseline, model, weights[:, :split], weights[:, split:], penalty)
-    mechanism, producible, total = (percentiles(term[0], term[1:], level) for term in terms.T)
-    return Decomposition(mechanism, producible, total, float(model.rewards.mean() - baseline.rewards.mean()))
-
-
-def _weighted_terms(
-    first: Episodes, second: Episodes, of_first: np.ndarray, of_second: np.ndarray, penalty: float
-) -> np.ndarray:
-    """(B, 3): mechanism, producible set and their sum, for weights (B, N) of the episodes."""
-    fits = [_fit(first, of_first, penalty), _fit(second, of_second, penalty)]
-    means = [_mean(first.features, of_first), _mean(second.features, of_second)]
+    of_baseline, of_model = np.split(weights, [len(baseline.tasks)], axis=1)
+    fits = [baseline.fit(of_baseline, penalty), model.fit(of_model, penalty)]
+    means = [baseline.mean(of_baseline), model.mean(of_model)]
     mechanism = ((fits[1] - fits[0]) * means[1]).sum(axis=1)
     producible = (fits[0] * (means[1] - means[0])).sum(axis=1)
-    return np.stack([mechanism, producible, mechanism + producible], axis=1)
-
-
-def _design(features: np.ndarray) -> np.ndarray:
-    return np.column_stack([np.ones(len(features)), features])
-
-
-def _mean(features: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return weights @ _design(features) / weights.sum(axis=1, keepdims=True)
-
-
-def _fit(episodes: Episodes, weights: np.ndarray, penalty: float) -> np.ndarray:
-    """(B, 1 + D) coefficients, the intercept first and not penalised."""
-    design = _design(episodes.features)
-    gram = np.einsum("bn,ni,nj->bij", weights, design, design, optimize=True)
-    ridge = penalty * len(design) * np.diag([0.0] + [1.0] * episodes.features.shape[1])
-    right = weights @ (design * episodes.rewards[:, None])
-    return np.linalg.solve(gram + ridge, right[..., None])[..., 0]
+    direct = float(model.rewards.mean() - baseline.rewards.mean())
+    first, second, both = (percentiles(t[0], t[1:], level) for t in (mechanism, producible, mechanism + producible))
+    return Decomposition(first, second, both, direct)
 
 
 def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decomposition], lead: str) -> Report:
-    """Figure 4 (left) and the terms of Equation 5.
-
-    Args:
-        fits: by inputs, from :func:`compare_predictors`.
-        terms: by generator, each against the baseline.
-        lead: what was played, and which generator is the baseline.
-    """
+    """Figure 4 (left), and the terms of Equation 5 by generator."""
     from steer_env.evaluation.reports import Report, Section
 
-    explained = [(name, f"{fit:.3f}") for name, fit in fits.items()]
+    explained = pd.DataFrame([(name, f"{fit:.3f}") for name, fit in fits.items()], columns=["inputs", "R²"])
     rows = [
         (name, *(f"{term:+.4f}" for term in (one.mechanism, one.producible, one.total, one.direct)))
         for name, one in terms.items()
     ]
-    columns = ["generator", "mechanism", "producible set", "sum", "direct difference"]
+    split = pd.DataFrame(rows, columns=["generator", "mechanism", "producible set", "sum", "direct difference"])
     sections = [
-        Section(
-            "What predicts steerability (Figure 4, left)",
-            _FITS,
-            [pd.DataFrame(explained, columns=["inputs", "R²"])],
-            [explained_variance(fits)],
-        ),
-        Section("Mechanism or producible set (Equation 5)", _TERMS, [pd.DataFrame(rows, columns=columns)]),
+        Section("What predicts steerability (Figure 4, left)", _FITS, [explained], [explained_variance(fits)]),
+        Section("Mechanism or producible set (Equation 5)", _TERMS, [split]),
     ]
     return Report("Steering mechanism or producible set", lead, sections)
 

@@ -88,11 +88,7 @@ def main(options: EfficiencyOptions, run: Run) -> dict[str, Any]:
 
 
 def check_milestones(episodes: Sequence[int], batch: int) -> None:
-    """Can the policy after each of these numbers of episodes be kept without changing the training?
-
-    Raises:
-        ValueError: none, not ascending, or not multiples of the batch that shares a posterior.
-    """
+    """Refuse numbers of episodes after which keeping the policy would change the training."""
     numbers = list(episodes)
     if not numbers or sorted(set(numbers)) != numbers or any(number < 1 or number % batch for number in numbers):
         raise ValueError(f"checkpoints must be ascending multiples of the batch, {batch} episodes, got {numbers}")
@@ -101,22 +97,10 @@ def check_milestones(episodes: Sequence[int], batch: int) -> None:
 def milestones(
     agent: BanditAgent, env: ImageSteeringVectorEnv, seed: int, episodes: Sequence[int], folder: Path
 ) -> list[TablePolicy] | None:
-    """Train, and keep the policy that the agent would choose after each of these numbers of episodes.
-
-    It goes on exactly from what an interrupted call has left in the folder.
-
-    Args:
-        agent: untrained.
-        env: as :func:`agents.training.train` needs it.
-        seed: of the training.
-        episodes: see :func:`check_milestones`.
-        folder: receives what the training leaves, and ``policies/``.
+    """Train, or go on in the folder, and keep the policy that the agent chooses after each number of episodes.
 
     Returns:
         One policy for each number; None after Ctrl-C.
-
-    Raises:
-        RunExistsError: the folder holds a training of another configuration.
     """
     from agents.episodes import Training
     from agents.training import train
@@ -151,14 +135,9 @@ def canonical(policy: TablePolicy, rounds: int) -> TablePolicy:
 def improvements(
     tables: Iterable[TablePolicy], tasks: int, tasks_per_batch: int, folder: Path, **options: Any
 ) -> dict[str, np.ndarray]:
-    """Name of each distinct table → improvement on each task, float (T,); each is played once, and kept.
+    """Name of each distinct canonical table → improvement on each task, float (T,).
 
-    Args:
-        tables: canonical ones, any number of them equal.
-        tasks: how many tasks of the suite.
-        tasks_per_batch: how many of them at a time.
-        folder: receives the traces, in a folder for each few tables.
-        **options: of the environment.
+    Each is played once; the folder keeps the traces, in a folder for each few tables.
     """
     from steer_env.evaluation.suites import play_missing
 
@@ -174,14 +153,14 @@ def improvements(
 
 @dataclass(frozen=True)
 class Curves:
-    """What the policies of several agents gained on the same tasks.
+    """Improvements of several agents' policies on the same tasks.
 
     Args:
         checkpoints: C numbers of training episodes, ascending.
-        gains: agent → float (S, C, T), improvement of training seed s after checkpoint c on task t. The others are
-            compared with the first agent.
+        gains: agent → float (S, C, T), of training seed s after checkpoint c on task t; the first agent is the
+            baseline.
         best: float (T,), of the best known policy.
-        share: of the best known policy's mean that is to be reached.
+        share: of the best known policy's mean to reach.
     """
 
     checkpoints: Sequence[int]
@@ -241,13 +220,7 @@ def _from_here_on(reached: np.ndarray) -> np.ndarray:
 
 
 def efficiency_report(curves: Curves, best: str, setting: str) -> Report:
-    """The learning curves, and how many episodes each agent needs.
-
-    Args:
-        curves: of all agents.
-        best: what the best known policy is called.
-        setting: a sentence about the environment.
-    """
+    """The learning curves, and how many episodes each agent needs; ``setting`` is a sentence about the environment."""
     from steer_env.evaluation.reports import Report, Section
 
     seeds = len(next(iter(curves.gains.values())))
@@ -285,13 +258,10 @@ def learning_curves(curves: Curves, target: float) -> Figure:
     figure, axes = plots.canvas(6.4, 4.2)
     for i, agent in enumerate(curves.gains):
         value, low, high = zip(*(astuple(mean.interval()) for mean in curves.means(agent)), strict=True)
-        style: dict[str, Any] = {"marker": "o", "ms": 3, "label": agent}
-        axes.plot(curves.checkpoints, value, color=plots.colour(i), **style)
+        axes.plot(curves.checkpoints, value, color=plots.colour(i), marker="o", ms=3, label=agent)
         axes.fill_between(curves.checkpoints, low, high, color=plots.colour(i), alpha=0.15)
     axes.axhline(target, color="black", linestyle="--", linewidth=1)
-    axes.set_xscale("log")
-    axes.set_xlabel("episodes of training")
-    axes.set_ylabel("improvement of the learned policy")
+    axes.set(xscale="log", xlabel="episodes of training", ylabel="improvement of the learned policy")
     axes.grid(alpha=0.25)
     axes.legend(fontsize="small")
     return figure
@@ -309,8 +279,7 @@ def _needed_table(curves: Curves) -> pd.DataFrame:
         quartiles = f"{_episodes(low, curves)} – {_episodes(high, curves)}"
         medians = [_episodes(float(np.median(values)), curves) for values in (curves.first(agent), kept)]
         rows.append((agent, *medians, quartiles, *compared))
-    columns = ["agent", "reached", "kept", "kept, quartiles", "ratio", "95 % interval"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["agent", "reached", "kept", "kept, quartiles", "ratio", "95 % interval"])
 
 
 def _episodes(number: float, curves: Curves) -> str:

@@ -46,8 +46,7 @@ def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     from experiments.run.folder import CLAIMS, LEADERBOARD
     from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks, draw_examples, play_suite, time_policies
-    from steer_env.evaluation.leaderboard import tracks
-    from steer_env.evaluation.leaderboard_page import leaderboard_report
+    from steer_env.evaluation.leaderboard import leaderboard_report, tracks
     from steer_env.policies.lists import check_apart, expand, load_policies
     from steer_env.traces import traces_to_frame
     from steer_env.types import Prompter

@@ -90,10 +90,10 @@ def main(options: ThroughputOptions, run: Run) -> None:
         raise ValueError("there is no GPU that torch can use here: device=cpu size=small dtype=float32")
     with tempfile.TemporaryDirectory() as folder:
         save_random(SIZES[options.size], dtype, Path(folder))
-        largest = min(options.batches) and max(options.batches)
-        settings = (options.steps, options.guidance_scale, largest, device, options.dtype)
+        settings = {name: getattr(options, name) for name in ("steps", "guidance_scale", "device", "dtype")}
+        settings["max_batch"] = min(options.batches) and max(options.batches)
         speed = {name: getattr(options, name) for name in _SPEED}
-        generator, reference = (StableDiffusionGenerator(folder, *settings, **extra) for extra in (speed, {}))
+        generator, reference = (StableDiffusionGenerator(folder, **settings, **extra) for extra in (speed, {}))
     batches = [n or generator.max_batch for n in options.batches]
     calls = {n: ours(generator, n) for n in batches}
     rates: dict[int, list[float]] = {n: [] for n in batches}
@@ -117,9 +117,8 @@ def _print(options: ThroughputOptions, rates: dict[int, list[float]], reference:
     for n, measured in rates.items():
         images = statistics.median(measured)
         ratio = statistics.median(one / other for one, other in zip(measured, reference, strict=True))
-        rows.append(
-            (str(n), f"{images:.2f}", f"{images / _IMAGES:.3f}", f"{ratio:.1f}", f"{images * cost / floor:.1%}")
-        )
+        per_episode, of_floor = f"{images / _IMAGES:.3f}", f"{images * cost / floor:.1%}"
+        rows.append((str(n), f"{images:.2f}", per_episode, f"{ratio:.1f}", of_floor))
     rows.append(("plain pipeline", f"{statistics.median(reference):.2f}", "", "1.0", ""))
     columns = ["batch", "images/s", "episodes/s", "ratio to the plain pipeline", "of the matrix rate"]
     card = torch.cuda.get_device_name() if torch.device(options.device).type == "cuda" else options.device
@@ -175,20 +174,14 @@ def save_random(size: Size, dtype: torch.dtype, folder: Path) -> None:
     from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel
 
     torch.manual_seed(0)
-    text = CLIPTextConfig(
-        hidden_size=size.text,
-        intermediate_size=4 * size.text,
-        num_hidden_layers=size.text_layers,
-        num_attention_heads=size.text // 64,
-        max_position_embeddings=_TOKENS,
-        projection_dim=size.text,
-    )
+    widths = {"hidden_size": size.text, "intermediate_size": 4 * size.text, "projection_dim": size.text}
+    depths = {"num_hidden_layers": size.text_layers, "num_attention_heads": size.text // 64}
     tokenizer = AutoTokenizer.from_pretrained(assets.ROOT / "tiles-generator" / "tokenizer")
     tokenizer.model_max_length = _TOKENS
     betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     scheduler = DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
     with quiet():
-        text_encoder = CLIPTextModel(text)
+        text_encoder = CLIPTextModel(CLIPTextConfig(**widths, **depths, max_position_embeddings=_TOKENS))
         vae, unet = _networks(size)
         StableDiffusionPipeline(
             vae=vae.to(dtype),
@@ -203,19 +196,17 @@ def save_random(size: Size, dtype: torch.dtype, folder: Path) -> None:
 
 
 def _networks(size: Size) -> tuple[Any, Any]:
-    """Autoencoder and denoiser; where an option isn't given, its default is Stable Diffusion 1.4's."""
+    """Autoencoder and denoiser; other settings are diffusers' defaults, which are Stable Diffusion 1.4's."""
     from steer_env.compatibility import mend_torchvision
 
     mend_torchvision()
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    n = len(size.vae)
     vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * n,
-        up_block_types=("UpDecoderBlock2D",) * n,
+        down_block_types=("DownEncoderBlock2D",) * len(size.vae),
+        up_block_types=("UpDecoderBlock2D",) * len(size.vae),
         block_out_channels=size.vae,
         layers_per_block=size.layers,
-        latent_channels=4,
         sample_size=_SCALE * size.sample,
     )
     unet = UNet2DConditionModel(
@@ -231,21 +222,16 @@ def _networks(size: Size) -> tuple[Any, Any]:
 def operations(size: Size) -> tuple[int, int]:
     """Floating-point operations of one pass of the denoiser, and of decoding one image."""
     import torch
-
-    with torch.device("meta"):
-        vae, unet = _networks(size)
-        latent = torch.zeros(1, 4, size.sample, size.sample)
-        words = torch.zeros(1, _TOKENS, size.text)
-        return _count(unet, latent, torch.tensor(1), words), _count(vae.decode, latent)
-
-
-def _count(module: Any, *inputs: Any) -> int:
-    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        module(*inputs)
-    return int(counter.get_total_flops())
+    with torch.device("meta"), torch.inference_mode():
+        vae, unet = _networks(size)
+        latent = torch.zeros(1, 4, size.sample, size.sample)
+        with FlopCounterMode(display=False) as denoising:
+            unet(latent, torch.tensor(1), torch.zeros(1, _TOKENS, size.text))
+        with FlopCounterMode(display=False) as decoding:
+            vae.decode(latent)
+    return int(denoising.get_total_flops()), int(decoding.get_total_flops())
 
 
 if __name__ == "__main__":

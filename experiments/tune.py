@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
+    from agents.loggers import Logger
     from steer_env.evaluation.reports import Report
 
 _SAME = ("episodes", "batch", "tasks", "suite", "seed", "pruner")
@@ -43,7 +46,7 @@ class TuneOptions(PlayOptions, TrainingOptions):
         tasks: how many tasks of suite, from its first.
         pruner: ends trainings at a checkpoint where the last episodes improved less than in other trials: median, less
             than the median of them; halving, less than the best quarter; none.
-        space: what is tuned, by default conf/space/NAME.yaml of agent=NAME: for each option of the agent choices, or
+        space: options of the agent to tune, by default conf/space/NAME.yaml of agent=NAME: for each one choices, or
             low, high and log, such as space.settings.learning_rate.high=0.1.
     """
 
@@ -70,16 +73,9 @@ def main(options: TuneOptions, run: Run) -> dict[str, Any]:
 
 
 def _check(options: TuneOptions) -> Mapping[str, BaseDistribution]:
-    """The search space, before any work.
-
-    Raises:
-        ModuleNotFoundError: without Optuna.
-        ValueError: a part or an option of it that doesn't exist, or test tasks.
-    """
-    try:
-        import optuna  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("tuning needs a package that isn't here: pip install 'steer-env[tune]'") from error
+    """The search space, with all parts loaded."""
+    if not find_spec("optuna"):
+        raise ModuleNotFoundError("tuning needs a package that isn't here: pip install 'steer-env[tune]'")
     from experiments.run.learning import make_learner
     from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks
@@ -87,24 +83,16 @@ def _check(options: TuneOptions) -> Mapping[str, BaseDistribution]:
 
     distributions = read_space(options.space, options.agent)
     if getattr(load_suite(options.suite), "split", "") == "test":
-        raise ValueError(
-            f"{options.suite} is for testing what was tuned: tune on a validation suite, suite=tiles-val-v1"
-        )
+        raise ValueError(f"{options.suite} is for testing what was tuned: tune on a validation suite, tiles-val-v1")
     check_tasks(options.tasks, **env_options(options, suite=options.suite))
     make_learner(options)
     return distributions
 
 
 def read_space(space: Mapping[str, Any], agent: AgentOptions) -> dict[str, BaseDistribution]:
-    """Option of the agent, such as ``settings.gamma``, → the values that it may have.
+    """Option of the agent, such as ``settings.gamma``, → its possible values, the agent's own among them.
 
-    Args:
-        space: in its leaves stand ``choices``, or ``low``, ``high`` and, for a search by orders of magnitude, ``log``;
-            whole numbers if both ends are.
-        agent: what is tuned; its own values are tried first.
-
-    Raises:
-        ValueError: no option, one that the agent doesn't set, a leaf of another form, or an own value outside of it.
+    A leaf of the space has ``choices``, or ``low``, ``high`` and, for a search by orders of magnitude, ``log``.
     """
     leaves = dict(_leaves(space, ""))
     if not leaves:
@@ -145,13 +133,9 @@ def _distribution(name: str, leaf: Mapping[str, Any]) -> BaseDistribution:
 def values_of(agent: AgentOptions, names: Sequence[str]) -> dict[str, Any]:
     """The agent's values of its options, such as ``settings.gamma``; None where it doesn't set one."""
     from omegaconf import OmegaConf
-    from omegaconf.errors import ConfigKeyError
 
-    config = OmegaConf.structured(agent)
-    try:
-        return {name: OmegaConf.select(config, name) for name in names}
-    except ConfigKeyError:
-        return dict.fromkeys(names)
+    config = OmegaConf.create(asdict(agent))
+    return {name: OmegaConf.select(config, name) for name in names}
 
 
 def with_values(options: TuneOptions, values: Mapping[str, Any]) -> TuneOptions:
@@ -166,15 +150,10 @@ def with_values(options: TuneOptions, values: Mapping[str, Any]) -> TuneOptions:
 
 
 class Trials:
-    """A tuning's trials: a training and a validation each, in a journal from which a stopped tuning goes on.
+    """A tuning's trials: a training and a validation each.
 
-    Args:
-        options: of the tuning.
-        distributions: from :func:`read_space`.
-        folder: of the run; receives ``training/trials.log`` and a folder a trial.
-
-    Raises:
-        RunExistsError: the journal there is of trials of another kind.
+    The run's folder receives ``training/trials.log``, a journal from which a stopped tuning goes on, and a folder a
+    trial. A journal with trials of another kind is refused.
     """
 
     def __init__(self, options: TuneOptions, distributions: Mapping[str, BaseDistribution], folder: Path) -> None:
@@ -215,12 +194,18 @@ class Trials:
         """The one with the largest mean improvement."""
         return self._study.best_trial
 
-    def run(self) -> None:
-        """Play what is missing.
+    def figure(self) -> Figure:
+        """Improvement of the complete trials against each option's value, a panel each."""
+        from optuna.exceptions import ExperimentalWarning
+        from optuna.visualization.matplotlib import plot_slice
 
-        Raises:
-            KeyboardInterrupt: after a Ctrl-C; the trial that it stopped is the next one.
-        """
+        with catch_warnings():
+            simplefilter("ignore", ExperimentalWarning)
+            panels: Any = plot_slice(self._study, target_name="improvement")
+            return np.ravel(panels)[0].figure
+
+    def run(self) -> None:
+        """Play the missing trials; after a Ctrl-C, the stopped one is the next."""
         import optuna
         from optuna.trial import TrialState
 
@@ -264,7 +249,7 @@ class Trials:
         from experiments.run.playing import play_suite
 
         folder, options = self._folder / f"{trial.number:04d}", self._options
-        policy = make_learner(with_values(options, trial.params))(folder, _Reporting(trial))
+        policy = make_learner(with_values(options, trial.params))(folder, _reporting(trial))
         if policy is None:
             raise KeyboardInterrupt
         tested = env_options(options, suite=options.suite)
@@ -274,24 +259,19 @@ class Trials:
         return estimate(np.array(gains))
 
 
-class _Reporting:
-    """A :class:`agents.loggers.Logger` that reports each checkpoint's last episodes to the pruner."""
+def _reporting(trial: optuna.Trial) -> Logger:
+    """Reports each checkpoint's last episodes to the pruner."""
+    import optuna
 
-    def __init__(self, trial: optuna.Trial) -> None:
-        self._trial = trial
+    from agents.loggers import NoLogger
 
-    def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
-        import optuna
+    class Reporting(NoLogger):
+        def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
+            trial.report(float(values["improvement/mean"]), step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
 
-        self._trial.report(float(values["improvement/mean"]), step)
-        if self._trial.should_prune():
-            raise optuna.TrialPruned
-
-    def image(self, step: int, name: str, figure: Figure) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+    return Reporting()
 
 
 def improvements(trial: FrozenTrial) -> np.ndarray:
@@ -318,7 +298,7 @@ def tuning_report(trials: Trials, options: TuneOptions) -> Report:
             "training: train it with several seeds and evaluate it on test tasks before believing the difference.",
             [pd.DataFrame([("trial 0", gain)], columns=["minus", "difference"])],
         ),
-        Section("Improvement by option", "Complete trials, with one standard error.", figures=[_figure(finished)]),
+        Section("Improvement by option", "Complete trials, darker the later.", figures=[trials.figure()]),
     ]
     return Report(f"Tuning {options.agent.name}", lead, sections)
 
@@ -341,45 +321,17 @@ def write_best(trials: Trials, options: TuneOptions, folder: Path) -> Path:
     return path
 
 
-def _complete(finished: Sequence[FrozenTrial]) -> dict[int, Estimate]:
-    """By the trial's number, how much was improved."""
-    return {trial.number: estimate(improvements(trial)) for trial in finished if trial.state.name == "COMPLETE"}
-
-
 def _table(finished: Sequence[FrozenTrial]) -> pd.DataFrame:
-    complete, rows = _complete(finished), []
+    complete = {trial.number: estimate(improvements(trial)) for trial in finished if trial.state.name == "COMPLETE"}
+    rows = []
     for trial in sorted(finished, key=lambda trial: (trial.number not in complete, -(trial.value or 0))):
         shown = str(complete[trial.number]) if trial.number in complete else trial.state.name.lower()
-        values = {name.removeprefix("settings."): _shown(value) for name, value in trial.params.items()}
+        values = {
+            name.removeprefix("settings."): f"{value:.3g}" if isinstance(value, float) else str(value)
+            for name, value in trial.params.items()
+        }
         rows.append({"trial": trial.number, "improvement": shown, **values})
     return pd.DataFrame(rows)
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _figure(finished: Sequence[FrozenTrial]) -> Figure:
-    """Improvement of the complete trials against each option's value, a panel each."""
-    from optuna.distributions import CategoricalDistribution
-
-    from steer_env.evaluation import plots
-
-    gained = _complete(finished)
-    complete = [trial for trial in finished if trial.number in gained]
-    options = complete[0].distributions
-    figure, panels = plots.canvas(2.6 * len(options) + 0.8, 3.2, 1, len(options), sharey=True, squeeze=False)
-    for axes, (name, distribution) in zip(panels[0], options.items(), strict=True):
-        categorical = isinstance(distribution, CategoricalDistribution)
-        values = [str(trial.params[name]) if categorical else trial.params[name] for trial in complete]
-        means, errors = zip(*((each.value, each.error) for each in gained.values()), strict=True)
-        axes.errorbar(values, means, errors, fmt="o", ms=4, capsize=2)
-        if getattr(distribution, "log", False):
-            axes.set_xscale("log")
-        axes.set_xlabel(name.removeprefix("settings."))
-        axes.grid(alpha=0.25)
-    panels[0, 0].set_ylabel("improvement")
-    return figure
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from steer_env.mechanisms.mixtures import Mixture
 from steer_env.proposals import check_scales, draw_latents
 from steer_env.types import (
     Alignment,
+    ComparingMechanism,
     Conditioning,
     Generator,
     GuidedGenerator,
@@ -24,6 +25,7 @@ from steer_env.types import (
     SteeringHistory,
     Studio,
     Task,
+    passes,
 )
 
 _NOISE_STREAM, _PERSON_STREAM = 0x51EE, 0x9E50
@@ -65,7 +67,8 @@ class SteeringDynamics:
         self.studio, self.human = studio, human
         self.num_episodes, self.num_rounds, self.num_proposals = num_episodes, rounds, proposals
         self.mechanism = mechanism or Mixture()
-        self._metrics, self._keep_images = studio.metrics, keep_images
+        self._metrics, self._keep_images = dict(studio.metrics), keep_images
+        self._seen = self._share(self.mechanism)
         self.tasks: list[Task | None] = [None] * num_episodes
         self.prompts = [""] * num_episodes
         self.rounds = np.full(num_episodes, -1)
@@ -77,6 +80,14 @@ class SteeringDynamics:
         self._noise = [torch.Generator() for _ in range(num_episodes)]
         self._allocate()
 
+    def _share(self, mechanism: Mechanism) -> str:
+        """Name of the metric whose embeddings the mechanism sees; a metric of its own embeds every image, too."""
+        if not isinstance(mechanism, ComparingMechanism):
+            return ""
+        name = self.studio.name_of(mechanism.metric)
+        self._metrics[name] = mechanism.metric
+        return name
+
     @usual_defaults()
     def _allocate(self) -> None:
         n, r, k, shape = self.num_episodes, self.num_rounds, self.num_proposals, self.generator.latent_shape
@@ -85,6 +96,7 @@ class SteeringDynamics:
         self._persons = torch.zeros(n, device=device)
         self._past_proposals = torch.zeros(n, r, k, *shape, device=device)
         self._past_choices = torch.zeros(n, r, dtype=torch.int64, device=device)
+        self._screens = torch.zeros(n, r, 1 + k, self._metrics[self._seen].dimensions, device=device)
         self._conditioning: dict[str, Tensor] = {}
         self._current = {
             name: torch.zeros(n, metric.dimensions, device=device) for name, metric in self._metrics.items()
@@ -118,6 +130,12 @@ class SteeringDynamics:
         """
         return self._made + self.mechanism.extra_images
 
+    @property
+    def passes_made(self) -> np.ndarray:
+        """float64 (N,), denoiser passes that each episode took so far: its images', and its mechanism's previews'."""
+        extra = self.mechanism.extra_passes if isinstance(self.mechanism, ComparingMechanism) else 0.0
+        return self.images_made * passes(self.studio.generator) + extra
+
     def judged(self, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """By name of each judge, float64 (n,): similarity of the current images to their goals, or to their prompts."""
         rows = self._rows(rows)
@@ -125,7 +143,7 @@ class SteeringDynamics:
         return {
             name: metric.similarity(self._current[name][where], self._targets[name][where]).cpu().double().numpy()
             for name, metric in self._metrics.items()
-            if name
+            if name and name in self.studio.metrics
         }
 
     @usual_defaults()
@@ -156,6 +174,7 @@ class SteeringDynamics:
             conditioning,
             f"resetting tasks {_names(tasks)}",
             keep_images=self._keep_images,
+            metrics=list(self._metrics),
             pictures=list(place),
         )
         index = torch.tensor([place[picture] for picture in pictures]).to(self.latents.device)
@@ -166,7 +185,7 @@ class SteeringDynamics:
         self._condition(rows, [task.prompt for task in tasks], {k: v[initial] for k, v in conditioning.items()})
         if images is not None:
             self.goal_images[rows], self.images[rows] = images[goal.cpu()], images[initial.cpu()]
-        self._past_proposals[where], self._past_choices[where] = 0, 0
+        self._past_proposals[where], self._past_choices[where], self._screens[where] = 0, 0, 0
         self._begin(rows, tasks, seeds, where)
 
     def _begin(self, rows: np.ndarray, tasks: Sequence[Task], seeds: Sequence[int], where: Tensor) -> None:
@@ -266,7 +285,9 @@ class SteeringDynamics:
         where, rounds = self._where(rows), self.rounds[rows] + 1
         place = f"round {rounds.min()} of tasks {_names([self.tasks[row] for row in rows])}"
         owners = fresh.nonzero()[:, 0]
-        offered, images = self.studio.picture(proposals[fresh], conditioning, place, owners, self._keep_images)
+        offered, images = self.studio.picture(
+            proposals[fresh], conditioning, place, owners, self._keep_images, list(self._metrics)
+        )
         candidates = {name: _beside(self._current[name][where], fresh, values) for name, values in offered.items()}
         similarities = self.metric.similarity(candidates[""], self._targets[""][where][:, None])
         choices = self.human.choose(similarities, draws, self._persons[where])
@@ -323,7 +344,8 @@ class SteeringDynamics:
     def _propose(self, rows: np.ndarray, scales: np.ndarray, conditioning: Conditioning, noise: Tensor) -> Tensor:
         """Latents of the proposals (n, K, *latent_shape)."""
         where, seeds = self._where(rows), [self.seeds[row] for row in rows]
-        past = self._past_proposals[where], self._past_choices[where]
+        self._screens[where, self._where(self.rounds[rows]), 0] = self._current[self._seen][where]
+        past = self._past_proposals[where], self._past_choices[where], self._screens[where]
         history = SteeringHistory(rows, self.rounds[rows], seeds, conditioning, *past)
         return self.mechanism.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
 
@@ -339,6 +361,7 @@ class SteeringDynamics:
         played = torch.from_numpy(self.rounds[rows]).to(where.device)
         self._past_proposals[where, played, : proposals.shape[1]] = proposals
         self._past_choices[where, played] = choices
+        self._screens[where, played, : 1 + proposals.shape[1]] = candidates[self._seen]
 
     def _show(self, rows: np.ndarray, choices: Tensor, fresh: Tensor, images: Tensor | None) -> np.ndarray | None:
         if images is None:

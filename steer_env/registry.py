@@ -18,7 +18,7 @@ AUTO = "auto"
 """A device or precision that is left to the environment, and by it to the machine."""
 _OPENING, _CLOSING = "[{(", "]})"
 _POSITIONAL = ""
-"""Stands for the name of an option that is given by its value alone."""
+"""The key of an option without a name, as in ``constant:0.9``."""
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -58,7 +58,7 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Part:
-    """What a registry knows of a part, without importing it.
+    """A part that isn't imported yet.
 
     Args:
         options: a dataclass, whose fields are the part's options with their types and defaults.
@@ -71,7 +71,7 @@ class Part:
     positional: str = ""
 
     def make(self, options: Any, **context: Any) -> Any:
-        """Import the factory, and call it with the options and with what it takes of the context."""
+        """Import the factory, and call it with the options and its parameters' values in the context."""
         module, _, name = self.factory.partition(":")
         factory = getattr(import_module(module), name)
         taken = inspect.signature(factory).parameters
@@ -138,7 +138,7 @@ def _split(text: str) -> list[str]:
 
 
 def _value(text: str, spec: str) -> Any:
-    import yaml  # Nothing needs it that is imported before a part is named.
+    import yaml
 
     try:
         return _mended(yaml.safe_load(text))
@@ -147,7 +147,7 @@ def _value(text: str, spec: str) -> Any:
 
 
 def _mended(value: Any) -> Any:
-    """PyYAML takes 1e-3 for a word, and 2024-01-31 for a date."""
+    """PyYAML reads 1e-3 as a word, and 2024-01-31 as a date."""
     if isinstance(value, list):
         return [_mended(entry) for entry in value]
     if isinstance(value, dict):
@@ -161,15 +161,10 @@ def _mended(value: Any) -> Any:
 
 
 def resolve(parts: Parts, spec: str | Mapping[str, Any], **more: Any) -> tuple[Part, Any]:
-    """The part of a spec, and its options, all checked; nothing is imported.
-
-    Args:
-        parts: to look the name up in.
-        spec: see :func:`parse_spec`.
-        **more: further options.
+    """The part of a spec, see :func:`parse_spec`, and its options with some more; nothing is imported.
 
     Raises:
-        ValueError: an unknown part or option, an option of another type, or one that is missing; in one line.
+        ValueError: an unknown part or option, an option of another type, or a missing one; in one line.
     """
     name, options = parse_spec(spec)
     part = parts[name]
@@ -184,12 +179,7 @@ def resolve(parts: Parts, spec: str | Mapping[str, Any], **more: Any) -> tuple[P
 
 
 def build(parts: Parts, spec: str | Mapping[str, Any], options: Mapping[str, Any] | None = None, **context: Any) -> Any:
-    """Make the part that a spec names.
-
-    Args:
-        parts, spec: see :func:`resolve`.
-        options: further options.
-        **context: what the part's factory may take besides, such as a generator.
+    """Make the part of a spec, with more options, and a context for its factory, such as a generator.
 
     Raises:
         ValueError: as :func:`resolve`, or from the part itself.
@@ -199,11 +189,7 @@ def build(parts: Parts, spec: str | Mapping[str, Any], options: Mapping[str, Any
 
 
 def checked_options(kind: type, options: Mapping[str, Any], owner: str) -> Any:
-    """A dataclass of options from values by name.
-
-    Raises:
-        ValueError: an option that is unknown, missing or of another type; in one line that says whose it is.
-    """
+    """A dataclass of options from values by name; a ValueError names the owner of a bad one, in one line."""
     own = Registry(f"option of {owner}", {field.name: field for field in fields(kind)})
     hints = get_type_hints(kind)
     values = {name: checked_value(name, value, hints[own[name].name]) for name, value in options.items()}
@@ -214,17 +200,14 @@ def checked_options(kind: type, options: Mapping[str, Any], owner: str) -> Any:
 
 
 def checked_value(name: str, value: Any, hint: Any) -> Any:
-    """The value, if it is of a simple type: bool, int, float, str or list, or None where the hint says so.
+    """The value, if its type is the hint's: bool, int, float, str, list or None; other hints aren't checked.
 
-    A float may be given as a whole number, and stays one. NumPy's numbers become Python's. What the hint says of other
-    types, and of what a list holds, isn't checked.
-
-    Raises:
-        ValueError: another type.
+    A whole number may be a float's value, and stays whole. NumPy's numbers become Python's.
     """
     if hasattr(value, "item") and hasattr(value, "ndim") and value.ndim == 0:
         value = value.item()
-    allowed = [get_origin(each) or each for each in _alternatives(hint)]
+    alternatives = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    allowed = [get_origin(each) or each for each in alternatives]
     if not set(allowed) <= set(_NAMES):
         return value
     kinds = {int: (int, float), tuple: (tuple, list)}.get(type(value), (type(value),))
@@ -245,18 +228,13 @@ _NAMES: dict[Any, str] = {
 }
 
 
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-
-
 class Loaded(Generic[T]):
-    """Parts that are loaded once a process: of the same name, options, and files that their paths lead to."""
+    """Keeps parts in memory, by their name, options, and the state of their files."""
 
     def __init__(self) -> None:
         self._known: dict[str, T] = {}
 
     def get(self, part: Part, options: Any) -> T:
-        """The part, made if it isn't there yet."""
         paths = [value for name, value in vars(options).items() if name in _PATHS and value]
         key = repr((part.factory, options, [_state(Path(path)) for path in paths]))
         if key not in self._known:
@@ -264,7 +242,6 @@ class Loaded(Generic[T]):
         return self._known[key]
 
     def forget(self) -> None:
-        """Load everything anew when it is next wanted."""
         self._known.clear()
 
 
@@ -273,8 +250,8 @@ _PATHS = ("path", "cache_dir")
 
 
 def _state(path: Path) -> list[tuple[str, int, int]]:
-    """Where a path leads to from here, and what is there now."""
+    """A path's place, and the sizes and times of the files there."""
     place = path.expanduser().resolve()
     inside = [place, *sorted(place.rglob("*"))] if place.is_dir() else [place]
     known = [(str(file), file.stat()) for file in inside if file.exists()]
-    return [(str(place), 0, 0), *((file, found.st_size, found.st_mtime_ns) for file, found in known)]
+    return [(str(place), 0, 0), *((file, stat.st_size, stat.st_mtime_ns) for file, stat in known)]

@@ -93,7 +93,8 @@ def check_mechanism(mechanism: Mechanism, shape: tuple[int, ...] = (4, 8, 8)) ->
         past, choices = torch.zeros(n, rounds, k, *shape), torch.zeros(n, rounds, dtype=torch.int64)
         for played in range(rounds):
             noise = torch.randn(n, k, *shape, generator=rng)
-            history = SteeringHistory(np.arange(n), np.full(n, played), range(n), {}, past.clone(), choices.clone())
+            seen = past.clone(), choices.clone(), torch.zeros(n, rounds, 1 + k, 2)
+            history = SteeringHistory(np.arange(n), np.full(n, played), range(n), {}, *seen)
             proposals = mechanism.propose(latents, scales, noise, history)
             assert proposals.shape == noise.shape, f"proposals have shape {tuple(proposals.shape)}, not {noise.shape}"
             where, mean, deviation = f"round {played + 1} at scale {scale}", proposals.mean(), proposals.std()

@@ -66,6 +66,27 @@ class GuidedGenerator(Generator, Protocol):
 
 
 @runtime_checkable
+class PreviewingGenerator(Generator, Protocol):
+    """A generator that can show roughly, and more cheaply, what it would make of a latent."""
+
+    def preview(self, steps: int) -> Generator:
+        """A generator of previews: ``steps`` denoiser passes an image, no guidance, the same weights and latents."""
+
+
+@runtime_checkable
+class GlimpsingGenerator(Generator, Protocol):
+    """A generator whose first computations on a latent can be had without the rest."""
+
+    def glimpse(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        """Latents (B, *latent_shape) → activations float (B, C, h, w); the conditioning has B rows."""
+
+
+def passes(generator: Generator) -> int:
+    """Denoiser passes that an image takes: the generator's attribute ``passes``, or 1 where it has none."""
+    return int(getattr(generator, "passes", 1))
+
+
+@runtime_checkable
 class Fingerprinted(Protocol):
     """A generator whose images may be kept from one run to the next, see :mod:`steer_env.imaging.banked`."""
 
@@ -141,6 +162,7 @@ class Studio(Protocol):
         keep_images: bool = False,
         metrics: Sequence[str] | None = None,
         pictures: Sequence[Picture] | None = None,
+        preview_steps: int = 0,
     ) -> tuple[dict[str, Tensor], Tensor | None]:
         """Make images and embed them.
 
@@ -152,6 +174,7 @@ class Studio(Protocol):
             keep_images: return the images too.
             metrics: names of those that embed; by default ``metrics``.
             pictures: what the B images are, where they may be found in the goal bank, and shall be kept there.
+            preview_steps: denoiser passes of previews by a :class:`PreviewingGenerator`; 0 for images in full.
 
         Returns:
             By name of each metric, embeddings (B, D); and the images uint8 (B, 3, H, W) in main memory, or None.
@@ -210,6 +233,9 @@ class SteeringHistory:
         conditioning: the users' prompts as the generator encoded them, N rows.
         proposals: float (N, R, K, *latent_shape); rounds not played yet are zero.
         choices: int64 (N, R); rounds not played yet are zero.
+        embeddings: float (N, R, 1 + K, D), of what was on the screen in each round, the current image first; of the
+            round to come the current image alone, the rest is zero. They are of the mechanism's own metric if it is a
+            :class:`ComparingMechanism`, else of the user's.
     """
 
     rows: np.ndarray
@@ -218,6 +244,7 @@ class SteeringHistory:
     conditioning: Conditioning
     proposals: Tensor
     choices: Tensor
+    embeddings: Tensor
 
 
 class Mechanism(Protocol):
@@ -241,6 +268,18 @@ class Mechanism(Protocol):
         Returns:
             float (N, K, *latent_shape), standard normal in distribution if the latents are.
         """
+
+
+@runtime_checkable
+class ComparingMechanism(Mechanism, Protocol):
+    """A mechanism that compares what was shown, by a metric of its own.
+
+    ``extra_passes`` is what its previews cost in an episode, in passes of the denoiser: images that it never finishes,
+    and that ``extra_images`` doesn't count.
+    """
+
+    metric: Metric
+    extra_passes: float
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments.run.command import check_overrides
+from experiments.run.command import _quoted, check_overrides
 from experiments.run.options import CONF
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _FIRST = re.compile(r"^([^=]+=[^\[{,]+),.*$")
 """Of the values that a sweep goes through."""
 SMALL = {
@@ -46,8 +46,10 @@ def arguments(words: list[str]) -> tuple[str, list[str]]:
 def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     scope: dict[str, object] = {}
     for block in blocks("python"):
-        exec(block.replace("range(30)", "range(2)"), scope)
-    assert "mixture scale of each round:" in capsys.readouterr().out
+        exec(block.replace("range(30)", "range(2)").replace("tasks=200", "tasks=2"), scope)
+    printed = capsys.readouterr().out
+    assert "mixture scale of each round:" in printed
+    assert "| mine" in printed
     assert len(blocks("python")[0].strip().splitlines()) <= 14
 
 
@@ -72,7 +74,15 @@ def test_every_command_is_understood(page: Path) -> None:
         if "--help" in words or any(word.startswith("hydra.searchpath=") for word in words):
             continue
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            compose(name, [_FIRST.sub(r"\1", word) for word in words])
+            compose(name, [_quoted(_FIRST.sub(r"\1", word)) for word in words])
+
+
+def test_the_readme_is_short_and_names_every_command() -> None:
+    assert len(README.splitlines()) <= 200
+    table = README.partition("## All commands")[2]
+    for path in (ROOT / "experiments").iterdir():
+        if path.name not in ("__init__.py", "run") and (path.suffix == ".py" or (path / "__main__.py").exists()):
+            assert f"`{path.stem}`" in table, path.stem
 
 
 def test_the_make_targets_exist() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,50 +29,22 @@ class Logger(Protocol):
         """Write what isn't written yet."""
 
 
-class NoLogger:
+class NoLogger(Logger):
     """Logs nothing."""
-
-    def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
-        """See :class:`Logger`."""
-
-    def image(self, step: int, name: str, figure: Figure) -> None:
-        """See :class:`Logger`."""
-
-    def close(self) -> None:
-        """See :class:`Logger`."""
 
 
 NO_LOGGER: Logger = NoLogger()
 
 Opener = Callable[[Path, int, Mapping[str, Any]], Logger]
 """Starts or continues a log, given the run's folder, the episodes in its checkpoint and its configuration."""
-
-
-def _none() -> Opener:
-    return lambda folder, done, config: NO_LOGGER
-
-
-def _jsonl() -> Opener:
-    from agents.loggers.jsonl import JsonlLogger
-
-    return JsonlLogger
-
-
-def _tensorboard() -> Opener:
-    from agents.loggers.tensorboard import TensorBoardLogger
-
-    return TensorBoardLogger
-
-
-def _wandb(**options: Any) -> Opener:
-    from agents.loggers.wandb import WandbLogger, check_mode
-
-    check_mode(options["mode"])
-    return partial(WandbLogger, **options)
-
-
-LOGGERS: Registry[Callable[..., Opener]] = Registry(
-    "logger", {"none": _none, "jsonl": _jsonl, "tensorboard": _tensorboard, "wandb": _wandb}
+LOGGERS = Registry(
+    "logger",
+    {
+        "none": "",
+        "jsonl": "agents.loggers.jsonl:JsonlLogger",
+        "tensorboard": "agents.loggers.tensorboard:TensorBoardLogger",
+        "wandb": "agents.loggers.wandb:WandbLogger",
+    },
 )
 
 
@@ -83,11 +56,14 @@ def load_logger(kind: str, **options: Any) -> Opener:
         options: its own.
 
     Raises:
-        ValueError: an unknown kind, or a bad option.
+        ValueError: an unknown kind.
         ImportError: the optional package that it needs isn't installed.
     """
+    module, _, name = LOGGERS[kind].partition(":")
+    if not module:
+        return lambda folder, done, config: NO_LOGGER
     try:
-        return LOGGERS[kind](**options)
+        return partial(getattr(import_module(module), name), **options)
     except ImportError as error:
         raise ImportError(f"logger={kind} needs a package that isn't here: pip install 'steer-env[{kind}]'") from error
 

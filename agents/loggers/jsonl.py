@@ -35,14 +35,12 @@ class JsonlLogger:
         self._write(done, {"config": config})
 
     def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
-        """See :class:`agents.loggers.Logger`."""
         self._write(step, {k: _counts(v) if isinstance(v, np.ndarray) else v for k, v in values.items()})
 
     def image(self, step: int, name: str, figure: Figure) -> None:
         """Plots stay where they are."""
 
     def close(self) -> None:
-        """See :class:`agents.loggers.Logger`."""
         self._file.close()
 
     def _write(self, step: int, values: Mapping[str, Any]) -> None:

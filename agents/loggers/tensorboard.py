@@ -34,7 +34,6 @@ class TensorBoardLogger:
         self._writer.flush()
 
     def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
-        """See :class:`agents.loggers.Logger`."""
         for name, value in values.items():
             if isinstance(value, np.ndarray):
                 self._writer.add_histogram(name, value, step)
@@ -43,9 +42,7 @@ class TensorBoardLogger:
         self._writer.flush()
 
     def image(self, step: int, name: str, figure: Figure) -> None:
-        """See :class:`agents.loggers.Logger`."""
         self._writer.add_image(name, pixels(figure), step, dataformats="HWC")
 
     def close(self) -> None:
-        """See :class:`agents.loggers.Logger`."""
         self._writer.close()

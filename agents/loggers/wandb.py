@@ -6,6 +6,7 @@ import secrets
 import threading
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,6 @@ from matplotlib.figure import Figure
 
 from agents.loggers import pixels
 from steer_env.files import write_atomically
-from steer_env.registry import Registry
-
-MODES = Registry(
-    "mode of wandb",
-    {
-        "online": "sent while the run goes on",
-        "offline": "kept in the run's folder for `wandb sync`",
-        "disabled": "neither kept nor sent",
-    },
-)
-
-
-def check_mode(mode: str) -> None:
-    """Is it one of :data:`MODES`?
-
-    Raises:
-        ValueError: it isn't.
-    """
-    MODES[mode]
 
 
 class WandbLogger:
@@ -49,7 +31,7 @@ class WandbLogger:
         done: episodes in its checkpoint.
         config: of the run, as JSON.
         project, entity, group: where the run is shown; an empty one is left to wandb.
-        mode: of :data:`MODES`.
+        mode: online, offline or disabled.
         timeout: seconds to wait for the server at the start, and at the end for what isn't sent yet, which stays in the
             folder for ``wandb sync``.
     """
@@ -81,16 +63,14 @@ class WandbLogger:
         self._run = _start_online(options, timeout) if mode == "online" else wandb.init(**options)
 
     def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
-        """See :class:`agents.loggers.Logger`."""
         shown = {k: wandb.Histogram(v.tolist()) if isinstance(v, np.ndarray) else v for k, v in values.items()}
         self._run.log({"episodes": step, **shown}, step=step, commit=True)
 
     def image(self, step: int, name: str, figure: Figure) -> None:
-        """See :class:`agents.loggers.Logger`. The step itself is closed once its metrics are logged."""
+        # The step itself is closed once its metrics are logged.
         self._run.log({"episodes": step, name: wandb.Image(pixels(figure))})
 
     def close(self) -> None:
-        """See :class:`agents.loggers.Logger`."""
         self._run.finish()
 
 
@@ -116,23 +96,17 @@ def _start_online(options: dict[str, Any], timeout: float) -> Any:
 def _problem(timeout: float) -> str:
     """Why the server can't be used; empty if it seems that it can."""
     url = wandb.setup().settings.base_url
-    if not _answers(url, timeout):
-        return f"{url} doesn't answer"
-    return "" if wandb.login(prompt=False, verify=False) else "no API key: run `wandb login`, or set WANDB_API_KEY"
-
-
-def _answers(url: str, timeout: float) -> bool:
-    """In a thread, since looking up a host's name has no limit of time."""
     answered = threading.Event()
 
     def ask() -> None:
-        try:
+        with suppress(requests.RequestException):
             requests.head(url, timeout=timeout)
-        except requests.RequestException:
-            return
-        answered.set()
+            answered.set()
 
+    # In a thread, since looking up a host's name has no limit of time.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(timeout)
-    return answered.is_set()
+    if not answered.is_set():
+        return f"{url} doesn't answer"
+    return "" if wandb.login(prompt=False, verify=False) else "no API key: run `wandb login`, or set WANDB_API_KEY"

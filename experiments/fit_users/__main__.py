@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.run import REQUIRED, EnvOptions, Run, RunOptions, command, option
 from experiments.run.options import PartsOptions
-
-if TYPE_CHECKING:
-    from experiments.fit_users.people import Stays
-    from experiments.fit_users.reweighting import Games
 
 
 @dataclass
@@ -38,51 +34,34 @@ def main(options: FitUsersOptions, run: Run) -> dict[str, Any]:
     """Read the release, play games with the policies that people had, fit users to people, and report."""
     from experiments.fit_users.people import observed_stays
     from experiments.fit_users.report import fit_users, users_report
-    from experiments.run.released.files import load_study
-    from experiments.run.released.sessions import study_traces
-
-    stays = observed_stays(study_traces(load_study(Path(options.path).expanduser())))
-    _check(options, stays)
-    run.open()
-    fitted = fit_users(stays, _play(options, stays))
-    setting = f"Games of simulated users: {options.games} of {options.env.rounds} rounds on {options.env.suite} with "
-    run.publish(users_report(fitted, f"{setting}each policy that people had."), wide=True)
-    return {"games": options.games, "fits": fitted.record()}
-
-
-def _check(options: FitUsersOptions, stays: Stays) -> None:
-    """Can such games be played?
-
-    Raises:
-        ValueError: other rounds than people had, or too many games for the suite.
-    """
-    from experiments.run.parts import env_options
-    from steer_env.evaluation.rollout import make_env
-
-    env, played = make_env(1, **env_options(options)), stays.shares.shape[1]
-    if options.env.rounds != played:
-        raise ValueError(f"people played {played} rounds: env.rounds must be {played}, got {options.env.rounds}")
-    most = len(env.suite) // len(set(stays.policies))
-    if options.games > most:
-        raise ValueError(
-            f"games must be 2 to {most}, so that each has its task of {env.suite.name}, got {options.games}"
-        )
-
-
-def _play(options: FitUsersOptions, stays: Stays) -> dict[str, Games]:
-    """By policy, each on tasks of its own."""
     from experiments.fit_users.reweighting import play_games
     from experiments.run.parts import env_options
+    from experiments.run.released.files import load_study
+    from experiments.run.released.sessions import study_traces
+    from steer_env.evaluation.rollout import make_env
     from steer_env.policies import RandomScalePolicy, published_policy
     from steer_env.registry import Registry
 
-    policies = (published_policy(), RandomScalePolicy())
-    known = Registry("policy of the study", {policy.name: policy for policy in policies})
-    games, env = options.games, env_options(options)
-    return {
-        name: play_games(known[name], range(i * games, (i + 1) * games), options.tasks_per_batch, **env)
-        for i, name in enumerate(dict.fromkeys(stays.policies))
-    }
+    stays = observed_stays(study_traces(load_study(Path(options.path).expanduser())))
+    env, policies = env_options(options), list(dict.fromkeys(stays.policies))
+    suite, rounds = make_env(1, **env).suite, stays.shares.shape[1]
+    if options.env.rounds != rounds:
+        raise ValueError(f"people played {rounds} rounds: env.rounds must be {rounds}, got {options.env.rounds}")
+    most = len(suite) // len(policies)
+    if options.games > most:
+        raise ValueError(f"games must be 2 to {most}, so that each has its task of {suite.name}, got {options.games}")
+    run.open()
+    known = Registry(
+        "policy of the study", {policy.name: policy for policy in (published_policy(), RandomScalePolicy())}
+    )
+    games = {}
+    for place, name in enumerate(policies):
+        tasks = range(place * options.games, (place + 1) * options.games)
+        games[name] = play_games(known[name], tasks, options.tasks_per_batch, **env)
+    fitted = fit_users(stays, games)
+    setting = f"Games of simulated users: {options.games} of {options.env.rounds} rounds on {options.env.suite} with "
+    run.publish(users_report(fitted, f"{setting}each policy that people had."), wide=True)
+    return {"games": options.games, "fits": fitted.record()}
 
 
 if __name__ == "__main__":

@@ -41,11 +41,7 @@ GREEDY = Family("greedy", {}, lambda: ([GreedyHuman()], [1.0]))
 FAMILIES = (
     GREEDY,
     Family("softmax", {"temperature": _TEMPERATURES}, lambda temperature: ([SoftmaxHuman(temperature)], [1.0])),
-    Family(
-        BIASED,
-        {"temperature": _TEMPERATURES, "stay": _STAYS},
-        lambda temperature, stay: ([SoftmaxHuman(temperature, stay)], [1.0]),
-    ),
+    Family(BIASED, {"temperature": _TEMPERATURES, "stay": _STAYS}, lambda *both: ([SoftmaxHuman(*both)], [1.0])),
     Family("hesitant", {"threshold": np.linspace(0, 0.16, 81)}, lambda threshold: ([HesitantHuman(threshold)], [1.0])),
     Family(
         "mixture",
@@ -132,8 +128,8 @@ class Fitter:
     def __init__(self, family: Family, games: Mapping[str, Games]) -> None:
         self._family, self._games = family, games
         self._points = np.array(list(product(*family.grids.values())))
-        found = [self._predict(point) for point in self._points]
-        self._shares = {policy: np.array([each[policy].shares for each in found]) for policy in games}
+        predicted = [self._predict(point) for point in self._points]
+        self._shares = {policy: np.array([each[policy].shares for each in predicted]) for policy in games}
 
     def fit(self, stays: Stays) -> Fit:
         """Least squares; the simulation's covariance is that of the grid's best user, found with the greedy one's.
@@ -163,39 +159,34 @@ class Fitter:
         start = np.array([profile.values[place], profile.others[place]])[: len(low)]
         # Towards the middle, where there is room for a simplex.
         steps = np.diag((high - low) / 50 * np.where(start < (low + high) / 2, 1, -1))
-        found = optimize.minimize(
+        best = optimize.minimize(
             lambda values: squares(self._predict(values)),
             start,
             method="Nelder-Mead",
             bounds=np.stack([low, high], axis=1),
             options={"initial_simplex": [start, *(start + steps)], "xatol": 1e-4, "fatol": 1e-3},
         )
-        return np.asarray(found.x)
+        return np.asarray(best.x)
 
     def _profile(self, squares: _Squares, axis: int) -> Profile:
         grids = list(self._family.grids.values())
         table = squares.of(self._shares).reshape([len(grid) for grid in grids])
         if len(grids) == 1:
             return Profile(grids[0], table, np.full(len(table), np.nan))
-        other = grids[1 - axis]
-        rows = table if axis == 0 else table.T
-        found = [self._best_other(squares, axis, at, other, row) for at, row in zip(grids[axis], rows, strict=True)]
-        others, chi2 = np.array(found).T
+        other, rows = grids[1 - axis], np.moveaxis(table, axis, 0)
+        best = []
+        for at, row in zip(grids[axis], rows, strict=True):
+            # The other parameter's best value beside this one, between the grid's neighbours.
+            place = int(np.argmin(row))
+            result = optimize.minimize_scalar(
+                lambda value, at=at: squares(self._predict(np.array([at, value] if axis == 0 else [value, at]))),
+                bounds=(other[max(place - 1, 0)], other[min(place + 1, len(other) - 1)]),
+                method="bounded",
+                options={"xatol": 1e-4},
+            )
+            best.append((result.x, result.fun) if result.fun < row[place] else (other[place], row[place]))
+        others, chi2 = np.array(best).T
         return Profile(grids[axis], chi2, others)
-
-    def _best_other(
-        self, squares: _Squares, axis: int, at: float, other: np.ndarray, row: np.ndarray
-    ) -> tuple[float, float]:
-        """The other parameter's best value beside a given one, and the least χ², between the grid's neighbours."""
-        place = int(np.argmin(row))
-        bounds = other[max(place - 1, 0)], other[min(place + 1, len(other) - 1)]
-        found = optimize.minimize_scalar(
-            lambda value: squares(self._predict(np.array([at, value] if axis == 0 else [value, at]))),
-            bounds=bounds,
-            method="bounded",
-            options={"xatol": 1e-4},
-        )
-        return (found.x, found.fun) if found.fun < row[place] else (other[place], row[place])
 
 
 class _Squares:
@@ -213,7 +204,7 @@ class _Squares:
 
     def __call__(self, predictions: Mapping[str, Prediction]) -> float:
         """χ² of one user's predictions, by policy."""
-        return float(self.of({policy: found.shares[None] for policy, found in predictions.items()})[0])
+        return float(self.of({policy: own.shares[None] for policy, own in predictions.items()})[0])
 
     def of(self, shares: Mapping[str, np.ndarray]) -> np.ndarray:
         """χ² of many users, float (G,), from shares by policy, float (G, R) each."""

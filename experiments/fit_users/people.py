@@ -45,8 +45,9 @@ class Stays:
 
     def estimates(self, condition: int) -> list[Estimate]:
         """The share of each round of one condition, by its place, with its standard error over people."""
-        found, people = zip(self.shares[condition], self.errors[condition], strict=True), self.people[condition]
-        return [Estimate(share, error, self.sessions[condition], people - 1) for share, error in found]
+        errors, people = self.errors[condition], self.people[condition]
+        pairs = zip(self.shares[condition], errors, strict=True)
+        return [Estimate(share, error, self.sessions[condition], people - 1) for share, error in pairs]
 
     def alone(self, condition: int) -> Stays:
         """One condition, by its place."""
@@ -62,28 +63,27 @@ def observed_stays(traces: Sequence[SteeringTrace]) -> Stays:
     Raises:
         StudyError: no such session, sessions of different lengths, or a condition with no more people than rounds.
     """
-    chosen = [trace for trace in traces if trace.choices]
-    lengths = {len(trace.choices) for trace in chosen}
-    if len(lengths) != 1:
-        raise StudyError(f"sessions of image steering must have one number of rounds, found {sorted(lengths)}")
     frame = pd.DataFrame(
         {"suite": trace.suite, "policy": trace.policy, "person": trace.human, "choices": trace.choices}
-        for trace in chosen
+        for trace in traces
+        if trace.choices
     )
+    lengths = sorted({len(choices) for choices in frame["choices"]}) if len(frame) else []
+    if len(lengths) != 1:
+        raise StudyError(f"sessions of image steering must have one number of rounds, found {lengths}")
     stayed = np.array(frame["choices"].tolist()) == 0
-    conditions = list(frame[["suite", "policy"]].drop_duplicates().itertuples(index=False, name=None))
+    conditions = dict.fromkeys(zip(frame["suite"], frame["policy"], strict=True))
     parts = [(frame["suite"] == suite).to_numpy() for suite, _ in conditions]
-    people = [int(frame["person"][here].nunique()) for here in parts]
+    people = [frame["person"][here].nunique() for here in parts]
     for (suite, _), number in zip(conditions, people, strict=True):
-        if number <= stayed.shape[1]:
-            raise StudyError(f"{suite}: the covariance of {stayed.shape[1]} rounds needs more people than {number}")
-    shares = np.array([stayed[here].mean(axis=0) for here in parts])
+        if number <= lengths[0]:
+            raise StudyError(f"{suite}: the covariance of {lengths[0]} rounds needs more people than {number}")
     return Stays(
         [suite for suite, _ in conditions],
         [policy for _, policy in conditions],
         [int(here.sum()) for here in parts],
         people,
-        shares,
+        np.array([stayed[here].mean(axis=0) for here in parts]),
         _covariance(stayed, parts, frame["person"]),
         *_numbers(frame.assign(number=stayed.sum(axis=1))),
     )
@@ -103,9 +103,9 @@ def _covariance(stayed: np.ndarray, parts: Sequence[np.ndarray], persons: pd.Ser
 def _numbers(frame: pd.DataFrame) -> tuple[float, Estimate | None]:
     """Variance of the number of stays within a condition, and how alike it is in two sessions of a person."""
     apart = frame["number"] - frame.groupby("suite")["number"].transform("mean")
-    found = [rows.to_numpy() for _, rows in apart.groupby(frame["person"]) if len(rows) > 1]
-    squares = np.array([(x**2).mean() for x in found])
-    if len(found) < 2 or not squares.any():
+    people = [rows.to_numpy() for _, rows in apart.groupby(frame["person"]) if len(rows) > 1]
+    squares = np.array([(x**2).mean() for x in people])
+    if len(people) < 2 or not squares.any():
         return float(apart.var()), None
-    products = np.array([(x.sum() ** 2 - (x**2).sum()) / (len(x) * (len(x) - 1)) for x in found])
+    products = np.array([(x.sum() ** 2 - (x**2).sum()) / (len(x) * (len(x) - 1)) for x in people])
     return float(apart.var()), ratio(products, squares)

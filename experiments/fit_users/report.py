@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from experiments.fit_users.fitting import BIASED, FAMILIES, Fit, Fitter
 from experiments.fit_users.people import Stays
 from experiments.fit_users.reweighting import Games, predict
+from steer_env.evaluation.plots import canvas
 from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import UNKNOWN
 
@@ -53,7 +54,7 @@ class FittedUsers:
                     "chi2": fit.chi2,
                     "freedom": fit.freedom,
                     "p": fit.p_value,
-                    "shares": {policy: found.shares.tolist() for policy, found in fit.predictions.items()},
+                    "shares": {policy: own.shares.tolist() for policy, own in fit.predictions.items()},
                 }
                 for fit in fits
             }
@@ -91,6 +92,7 @@ def users_report(fitted: FittedUsers, setting: str) -> Report:
         "simulation. The generator and the metric are not those that people had: what fits is a statement about users "
         "of these games."
     )
+    best = [_row(condition, fit) for condition, fits in fitted.fits.items() for fit in fits]
     sections = [
         Section(
             "Shares of sessions in which the user stays",
@@ -103,7 +105,7 @@ def users_report(fitted: FittedUsers, setting: str) -> Report:
             "In brackets: where χ² is at most 1 above its least, which is one standard error to each side; a bound of "
             "the search is marked by *. A small p says that no user of the family stays as people do. Games: how many "
             "of these users' own the reweighted ones are worth.",
-            [pd.DataFrame([_row(condition, fit) for condition, fits in fitted.fits.items() for fit in fits])],
+            [pd.DataFrame(best)],
         ),
         Section(
             "Noise and the bias to stay",
@@ -113,33 +115,23 @@ def users_report(fitted: FittedUsers, setting: str) -> Report:
         ),
     ]
     if stays.likeness is not None:
-        sections.append(_persons(fitted, together))
+        rows = [("people", f"{stays.likeness:.3f}")]
+        rows += [(fit.family.name, f"{fitted.likeness(fit):.3f}") for fit in fitted.fits[together]]
+        text = "Correlation of the number of stays between two sessions of one person, which no user was fitted to. A "
+        text += "population whose members differ makes it positive."
+        sections.append(Section("Do people differ?", text, [pd.DataFrame(rows, columns=["user", "correlation"])]))
     return Report("Simulated users, fitted to people", lead, sections)
-
-
-def _persons(fitted: FittedUsers, together: str) -> Section:
-    assert fitted.stays.likeness is not None
-    rows = [("people", f"{fitted.stays.likeness:.3f}")]
-    rows += [(fit.family.name, f"{fitted.likeness(fit):.3f}") for fit in fitted.fits[together]]
-    return Section(
-        "Do people differ?",
-        "Correlation of the number of stays between two sessions of one person, which no user was fitted to. A "
-        "population whose members differ makes it positive.",
-        [pd.DataFrame(rows, columns=["user", "correlation"])],
-    )
 
 
 def _shares(fitted: FittedUsers, condition: str) -> pd.DataFrame:
     """People's shares, or for all conditions the users' alone, by policy."""
-    stays, fits = fitted.stays, fitted.fits[condition]
-    rows: list[list[str]] = []
+    stays, rows = fitted.stays, []
+    policies = list(fitted.games)
     if condition in stays.conditions:
         place = stays.conditions.index(condition)
         rows.append(["people", *(f"{share:.3f}" for share in stays.estimates(place))])
         policies = [stays.policies[place]]
-    else:
-        policies = list(fitted.games)
-    for fit in fits:
+    for fit in fitted.fits[condition]:
         for policy in policies:
             name = fit.family.name + (f", {policy}" if len(policies) > 1 else "")
             rows.append([name, *(f"{share:.3f}" for share in fit.predictions[policy].shares)])
@@ -147,38 +139,33 @@ def _shares(fitted: FittedUsers, condition: str) -> pd.DataFrame:
 
 
 def _row(condition: str, fit: Fit) -> dict[str, str]:
-    values = [_value(fit, name) for name in fit.values]
+    parameters = []
+    for name, grid in fit.family.grids.items():
+        interval = fit.interval(name)
+        low, high = (f"{end:.3g}" + "*" * (end in (grid[0], grid[-1])) for end in (interval.low, interval.high))
+        parameters.append(f"{name} {fit.values[name]:.3g} [{low}, {high}]")
     return {
         "condition": condition,
         "users": fit.family.name,
-        "parameters": "; ".join(values) or UNKNOWN,
+        "parameters": "; ".join(parameters) or UNKNOWN,
         "χ² (degrees of freedom)": f"{fit.chi2:.1f} ({fit.freedom})",
         "p": f"{fit.p_value:.2g}",
-        "games": f"{min(found.effective for found in fit.predictions.values()):.0f}",
+        "games": f"{min(prediction.effective for prediction in fit.predictions.values()):.0f}",
     }
-
-
-def _value(fit: Fit, name: str) -> str:
-    grid = fit.family.grids[name]
-    interval = fit.interval(name)
-    low, high = (f"{end:.3g}" + "*" * (end in (grid[0], grid[-1])) for end in (interval.low, interval.high))
-    return f"{name} {fit.values[name]:.3g} [{low}, {high}]"
 
 
 def _ridge(fits: Sequence[Fit]) -> pd.DataFrame:
     profile = next(fit for fit in fits if fit.family.name == BIASED).profiles["temperature"]
-    rows = []
-    for wanted in _LISTED:
-        place = int(np.argmin(np.abs(np.log(profile.values / wanted))))
-        rows.append((f"{profile.values[place]:.3f}", f"{profile.others[place]:.3f}", f"{profile.chi2[place]:.1f}"))
-    return pd.DataFrame(rows, columns=["temperature", "best bias to stay", "χ²"])
+    places = [int(np.argmin(np.abs(np.log(profile.values / temperature)))) for temperature in _LISTED]
+    columns = {"temperature": (profile.values, 3), "best bias to stay": (profile.others, 3), "χ²": (profile.chi2, 1)}
+    return pd.DataFrame({name: [f"{x:.{n}f}" for x in values[places]] for name, (values, n) in columns.items()})
 
 
 def _figure(fitted: FittedUsers) -> Figure:
     """People's shares with one standard error, and each family's best, a panel a condition."""
     stays = fitted.stays
-    figure = Figure(figsize=(4.0 * len(stays.conditions) + 1, 3.8), layout="constrained")
-    panels = figure.subplots(1, len(stays.conditions), sharey=True, squeeze=False)[0]
+    columns = len(stays.conditions)
+    figure, (panels,) = canvas(4.0 * columns + 1, 3.8, 1, columns, sharey=True, squeeze=False)
     rounds = np.arange(stays.shares.shape[1]) + 1
     for place, (axes, condition) in enumerate(zip(panels, stays.conditions, strict=True)):
         for fit in fitted.fits[condition]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +21,6 @@ from steer_env.evaluation.rollout import make_env, rounds
 from steer_env.evaluation.suites import evaluation_seed
 from steer_env.humans.choosers import Chooser, MixtureHuman
 from steer_env.policies import Policy
-
-if TYPE_CHECKING:
-    from steer_env.envs import ImageSteeringVectorEnv
 
 POPULATION: tuple[dict[str, Any], ...] = (
     {"name": "greedy", "weight": 0.3},
@@ -76,31 +73,26 @@ def play_games(policy: Policy, tasks: Sequence[int], tasks_per_batch: int, **opt
     """
     human = MixtureHuman(POPULATION)
     options |= {"human": human}
-    parts = [tasks[start : start + tasks_per_batch] for start in range(0, len(tasks), tasks_per_batch)]
+    parts = [list(tasks[start : start + tasks_per_batch]) for start in range(0, len(tasks), tasks_per_batch)]
     env, played = make_env(len(parts[0]), **options), []
     for part in track(parts, f"{len(tasks)} games of {policy.name}", disable=len(parts) < 2):
         if len(part) != env.num_envs:
             env = make_env(len(part), **options)
-        played.append(_play(env, policy, list(part)))
+        seeds = [evaluation_seed(index) for index in part]
+        policy.start(seeds)
+        *_, recorder = rounds(env, part, seeds, lambda observation, _: policy.act(observation)[:, None])
+        outcomes = [(outcome.similarities, outcome.choices) for outcome in recorder.outcomes]
+        played.append([np.stack(arrays, axis=1) for arrays in zip(*outcomes, strict=True)])
     similarities, choices = (np.concatenate(arrays) for arrays in zip(*played, strict=True))
     likelihoods = [course(member, similarities, choices)[0] for member in human.members]
     return Games(similarities, choices, np.average(likelihoods, axis=0, weights=human.weights))
 
 
-def _play(env: ImageSteeringVectorEnv, policy: Policy, tasks: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """One batch: similarities (n, R, 1 + K) and choices (n, R)."""
-    seeds = [evaluation_seed(index) for index in tasks]
-    policy.start(seeds)
-    *_, recorder = rounds(env, tasks, seeds, lambda observation, _: policy.act(observation)[:, None])
-    similarities = np.stack([outcome.similarities for outcome in recorder.outcomes], axis=1)
-    return similarities, np.stack([outcome.choices for outcome in recorder.outcomes], axis=1)
-
-
 def course(member: Chooser, similarities: np.ndarray, choices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of one user in given games, float (n, R) each: how likely the choices before a round are, and staying in it."""
     n, rounds, images = similarities.shape
-    found = member.probabilities(torch.from_numpy(similarities.reshape(-1, images)))
-    probabilities = found.numpy().reshape(n, rounds, images)
+    flat = torch.from_numpy(similarities.reshape(-1, images))
+    probabilities = member.probabilities(flat).numpy().reshape(n, rounds, images)
     made = np.take_along_axis(probabilities, choices[:, :, None], axis=2)[:, :, 0]
     before = np.concatenate([np.ones((n, 1)), np.cumprod(made, axis=1)[:, :-1]], axis=1)
     return before, probabilities[:, :, 0]
@@ -115,10 +107,9 @@ def predict(games: Games, members: Sequence[Chooser], weights: Sequence[float]) 
         weights: their shares, summing to 1.
     """
     courses = [course(member, games.similarities, games.choices) for member in members]
-    odds = sum(share * before for share, (before, _) in zip(weights, courses, strict=True)) / games.likelihood
-    stays = (
-        sum(share * before * stay for share, (before, stay) in zip(weights, courses, strict=True)) / games.likelihood
-    )
+    before, staying = (np.stack(parts) for parts in zip(*courses, strict=True))
+    weighted = np.asarray(weights)[:, None, None] * before
+    odds, stays = weighted.sum(axis=0) / games.likelihood, (weighted * staying).sum(axis=0) / games.likelihood
     shares = stays.sum(axis=0) / odds.sum(axis=0)
     influence = (stays - odds * shares) / odds.mean(axis=0)
     effective = odds.sum(axis=0) ** 2 / (odds**2).sum(axis=0)

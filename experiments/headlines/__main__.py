@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option, part
-
-if TYPE_CHECKING:
-    from experiments.headlines.tasks import HeadlineSuite
 
 
 @dataclass
@@ -83,8 +80,12 @@ def main(options: HeadlinesOptions, run: Run) -> dict[str, Any]:
     from steer_env.traces import write_traces
 
     suite = load_headlines(options.suite)
-    tasks = _number_of_tasks(options, suite)
+    tasks = options.tasks or len(suite.tasks)
+    if not 2 <= tasks <= len(suite.tasks):
+        raise ValueError(f"tasks must be 2 to {len(suite.tasks)}, the size of {suite.name}, got {tasks}")
     kinds = [USERS[name] for name in options.users]
+    if options.baseline not in options.users:
+        raise ValueError(f"the baseline {options.baseline!r} isn't among the users: {', '.join(options.users)}")
     people = headline_sessions(Path(options.study)) if options.study else []
     ratings = load_source(Path(options.study), "llm_ratings") if options.study else None
     metric = SentenceMetric(options.metric.path, options.metric.device)
@@ -105,20 +106,6 @@ def main(options: HeadlinesOptions, run: Run) -> dict[str, Any]:
     baseline = users[options.users.index(options.baseline)].name
     run.publish(steering_report(traces, baseline, options.threshold, sections))
     return {"tasks": tasks, "users": [user.name for user in users]}
-
-
-def _number_of_tasks(options: HeadlinesOptions, suite: HeadlineSuite) -> int:
-    """Before any work: how many tasks of the suite are played.
-
-    Raises:
-        ValueError: fewer than two, or more than there are; or a baseline that no user is.
-    """
-    tasks = options.tasks or len(suite.tasks)
-    if not 2 <= tasks <= len(suite.tasks):
-        raise ValueError(f"tasks must be 2 to {len(suite.tasks)}, the size of {suite.name}, got {tasks}")
-    if options.baseline not in options.users:
-        raise ValueError(f"the baseline {options.baseline!r} isn't among the users: {', '.join(options.users)}")
-    return tasks
 
 
 if __name__ == "__main__":

@@ -45,14 +45,9 @@ class HeadlineDynamics:
         seeds: N, of the episodes.
         instructions, texts, similarities: N × t, of each attempt so far.
         overlaps: N × t, word overlap with the goal, which nothing is optimised for.
-
-    Raises:
-        ValueError: fewer than two attempts.
     """
 
     def __init__(self, model: Writer, metric: TextMetric, attempts: int = 5) -> None:
-        if attempts < 2:
-            raise ValueError(f"attempts must be at least 2, of which the first is where improvement starts: {attempts}")
         self.model, self.metric, self.num_attempts = model, metric, attempts
         self.reset([], [])
 
@@ -100,30 +95,26 @@ class HeadlineDynamics:
         played = len(self.texts[0]) if self.texts else 0
         if played >= self.num_attempts:
             raise RuntimeError(f"the episodes are over after {self.num_attempts} attempts: call reset")
-        for told, task, goal in zip(instructions, self.tasks, self.goals, strict=True):
-            check_instructions(told, task.original, goal)
-        seeds = [
-            attempt_seed(seed, _STREAM, played) if played else task.initial_seed
-            for task, seed in zip(self.tasks, self.seeds, strict=True)
-        ]
-        prompts = [prompt_for(task.original, told) for task, told in zip(self.tasks, instructions, strict=True)]
-        texts = self._write(list(zip(prompts, seeds, strict=True)))
+        requests = []
+        for words, task, goal, seed in zip(instructions, self.tasks, self.goals, self.seeds, strict=True):
+            check_instructions(words, task.original, goal)
+            drawn = attempt_seed(seed, _STREAM, played) if played else task.initial_seed
+            requests.append((prompt_for(task.original, words), drawn))
+        texts = self._write(requests)
         for row, (text, embedding) in enumerate(zip(texts, self._embed(texts), strict=True)):
             self.instructions[row].append(instructions[row])
             self.texts[row].append(text)
             self.similarities[row].append(float(cosine(embedding, self._embedded[row])))
             self.overlaps[row].append(word_overlap(text, self.goals[row]))
 
-    def _write(self, asked: Sequence[tuple[str, int]]) -> list[str]:
+    def _write(self, requests: Sequence[tuple[str, int]]) -> list[str]:
         """One line for each prompt and seed."""
-        distinct = list(dict.fromkeys(asked))
-        if not distinct:
-            return []
-        answers = self.model.write([Request("", prompt, seed, _CUE) for prompt, seed in distinct])
-        lines = {pair: " ".join(answer.split()) for pair, answer in zip(distinct, answers, strict=True)}
-        return [lines[pair] for pair in asked]
+        distinct = list(dict.fromkeys(requests))
+        asked = [Request("", prompt, seed, _CUE) for prompt, seed in distinct]
+        answers = dict(zip(distinct, self.model.write(asked) if asked else [], strict=True))
+        return [" ".join(answers[request].split()) for request in requests]
 
     def _embed(self, texts: Sequence[str]) -> list[Tensor]:
         distinct = list(dict.fromkeys(texts))
-        embedded = dict(zip(distinct, self.metric.embed(distinct), strict=True)) if distinct else {}
+        embedded = dict(zip(distinct, self.metric.embed(distinct) if distinct else [], strict=True))
         return [embedded[text] for text in texts]

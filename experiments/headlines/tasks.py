@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.run.released.headlines import HEADLINE_SUITE, Session, headline_sessions
+from experiments.run.released.headlines import HEADLINE_SUITE, headline_sessions
 from steer_env.tasks import given_seeds, read_rows
 
 _FIRST = "rewrite this headline."
@@ -23,10 +23,10 @@ class HeadlineTask:
     Args:
         suite: name of the suite it belongs to.
         index: its place there.
-        original: headline that the model is told to rewrite.
+        original: headline that the model rewrites.
         goal_prompt: hidden prompt of the goal headline, as the model gets it; empty if only the goal is known.
         goal: the goal headline; empty if the model is to write it.
-        goal_seed: of the model's draws for the goal; −1 for a given goal.
+        goal_seed: of the model's draws for the goal; −1 for a known goal.
         instructions: the user's first.
         initial_seed: of the model's draws for the first attempt.
     """
@@ -50,7 +50,7 @@ class HeadlineSuite:
 
 
 def prompt_for(original: str, instructions: str) -> str:
-    """What the model is told, in the study's own words (paper, Table 4)."""
+    """The model's prompt, in the study's own words (paper, Table 4)."""
     return _PREAMBLE.format(original=original, instructions=instructions)
 
 
@@ -58,7 +58,7 @@ def load_headlines(name: str) -> HeadlineSuite:
     """The suite of that name.
 
     ``csv:PATH`` is a file with the column ``original``, and ``goal_prompt``, hidden instructions by which the model
-    itself writes the goal, or ``goal``, a given headline, or both columns, of which each row fills one; and if you
+    itself writes the goal, or ``goal``, a headline, or both columns, of which each row fills one; and if you
     like ``instructions``, the user's first, ``goal_seed`` and ``initial_seed``. ``study:FOLDER`` has the originals,
     goals and people's first instructions of the released study; ``study-prompts:FOLDER`` the same with goals that the
     model writes anew by the study's hidden prompts.
@@ -69,17 +69,12 @@ def load_headlines(name: str) -> HeadlineSuite:
     """
     kind, _, place = name.partition(":")
     if kind == "csv":
-        return _from_file(*place.partition("@")[::2])
+        path, _, expected = place.partition("@")
+        suite, rows = read_rows(path, expected, {"original"})
+        return HeadlineSuite(suite, tuple(_task(suite, i, row, line) for i, (row, line) in enumerate(rows)))
     if kind in ("study", "study-prompts"):
-        suite = HEADLINE_SUITE if kind == "study" else f"{HEADLINE_SUITE}-prompts"
-        sessions = headline_sessions(Path(place))
-        return HeadlineSuite(suite, tuple(_released(suite, i, session) for i, session in enumerate(sessions)))
+        return _released(kind.replace("study", HEADLINE_SUITE), Path(place))
     raise ValueError(f"suites of headlines are csv:PATH, study:FOLDER and study-prompts:FOLDER, got {name!r}")
-
-
-def _from_file(path: str, expected: str) -> HeadlineSuite:
-    name, rows = read_rows(path, expected, {"original"})
-    return HeadlineSuite(name, tuple(_task(name, i, row, place) for i, (row, place) in enumerate(rows)))
 
 
 def _task(suite: str, index: int, row: Mapping[str, str], place: str) -> HeadlineTask:
@@ -94,21 +89,17 @@ def _task(suite: str, index: int, row: Mapping[str, str], place: str) -> Headlin
             f"{'both are' if hidden else 'neither is'} there"
         )
     goal_seed, initial_seed = given_seeds(row, index, place)
-    goal_prompt = prompt_for(original, hidden) if hidden else ""
-    goal_seed = goal_seed if hidden else -1
-    return HeadlineTask(suite, index, original, goal_prompt, goal, goal_seed, first or _FIRST, initial_seed)
+    if hidden:
+        hidden = prompt_for(original, hidden)
+    seed = goal_seed if hidden else -1
+    return HeadlineTask(suite, index, original, hidden, goal, seed, first or _FIRST, initial_seed)
 
 
-def _released(suite: str, index: int, session: Session) -> HeadlineTask:
-    goal_seed, initial_seed = given_seeds({}, index, suite)
-    goal = session.goal if suite == HEADLINE_SUITE else ""
-    return HeadlineTask(
-        suite=suite,
-        index=index,
-        original=session.original,
-        goal_prompt=session.goal_prompt,
-        goal=goal,
-        goal_seed=-1 if goal else goal_seed,
-        instructions=session.instructions[0],
-        initial_seed=initial_seed,
-    )
+def _released(suite: str, folder: Path) -> HeadlineSuite:
+    tasks = []
+    for index, session in enumerate(headline_sessions(folder)):
+        goal_seed, initial_seed = given_seeds({}, index, suite)
+        goal, seed = (session.goal, -1) if suite == HEADLINE_SUITE else ("", goal_seed)
+        task = (suite, index, session.original, session.goal_prompt, goal, seed, session.instructions[0], initial_seed)
+        tasks.append(HeadlineTask(*task))
+    return HeadlineSuite(suite, tuple(tasks))

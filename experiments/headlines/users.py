@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 from steer_env.humans.prompts import attempt_seed, prompt_in
 from steer_env.humans.writers import Request, Writer
@@ -55,85 +55,64 @@ class Episode:
     asked: int = 0
 
 
-class HeadlineUser(Protocol):
-    """A simulated user. Only one who sees the goal may be told which of its words are forbidden."""
+class HeadlineUser:
+    """Asks a language model for the next instructions of each episode, with a seed of the episode's own.
 
-    name: str
-    sees_goal: bool
+    Args:
+        kind: a name of :data:`USERS`.
+        task: what the writer is to do.
+        question: what it is shown of an episode.
+        writer: writes the instructions.
 
-    def write(self, episodes: Sequence[Episode]) -> list[str]:
-        """The next instructions of each episode; empty to play the last ones again."""
-
-
-class WrittenUser:
-    """Asks a language model for each next instructions, with a seed of the episode's own.
-
-    A subclass says what is asked.
+    Attributes:
+        sees_goal: only such a user may learn which words of the goal are forbidden.
     """
 
-    kind: str
-    told: str
-    sees_goal = False
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self.name = f"{self.kind} by {writer.id}"
+    def __init__(self, kind: str, task: str, question: Callable[[Episode], str], writer: Writer) -> None:
+        self.name, self.sees_goal = f"{kind} by {writer.id}", kind == "goal"
+        self._task, self._question, self._writer = task, question, writer
 
     def write(self, episodes: Sequence[Episode]) -> list[str]:
-        """See :class:`HeadlineUser`.
+        """The next instructions of each episode; empty to play the last ones again.
 
         Raises:
             WriterError: no answer.
         """
         requests = [
-            Request(self.told, self.question(e), attempt_seed(e.seed, _STREAM, len(e.texts), e.asked), _CUE)
+            Request(self._task, self._question(e), attempt_seed(e.seed, _STREAM, len(e.texts), e.asked), _CUE)
             for e in episodes
         ]
         return [prompt_in(answer) for answer in self._writer.write(requests)]
 
-    def question(self, episode: Episode) -> str:
-        """What is asked of one episode."""
-        raise NotImplementedError
+
+def _with_goal(episode: Episode) -> str:
+    """Both headlines, every text so far, as people in the study saw them, and what was refused."""
+    tried = zip(episode.instructions, episode.texts, strict=True)
+    lines = [f"Original headline: {episode.original}", f"Goal headline: {episode.goal}"]
+    lines += [f"Tried: {instructions}\nHeadline: {text}" for instructions, text in tried]
+    if episode.refused:
+        words = ", ".join(episode.forbidden)
+        lines.append(f"Refused: {episode.refused}\nForbidden words in it: {words}. Say it without them.")
+    return "\n".join(lines)
 
 
-class GoalUser(WrittenUser):
-    """Sees the goal headline, the original, and every text so far, as people in the study did."""
-
-    kind, told, sees_goal = "goal", _GOAL, True
-
-    def question(self, episode: Episode) -> str:
-        """Both headlines, what was tried, and what was refused."""
-        tried = zip(episode.instructions, episode.texts, strict=True)
-        lines = [f"Original headline: {episode.original}", f"Goal headline: {episode.goal}"]
-        lines += [f"Tried: {instructions}\nHeadline: {text}" for instructions, text in tried]
-        if episode.refused:
-            words = ", ".join(episode.forbidden)
-            lines.append(f"Refused: {episode.refused}\nForbidden words in it: {words}. Say it without them.")
-        return "\n".join(lines)
+def _with_similarities(episode: Episode) -> str:
+    """The original, and every text so far with its similarity to the goal, not the goal."""
+    tried = zip(episode.instructions, episode.texts, episode.similarities, strict=True)
+    lines = [f"Tried: {words}\nHeadline: {text}\nSimilarity: {similarity:.3f}" for words, text, similarity in tried]
+    return "\n".join([f"Original headline: {episode.original}", *lines])
 
 
-class FeedbackUser(WrittenUser):
-    """Sees the original, every text so far and how similar it was to the goal, not the goal."""
-
-    kind, told = "feedback", _FEEDBACK
-
-    def question(self, episode: Episode) -> str:
-        """The original, and what was tried with its similarity."""
-        tried = zip(episode.instructions, episode.texts, episode.similarities, strict=True)
-        lines = [f"Tried: {told}\nHeadline: {text}\nSimilarity: {similarity:.3f}" for told, text, similarity in tried]
-        return "\n".join([f"Original headline: {episode.original}", *lines])
+def _first_instructions(episode: Episode) -> str:
+    """Neither goal nor texts (as in the paper's C.1)."""
+    return episode.instructions[0]
 
 
-class BlindUser(WrittenUser):
-    """Sees neither goal nor texts: the first instructions in other words (as in the paper's C.1)."""
-
-    kind, told = "blind", _BLIND
-
-    def question(self, episode: Episode) -> str:
-        """The first instructions."""
-        return episode.instructions[0]
-
-
-USERS: Registry[Callable[[Writer], HeadlineUser]] = Registry(
-    "user", {"goal": GoalUser, "feedback": FeedbackUser, "blind": BlindUser}
+USERS: Mapping[str, Callable[[Writer], HeadlineUser]] = Registry(
+    "user",
+    {
+        "goal": partial(HeadlineUser, "goal", _GOAL, _with_goal),
+        "feedback": partial(HeadlineUser, "feedback", _FEEDBACK, _with_similarities),
+        "blind": partial(HeadlineUser, "blind", _BLIND, _first_instructions),
+    },
 )

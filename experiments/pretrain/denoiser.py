@@ -1,7 +1,8 @@
-"""Stage 2: the teacher, a text-conditioned latent diffusion model sampled in many guided steps."""
+"""Stages 2 and 3: a text-conditioned latent diffusion model, and its student, which samples in few unguided steps."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from experiments.pretrain.options import DenoiserOptions
+from experiments.pretrain.options import Budget, DenoiserOptions, StudentOptions
 from experiments.pretrain.text import CaptionWriter, build_text_encoder, build_tokenizer, tokenize
 from experiments.pretrain.training import fit
 from steer_env.tiles import tilings
@@ -56,7 +57,7 @@ def build_denoiser(config: DenoiserOptions, latent_channels: int, latent_size: i
 
 
 def hasten(model: Denoiser) -> None:
-    """Arrange a denoiser for fast training where it stands."""
+    """Arrange a denoiser for fast training, in place."""
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if model.unet.device.type == "cpu":
         # The fused attention's backward pass takes a third of a step in bfloat16; plain products don't.
@@ -153,3 +154,72 @@ def train_denoiser(
 
     fit(model, loss, config.budget, "denoiser", snapshot)
     return model
+
+
+def distil(config: StudentOptions, teacher: Denoiser, data: TileLatents, seed: int) -> Denoiser:
+    """Shorten the teacher to ``config.halvings[-1]`` unguided steps, by progressive distillation.
+
+    Salimans & Ho (2022), with guidance folded into the first halving as in Meng et al. (2023).
+    """
+    guidance = config.guidance_scale
+    for steps in config.halvings:
+        teacher = _halve(teacher, steps, guidance, config.budget, data, seed + steps)
+        guidance = 1.0
+    return teacher
+
+
+def _halve(teacher: Denoiser, steps: int, guidance: float, budget: Budget, data: TileLatents, seed: int) -> Denoiser:
+    device = next(teacher.parameters()).device
+    teacher.requires_grad_(False)
+    student = copy.deepcopy(teacher).requires_grad_(True)
+    hasten(student)
+    # No empty captions: the student's guidance is already inside it, and prompts never need to be dropped.
+    batches = NoisedBatches(data, CaptionWriter(empty_rate=0.02), budget.batch_size, seed, device)
+    path = DDIMPath(2 * steps, device)
+    empty = tokenize(batches.tokenizer, [""]).to(device)
+
+    def velocity(latents: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
+        if guidance == 1:
+            return teacher(latents, timesteps, tokens).float()
+        both = torch.cat([tokens, empty.expand_as(tokens)])
+        named, unnamed = teacher(latents.repeat(2, 1, 1, 1), timesteps.repeat(2), both).float().chunk(2)
+        return unnamed + guidance * (named - unnamed)
+
+    def loss(step: int) -> Tensor:
+        rng = batches.rng(step)
+        node: Tensor = torch.from_numpy(2 * rng.integers(0, steps, budget.batch_size)).to(device)
+        noised, _velocity, tokens = batches.draw(path.timesteps[node].cpu(), rng)
+        with torch.no_grad():
+            middle = path.step(noised, velocity(noised, path.timesteps[node], tokens), node, node + 1)
+            end = path.step(middle, velocity(middle, path.timesteps[node + 1], tokens), node + 1, node + 2)
+            target = path.velocity_between(noised, end, node, node + 2)
+        return nn.functional.mse_loss(student(noised, path.timesteps[node], tokens).float(), target)
+
+    fit(student, loss, budget, f"student of {steps} steps")
+    return student
+
+
+class DDIMPath:
+    """The deterministic DDIM trajectory on a grid of ``steps`` trailing times; node ``steps`` is the clean end."""
+
+    def __init__(self, steps: int, device: torch.device) -> None:
+        scheduler = build_scheduler()
+        scheduler.set_timesteps(steps)
+        self.timesteps = scheduler.timesteps.to(device)
+        alphas = torch.cat([scheduler.alphas_cumprod[scheduler.timesteps], torch.ones(1)]).to(device)
+        self.signal, self.spread = alphas.sqrt(), (1 - alphas).sqrt()
+
+    def step(self, latents: Tensor, velocity: Tensor, start: Tensor, end: Tensor) -> Tensor:
+        """Move from node ``start`` to node ``end``, each int (B,)."""
+        signal, spread = self._at(start)
+        clean, noise = signal * latents - spread * velocity, spread * latents + signal * velocity
+        signal, spread = self._at(end)
+        return signal * clean + spread * noise
+
+    def velocity_between(self, latents: Tensor, target: Tensor, start: Tensor, end: Tensor) -> Tensor:
+        """The velocity at ``start`` that carries ``latents`` to ``target`` at ``end`` in one step."""
+        (a0, s0), (a1, s1) = self._at(start), self._at(end)
+        return (target - (a1 * a0 + s1 * s0) * latents) / (s1 * a0 - a1 * s0)
+
+    def _at(self, node: Tensor) -> tuple[Tensor, Tensor]:
+        return self.signal[node][:, None, None, None], self.spread[node][:, None, None, None]

@@ -23,14 +23,14 @@ def readings(images: Tensor, factors: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         Name of each factor → bool (M,), M ≤ N.
     """
-    found = {}
+    right = {}
     for column, name in enumerate(tilings.FACTORS):
         candidates = _candidates(factors, column)
-        apart = _drawn_apart(candidates)
+        apart = (candidates != candidates[:, :1]).any(axis=(1, 2))
         likeness = torch.stack([_likeness(images, candidates[:, value]) for value in range(candidates.shape[1])], dim=1)
         read = candidates[np.arange(len(factors)), likeness.argmax(dim=1).numpy()]
-        found[name] = (read == factors).all(axis=1)[apart]
-    return found
+        right[name] = (read == factors).all(axis=1)[apart]
+    return right
 
 
 def _candidates(factors: np.ndarray, column: int) -> np.ndarray:
@@ -39,11 +39,6 @@ def _candidates(factors: np.ndarray, column: int) -> np.ndarray:
     candidates = factors[:, None].repeat(values, axis=1)
     candidates[:, :, column] = np.arange(values)
     return tilings.canonical(candidates.reshape(-1, len(tilings.FACTORS))).reshape(candidates.shape)
-
-
-def _drawn_apart(candidates: np.ndarray) -> np.ndarray:
-    """Whether the values of a factor make different pictures: bool (N,)."""
-    return (candidates != candidates[:, :1]).any(axis=(1, 2))
 
 
 def _likeness(images: Tensor, factors: np.ndarray) -> Tensor:

@@ -19,22 +19,11 @@ from steer_env.tiles import tilings
 from steer_env.tiles.metric import EncoderConfig, TileEncoder
 from steer_env.tiles.renderer import render
 
-WEIGHTS = {
-    "count": 1.0,
-    "size": 0.5,
-    "colour": 1.0,
-    "shape": 1.0,
-    "rotation": 0.4,
-    "alternate": 0.6,
-    "background": 1.2,
-    "border": 0.6,
-}
+WEIGHTS = dict(zip(tilings.FACTORS, (1.0, 0.5, 1.0, 1.0, 0.4, 0.6, 1.2, 0.6), strict=True))
 """How much each factor counts in the answer to a trial."""
 
 _UNALIKE_COLOURS = 100.0
 """CIELAB distance from which two colours count as wholly different."""
-
-
 Picture = Callable[[list[str], list[int]], Tensor]
 """Captions and seeds → images, float (N, 3, S, S) in [0, 1]."""
 
@@ -103,45 +92,32 @@ def draw_triplets(n: int, least_gap: float, rng: np.random.Generator) -> tuple[n
 
 
 class TrialSource:
-    """Trials on rendered pictures, and on pictures that a generator made for full captions.
-
-    Args:
-        config: margins and shares.
-        image_size: pixels a side.
-        rng: source of everything random.
-        picture: full captions, seeds → images float (N, 3, H, W); None for rendered pictures alone.
-    """
+    """Trials on rendered pictures, and on pictures for full captions by a generator, if there is one."""
 
     def __init__(
-        self,
-        config: PerceptualOptions,
-        image_size: int,
-        rng: np.random.Generator,
-        picture: Picture | None = None,
+        self, config: PerceptualOptions, image_size: int, rng: np.random.Generator, picture: Picture | None = None
     ) -> None:
-        self.config, self.image_size, self.rng, self._picture = config, image_size, rng, picture
-        self._bank = self._generate(config.generated_images // 3) if picture else None
+        self.config, self.image_size, self.rng = config, image_size, rng
+        self._bank = self._trials(config.generated_images // 3, self._painted(picture)) if picture else None
 
-    def _generate(self, n: int) -> Trials:
-        assert self._picture is not None
+    def _painted(self, picture: Picture) -> Callable[[np.ndarray], Tensor]:
+        def paint(factors: np.ndarray) -> Tensor:
+            captions = [tilings.full_caption(row) for row in factors]
+            return picture(captions, self.rng.integers(2**31, size=len(captions)).tolist()).half()
+
+        return paint
+
+    def _trials(self, n: int, paint: Callable[[np.ndarray], Tensor]) -> Trials:
         triplets, answers = draw_triplets(n, self.config.least_gap, self.rng)
-        captions = [tilings.full_caption(row) for row in triplets.reshape(-1, len(tilings.FACTORS))]
-        seeds = [int(seed) for seed in self.rng.integers(2**31, size=len(captions))]
-        pictures = self._picture(captions, seeds)
-        return Trials(pictures.unflatten(0, (n, 3)).half(), torch.from_numpy(answers))
+        pictures = paint(triplets.reshape(-1, len(tilings.FACTORS)))
+        return Trials(pictures.unflatten(0, (n, 3)), torch.from_numpy(answers))
 
     def rendered(self, n: int) -> Trials:
         """n trials on fresh rendered pictures."""
-        triplets, answers = draw_triplets(n, self.config.least_gap, self.rng)
-        pictures = render(triplets.reshape(-1, len(tilings.FACTORS)), self.image_size, self.rng)
-        return Trials(pictures.unflatten(0, (n, 3)), torch.from_numpy(answers))
+        return self._trials(n, lambda factors: render(factors, self.image_size, self.rng))
 
     def generated(self) -> Trials:
-        """All trials on generated pictures.
-
-        Raises:
-            ValueError: the source has no generator.
-        """
+        """All trials on generated pictures; a ValueError without a generator."""
         if self._bank is None:
             raise ValueError("this source of trials has no generator")
         return self._bank

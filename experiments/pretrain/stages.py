@@ -16,11 +16,10 @@ from transformers import CLIPTextModel
 
 from experiments.pretrain import perceptual
 from experiments.pretrain.autoencoder import psnr, train_autoencoder
-from experiments.pretrain.denoiser import Denoiser, TileLatents, build_scheduler, train_denoiser
+from experiments.pretrain.denoiser import Denoiser, TileLatents, build_scheduler, distil, train_denoiser
 from experiments.pretrain.fidelity import readings
 from experiments.pretrain.options import PerceptualOptions, PretrainOptions
 from experiments.pretrain.perceptual import TrialSource, accuracy
-from experiments.pretrain.student import distil
 from experiments.pretrain.text import build_tokenizer
 from steer_env import assets
 from steer_env.compatibility import quiet
@@ -31,11 +30,7 @@ from steer_env.tiles.metric import EncoderConfig, TileEncoder, TilePerceptualMet
 
 
 def pretrain(config: PretrainOptions) -> dict[str, float]:
-    """Run all stages; returns the figures that the cards quote.
-
-    Raises:
-        FileExistsError: the work folder holds stages of another configuration.
-    """
+    """Run all stages; returns the figures that the cards quote. Stages of another configuration are refused."""
     work, target = Path(config.work), Path(config.assets)
     _claim(work, config)
     vae = _autoencoder(config, work / "vae")
@@ -43,7 +38,7 @@ def pretrain(config: PretrainOptions) -> dict[str, float]:
     generator_folder, metric_folder = target / "tiles-generator", target / "tiles-metric"
     save_generator(student, vae, generator_folder)
     figures = {"autoencoder_psnr_db": psnr(vae, config.autoencoder)}
-    picture = _painter(config, generator_folder)
+    picture = painter(config)
     figures |= _fidelity(config, picture)
     figures |= _metric(config, picture, metric_folder)
     for folder in (generator_folder, metric_folder):
@@ -53,7 +48,7 @@ def pretrain(config: PretrainOptions) -> dict[str, float]:
 
 
 def _claim(work: Path, config: PretrainOptions) -> None:
-    """Record what the stages in a work folder are made with, or check it."""
+    """Record the configuration of a work folder's stages, or refuse another one."""
     aside = ("work", "assets", "held_out_captions", "held_out_trials", "threads")
     wanted = json.loads(json.dumps({name: value for name, value in asdict(config).items() if name not in aside}))
     record = work / "config.json"
@@ -116,24 +111,19 @@ def save_generator(model: Denoiser, vae: AutoencoderTiny, folder: Path) -> None:
         )
         pipeline.to(torch.float16).save_pretrained(folder)
         pipeline.to(torch.float32)
-    # diffusers writes a derived value into this file, and remarks on it at every load.
-    _amend(folder / "vae" / "config.json", block_out_channels=None)
+    vae_config, text_config = folder / "vae" / "config.json", folder / "text_encoder" / "config.json"
+    # diffusers writes a derived value, and remarks on it at every load.
+    settings = json.loads(vae_config.read_text())
+    del settings["block_out_channels"]
+    vae_config.write_text(json.dumps(settings, indent=2) + "\n")
     # transformers would load float16 where diffusers loads float32, and the two parts wouldn't fit together.
-    _amend(folder / "text_encoder" / "config.json", dtype="float32")
+    text_config.write_text(json.dumps(json.loads(text_config.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
 
 
-def _amend(path: Path, **changes: str | None) -> None:
-    """Change settings of a configuration file; None removes one."""
-    settings = json.loads(path.read_text()) | changes
-    kept = {name: value for name, value in settings.items() if name not in changes or value is not None}
-    path.write_text(json.dumps(kept, indent=2) + "\n")
-
-
-def _painter(config: PretrainOptions, folder: Path) -> perceptual.Picture:
+def painter(config: PretrainOptions) -> perceptual.Picture:
     """The saved generator as a function from captions and seeds to images."""
-    generator = StableDiffusionGenerator(
-        str(folder), config.student.halvings[-1], guidance_scale=1.0, device=config.device
-    )
+    folder, steps = Path(config.assets) / "tiles-generator", config.student.halvings[-1]
+    generator = StableDiffusionGenerator(str(folder), steps, guidance_scale=1.0, device=config.device)
 
     def picture(captions: list[str], seeds: list[int]) -> Tensor:
         latents = draw_latents(seeds, generator.latent_shape).to(generator.device)
@@ -142,19 +132,18 @@ def _painter(config: PretrainOptions, folder: Path) -> perceptual.Picture:
     return picture
 
 
-def _fidelity(config: PretrainOptions, picture: perceptual.Picture, batch: int = 64) -> dict[str, float]:
+def _fidelity(config: PretrainOptions, picture: perceptual.Picture) -> dict[str, float]:
     """How often each factor that a full caption names can be read off the picture."""
     rng = np.random.default_rng([config.seed, 7])
     factors = tilings.sample_factors(config.held_out_captions, rng)
     seeds = rng.integers(2**31, size=len(factors)).tolist()
     captions = [tilings.full_caption(row) for row in factors]
-    parts = [slice(start, start + batch) for start in range(0, len(factors), batch)]
-    images = torch.cat([picture(captions[part], seeds[part]) for part in parts])
-    return {f"{name}_read": float(right.mean()) for name, right in readings(images, factors).items()}
+    right = readings(picture(captions, seeds), factors)
+    return {f"{name}_read": float(values.mean()) for name, values in right.items()}
 
 
 def _metric(config: PretrainOptions, picture: perceptual.Picture, folder: Path) -> dict[str, float]:
-    """Train the perceptual encoder, and ask it and its rivals the same held-out trials."""
+    """Train the perceptual encoder, and compare it with its rivals on the same held-out trials."""
     size, architecture = config.autoencoder.image_size, EncoderConfig(tuple(config.encoder_widths))
     weights = Path(config.work) / "perceptual.safetensors"
     if weights.is_file():
@@ -165,8 +154,8 @@ def _metric(config: PretrainOptions, picture: perceptual.Picture, folder: Path) 
         encoder = perceptual.train_encoder(config.perceptual, architecture, source, config.seed, config.device)
         save_file(encoder.state_dict(), weights)
     TilePerceptualMetric(encoder).save(folder)
-    asked = PerceptualOptions(generated_images=3 * config.held_out_trials)
-    held_out = TrialSource(asked, size, np.random.default_rng([config.seed, 6]), picture)
+    options = PerceptualOptions(generated_images=3 * config.held_out_trials)
+    held_out = TrialSource(options, size, np.random.default_rng([config.seed, 6]), picture)
     torch.manual_seed(config.seed + 1)
     rivals = {
         "encoder": perceptual.embedded_cosine(encoder),
@@ -176,7 +165,7 @@ def _metric(config: PretrainOptions, picture: perceptual.Picture, folder: Path) 
     }
     trials = {"rendered": held_out.rendered(config.held_out_trials), "generated": held_out.generated()}
     return {
-        f"{name}_accuracy_{kind}": accuracy(rival, given)
-        for kind, given in trials.items()
+        f"{name}_accuracy_{kind}": accuracy(rival, held_out_trials)
+        for kind, held_out_trials in trials.items()
         for name, rival in rivals.items()
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TextColumn
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import get_cosine_schedule_with_warmup
@@ -23,15 +23,10 @@ SNAPSHOT_EVERY = 1000
 def fit(
     model: nn.Module, loss: Callable[[int], Tensor], budget: Budget, title: str, snapshot: Path | None = None
 ) -> nn.Module:
-    """Minimise ``loss(step)`` over the model's parameters.
+    """Minimise ``loss(step)``, a mean over the step's examples, over the model's parameters, in place.
 
-    Args:
-        model: trained in place.
-        loss: mean loss of the examples of one step. With a snapshot, it has to draw them by the step's number alone.
-        budget: how long.
-        title: of the progress bar.
-        snapshot: file that is written every ``SNAPSHOT_EVERY`` steps, resumed from where it exists, and removed at
-            the end.
+    With a snapshot, a file that is written every ``SNAPSHOT_EVERY`` steps and removed at the end, an interrupted call
+    goes on from there; the examples must then depend on the step's number alone.
 
     Returns:
         The model itself, holding the averaged weights, in evaluation mode.
@@ -47,15 +42,8 @@ def fit(
     parts = {"model": model, "optimiser": optimiser, "schedule": schedule, "average": average}
     first = _resume(parts, snapshot)
     model.train()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}"),
-    )
     recent = math.nan
-    with Progress(*columns) as progress:
+    with Progress(*Progress.get_default_columns(), TextColumn("loss {task.fields[loss]:.4f}")) as progress:
         bar = progress.add_task(title, total=budget.steps, completed=first, loss=recent)
         for step in range(first, budget.steps):
             with torch.autocast(device.type, torch.bfloat16, enabled=budget.bfloat16):
@@ -69,10 +57,9 @@ def fit(
             if snapshot and (step + 1) % SNAPSHOT_EVERY == 0:
                 _save(parts, step + 1, snapshot)
             if step % 50 == 0:
-                current = value.item()
-                if not math.isfinite(current):
-                    raise FloatingPointError(f"{title}: the loss is {current} at step {step}; lower learning_rate")
-                recent = current
+                recent = value.item()
+                if not math.isfinite(recent):
+                    raise FloatingPointError(f"{title}: the loss is {recent} at step {step}; lower learning_rate")
                 progress.update(bar, loss=recent)
                 if not progress.console.is_terminal and step % 500 == 0:
                     print(f"{title}: step {step}, loss {recent:.5f}", flush=True)
@@ -85,7 +72,6 @@ def fit(
 
 
 def _save(parts: Mapping[str, Any], steps: int, snapshot: Path) -> None:
-    """Write what :func:`_resume` reads; the file is whole or the former one."""
     state = {name: part.state_dict() for name, part in parts.items()} | {"steps": steps}
     write_atomically(snapshot, lambda file: torch.save(state, file))
 

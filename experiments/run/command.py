@@ -1,4 +1,4 @@
-"""What makes a function of typed options a command: Hydra, ``--help``, one-line errors, and the run's folder."""
+"""Makes a function of typed options a command: Hydra, ``--help``, one-line errors, and the run's folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from experiments.run.console import say
 from experiments.run.folder import Run, job_name
 from experiments.run.options import (
     CONF,
@@ -52,14 +51,14 @@ NEEDS = {
     "metric=dreamsim": "dreamsim",
     "metric=lpips": "lpips",
 }
-"""What a choice needs; the extra of its name installs it."""
+"""Packages of choices; the extra with the choice's name installs one."""
 USERS_ERRORS = (ValueError, OSError, ImportError, HydraException, OmegaConfBaseException, FloatingPointError)
-"""What a user can cause: told in one line. Anything else is a fault of ours, whose traceback is shown."""
+"""Errors that a user can cause, which print one line. Others are faults of ours, and print a traceback."""
 _OTHERS = ("hydra.", "hydra/")
 _ELSEWHERE = ("hydra.searchpath=", "--config-dir", "-cd")
-"""Where there may be choices that conf/ doesn't have."""
+"""Arguments that add choices to those of conf/."""
 _WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd")
-"""Hydra's own flags that a word of their own follows."""
+"""Hydra's own flags that take a value."""
 
 register_groups()
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
@@ -77,14 +76,11 @@ ConfigStore.instance().store("agent_alone", AgentChoice(["_self_", {"agent": "th
 
 
 def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
-    """Make ``main(options, run)`` a command, called like its file, or like its folder where that is ``__main__.py``.
+    """Make ``main(options, run)`` a command with the name of its file, or of its folder in a ``__main__.py``.
 
-    ``main`` checks what it is given, calls ``run.open()`` before any work, and returns the result that marks the run as
-    finished. Ctrl-C, errors, sweeps and the run's folder are taken care of here.
-
-    Args:
-        options: a dataclass, with an ``Args:`` section that documents each field; :class:`RunOptions` for commands that
-            leave a folder.
+    ``main`` checks its options, calls ``run.open()`` before any work, and returns the result that marks the run as
+    finished; Ctrl-C, errors, sweeps and the run's folder are handled here. Options are a dataclass with an ``Args:``
+    section that documents each field; :class:`RunOptions` for commands that leave a folder.
     """
 
     def decorate(body: Body[O]) -> Callable[[], None]:
@@ -141,22 +137,16 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
 
 def _node(options: type) -> Any:
     """The options with Hydra's list of defaults: the groups, then an experiment's choices over all of it."""
-    groups = groups_of(options)
-    chosen = [{name: default} for name, (default, _) in groups.items()]
+    chosen = [{name: default} for name, (default, _) in groups_of(options).items()]
     quiet = [{f"override hydra/{kind}": "none"} for kind in ("job_logging", "hydra_logging")]
     node = OmegaConf.structured(options)
-    defaults = ["_self_", "run_folder", *chosen, {"experiment": None}, *quiet]
     OmegaConf.set_struct(node, False)
-    node["defaults"] = defaults
+    node["defaults"] = ["_self_", "run_folder", *chosen, {"experiment": None}, *quiet]
     return node
 
 
 def _typed(config: Any) -> Any:
-    """The options as the dataclass that they are, within their limits.
-
-    Raises:
-        ValueError: an option that isn't given, or out of range.
-    """
+    """The options as their dataclass; refuses a missing one, and one outside its limits."""
     try:
         options = OmegaConf.to_object(config)
     except MissingMandatoryValue as error:
@@ -166,9 +156,9 @@ def _typed(config: Any) -> Any:
 
 
 def _own_folder(name: str, options: type, arguments: Sequence[str]) -> list[str]:
-    """The folder of a run that isn't given one."""
-    given = any(argument.startswith(("folder=", "hydra.sweep.dir=")) for argument in arguments)
-    if not issubclass(options, RunOptions) or given:
+    """The folder of a run without one on the command line."""
+    named = any(argument.startswith(("folder=", "hydra.sweep.dir=")) for argument in arguments)
+    if not issubclass(options, RunOptions) or named:
         return []
     return [f"folder=outputs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"]
 
@@ -192,12 +182,7 @@ def _complain(error: BaseException) -> None:
 
 
 def check_overrides(name: str, options: type, overrides: Sequence[str]) -> None:
-    """Refuse an option or choice that doesn't exist; Hydra wouldn't name the nearest one.
-
-    Raises:
-        ValueError: naming the option, the nearest one that exists, and all that exist in its place; or a choice
-            whose packages aren't installed.
-    """
+    """Refuse a choice without its package, and an unknown option or choice, naming the nearest, as Hydra doesn't."""
     elsewhere = any(override.startswith(_ELSEWHERE) for override in overrides)
     for before, override in zip(["", *overrides], overrides, strict=False):
         key, equals, value = override.partition("=")
@@ -236,21 +221,18 @@ def _check_key(name: str, options: type, key: str, overrides: Sequence[str]) -> 
 
 
 def _chosen(field: str, default: str, overrides: Sequence[str]) -> list[str]:
-    """What is chosen from a group on the command line; several words in a sweep."""
-    given = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
-    if "experiment" in given and field not in given:
-        # It may choose any.
+    """A group's choice on the command line; several in a sweep, and any that an experiment may make."""
+    values = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
+    if "experiment" in values and field not in values:
         return list(choices(field))
-    words = given.get(field, default)
+    words = values.get(field, default)
     return [word.strip() for word in words.split(",")] if "(" not in words else []
 
 
 def help_text(name: str, options: type) -> str:
     """What ``--help`` prints: the command, and each option with its type, default, range and meaning."""
-    lead = (inspect.getdoc(options) or "").partition("\nArgs:")[0].strip()
-    lines = [f"python -m experiments.{name} OPTION=VALUE …", "", lead, ""]
+    lines = [f"python -m experiments.{name} OPTION=VALUE …", "", _lead(options), "", "Options", "-------"]
     groups = groups_of(options)
-    lines += ["Options", "-------"]
     sections: dict[type, dict[str, Any]] = {}
     for part in fields(options):
         default = default_of(part)
@@ -267,21 +249,17 @@ def help_text(name: str, options: type) -> str:
         lines += _filled(documentation(options).get(field, ""), "")
         for kind in kinds(base) if is_dataclass(base) else []:
             lines += _section(kind, "", field, [])
-    others = "\n".join(
-        [
-            "",
-            "More",
-            "----",
-            f"experiment={'|'.join(choices('experiment'))}: overlays in conf/experiment.",
-            "--multirun: sweep over values, such as seed=0,1,2. --cfg job: print the configuration and end.",
-            "A wrong option is answered in one line; HYDRA_FULL_ERROR=1 shows tracebacks.",
-        ]
-    )
-    return "\n".join(lines) + "\n" + others
+    lines += ["", "More", "----", f"experiment={'|'.join(choices('experiment'))}: overlays in conf/experiment."]
+    lines += ["--multirun: sweep over values, such as seed=0,1,2. --cfg job: print the configuration and end."]
+    return "\n".join([*lines, "A wrong option is answered in one line; HYDRA_FULL_ERROR=1 shows tracebacks."])
+
+
+def _lead(kind: type) -> str:
+    return (inspect.getdoc(kind) or "").partition("\nArgs:")[0].strip()
 
 
 def _collect(example: Any, place: str, sections: dict[type, dict[str, Any]]) -> None:
-    """Note where each class of options stands, with its values there; those inside it, too."""
+    """By class of options: its places, with its values there; also of classes inside it."""
     sections.setdefault(type(example), {})[place] = example
     for part in fields(example):
         if is_dataclass(value := getattr(example, part.name)):
@@ -290,8 +268,7 @@ def _collect(example: Any, place: str, sections: dict[type, dict[str, Any]]) -> 
 
 def _section(kind: type, title: str, place: str, examples: Sequence[Any] = ()) -> list[str]:
     """The options of a class: with their defaults, or with their values in each of the examples."""
-    lead = (inspect.getdoc(kind) or "").partition("\nArgs:")[0].strip()
-    lines = ["", *([title, "-" * len(title)] if title else []), lead, ""]
+    lines = ["", *([title, "-" * len(title)] if title else []), _lead(kind), ""]
     for part in fields(kind):
         values = [getattr(example, part.name) for example in examples] or [default_of(part)]
         if not is_dataclass(values[0]):
@@ -309,6 +286,3 @@ def _entry(part: Any, values: Sequence[Any], texts: Mapping[str, str], place: st
 
 def _filled(text: str, indent: str) -> list[str]:
     return textwrap.wrap(text, 110, initial_indent=indent, subsequent_indent=indent)
-
-
-__all__ = ["command", "say"]

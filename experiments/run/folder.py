@@ -1,4 +1,4 @@
-"""A run and its folder: who may write there, how a run goes on, what it leaves, and how it ends."""
+"""A run and its folder: claiming it, going on in it, and what a run leaves there."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 import re
 import shutil
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -38,16 +38,12 @@ _LEFT_BEHIND = (
 _PATIENCE, _PATIENCE_REQUEUED = 1, 60
 """Seconds to wait for a lock: a process that looks whether a folder is claimed holds the lock for a moment."""
 _LONGEST_NAME = 100
-_held = ExitStack()
+held = ExitStack()
+"""Locks of this run, which are released at its end."""
 
 
 class Run:
-    """One run of a command: alone, or as a job of a sweep.
-
-    Args:
-        config: the composed configuration.
-        name: of the command.
-    """
+    """One run of a command of that name, alone or as a job of a sweep, with the composed configuration."""
 
     def __init__(self, config: Any, name: str) -> None:
         self.config, self.name = config, name
@@ -62,7 +58,7 @@ class Run:
         return Path(self.config.folder).expanduser()
 
     def play(self, body: Callable[[Any, Run], Mapping[str, Any] | None], options: Callable[[], Any]) -> None:
-        """Check, run the command, and leave what it returns as the result, which marks the run as finished."""
+        """Check, run the command, and write its result, which marks the run as finished."""
         sweep = HydraConfig.get() if HydraConfig.get().mode == RunMode.MULTIRUN else None
         has_folder = "overwrite" in self.config  # A command may have another folder among its options.
         if sweep and has_folder:
@@ -71,16 +67,19 @@ class Run:
             raise ValueError(f"launcher={self.config.launcher.kind} is for sweeps: add --multirun")
         typed = options()
         self.settings = OmegaConf.to_container(self.config, resolve=True)
-        self._use_threads()
+        if self.config.get("threads"):
+            import torch
+
+            torch.set_num_threads(self.config.threads)
         if not has_folder:
             body(typed, self)
             return
         if self.config.overwrite and has_begun(self.folder):
             # What is there now is this job's own.
             self.config.overwrite = False
-        with released_at_the_end():
+        with held:
             if sweep:
-                if self._is_finished():
+                if not self.config.overwrite and (self.folder / RESULT).exists() and not self._different(APART):
                     say(f"finished before, skipped: {self.folder}")
                     return
                 say(f"job {sweep.job.num}: {self.folder}")
@@ -96,7 +95,7 @@ class Run:
         except RunExistsError:
             raise
         except Exception as error:
-            if is_ours(self.folder):
+            if lock_of(self.folder).is_locked:
                 write_atomically(self.folder / ERROR, traceback.format_exc())
                 say(f"failed: {self.folder}: {error}")
             raise
@@ -110,30 +109,16 @@ class Run:
         if self.status:
             raise SystemExit(self.status)
 
-    def _use_threads(self) -> None:
-        if self.config.get("threads"):
-            import torch
-
-            torch.set_num_threads(self.config.threads)
-
-    def _is_finished(self) -> bool:
-        return not self.config.overwrite and (self.folder / RESULT).exists() and not self._different(APART)
-
     def _different(self, aside: tuple[str, ...]) -> list[str]:
-        """Names of the options with which the run in the folder was started otherwise."""
+        """Names of options, but for those aside, that the run in the folder has another value of."""
         path = self.folder / CONFIG
         now: Any = OmegaConf.to_container(self.config, resolve=True)
-        # What is resolved was written resolved: nothing in a file that lies there is interpreted.
+        # The file was written resolved: no interpolation in it, which may be a stranger's, is evaluated.
         before: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else now
         return sorted(str(k) for k in now if k not in aside and _matters(k, before) != _matters(k, now))
 
     def _check(self) -> None:
-        """May this run write into its folder? Claims a folder that holds a run.
-
-        Raises:
-            RunExistsError: the folder holds a finished run, or an unfinished one of another configuration, or another
-                process is at work there.
-        """
+        """Claim a folder that holds an unfinished run of this configuration; refuse one with any other run."""
         folder, overwrite = self.folder, self.config.overwrite
         if (folder / RESULT).exists() and not overwrite:
             _refuse(folder, "a finished run", self._different(APART))
@@ -146,7 +131,7 @@ class Run:
             say(f"going on with the unfinished run in {folder}")
 
     def open(self) -> Path:
-        """Claim the folder, once all parts of the run are known to be good, and write the configuration there."""
+        """Claim the folder, once all parts of the run have been checked, and write the configuration there."""
         folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)
         claim(folder)
@@ -160,27 +145,18 @@ class Run:
         return folder
 
     def publish(self, report: Report, wide: bool = False) -> None:
-        """Write a report into the folder; its tables are printed once the run has ended well.
-
-        Args:
-            report: the report.
-            wide: print it as it stands in ``report.md``, without drawing its tables.
-        """
+        """Write a report into the folder; print it once the run has ended well, a ``wide`` one as in ``report.md``."""
         report.save(self.folder)
         self._report = (report, wide)
 
     def stop(self) -> NoReturn:
-        """End after a Ctrl-C, with the exit status that shells know it by.
-
-        Raises:
-            SystemExit: always.
-        """
+        """End after a Ctrl-C, with the exit status that shells expect."""
         say(f"stopped; the same command goes on with the run in {self.folder}")
         raise SystemExit(130) from None
 
 
 def _matters(name: Any, config: Any) -> Any:
-    """The value of an option, as far as it decides what a run is: that there is a bank of goals does, its place not."""
+    """The value of an option, as far as it decides results: whether there is a bank of goals, not where."""
     value = config.get(name)
     return {**value, "goal_bank": bool(value.get("goal_bank"))} if name == "env" and value else value
 
@@ -200,30 +176,14 @@ def _clear(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-@contextmanager
-def released_at_the_end() -> Iterator[None]:
-    """Folders claimed meanwhile are released afterwards."""
-    with _held:
-        yield
-
-
 def claim(folder: Path) -> None:
-    """Hold an existing folder against other processes; claiming it twice is harmless.
-
-    Raises:
-        RunExistsError: another process is at work there.
-    """
+    """Lock an existing folder against other processes; claiming it twice is harmless."""
     # The first try of a requeued job is over, but a shared file system may learn of it late.
     patience = _PATIENCE_REQUEUED if _is_requeued() else _PATIENCE
     try:
-        _held.enter_context(_ours(folder).acquire(timeout=patience))
+        held.enter_context(lock_of(folder).acquire(timeout=patience))
     except Timeout:
         raise RunExistsError(f"another process is at work in {folder}") from None
-
-
-def is_ours(folder: Path) -> bool:
-    """Has this process claimed the folder?"""
-    return _ours(folder).is_locked
 
 
 def is_claimed(folder: Path) -> bool:
@@ -237,7 +197,7 @@ def is_claimed(folder: Path) -> bool:
         return True
 
 
-def _ours(folder: Path) -> FileLock:
+def lock_of(folder: Path) -> FileLock:
     """This process's one lock on the folder."""
     return FileLock(folder / LOCK, is_singleton=True)
 

@@ -1,10 +1,10 @@
-"""What options are made of: their ranges and choices, the dataclasses that commands share, and Hydra's groups."""
+"""Options of commands: their ranges and choices, the dataclasses that commands share, and Hydra's groups."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING as NOT_GIVEN
 from dataclasses import Field, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
@@ -33,12 +33,12 @@ def option(
     length: int = 0,
     unique: bool = False,
 ) -> Any:
-    """A field of a command's options, with what it may hold.
+    """A field of a command's options, with its limits.
 
     Args:
-        default: its value; a list or dataclass is copied for each use; REQUIRED where the user must give it.
+        default: a list is copied for each use; REQUIRED where the user must give a value.
         least, most: range of a number, or of each number of a list.
-        among: the strings that are allowed.
+        among: the possible strings.
         length: fewest entries of a list.
         unique: whether the entries of a list must differ.
     """
@@ -49,12 +49,7 @@ def option(
 
 
 def choice(kind: type, default: str) -> Any:
-    """A field whose value is chosen by name from the Hydra group of the field's name.
-
-    Args:
-        kind: the dataclass that every choice is, or is derived from.
-        default: the choice.
-    """
+    """A field with a value from the Hydra group of the field's name, each of that class or a subclass."""
     return field(default_factory=kind, metadata={"choice": default})
 
 
@@ -334,9 +329,7 @@ _GROUPS: dict[str, type] = {
     "logger": LoggerOptions,
     "launcher": LauncherOptions,
 }
-"""Those whose choices are files in conf/, each of one of these classes."""
-
-
+"""Groups whose choices are files in conf/, each of one of these classes."""
 PARTS: dict[str, Mapping[str, Part]] = {
     "generator": GENERATORS,
     "metric": METRICS,
@@ -368,7 +361,7 @@ def kinds(node: Any) -> list[type]:
 
 
 def groups_of(options: type) -> dict[str, tuple[str, type]]:
-    """By field that is chosen from a Hydra group: the default choice, and what every choice is."""
+    """Field with a value from a Hydra group → the default choice, and the class of all choices."""
     return {
         part.name: (part.metadata["choice"], type(default_of(part)))
         for part in fields(options)
@@ -383,18 +376,14 @@ def choices(group: str) -> Registry[None]:
 
 
 def default_of(part: Field[Any]) -> Any:
-    """Of a field; REQUIRED where there is none."""
+    """A field's default; REQUIRED where there is none."""
     if part.default_factory is not NOT_GIVEN:
         return part.default_factory()
     return REQUIRED if part.default is NOT_GIVEN else part.default
 
 
 def check_limits(options: Any, place: str = "") -> None:
-    """Hold the values of a dataclass, and of those inside it, against what their fields allow.
-
-    Raises:
-        ValueError: naming the option, what is allowed, and the value.
-    """
+    """Refuse values of a dataclass, or of dataclasses inside it, that are outside their fields' limits."""
     for part in fields(options):
         value, name = getattr(options, part.name), f"{place}{part.name}"
         if is_dataclass(value):
@@ -411,17 +400,17 @@ def _check_value(name: str, value: Any, limits: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must have at least {limits['length']} entries, got {value}")
         if limits["unique"] and len({str(entry) for entry in value}) < len(value):
             raise ValueError(f"the entries of {name} must differ, got {value}")
+    least, most = limits["least"], limits["most"]
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             continue
-        below = limits["least"] is not None and not number >= limits["least"]
-        if below or (limits["most"] is not None and not number <= limits["most"]):
+        if not (least is None or number >= least) or not (most is None or number <= most):
             which = f"each of {name}" if isinstance(value, list) else name
             raise ValueError(f"{which} must be {range_text(limits)}, got {number:g}")
 
 
 def limits_text(limits: Mapping[str, Any]) -> str:
-    """What a field allows, in words; empty where it is anything of its type.
+    """A field's limits, in words; empty without any.
 
     >>> limits_text({"least": 1, "most": None, "among": (), "length": 0, "unique": False})
     'at least 1'
@@ -445,16 +434,10 @@ def range_text(limits: Mapping[str, Any]) -> str:
 
 
 def documentation(node: type) -> dict[str, str]:
-    """What the docstrings of a dataclass and of its bases say of each field, in the "Args:" section."""
+    """Field → its text in the "Args:" section of the docstring of the dataclass, or of one of its bases."""
     texts: dict[str, str] = {}
-    for kind in reversed(node.__mro__):
-        if is_dataclass(kind):
-            texts |= dict(_arguments(inspect.getdoc(kind) or ""))
+    for kind in filter(is_dataclass, reversed(node.__mro__)):
+        section = (inspect.getdoc(kind) or "").partition("Args:\n")[2]
+        for names, text in re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", section, flags=re.MULTILINE):
+            texts |= dict.fromkeys(names.split(", "), " ".join(text.split()))
     return texts
-
-
-def _arguments(doc: str) -> Iterator[tuple[str, str]]:
-    section = doc.partition("Args:\n")[2]
-    for names, text in re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", section, flags=re.MULTILINE):
-        for name in names.split(", "):
-            yield name, " ".join(text.split())

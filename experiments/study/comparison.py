@@ -20,8 +20,8 @@ _NUMBER = re.compile(r"(?P<value>[\d,]+(?:\.(?P<digits>\d+))?)(?P<percent>%?)(?:
 class Printed:
     """A printed number, its error, and the digits that it was rounded to.
 
-    >>> Printed.parse("54.7% (3.6%)").agrees(0.5471)
-    True
+    >>> Printed.parse("54.7% (3.6%)").agreement(0.5471, 0.036)
+    'yes'
     """
 
     value: float
@@ -35,41 +35,35 @@ class Printed:
         Raises:
             ValueError: not written as the paper does.
         """
-        found = _NUMBER.fullmatch(text)
-        if found is None:
+        parts = _NUMBER.fullmatch(text)
+        if parts is None:
             raise ValueError(f"{text!r} isn't a number as the paper prints it, such as '0.52 (0.01)' or '62%'")
-        scale = 100 if found["percent"] else 1
-        error = float(found["error"]) / scale if found["error"] else None
-        value = float(found["value"].replace(",", "")) / scale
-        return Printed(value, error, len(found["digits"] or ""), bool(found["percent"]))
+        scale = 100 if parts["percent"] else 1
+        error = float(parts["error"]) / scale if parts["error"] else None
+        value = float(parts["value"].replace(",", "")) / scale
+        return Printed(value, error, len(parts["digits"] or ""), bool(parts["percent"]))
 
-    def agrees(self, ours: float) -> bool:
-        """Does our value round to the printed one?"""
-        return self._rounded(ours) == self._rounded(self.value)
+    def agreement(self, value: float, error: float) -> str:
+        """Of our numbers with these: yes, value or no, see :data:`COLUMNS`."""
+        if not self._same(value, self.value):
+            return "no"
+        return "yes" if self.error is None or self._same(error, self.error) else "value"
 
-    def error_agrees(self, ours: float) -> bool:
-        """Does our error round to the printed one?"""
-        return self.error is not None and self._rounded(ours) == self._rounded(self.error)
-
-    def _rounded(self, value: float) -> str:
-        return f"{value * (100 if self.percent else 1):.{self.digits}f}"
-
-
-Rows = Mapping[str, str]
-"""Row of a table → what the paper prints there."""
+    def _same(self, ours: float, theirs: float) -> bool:
+        ours, theirs = (f"{x * (100 if self.percent else 1):.{self.digits}f}" for x in (ours, theirs))
+        return ours == theirs
 
 
-def _read() -> Mapping[str, Mapping[str, Rows]]:
-    frame = pd.read_csv(Path(__file__).with_name("published.csv"), dtype=str)
-    places = frame.groupby(["place", "measure"], sort=False)
-    paper: dict[str, dict[str, Rows]] = {}
-    for (place, measure), part in places:
-        paper.setdefault(str(place), {})[str(measure)] = dict(zip(part["row"], part["printed"], strict=True))
+def _read(path: Path) -> dict[str, dict[str, dict[str, str]]]:
+    paper: dict[str, dict[str, dict[str, str]]] = {}
+    for place, measure, row, printed in pd.read_csv(path, dtype=str).itertuples(index=False):
+        paper.setdefault(place, {}).setdefault(measure, {})[row] = printed
     return paper
 
 
-PAPER = _read()
-"""Place in the paper → measure → rows; of Figure 3, POM-5 and the values by model are drawn and not printed."""
+PAPER: Mapping[str, Mapping[str, Mapping[str, str]]] = _read(Path(__file__).with_name("published.csv"))
+"""Place in the paper → measure → row of a table → what is printed there; of Figure 3, POM-5 and the values by model are
+drawn and not printed."""
 
 COLUMNS = ("row", "measure", "ours", "error", "clustered", "rows", "published", "difference", "agrees", "note")
 """``error`` by the paper's convention, over rows; ``clustered`` with dependent rows; ``published`` as printed;
@@ -100,27 +94,23 @@ def value_row(
 ) -> dict[str, Any]:
     """A row whose value isn't a plain mean."""
     difference, agrees = nan, ""
-    if printed:
+    if printed and rows:
         paper = Printed.parse(printed)
-        difference = ours - paper.value
-        agrees = "no"
-        if paper.agrees(ours):
-            agrees = "yes" if paper.error is None or paper.error_agrees(error) else "value"
-    return dict(
-        zip(COLUMNS, (label, measure, ours, error, clustered, rows, printed, difference, agrees, note), strict=True)
-    )
+        difference, agrees = ours - paper.value, paper.agreement(ours, error)
+    cells = (label, measure, ours, error, clustered, rows, printed, difference, agrees, note)
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
 def missing_row(label: str, measure: str, printed: str, reason: str) -> dict[str, Any]:
     """A number of the paper's that the data at hand can't give, and why."""
-    return dict(zip(COLUMNS, (label, measure, nan, nan, nan, 0, printed, nan, "", reason), strict=True))
+    return value_row(label, measure, nan, nan, nan, 0, printed, reason)
 
 
-def absent_row(label: str, measure: str, printed: str, file: str) -> dict[str, Any]:
-    """A number that an optional file would give, which the folder lacks."""
-    return missing_row(label, measure, printed, f"{file}.csv isn't in the folder")
+def no_file(name: str) -> str:
+    """The reason for a number that an optional file would give, which the folder lacks."""
+    return f"{name}.csv isn't in the folder"
 
 
 def to_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Rows under :data:`COLUMNS`."""
-    return pd.DataFrame(list(rows), columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS))

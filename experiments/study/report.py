@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from experiments.run.released.files import REPOSITORY, Study
@@ -33,58 +31,43 @@ def study_tables(study: Study) -> list[tuple[str, str, pd.DataFrame]]:
     files, rounds = study.files, rounds_by_file(study)
     sessions = files["steering"]
     blind = {k: files[f"blind_steering_{k}"] for k in (4, 7, 10, 20)}
-    choosing = files.get("choosing_seed")
+    seeds = "DreamSim. People who may not choose are the main survey's, without DALL-E 2 and 3, which take no seed."
+    judged = (
+        "By threes: the authors shuffle the judgements of each goal image, cut them into threes, and count each "
+        "majority once, a tied pair against. Their shuffle is unseeded, so ours is the expectation over shuffles."
+    )
+    by_model = "“published” is the authors' summary_metrics.csv: these numbers stand in the paper's figure only."
+    rewritten = (
+        "Share of people's improvement that the best of k blind rewrites of their first prompt reaches; and the "
+        "mean change of a single rewrite, which isn't the best of anything."
+    )
+    change = "Change of DreamSim from first to last attempt."
+    stayed = "Share of sessions in which no proposal was picked."
     return [
         ("Size of the study", "People, goals and judgements.", steering.counts(files)),
         ("Similarity by model (Table 2)", "Mean over all attempts.", steering.similarity_by_model(sessions)),
-        (
-            "Choosing seeds (Table 5)",
-            "DreamSim. People who may not choose are the main survey's, without DALL-E 2 and 3, which take no seed.",
-            steering.seed_choice(sessions, choosing),
-        ),
+        ("Choosing seeds (Table 5)", seeds, steering.seed_choice(sessions, files.get("choosing_seed"))),
         ("Choosing guidance (Table 6)", "DreamSim, SD 3.5 medium.", steering.guidance_choice(sessions)),
         ("Prompt engineers (Table 7)", "DreamSim, SD 3.5 large turbo.", steering.prompt_engineers(sessions)),
-        (
-            "Improvement, POM-1 and POM-5 (Figure 3, left)",
-            "By threes: the authors shuffle the judgements of each goal image, cut them into threes, and count each "
-            "majority once, a tied pair against. Their shuffle is unseeded, so ours is the expectation over shuffles.",
-            judging.judgements(files),
-        ),
-        (
-            "The same by model",
-            "“published” is the authors' summary_metrics.csv: these numbers stand in the paper's figure only.",
-            judging.judgements_by_model(files),
-        ),
-        (
-            "Blind steering (Figure 3, right)",
-            "Share of people's improvement that the best of k blind rewrites of their first prompt reaches; and the "
-            "mean change of a single rewrite, which isn't the best of anything.",
-            steering.blind_shares(sessions, blind),
-        ),
+        ("Improvement, POM-1 and POM-5 (Figure 3, left)", judged, judging.judgements(files)),
+        ("The same by model", by_model, judging.judgements_by_model(files)),
+        ("Blind steering (Figure 3, right)", rewritten, steering.blind_shares(sessions, blind)),
         ("Satisfaction (Section 3, B.2)", "Four-point ratings.", judging.satisfaction(files)),
         ("Restricted seeds (Figure 7)", "DreamSim, SD 3.5 large turbo.", steering.seed_restriction(files)),
         ("LLM steering (Table 3)", "Headlines.", judging.headlines(files)),
-        (
-            "Improvement (Table 1)",
-            "Change of DreamSim from first to last attempt.",
-            steering.improvement(sessions),
-        ),
-        (
-            "How often people stay",
-            "Share of sessions in which no proposal was picked.",
-            steering.stay_rates(rounds),
-        ),
+        ("Improvement (Table 1)", change, steering.improvement(sessions)),
+        ("How often people stay", stayed, steering.stay_rates(rounds)),
         ("Mixture scales (Eq. 8, 9)", "What people were shown, by round.", steering.scales(rounds)),
     ]
 
 
 def printable(table: pd.DataFrame) -> pd.DataFrame:
     """Cells as they print; a dash for a number that isn't there."""
-    shown: dict[str, Any] = {name: table[name].replace("", UNKNOWN) for name in ("published", "agrees")}
+    shown = table.drop(columns="error").astype(object).replace({"published": {"": UNKNOWN}, "agrees": {"": UNKNOWN}})
     for name, digits in (("clustered", "{:.4f}"), ("difference", "{:+.4f}")):
         shown[name] = [UNKNOWN if pd.isna(value) else digits.format(value) for value in table[name]]
-    cells = zip(table["ours"], table["error"], table["rows"], strict=True)
-    return table.assign(**shown, ours=[_value(*cell) for cell in cells]).drop(columns="error")
+    shown["ours"] = [_value(*cell) for cell in zip(table["ours"], table["error"], table["rows"], strict=True)]
+    return shown
 
 
 def _value(value: float, error: float, rows: int) -> str:

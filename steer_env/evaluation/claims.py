@@ -14,7 +14,7 @@ from steer_env.policies.cards import check_integer, check_mapping, check_name, c
 
 @dataclass(frozen=True)
 class Claim:
-    """Scores that somebody states of a policy. It lies apart from the policy, and nothing in it decides what is played.
+    """Scores stated of a policy. A claim lies apart from the policy, and nothing in it decides what is played.
 
     Args:
         policy, content: name of the policy, and the hash of what it does.
@@ -82,13 +82,13 @@ class Verdict:
     holds: bool
 
     def __str__(self) -> str:
-        numbers = f"claimed {self.claimed}, found {self.found}"
-        test = f"z = {self.z:.2f}, p = {self.p_value:.2g}"
-        if not self.same_episodes:
-            expected = "other tasks or noise than the claim's"
-        else:
+        expected = "other tasks or noise than the claim's"
+        if self.same_episodes:
             expected = f"same tasks and noise, and the means are {'' if self.equal else 'not '}equal up to rounding"
-        return f"the claim {'holds' if self.holds else 'does not hold'}: {numbers}; {test}; {expected}"
+        return (
+            f"the claim {'holds' if self.holds else 'does not hold'}: claimed {self.claimed}, found {self.found}; "
+            f"z = {self.z:.2f}, p = {self.p_value:.2g}; {expected}"
+        )
 
 
 def judge(claim: Claim, found: Estimate, same_episodes: bool, level: float = 0.95) -> Verdict:

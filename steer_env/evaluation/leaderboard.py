@@ -1,16 +1,34 @@
-"""Rank policies by their episodes on the same tasks, in a track for each mechanism."""
+"""Rank policies by their episodes on the same tasks, in a track for each mechanism, and show it as a page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from steer_env.evaluation import statistics
-from steer_env.evaluation.uncertainty import Bootstrap, Interval, estimate
+from steer_env.evaluation import plots, statistics
+from steer_env.evaluation.reports import Report, Section, conditions, count, examples
+from steer_env.evaluation.uncertainty import UNKNOWN, Bootstrap, Interval, estimate
+
+_READING = (
+    "{tracks}Improvement: mean change of similarity to the goal, first to last image. Improved: share of episodes in "
+    "which it rose. Regret: how much more the best ranked policy improves on the same tasks; being the best here, it "
+    "was partly lucky. P(better than next): the chance that one training of this policy does better on a task than one "
+    "of the policy ranked below it, ties counted half. {judges}{robust}Brackets hold 95 % bootstrap intervals over "
+    "tasks and training seeds; with two or three training seeds they are too narrow. A trained policy with a single "
+    "training seed isn't ranked: it may have been a lucky one. Images: made in an episode, goal, first image and what "
+    "the mechanism makes beyond those shown included. Milliseconds an episode: wall time of the policy played alone, "
+    "image making included, on {machine}."
+)
+_TRACKS = (
+    "Each mechanism is a track of its own ({names}): rank, regret and P(better than next) are among the policies of a "
+    "track. "
+)
 
 
 @dataclass(frozen=True)
@@ -71,22 +89,14 @@ class Leaderboard:
     Args:
         frame: from :func:`steer_env.traces.traces_to_frame`, every policy on the same tasks by the same mechanism.
         noisy: the same with a noisy user; policies that it lacks have no robustness.
-        resamples, level, seed: see :class:`steer_env.evaluation.uncertainty.Bootstrap`.
+        **resampling: resamples, level and seed of :class:`steer_env.evaluation.uncertainty.Bootstrap`.
 
     Raises:
         ValueError: policies on different tasks or of different mechanisms, or fewer than two tasks.
     """
 
-    def __init__(
-        self,
-        frame: pd.DataFrame,
-        noisy: pd.DataFrame | None = None,
-        resamples: int = 2000,
-        level: float = 0.95,
-        seed: int = 0,
-    ) -> None:
-        if frame.groupby("policy")["task_index"].agg(frozenset).nunique() > 1:
-            raise ValueError("the policies were played on different tasks: evaluate them together")
+    def __init__(self, frame: pd.DataFrame, noisy: pd.DataFrame | None = None, **resampling: Any) -> None:
+        _check_tasks(frame)
         mechanisms = frame["mechanism"].unique()
         if len(mechanisms) > 1:
             raise ValueError(f"each mechanism is a track of its own: rank {', '.join(mechanisms)} apart, see tracks")
@@ -95,9 +105,11 @@ class Leaderboard:
         self._frame, self._noisy = frame.join(statistics.judged_changes(frame)), noisy
         self._tables = {policy: statistics.table(frame, policy) for policy in frame["policy"].unique()}
         self._errors = {policy: estimate(table).error for policy, table in self._tables.items()}
-        self._bootstrap = Bootstrap(frame["task_index"].nunique(), resamples, level, seed)
+        self._bootstrap = Bootstrap(frame["task_index"].nunique(), **resampling)
+        trained = frame[frame["training_seed"] >= 0].groupby("policy")["training_seed"].nunique()
+        self._seeds = {policy: int(trained.get(policy, 0)) for policy in self._tables}
         best_first = sorted(self._tables, key=lambda policy: -self._tables[policy].mean())
-        self.ranked = [policy for policy in best_first if self._training_seeds(policy) != 1]
+        self.ranked = [policy for policy in best_first if self._seeds[policy] != 1]
         self.policies = self.ranked + [policy for policy in best_first if policy not in self.ranked]
 
     def rows(self, entries: Mapping[str, Entry]) -> list[Row]:
@@ -108,13 +120,10 @@ class Leaderboard:
         """
         return [self._row(policy, entries[policy]) for policy in self.policies]
 
-    def _training_seeds(self, policy: str) -> int:
-        seeds = self._frame.loc[self._frame["policy"] == policy, "training_seed"].unique()
-        return int((seeds >= 0).sum())
-
     def _row(self, policy: str, entry: Entry) -> Row:
         own, mean = self._tables[policy], self._bootstrap.mean
         judges = [name for name in self._frame.columns if name.endswith(" change")]
+        noisy = None if self._noisy is None else self._noisy[self._noisy["policy"] == policy]
         return Row(
             policy=policy,
             track=self.track,
@@ -125,8 +134,8 @@ class Leaderboard:
             regret=self._regret(policy),
             better=self._better(policy),
             judged={name.removesuffix(" change"): mean(statistics.table(self._frame, policy, name)) for name in judges},
-            robust=self._robust(policy),
-            training_seeds=self._training_seeds(policy),
+            robust=None if noisy is None or noisy.empty else mean(statistics.table(noisy, policy)),
+            training_seeds=self._seeds[policy],
             episodes=own.size,
             images=None if np.isnan(self._images[policy]) else float(self._images[policy]),
             training_episodes=entry.training_episodes,
@@ -146,11 +155,6 @@ class Leaderboard:
         below = self.ranked[self.ranked.index(policy) + 1]
         return self._bootstrap.improvement(self._tables[policy], self._tables[below])
 
-    def _robust(self, policy: str) -> Interval | None:
-        if self._noisy is None or policy not in set(self._noisy["policy"]):
-            return None
-        return self._bootstrap.mean(statistics.table(self._noisy, policy))
-
 
 def tracks(frame: pd.DataFrame, noisy: pd.DataFrame | None = None, **options: Any) -> list[Leaderboard]:
     """A leaderboard for each mechanism, in the order of the frame.
@@ -164,13 +168,80 @@ def tracks(frame: pd.DataFrame, noisy: pd.DataFrame | None = None, **options: An
     Raises:
         ValueError: as :class:`Leaderboard`.
     """
+    _check_tasks(frame)
+    boards = []
+    for mechanism, episodes in frame.groupby("mechanism", sort=False):
+        own = None if noisy is None else noisy[noisy["mechanism"] == mechanism]
+        boards.append(Leaderboard(episodes, own, **options))
+    return boards
+
+
+def _check_tasks(frame: pd.DataFrame) -> None:
     if frame.groupby(["mechanism", "policy"])["task_index"].agg(frozenset).nunique() > 1:
         raise ValueError("the policies were played on different tasks: evaluate them together")
 
-    def of(mechanism: str, episodes: pd.DataFrame) -> pd.DataFrame:
-        return episodes[episodes["mechanism"] == mechanism]
 
-    return [
-        Leaderboard(of(mechanism, frame), None if noisy is None else of(mechanism, noisy), **options)
-        for mechanism in frame["mechanism"].unique()
+def leaderboard_report(
+    rows: Sequence[Row],
+    frame: pd.DataFrame,
+    noisy_human: str,
+    machine: str,
+    strips: Sequence[Figure],
+    refused: Mapping[str, str] = MappingProxyType({}),
+) -> Report:
+    """The ranking, curves and pictures.
+
+    Args:
+        rows: from :func:`steer_env.evaluation.leaderboard.tracks`, track by track.
+        frame: the episodes behind them.
+        noisy_human: id of the user of the robustness column; empty for none.
+        machine: where wall time was measured.
+        strips: pictures of episodes.
+        refused: why submissions weren't played, by folder.
+    """
+    judges = "".join(
+        f"{name}: the same improvement under a metric that nothing was trained on. " for name in rows[0].judged
+    )
+    robust = f"{noisy_human}: improvement with that noisy user. " if noisy_human else ""
+    names = list(dict.fromkeys(row.track for row in rows))
+    order, played, several = [row.policy for row in rows], frame, ""
+    if len(names) > 1:
+        several = _TRACKS.format(names=", ".join(names))
+        order = [f"{row.policy}, {row.track}" for row in rows]
+        played = frame.assign(policy=frame["policy"] + ", " + frame["mechanism"])
+    by_rank = played.sort_values("policy", key=lambda column: column.map(order.index), kind="stable")
+    reading = _READING.format(tracks=several, judges=judges, robust=robust, machine=machine)
+    curves = plots.attempts_curve(statistics.attempts(by_rank))
+    sections = [
+        Section("Ranking", reading, [pd.DataFrame([_cells(row, noisy_human, bool(several)) for row in rows])]),
+        Section("Similarity at each attempt", "Means with one standard error.", figures=[curves]),
     ]
+    if refused:
+        table = pd.DataFrame(refused.items(), columns=["submission", "reason"])
+        sections.append(Section("Refused", "Submissions that weren't played.", [table]))
+    if strips:
+        sections.append(examples(strips))
+    return Report(f"Leaderboard of {frame['suite'].iloc[0]}", conditions(played), sections)
+
+
+def _cells(row: Row, noisy_human: str, several_tracks: bool) -> dict[str, str]:
+    cells = {
+        "policy": row.policy,
+        **({"track": row.track} if several_tracks else {}),
+        "rank": "one training seed" if row.rank is None else str(row.rank),
+        "improvement": str(row.improvement),
+        "improved": f"{row.improved:.3f}",
+        "regret": str(row.regret or UNKNOWN),
+        "P(better than next)": f"{row.better:.3f}" if row.better else UNKNOWN,
+        **{name: str(interval) for name, interval in row.judged.items()},
+    }
+    if noisy_human:
+        cells[noisy_human] = str(row.robust or UNKNOWN)
+    episodes = "not told" if row.training_episodes is None else str(row.training_episodes)
+    return cells | {
+        "training episodes": episodes,
+        "training seeds": str(row.training_seeds),
+        "episodes": str(row.episodes),
+        "images": UNKNOWN if row.images is None else count(row.images),
+        "ms an episode": f"{1000 * row.seconds:.0f}",
+    }

@@ -28,6 +28,13 @@ def colour(i: int) -> Any:
     return _COLOURS[i % 10]
 
 
+def _finish(axes: Any, x: str, y: str, **legend: Any) -> None:
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(alpha=0.25)
+    if legend:
+        axes.legend(fontsize="small", **legend)
+
+
 def attempts_curve(attempts: pd.DataFrame) -> Figure:
     """Figure 9: similarity to the goal at each attempt, with one standard error.
 
@@ -36,13 +43,10 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
     """
     figure, axes = canvas(6.4, 4.2)
     for i, (policy, rows) in enumerate(attempts.groupby("policy", sort=False)):
-        style: dict[str, Any] = {"color": _COLOURS[i % 10], "capsize": 2, "marker": "o", "ms": 3}
+        style: dict[str, Any] = {"color": colour(i), "capsize": 2, "marker": "o", "ms": 3}
         axes.errorbar(rows["attempt"], rows["mean"], rows["error"], label=policy, **style)
-    axes.set_xlabel("attempt (0 is what the first prompt gave)")
-    axes.set_ylabel("similarity to the goal")
     axes.set_xticks(sorted(attempts["attempt"].unique()))
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize="small")
+    _finish(axes, "attempt (0 is what the first prompt gave)", "similarity to the goal", ncols=1)
     return figure
 
 
@@ -54,26 +58,24 @@ def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray
         counts: int (R, 2, B), how often each was played; cells that never were are left out.
     """
     rounds, _, buckets = means.shape
-    figure = Figure(figsize=(3.1 * rounds, 3.2), layout="constrained")
-    panels = figure.subplots(1, rounds, sharey=True, squeeze=False)[0]
-    scales = (np.arange(buckets) + 1) / buckets
+    figure, (panels,) = canvas(3.1 * rounds, 3.2, 1, rounds, sharey=True, squeeze=False)
+    labels = "moved" if counts[1:, 1].any() else "all", "stayed"
     for place, axes in enumerate(panels):
-        for stayed, label in ((0, "moved" if counts[1:, 1].any() else "all"), (1, "stayed")):
-            played = counts[place, stayed] > 0
-            if not played.any():
+        for stayed, label in enumerate(labels):
+            played = np.flatnonzero(counts[place, stayed])
+            if not len(played):
                 continue
-            values, errors = means[place, stayed], deviations[place, stayed]
-            colour = _COLOURS[stayed]
-            axes.plot(scales[played], values[played], marker="o", ms=3, color=colour, label=label)
-            axes.fill_between(
-                scales[played], (values - errors)[played], (values + errors)[played], color=colour, alpha=0.2
+            scales, values, errors = (
+                (played + 1) / buckets,
+                means[place, stayed, played],
+                deviations[place, stayed, played],
             )
-            best = int(np.argmax(np.where(played, values, -np.inf)))
-            axes.plot(scales[best], values[best], marker="*", ms=12, color=colour)
+            axes.plot(scales, values, marker="o", ms=3, color=colour(stayed), label=label)
+            axes.fill_between(scales, values - errors, values + errors, color=colour(stayed), alpha=0.2)
+            best = values.argmax()
+            axes.plot(scales[best], values[best], marker="*", ms=12, color=colour(stayed))
         axes.set_title(f"round {place + 1}", fontsize="medium")
-        axes.set_xlabel("mixture scale")
-        axes.grid(alpha=0.25)
-    panels[0].set_ylabel("value")
+        _finish(axes, "mixture scale", "value" if place == 0 else "")
     panels[-1].legend(fontsize="small", title="last round")
     return figure
 
@@ -83,16 +85,12 @@ def scale_choices(frame: pd.DataFrame) -> Figure:
     figure, axes = canvas(6.4, 3.4)
     for i, (policy, rows) in enumerate(frame.groupby("policy", sort=False)):
         scales = np.array(rows["scales"].tolist())
-        place = np.arange(scales.shape[1]) + 1
-        low, high = np.percentile(scales, [10, 90], axis=0)
-        axes.plot(place, scales.mean(axis=0), marker="o", ms=3, color=_COLOURS[i % 10], label=policy)
-        axes.fill_between(place, low, high, color=_COLOURS[i % 10], alpha=0.1)
-    axes.set_xticks(place)
-    axes.set_xlabel("round")
-    axes.set_ylabel("mixture scale")
+        rounds = np.arange(scales.shape[1]) + 1
+        axes.plot(rounds, scales.mean(axis=0), marker="o", ms=3, color=colour(i), label=policy)
+        axes.fill_between(rounds, *np.percentile(scales, [10, 90], axis=0), color=colour(i), alpha=0.1)
+    axes.set_xticks(rounds)
     axes.set_ylim(0, 1.05)
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize="small", ncols=2)
+    _finish(axes, "round", "mixture scale", ncols=2)
     return figure
 
 
@@ -108,11 +106,9 @@ def training_curve(improvements: np.ndarray, window: int = 200) -> Figure:
     means, low, high = zip(*(astuple(estimate(part).interval()) for part in parts), strict=True)
     episodes = (np.arange(len(parts)) + 0.5) * window
     figure, axes = canvas(6.4, 3.4)
-    axes.plot(episodes, means, color=_COLOURS[0])
-    axes.fill_between(episodes, low, high, color=_COLOURS[0], alpha=0.2)
-    axes.set_xlabel("episodes")
-    axes.set_ylabel(f"improvement, mean of {window}")
-    axes.grid(alpha=0.25)
+    axes.plot(episodes, means, color=colour(0))
+    axes.fill_between(episodes, low, high, color=colour(0), alpha=0.2)
+    _finish(axes, "episodes", f"improvement, mean of {window}")
     return figure
 
 
@@ -126,13 +122,12 @@ def strip(frames: Sequence[np.ndarray], title: str) -> Figure:
         title: written above.
     """
     height, width = frames[0].shape[:2]
-    figure = Figure(figsize=(6.0, 6.0 * len(frames) * height / width + 0.4), layout="constrained", dpi=110)
+    figure, panels = canvas(6.0, 6.0 * len(frames) * height / width + 0.4, len(frames), squeeze=False)
+    figure.set_dpi(110)
     figure.suptitle(title, fontsize="small", wrap=True)
-    panels = figure.subplots(len(frames), squeeze=False)[:, 0]
-    for place, (axes, picture) in enumerate(zip(panels, frames, strict=True)):
+    for place, (axes, picture) in enumerate(zip(panels[:, 0], frames, strict=True)):
         axes.imshow(picture, interpolation="nearest")
         axes.set_ylabel(f"round {place + 1}", fontsize="small")
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
     return figure

@@ -89,9 +89,12 @@ def steering_report(
     frame = traces_to_frame(traces)
     chosen, summary = statistics.by_choosing(frame), statistics.summary(frame, threshold)
     images, rounds = statistics.images(frame), len(traces[0].similarities) - 1
+    kinds = "Text and image steering" if len(chosen) < len(frame) else "Image steering"
+    if chosen.empty:
+        kinds = "Text steering"
     sections = [
         Section(
-            f"{_kinds(frame, chosen)} (Table 1)",
+            f"{kinds} (Table 1)",
             f"Change of similarity from first to last {_made(frame)}, share of episodes that improved, and the same "
             f"change under metrics that no policy was trained on. Rounds: until similarity {threshold} is reached, "
             f"{rounds + 1} where it isn't.{_COST if images.notna().any() else ''}",
@@ -108,14 +111,20 @@ def steering_report(
             "Means with one standard error.",
             figures=[plots.attempts_curve(statistics.attempts(frame))],
         ),
-        *_choice_sections(chosen),
-        *learning,
     ]
+    if not chosen.empty:
+        stays = statistics.stay_rates(chosen).map("{:.1%}".format).reset_index()
+        scales, reading = plots.scale_choices(chosen), "Mean, and 10th to 90th percentile."
+        sections += [
+            Section("How often the user stays", "Share of rounds in which no proposal was picked.", [stays]),
+            Section("Mixture scales played", reading, figures=[scales]),
+        ]
+    sections += learning
     if strips:
         sections.append(examples(strips))
     lead = f"{conditions(frame)} Standard errors in parentheses; their units are tasks and, where a policy was "
     lead += "trained several times, training seeds."
-    return Report(_kinds(frame, chosen), lead, sections)
+    return Report(kinds, lead, sections)
 
 
 def examples(strips: Sequence[Figure]) -> Section:
@@ -123,12 +132,6 @@ def examples(strips: Sequence[Figure]) -> Section:
     text = "Goal in blue on the left; then the image held and the proposals, or the image of the new prompt. What the "
     text += "user went on with is framed in green."
     return Section("Episodes", text, figures=list(strips))
-
-
-def _kinds(frame: pd.DataFrame, chosen: pd.DataFrame) -> str:
-    if chosen.empty:
-        return "Text steering"
-    return "Image steering" if len(chosen) == len(frame) else "Text and image steering"
 
 
 def _made(frame: pd.DataFrame) -> str:
@@ -140,7 +143,7 @@ def conditions(frame: pd.DataFrame) -> str:
     """A sentence on what was played, and with which parts."""
     first, chosen = frame.iloc[0], statistics.by_choosing(frame)
     parts = {} if chosen.empty else {"user": chosen["human"], "mechanism": chosen["mechanism"]}
-    users = "".join(f"{name} {', '.join(found.unique())}, " for name, found in parts.items())
+    users = "".join(f"{name} {', '.join(ids.unique())}, " for name, ids in parts.items())
     return (
         f"{frame['policy'].nunique()} policies on {frame['task_index'].nunique()} tasks of {first['suite']}: "
         f"{len(first['similarities']) - 1} rounds, {users}generator {first['generator']}, metric {first['metric']}. "
@@ -148,44 +151,29 @@ def conditions(frame: pd.DataFrame) -> str:
     )
 
 
-def _choice_sections(chosen: pd.DataFrame) -> list[Section]:
-    """What only image steering has."""
-    if chosen.empty:
-        return []
-    stays = "Share of rounds in which no proposal was picked."
-    scales = plots.scale_choices(chosen)
-    return [
-        Section("How often the user stays", stays, [_stay_table(chosen)]),
-        Section("Mixture scales played", "Mean, and 10th to 90th percentile.", figures=[scales]),
-    ]
-
-
 def _summary_table(summary: pd.DataFrame, images: pd.Series) -> pd.DataFrame:
-    result = pd.DataFrame({"policy": summary.index})
-    result["episodes"] = [found.episodes for found in summary["change"]]
-    printed = {"avg. change": ("change", ""), "% improved": ("improved", ".1%"), "% reached": ("reached", ".1%")}
-    for title, (name, digits) in (printed | {"rounds": ("rounds", ".2f")}).items():
-        result[title] = [format(found, digits) for found in summary[name]]
+    columns = {"policy": summary.index, "episodes": [change.episodes for change in summary["change"]]}
+    for title, name, digits in (
+        ("avg. change", "change", ""),
+        ("% improved", "improved", ".1%"),
+        ("% reached", "reached", ".1%"),
+        ("rounds", "rounds", ".2f"),
+    ):
+        columns[title] = [format(mean, digits) for mean in summary[name]]
     if images.notna().any():
-        result["images"] = [count(images[policy]) for policy in summary.index]
-    for name in summary.columns:
-        if name.endswith(" change"):
-            result[name] = [str(found) for found in summary[name]]
-    return result
+        columns["images"] = [count(images[policy]) for policy in summary.index]
+    judged = summary.filter(like=" change").map(str)
+    return pd.DataFrame(columns).join(judged.reset_index(drop=True))
 
 
 def _difference_table(frame: pd.DataFrame, policies: Iterable[str], baseline: str) -> pd.DataFrame:
     rows = []
     for policy in policies:
-        if policy == baseline:
-            continue
-        found = statistics.paired_difference(frame, policy, baseline)
-        rows.append((policy, str(found), found.interval().brackets("+.4f"), f"{found.p_value:.2g}"))
+        if policy != baseline:
+            difference = statistics.paired_difference(frame, policy, baseline)
+            interval = difference.interval().brackets("+.4f")
+            rows.append((policy, str(difference), interval, f"{difference.p_value:.2g}"))
     return pd.DataFrame(rows, columns=["policy", "difference", "95 % interval", "p"])
-
-
-def _stay_table(frame: pd.DataFrame) -> pd.DataFrame:
-    return statistics.stay_rates(frame).map(lambda share: f"{share:.1%}").reset_index()
 
 
 def count(mean: float) -> str:

@@ -34,27 +34,25 @@ def summary(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
         threshold, R + 1 where it isn't reached) and ``NAME change`` of each judge: an
         :class:`~steer_env.evaluation.uncertainty.Estimate`.
     """
-    measured = _measures(frame, threshold)
-    names = [name for name in measured.columns if name not in ("policy", "training_seed", "task_index")]
-    rows = {
-        policy: {name: estimate(table(measured, policy, name)) for name in names}
-        for policy in measured["policy"].unique()
-    }
-    result = pd.DataFrame.from_dict(rows, orient="index")
-    result.index.name = "policy"
-    return result.loc[sorted(rows, key=lambda policy: -rows[policy]["change"].value)]
-
-
-def _measures(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """One row an episode, one column a measure."""
     similarities = np.array(frame["similarities"].tolist())
     reached = similarities >= threshold
-    measured = frame[["policy", "training_seed", "task_index"]].copy()
-    measured["change"] = similarities[:, -1] - similarities[:, 0]
-    measured["improved"] = (measured["change"] > 0).astype(float)
-    measured["reached"] = reached.any(axis=1).astype(float)
-    measured["rounds"] = np.where(reached.any(axis=1), reached.argmax(axis=1), similarities.shape[1])
-    return measured.join(judged_changes(frame))
+    changes = similarities[:, -1] - similarities[:, 0]
+    measures = pd.DataFrame(
+        {
+            "change": changes,
+            "improved": changes > 0,
+            "reached": reached.any(axis=1),
+            "rounds": np.where(reached.any(axis=1), reached.argmax(axis=1), similarities.shape[1]),
+        },
+        index=frame.index,
+    ).join(judged_changes(frame))
+    measured = frame[["policy", "training_seed", "task_index"]].join(measures)
+    rows = {
+        policy: {name: estimate(table(measured, policy, name)) for name in measures}
+        for policy in measured["policy"].unique()
+    }
+    result = pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")
+    return result.loc[sorted(rows, key=lambda policy: -rows[policy]["change"].value)]
 
 
 def judged_changes(frame: pd.DataFrame) -> pd.DataFrame:
@@ -75,13 +73,10 @@ def images(frame: pd.DataFrame) -> pd.Series:
 def attempts(frame: pd.DataFrame) -> pd.DataFrame:
     """Figure 9: mean similarity at each attempt; columns policy, attempt (0 is the initial image), mean, error."""
     rows = []
-    for policy in frame["policy"].unique():
-        chosen = frame[frame["policy"] == policy]
-        similarities = np.array(chosen["similarities"].tolist())
-        for attempt in range(similarities.shape[1]):
-            values = table(chosen.assign(value=similarities[:, attempt]), policy, "value")
-            found = estimate(values)
-            rows.append((policy, attempt, found.value, found.error))
+    for policy, episodes in frame.groupby("policy", sort=False):
+        for attempt, values in enumerate(np.array(episodes["similarities"].tolist()).T):
+            mean = estimate(table(episodes.assign(value=values), str(policy), "value"))
+            rows.append((policy, attempt, mean.value, mean.error))
     return pd.DataFrame(rows, columns=["policy", "attempt", "mean", "error"])
 
 
@@ -110,6 +105,6 @@ def stay_rates(frame: pd.DataFrame) -> pd.DataFrame:
     Args:
         frame: episodes of image steering, see :func:`by_choosing`.
     """
-    stayed = np.array(frame["choices"].tolist()) == 0
-    columns = {f"round {i + 1}": stayed[:, i] for i in range(stayed.shape[1])}
-    return pd.DataFrame({"policy": frame["policy"].to_numpy(), **columns}).groupby("policy", sort=False).mean()
+    stayed = pd.DataFrame(np.array(frame["choices"].tolist()) == 0)
+    rates = stayed.groupby(frame["policy"].to_numpy(), sort=False).mean()
+    return rates.rename_axis("policy").rename(columns=lambda place: f"round {place + 1}")

@@ -99,10 +99,10 @@ def estimate(values: np.ndarray) -> Estimate:
         raise ValueError("every training seed must be played on every task")
     mean = float(table.mean())
     residuals = table - mean
-    units = residuals.sum(axis=0), residuals.sum(axis=1), residuals.ravel()
-    by_task, by_seed, single = (_variance(sums, table.size) for sums in units)
+    by_task = _variance(residuals.sum(axis=0), table.size)
     if seeds == 1:
         return Estimate(mean, by_task**0.5, table.size, tasks - 1)
+    by_seed, single = _variance(residuals.sum(axis=1), table.size), _variance(residuals.ravel(), table.size)
     variance = max(by_task + by_seed - single, by_task, by_seed)
     spread = by_task**2 / (tasks - 1) + by_seed**2 / (seeds - 1)
     return Estimate(mean, variance**0.5, table.size, variance**2 / spread if spread else tasks - 1)
@@ -148,12 +148,12 @@ def clustered_error(residuals: np.ndarray, units: pd.DataFrame) -> float:
     """
 
     def clustered(*names: Hashable) -> float:
-        sums = pd.Series(residuals).groupby([units[name].to_numpy() for name in names]).sum().to_numpy()
-        return _variance(sums, len(residuals))
+        sums = pd.Series(residuals).groupby([units[name].to_numpy() for name in names]).sum()
+        return _variance(sums.to_numpy(), len(residuals))
 
     singles = [clustered(name) for name in units]
-    both = [clustered(*pair) for pair in combinations(units, 2)]
-    return float(max(sum(singles) - sum(both), *singles) ** 0.5)
+    both = sum(clustered(*pair) for pair in combinations(units, 2))
+    return float(max(sum(singles) - both, *singles) ** 0.5)
 
 
 def _variance(sums: np.ndarray, rows: int) -> float:
@@ -203,8 +203,7 @@ class Bootstrap:
 
     def difference(self, left: np.ndarray, right: np.ndarray) -> Interval:
         """Mean of left minus mean of right, float (S, T) each, on the same tasks."""
-        weights = self._weights(len(left)), self._weights(len(right))
-        means = [self._resampled(table, w) for table, w in zip((left, right), weights, strict=True)]
+        means = [self._resampled(table, self._weights(len(table))) for table in (left, right)]
         return percentiles(left.mean() - right.mean(), means[0] - means[1], self._level)
 
     def improvement(self, left: np.ndarray, right: np.ndarray, tie: float = SAME) -> Interval:

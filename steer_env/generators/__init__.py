@@ -11,28 +11,26 @@ from steer_env.generators.options import StableDiffusionOptions, TilesOptions
 from steer_env.registry import AUTO, Loaded, Part, Parts, Registry, Spec, resolve
 from steer_env.types import Generator
 
-_XL = "steer_env.generators.stable_diffusion_xl:StableDiffusionXLGenerator"
+_FILE = "steer_env.generators.stable_diffusion"
 
 GENERATORS: Parts = Registry(
     "generator",
     {
         "tiles": Part(TilesOptions, "steer_env.tiles.generator:load"),
-        "stable-diffusion": Part(
-            StableDiffusionOptions, "steer_env.generators.stable_diffusion:StableDiffusionGenerator"
-        ),
-        "stable-diffusion-xl": Part(StableDiffusionOptions, _XL),
+        "stable-diffusion": Part(StableDiffusionOptions, f"{_FILE}:StableDiffusionGenerator"),
+        "stable-diffusion-xl": Part(StableDiffusionOptions, f"{_FILE}:StableDiffusionXLGenerator"),
     },
 )
 LOADED: Loaded[Generator] = Loaded()
 
 
 def load_generator(spec: Spec[Generator] = "tiles", device: str = AUTO, dtype: str = AUTO, **options: Any) -> Generator:
-    """The generator that a spec names, such as ``tiles:steps=1``; a generator itself is returned as it is.
+    """The generator of a spec such as ``tiles:steps=1``; a generator itself is returned unchanged.
 
     Args:
         spec: see :func:`steer_env.registry.parse_spec`.
         device, dtype: where its own options say ``auto``.
-        **options: further ones.
+        **options: more of them.
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.

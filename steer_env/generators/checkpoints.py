@@ -1,4 +1,4 @@
-"""Checkpoints in diffusers' formats: how they are read, and told apart."""
+"""Checkpoints in diffusers' formats: reading, sampling and identifying them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SOLVERS = Registry(
         "euler": "EulerDiscreteScheduler",
     },
 )
-"""Deterministic ones of diffusers."""
+"""Deterministic schedulers of diffusers."""
 
 
 def load_pipeline(kind: str, path: str, dtype: torch.dtype, variant: str = "", **options: Any) -> Any:
@@ -39,9 +39,7 @@ def load_pipeline(kind: str, path: str, dtype: torch.dtype, variant: str = "", *
         **options: of the class.
 
     Raises:
-        FileNotFoundError: no checkpoint in a local folder.
-        OSError: it can't be read, or is at a hub that can't be reached; with what to do.
-        ValueError: a checkpoint of Stable Diffusion XL where one of the earlier ones is expected, or the other way.
+        FileNotFoundError, OSError, ValueError: as for :class:`steer_env.generators.diffusion.DiffusionGenerator`.
     """
     local = Path(path).expanduser()
     looks_local = local.is_absolute() or path.startswith((".", "~"))
@@ -55,7 +53,12 @@ def load_pipeline(kind: str, path: str, dtype: torch.dtype, variant: str = "", *
         source = str(local) if local.is_dir() else path
         try:
             declared = diffusers.DiffusionPipeline.load_config(source)["_class_name"]
-            _check_family(declared, kind, path)
+            if ("XL" in declared) != ("XL" in kind):
+                # The other family's pipeline would read it, and fail over the first image.
+                name = "stable-diffusion-xl" if "XL" in declared else "stable-diffusion"
+                raise _OtherFamilyError(
+                    f"{path} is a checkpoint for diffusers' {declared}: read it with generator={name}"
+                )
             options |= {"variant": variant or None, "use_safetensors": True}
             pipeline = getattr(diffusers, kind).from_pretrained(source, dtype=dtype, **options)
         except _OtherFamilyError:
@@ -70,33 +73,17 @@ class _OtherFamilyError(ValueError):
     pass
 
 
-def _check_family(declared: str, kind: str, path: str) -> None:
-    """Stable Diffusion's pipeline would read a checkpoint of XL's, and fail over the first image."""
-    if ("XL" in declared) != ("XL" in kind):
-        name = "stable-diffusion-xl" if "XL" in declared else "stable-diffusion"
-        raise _OtherFamilyError(f"{path} is a checkpoint for diffusers' {declared}: read it with generator={name}")
-
-
 def load_solver(name: str, pipeline: Any) -> Any:
-    """The solver of that name, set up as the checkpoint's own one."""
+    """A solver with the settings of the checkpoint's own."""
     import diffusers
 
     return getattr(diffusers, SOLVERS[name]).from_config(pipeline.scheduler.config)
 
 
-def solve(
-    scheduler: Any,
-    steps: int,
-    sample: Tensor,
-    denoise: Callable[[Tensor, Tensor], Tensor],
-) -> Tensor:
+def solve(scheduler: Any, steps: int, sample: Tensor, denoise: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Standard normal latents (B, C, H, W) → denoised ones, by a scheduler of diffusers.
 
-    Args:
-        scheduler: set up anew here.
-        steps: how many.
-        sample: the latents.
-        denoise: inputs (B, C, H, W) and time → what the model predicts.
+    ``denoise`` maps inputs (B, C, H, W) and a time to the model's prediction.
     """
     scheduler.set_timesteps(steps, device=sample.device)
     sample = sample * scheduler.init_noise_sigma
@@ -107,11 +94,7 @@ def solve(
 
 
 def check_solver(path: str, pipeline: Any, steps: int) -> None:
-    """Is an image decided by its latents?
-
-    Raises:
-        ValueError: the scheduler draws noise of its own.
-    """
+    """Raises a ValueError if the scheduler draws noise, so that latents don't decide the image."""
     channels = pipeline.unet.config.in_channels, pipeline.unet.config.out_channels
     if not _draws_noise(pipeline.scheduler, steps, *channels):
         return
@@ -125,21 +108,17 @@ def check_solver(path: str, pipeline: Any, steps: int) -> None:
 
 def _draws_noise(scheduler: Any, steps: int, channels: int, predicted: int) -> bool:
     """Tried on one pixel, without a model."""
-    found = []
+    samples = []
     with torch.random.fork_rng(devices=[]):
         for seed in range(2):
             torch.manual_seed(seed)
             sample, output = torch.ones(1, channels, 1, 1), torch.zeros(1, predicted, 1, 1)
-            found.append(solve(scheduler, steps, sample, lambda *_, output=output: output))
-    return not torch.equal(*(values.nan_to_num() for values in found))
+            samples.append(solve(scheduler, steps, sample, lambda *_, output=output: output))
+    return not torch.equal(*(values.nan_to_num() for values in samples))
 
 
 def latent_size(path: str, unet: Any) -> tuple[int, int]:
-    """Height and width of the latents that a denoiser was made for.
-
-    Raises:
-        ValueError: its configuration doesn't say.
-    """
+    """Height and width of a denoiser's latents; a ValueError where its configuration doesn't give them."""
     size = unet.config.sample_size
     sides = size if isinstance(size, list | tuple) else [size, size]
     if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
@@ -153,20 +132,20 @@ def latent_size(path: str, unet: Any) -> tuple[int, int]:
 def pipeline_fingerprint(pipeline: Any) -> str:
     """SHA-256 of a pipeline and all its parts but the scheduler: weights, configurations and vocabularies."""
     weights: dict[str, Tensor] = {}
-    told: dict[str, Any] = {"pipeline": plain_config(pipeline.config)}
+    settings: dict[str, Any] = {"pipeline": plain_config(pipeline.config)}
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module):
             weights |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
-            told[name] = plain_config(part.config)
+            settings[name] = plain_config(part.config)
         elif hasattr(part, "backend_tokenizer"):
-            # How it pads and cuts is set with each call, and by its length.
+            # Padding and truncation are set with each call.
             vocabulary = json.loads(part.backend_tokenizer.to_str())
-            told[name] = [part.model_max_length, {**vocabulary, "truncation": None, "padding": None}]
-    return hashlib.sha256(json.dumps([fingerprint(weights), told], sort_keys=True).encode()).hexdigest()
+            settings[name] = [part.model_max_length, {**vocabulary, "truncation": None, "padding": None}]
+    return hashlib.sha256(json.dumps([fingerprint(weights), settings], sort_keys=True).encode()).hexdigest()
 
 
 def plain_config(config: Any) -> dict[str, str]:
-    """What a part is configured to, but not where it was read from."""
+    """A part's configuration, without where it was read from."""
     values = config.to_dict() if hasattr(config, "to_dict") else config
     return {name: repr(value) for name, value in values.items() if not name.startswith("_")}
 
@@ -186,6 +165,6 @@ def _advice(local: Path, variant: str) -> str:
 
 
 def _variants(local: Path) -> list[str]:
-    """Of weights that aren't there without one: fp16 for ``unet/diffusion_pytorch_model.fp16.safetensors``."""
+    """Variants of weights that have no plain file: fp16 for ``unet/diffusion_pytorch_model.fp16.safetensors``."""
     named = [(path, re.fullmatch(r"(\w+)\.(\w+)(-.*)?(\.safetensors)", path.name)) for path in local.glob("*/*")]
     return sorted({name[2] for path, name in named if name and not (path.parent / f"{name[1]}{name[4]}").exists()})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
 
@@ -22,68 +24,75 @@ from steer_env.generators.checkpoints import (
     solve,
 )
 from steer_env.generators.options import StableDiffusionOptions
-from steer_env.generators.prompts import EncodedPrompts
 from steer_env.generators.speed import Speed, fitting_batch, padded_size
 from steer_env.types import Conditioning
 
 _LOG = logging.getLogger(__name__)
+_MOST_PROMPTS = 65_536
+"""Encoded prompts kept in memory."""
+_GUIDING = ("negative_", "guidance")
+"""Beginnings of the names of conditioning that only guidance needs."""
+
+
+class _Reached(Exception):
+    """Ends a pass of the denoiser where its activations are wanted."""
+
+    def __init__(self, activations: Tensor) -> None:
+        self.activations = activations
+
+
+def _stop_here(_: Any, inputs: tuple[Tensor, ...]) -> None:
+    raise _Reached(inputs[0])
 
 
 class DiffusionGenerator:
     """f(z, prompt) through a checkpoint's own scheduler, deterministically (DDIM's η is 0).
 
-    A subclass says what its denoiser is told of a prompt.
+    A subclass turns prompts into the denoiser's arguments.
 
     Args:
-        path, steps, guidance_scale, max_batch, device, dtype, solver, variant, id: see
-            :class:`steer_env.generators.options.StableDiffusionOptions`.
-        **speed: see :class:`steer_env.generators.speed.Speed`.
+        path, steps, guidance_scale, **options: see :class:`steer_env.generators.options.StableDiffusionOptions`.
 
     Raises:
         FileNotFoundError: the checkpoint isn't there.
         OSError: it can't be read, or is at a hub that can't be reached; with what to do.
-        ValueError: a checkpoint for another class, or one whose scheduler draws noise of its own; steps below 1,
-            max_batch below 0, an unknown dtype or solver, or a bad option of speed.
+        ValueError: a checkpoint for another class, or whose scheduler draws noise; or an option out of range.
     """
 
     kind: str
     """Name of the pipeline in diffusers that reads the checkpoint."""
-    options: Mapping[str, Any] = MappingProxyType({})
-    """What that pipeline is told."""
+    settings: Mapping[str, Any] = MappingProxyType({})
+    """Arguments of that pipeline."""
+    _guides = True
+    """Whether guidance has an effect; on previews it has none."""
 
     def __init__(
         self,
         path: str,
         steps: int = StableDiffusionOptions.steps,
         guidance_scale: float = StableDiffusionOptions.guidance_scale,
-        max_batch: int = StableDiffusionOptions.max_batch,
-        device: str = StableDiffusionOptions.device,
-        dtype: str = StableDiffusionOptions.dtype,
-        solver: str = StableDiffusionOptions.solver,
-        variant: str = StableDiffusionOptions.variant,
-        id: str = StableDiffusionOptions.id,
-        **speed: Any,
+        **options: Any,
     ) -> None:
-        if steps < 1 or max_batch < 0:
-            raise ValueError(f"steps must be at least 1, max_batch at least 0, got {steps} and {max_batch}")
-        device, precision = resolve_device(device), resolve_dtype(dtype)
-        if solver:
+        chosen = StableDiffusionOptions(path=path, steps=steps, guidance_scale=guidance_scale, **options)
+        if steps < 1 or chosen.max_batch < 0:
+            raise ValueError(f"steps must be at least 1, max_batch at least 0, got {steps} and {chosen.max_batch}")
+        device, precision = resolve_device(chosen.device), resolve_dtype(chosen.dtype)
+        if solver := chosen.solver:
             SOLVERS[solver]
-        self.speed = Speed(**speed)
-        self.pipeline = load_pipeline(self.kind, path, precision, variant, **self.options)
+        self.speed = Speed(**{field.name: getattr(chosen, field.name) for field in fields(Speed)})
+        self.pipeline = load_pipeline(self.kind, path, precision, chosen.variant, **self.settings)
         self._prepare(path)
         if solver:
             self.pipeline.scheduler = load_solver(solver, self.pipeline)
         check_solver(path, self.pipeline, steps)
         self._scheduler, self._unet, self._vae = self.pipeline.scheduler, self.pipeline.unet, self.pipeline.vae
-        self.id = id or " ".join([f"{path}@{steps}x{guidance_scale:g}", *filter(None, [solver, variant])])
+        self.id = chosen.id or " ".join([f"{path}@{steps}x{guidance_scale:g}", *filter(None, [solver, chosen.variant])])
         self.steps, self.guidance_scale = steps, guidance_scale
         height, width = latent_size(path, self._unet)
         self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, height, width)
         self.image_shape = (3, height * self.pipeline.vae_scale_factor, width * self.pipeline.vae_scale_factor)
-        self._prompts = EncodedPrompts(self.pipeline.tokenizer, self._embed)
         self._weights: str | None = None
-        self._batch_told, self.max_batch = max_batch, max_batch or 1
+        self._batch_is_fixed, self.max_batch = bool(chosen.max_batch), chosen.max_batch or 1
         self.speed.lay_out(self._unet, self._vae)
         self.to(device)
 
@@ -94,16 +103,16 @@ class DiffusionGenerator:
         """Move it; returns itself."""
         self.pipeline.to(device)
         self.device = torch.device(device)
-        self._prompts.clear()
+        self._prompts = EncodedPrompts(self.pipeline.tokenizer, self._embed)
         self._denoise = self._unet
-        if not self._batch_told:
+        if not self._batch_is_fixed:
             self.max_batch = fitting_batch(self.device, self._peak)
         self._denoise = self.speed.denoiser(self._unet)
         return self
 
     @torch.inference_mode()
     def _peak(self, images: int) -> int:
-        """Bytes of a GPU that so many images take at most while they are made."""
+        """Most bytes of a GPU while it makes so many images."""
         latents, conditioning = torch.zeros(images, *self.latent_shape).to(self.device), self.encode([""] * images)
         before = torch.cuda.memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
@@ -111,39 +120,85 @@ class DiffusionGenerator:
         return torch.cuda.max_memory_allocated(self.device) - before
 
     def fingerprint(self) -> str:
-        """See :class:`steer_env.types.Fingerprinted`: of weights and settings, wherever they were read from."""
+        """Of weights and settings, wherever they were read from."""
         if self._weights is None:
             self._weights = pipeline_fingerprint(self.pipeline)
         scheduler = self._scheduler
         solver = sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
         return f"{self._weights} {self.steps} {self.guidance_scale:g} {self.speed} {solver}"
 
+    @property
+    def passes(self) -> int:
+        """Denoiser passes an image: its steps, each twice where it is guided."""
+        return self.steps * (2 if self.guidance_scale > 1 else 1)
+
+    def preview(self, steps: int) -> DiffusionGenerator:
+        """See :class:`steer_env.types.PreviewingGenerator`; the copy shares weights and encoded prompts.
+
+        Raises:
+            ValueError: no steps, or more than the generator's own.
+        """
+        if not 1 <= steps <= self.steps:
+            raise ValueError(f"preview_steps must be 1 to {self.steps}, the generator's own steps, got {steps}")
+        other = copy.copy(self)
+        # A scheduler remembers how many steps it was set to.
+        other._scheduler = copy.deepcopy(self._scheduler)
+        other.steps, other.guidance_scale, other._guides = steps, 1.0, False
+        other.id = f"{self.id} preview={steps}"
+        return other
+
+    @torch.inference_mode()
+    def glimpse(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
+        """What the denoiser's first blocks make of the first step, without guidance: float (B, C, h, w).
+
+        They are the activations at the coarsest resolution, just before they are enlarged again; the rest of the pass
+        isn't computed, and ``max_batch`` isn't heeded.
+
+        Raises:
+            ValueError: a denoiser of a single resolution, which enlarges nothing.
+        """
+        enlarging = next((block.upsamplers[0] for block in self._unet.up_blocks if block.upsamplers), None)
+        if enlarging is None:
+            raise ValueError(f"the denoiser of {self.id} has a single resolution: there are no coarse activations")
+        own = {name: values for name, values in conditioning.items() if not name.startswith(_GUIDING)}
+        self._scheduler.set_timesteps(self.steps, device=self.device)
+        time = self._scheduler.timesteps[0]
+        sample = latents.to(self._unet.dtype) * self._scheduler.init_noise_sigma
+        hook = enlarging.register_forward_pre_hook(_stop_here)
+        try:
+            self._unet(self._scheduler.scale_model_input(sample, time), time, **self._arguments(own))
+        except _Reached as reached:
+            return reached.activations
+        finally:
+            hook.remove()
+        raise AssertionError("the denoiser ended without enlarging anything")
+
     def _embed(self, prompts: list[str]) -> dict[str, Tensor]:
-        """What the denoiser is told of the prompts, by name, each with as many rows."""
+        """Prompts (B) → the denoiser's conditioning: tensors by name with B rows each."""
         raise NotImplementedError
 
     def _unguided(self) -> dict[str, Tensor]:
-        """The same of no prompt, one row each."""
+        """The same without a prompt, one row each."""
         (row,) = self._prompts([""], 1)
         return {name: value[None] for name, value in row.items()}
 
-    def _told(self, conditioning: Mapping[str, Tensor]) -> dict[str, Any]:
+    def _arguments(self, conditioning: Mapping[str, Tensor]) -> dict[str, Any]:
         """Arguments of the denoiser."""
         raise NotImplementedError
 
     @torch.inference_mode()
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """Prompts (B) → ``prompt_embeds`` (B, length, width) and what else the denoiser is told, with B rows each.
+        """Prompts (B) → ``prompt_embeds`` (B, length, width) and what else the denoiser needs, with B rows each.
 
-        The same again under ``negative_…`` where guidance needs it. Logs a warning of a prompt that is longer than the
-        text encoder reads, with the number of tokens cut.
+        Guidance adds the same for the empty prompt, under ``negative_…``. A prompt beyond the text encoder's limit is
+        cut, with a warning.
         """
         conditioning = self._rows(prompts)
         return conditioning | self._without(conditioning) if self.guidance_scale > 1 else conditioning
 
     @torch.inference_mode()
     def encode_guided(self, prompts: Sequence[str], scales: Sequence[float]) -> Conditioning:
-        """As :meth:`encode`, with ``guidance`` float (B,) in place of the generator's own scale; 1 or below is none."""
+        """As :meth:`encode`, with ``guidance`` float (B,) in place of the generator's own scale; none at 1 or below."""
         conditioning = self._rows(prompts)
         guidance = torch.tensor(scales, dtype=conditioning["prompt_embeds"].dtype, device=self.device)
         return conditioning | self._without(conditioning) | {"guidance": guidance}
@@ -153,7 +208,7 @@ class DiffusionGenerator:
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _without(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the second pass of guidance is told, with as many rows."""
+        """The conditioning of guidance's second pass, with as many rows."""
         return {f"negative_{name}": row.expand_as(conditioning[name]) for name, row in self._unguided().items()}
 
     @torch.inference_mode()
@@ -176,16 +231,12 @@ class DiffusionGenerator:
             except torch.OutOfMemoryError:
                 if self.max_batch == 1:
                     raise
-                self._halve()
-                continue
-            start = part.stop
+                self.max_batch //= 2
+                torch.cuda.empty_cache()
+                _LOG.warning("not enough memory on %s: going on with %d images at a time", self.device, self.max_batch)
+            else:
+                start = part.stop
         return torch.cat(images)
-
-    def _halve(self) -> None:
-        """Go on with smaller batches."""
-        self.max_batch //= 2
-        torch.cuda.empty_cache()
-        _LOG.warning("not enough memory on %s: going on with %d images at a time", self.device, self.max_batch)
 
     def _sample(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
         n = len(latents)
@@ -193,25 +244,23 @@ class DiffusionGenerator:
         size = n if self._denoise is self._unet else padded_size(n, self.max_batch)
         rows = torch.arange(size, device=latents.device).clamp(max=n - 1)
         sample = latents[rows].to(self._unet.dtype)
-        given = {name: values[rows] for name, values in conditioning.items()}
-        scales: float | Tensor = given.pop("guidance", self.guidance_scale)
-        own = [name for name in given if not name.startswith("negative_")]
-        guided = len(own) < len(given)
+        used = [name for name in conditioning if self._guides or not name.startswith(_GUIDING)]
+        inputs = {name: conditioning[name][rows] for name in used}
+        scales: float | Tensor = inputs.pop("guidance", self.guidance_scale)
+        own = [name for name in inputs if not name.startswith("negative_")]
+        guided = len(own) < len(inputs)
         if guided:
-            given = {name: torch.cat([given[f"negative_{name}"], given[name]]) for name in own}
-        with self.speed.precision():
-            return self._decode(self._solve(sample, self._told(given), scales if guided else None)[:n])
+            inputs = {name: torch.cat([inputs[f"negative_{name}"], inputs[name]]) for name in own}
+        arguments = {"return_dict": False, **self._arguments(inputs)}
 
-    def _solve(self, sample: Tensor, told: Mapping[str, Any], scales: float | Tensor | None) -> Tensor:
-        """Standard normal latents (B, *latent_shape) → denoised ones, guided by these scales, or not at all."""
-
-        def denoise(inputs: Tensor, time: Tensor) -> Tensor:
-            if scales is None:
-                return self._denoise(inputs, time, return_dict=False, **told)[0]
-            unguided, named = self._denoise(torch.cat([inputs] * 2), time, return_dict=False, **told)[0].chunk(2)
+        def denoise(noisy: Tensor, time: Tensor) -> Tensor:
+            if not guided:
+                return self._denoise(noisy, time, **arguments)[0]
+            unguided, named = self._denoise(torch.cat([noisy] * 2), time, **arguments)[0].chunk(2)
             return _guide(unguided, named, scales)
 
-        return solve(self._scheduler, self.steps, sample, denoise)
+        with self.speed.precision():
+            return self._decode(solve(self._scheduler, self.steps, sample, denoise)[:n])
 
     def _decode(self, sample: Tensor) -> Tensor:
         """Denoised latents → images float32 (B, 3, H, W) in [0, 1]."""
@@ -220,8 +269,42 @@ class DiffusionGenerator:
 
 
 def _guide(unguided: Tensor, named: Tensor, scales: float | Tensor) -> Tensor:
-    """Away from what no prompt gives, by one scale or by each image's own, (B,)."""
+    """Away from the prediction without a prompt, by one scale or by each image's own, (B,)."""
     if not isinstance(scales, Tensor):
         return unguided + scales * (named - unguided)
     scales = scales.view(-1, 1, 1, 1)
     return torch.where(scales > 1, unguided + scales * (named - unguided), named)
+
+
+class EncodedPrompts:
+    """Encodes each distinct prompt once, and warns where it is longer than the tokenizer's limit.
+
+    Args:
+        tokenizer: of the text encoder.
+        embed: encodes n prompts: tensors with n rows by name.
+    """
+
+    def __init__(self, tokenizer: Any, embed: Callable[[list[str]], dict[str, Tensor]]) -> None:
+        self._tokenizer, self._embed = tokenizer, embed
+        self._known: dict[str, dict[str, Tensor]] = {}
+
+    def __call__(self, prompts: Sequence[str], at_a_time: int) -> list[dict[str, Tensor]]:
+        """For each prompt, its row of each tensor."""
+        distinct = list(dict.fromkeys(prompts))
+        new = [prompt for prompt in distinct if prompt not in self._known]
+        if len(self._known) + len(new) > _MOST_PROMPTS:
+            self._known.clear()
+            new = distinct
+        for start in range(0, len(new), at_a_time):
+            part = new[start : start + at_a_time]
+            self._warn_of_long(part)
+            embedded = self._embed(part)
+            for i, prompt in enumerate(part):
+                self._known[prompt] = {name: values[i] for name, values in embedded.items()}
+        return [self._known[prompt] for prompt in prompts]
+
+    def _warn_of_long(self, prompts: list[str]) -> None:
+        limit = self._tokenizer.model_max_length
+        for prompt, tokens in zip(prompts, self._tokenizer(prompts, verbose=False).input_ids, strict=True):
+            if (cut := len(tokens) - limit) > 0:
+                _LOG.warning("the text encoder reads %d tokens: %d of %r are cut", limit, cut, prompt[:60])

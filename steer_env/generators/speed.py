@@ -23,20 +23,16 @@ COMPILERS: Registry[dict[str, Any]] = Registry(
         "aot_eager": {"backend": "aot_eager"},
     },
 )
-"""Modes of ``torch.compile``; the last two make nothing faster, and serve to find out what goes wrong."""
+"""Modes of ``torch.compile``; the last two make nothing faster, and help to find out what goes wrong."""
 _RECORDING = ("reduce-overhead", "max-autotune")
 _SHAPES = 16
-"""How many the compiler may meet: halvings of the largest batch."""
+"""Sizes of batches that the compiler may meet: halvings of the largest."""
 _ON_CPU, _LARGEST, _FEW, _SHARE = 64, 256, 4, 0.8
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How a generator computes; all off by default.
-
-    Args:
-        channels_last, compile, tf32, decode_batch: see :class:`steer_env.generators.options.DiffusionOptions`; the
-            second is a name of :data:`COMPILERS`.
+    """The fields of :class:`steer_env.generators.options.DiffusionOptions` that decide how a generator computes.
 
     Raises:
         ValueError: an unknown way to compile, or a negative ``decode_batch``.
@@ -70,7 +66,7 @@ class Speed:
 
     @contextmanager
     def precision(self) -> Iterator[None]:
-        """While it lasts, TF32 is used or not as it was said; torch's own default uses it in convolutions."""
+        """Use TF32 or not, while it lasts; torch's own default uses it in convolutions."""
         matrices, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
         before = matrices.allow_tf32, convolutions.allow_tf32
         matrices.allow_tf32 = convolutions.allow_tf32 = self.tf32
@@ -81,7 +77,7 @@ class Speed:
 
 
 class Compiled:
-    """A denoiser that is compiled on its first call, and anew in every process that it is sent to."""
+    """A denoiser, compiled on its first call, and again in every process that unpickles it."""
 
     def __init__(self, unet: Any, how: str) -> None:
         self._unet, self._how = unet, how
@@ -91,7 +87,6 @@ class Compiled:
         return Compiled, (self._unet, self._how)
 
     def __call__(self, *inputs: Any, **named: Any) -> tuple[Tensor]:
-        """What the denoiser returns."""
         if self._call is None:
             dynamo = torch._dynamo.config
             dynamo.recompile_limit = max(dynamo.recompile_limit, _SHAPES)
@@ -104,7 +99,7 @@ class Compiled:
 
 
 def padded_size(images: int, largest: int) -> int:
-    """The smallest among ``largest`` and its halvings that so many images fit into.
+    """The smallest of ``largest`` and its halvings that holds so many images.
 
     >>> [padded_size(images, 48) for images in (1, 2, 7, 24, 25, 48)]
     [1, 2, 12, 24, 48, 48]
@@ -116,11 +111,9 @@ def padded_size(images: int, largest: int) -> int:
 
 
 def fitting_batch(device: torch.device, peak: Callable[[int], int]) -> int:
-    """How many images fit into the free memory of a GPU, with a fifth of it left for others; a fixed number elsewhere.
+    """How many images fit into four fifths of a GPU's free memory; a fixed number elsewhere.
 
-    Args:
-        device: that makes them.
-        peak: makes so many images, and returns the bytes that it took at most.
+    ``peak`` makes so many images, and returns the most bytes that they took.
     """
     if device.type != "cuda":
         return _ON_CPU

@@ -1,4 +1,4 @@
-"""Simulated users by name: who chooses images, and who writes prompts, by rule or by language model."""
+"""Simulated users by name: who chooses images, and who writes prompts by rule."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ PROMPTERS: Parts = Registry(
         "feedback": Part(RuleOptions, f"{_RULES}:FeedbackPrompter"),
     },
 )
-"""Who writes prompts for the embedded domain, by rule; :data:`steer_env.humans.written.WRITTEN` do on any domain."""
+"""Who writes prompts for the embedded domain, by rule; see :class:`steer_env.humans.writers.WrittenPrompter`, too."""
 
 
 def load_human(spec: Spec[Human] = "greedy", **options: Any) -> Human:
-    """The simulated user that a spec names, such as ``softmax:temperature=0.05``; a user itself is returned as it is.
+    """The simulated user of a spec such as ``softmax:temperature=0.05``; a user itself is returned unchanged.
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.
@@ -44,7 +44,7 @@ def load_human(spec: Spec[Human] = "greedy", **options: Any) -> Human:
 
 
 def load_prompter(spec: Spec[Prompter] = "attribute", **options: Any) -> Prompter:
-    """The simulated user who writes prompts, by rule, that a spec names, such as ``blind:synonym_rate=0.8``.
+    """The simulated user of a spec such as ``blind:synonym_rate=0.8``, who writes prompts by rule.
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -30,8 +31,7 @@ class GreedyHuman:
     id = "greedy"
 
     def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Human`; neither draws nor persons are used.
-
+        """
         >>> import torch
         >>> similarities = torch.tensor([[0.5, 0.4, 0.6], [0.5, 0.5, 0.1]])
         >>> GreedyHuman().choose(similarities, torch.rand(2, 3), torch.rand(2))
@@ -40,36 +40,33 @@ class GreedyHuman:
         return first_best_of(similarities)
 
     def probabilities(self, similarities: Tensor) -> Tensor:
-        """See :class:`Chooser`: 0 or 1."""
         return _certain(self, similarities)
 
 
-class SoftmaxHuman:
+@dataclass
+class SoftmaxHuman(SoftmaxOptions):
     """Bradley–Terry choice among 1 + K images.
-
-    Args:
-        temperature, stay: see :class:`steer_env.humans.options.SoftmaxOptions`.
 
     Raises:
         ValueError: a temperature that isn't positive, or a bias that isn't finite.
     """
 
-    def __init__(self, temperature: float = SoftmaxOptions.temperature, stay: float = SoftmaxOptions.stay) -> None:
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive, got {temperature}; the limit of 0 is the greedy human")
-        if not math.isfinite(stay):
-            raise ValueError(f"stay must be a finite number, got {stay}")
-        self.temperature, self.stay = temperature, stay
-        self.id = f"softmax-{temperature:g}" + (f"-stay{stay:+g}" if stay else "")
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(
+                f"temperature must be positive, got {self.temperature}; the limit of 0 is the greedy human"
+            )
+        if not math.isfinite(self.stay):
+            raise ValueError(f"stay must be a finite number, got {self.stay}")
+        self.id = f"softmax-{self.temperature:g}" + (f"-stay{self.stay:+g}" if self.stay else "")
 
     def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Human`; adds Gumbel noise made of the draws, and takes the largest."""
+        # The largest after adding Gumbel noise is a draw from the softmax.
         tiny = torch.finfo(draws.dtype).tiny
         noise = -(-draws.clamp(min=tiny).log()).clamp(min=tiny).log()
         return (noise + self._scores(similarities)).argmax(dim=1)
 
     def probabilities(self, similarities: Tensor) -> Tensor:
-        """See :class:`Chooser`: Bradley–Terry's."""
         return self._scores(similarities).softmax(dim=1)
 
     def _scores(self, similarities: Tensor) -> Tensor:
@@ -78,29 +75,24 @@ class SoftmaxHuman:
         return scores
 
 
-class HesitantHuman:
+@dataclass
+class HesitantHuman(HesitantOptions):
     """Moves to the most similar proposal only if it beats the current image by a just-noticeable difference.
-
-    Args:
-        threshold: see :class:`steer_env.humans.options.HesitantOptions`.
 
     Raises:
         ValueError: a negative threshold.
     """
 
-    def __init__(self, threshold: float = HesitantOptions.threshold) -> None:
-        if not threshold >= 0:
-            raise ValueError(f"threshold must not be negative, got {threshold}")
-        self.threshold = threshold
-        self.id = f"hesitant-{threshold:g}"
+    def __post_init__(self) -> None:
+        if not self.threshold >= 0:
+            raise ValueError(f"threshold must not be negative, got {self.threshold}")
+        self.id = f"hesitant-{self.threshold:g}"
 
     def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Human`; neither draws nor persons are used."""
         gained = similarities[:, 1:].amax(dim=1) - similarities[:, 0]
         return (first_best_of(similarities[:, 1:]) + 1).masked_fill(gained <= self.threshold + TIE, 0)
 
     def probabilities(self, similarities: Tensor) -> Tensor:
-        """See :class:`Chooser`: 0 or 1."""
         return _certain(self, similarities)
 
 
@@ -114,10 +106,9 @@ MEMBERS = Registry("member of a population", {name: HUMANS[name] for name in HUM
 
 
 class MixtureHuman:
-    """A population: each episode's user is drawn from it, and is the same in all rounds of the episode.
+    """A population of the members of :class:`steer_env.humans.options.PopulationOptions`.
 
-    Args:
-        members: see :class:`steer_env.humans.options.PopulationOptions`.
+    Each episode's user is drawn from it, and is the same in all rounds of the episode.
 
     Raises:
         ValueError: no member, one without a name, an unknown one, a weight that isn't positive, or a wrong option.
@@ -132,7 +123,6 @@ class MixtureHuman:
         self.id = " + ".join(f"{weight:.3g} {member.id}" for weight, member in shares)
 
     def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Human`; the member whose share of [0, 1] holds the person chooses."""
         bounds = persons.new_tensor(self.weights).cumsum(dim=0)[:-1]
         drawn = torch.searchsorted(bounds, persons.contiguous(), right=True)
         choices = torch.stack([member.choose(similarities, draws, persons) for member in self.members], dim=1)
@@ -148,10 +138,9 @@ def _member(spec: str | Mapping[str, Any]) -> tuple[Chooser, float]:
 
 
 class NewestImageHuman:
-    """Goes on with the newest image whatever it looks like: the user of text steering, who has just asked for it."""
+    """Goes on with the newest image whatever it looks like: the user of text steering, who has just prompted for it."""
 
     id = "writer"
 
     def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Human`; none of them is used."""
         return torch.full((len(similarities),), similarities.shape[1] - 1, device=similarities.device)

@@ -24,42 +24,31 @@ class Endpoint:
     """Asks for chat completions. Every answer is kept on disk, so that the same question costs nothing again.
 
     Args:
-        model, base_url, key_variable, temperature, max_tokens, timeout, retries, per_minute, cache: see
-            :class:`steer_env.humans.options.EndpointOptions`.
+        model, **options: see :class:`steer_env.humans.options.EndpointOptions`.
 
     Raises:
         WriterError: the package or the key isn't there.
         ValueError: a number out of range.
     """
 
-    def __init__(
-        self,
-        model: str,
-        base_url: str = EndpointOptions.base_url,
-        key_variable: str = EndpointOptions.key_variable,
-        temperature: float = EndpointOptions.temperature,
-        max_tokens: int = EndpointOptions.max_tokens,
-        timeout: float = EndpointOptions.timeout,
-        retries: int = EndpointOptions.retries,
-        per_minute: float = EndpointOptions.per_minute,
-        cache: str = EndpointOptions.cache,
-    ) -> None:
-        if min(temperature, retries, per_minute) < 0 or timeout <= 0 or max_tokens < 1:
+    def __init__(self, model: str, **options: Any) -> None:
+        chosen = EndpointOptions(model, **options)
+        if (
+            min(chosen.temperature, chosen.retries, chosen.per_minute) < 0
+            or chosen.timeout <= 0
+            or chosen.max_tokens < 1
+        ):
             raise ValueError(
                 "temperature, retries and per_minute must be at least 0, timeout positive and max_tokens at least 1"
             )
-        key = os.environ.get(key_variable, "")
-        if not key and not base_url:
-            raise WriterError(f"the environment variable {key_variable} holds no key, and base_url isn't given")
-        self.id = model
-        self._settings = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
-        self._client_options: dict[str, Any] = {
-            "api_key": key or "none",
-            "base_url": base_url or None,
-            "timeout": timeout,
-            "max_retries": retries,
-        }
-        self._server, self._cache, self._pause = base_url, cache, 60 / per_minute if per_minute else 0.0
+        key = os.environ.get(chosen.key_variable, "")
+        if not key and not chosen.base_url:
+            raise WriterError(f"the environment variable {chosen.key_variable} holds no key, and base_url isn't given")
+        self.id, self._server, self._cache = model, chosen.base_url, chosen.cache
+        self._settings = {"model": model, "temperature": chosen.temperature, "max_tokens": chosen.max_tokens}
+        server = {"api_key": key or "none", "base_url": chosen.base_url or None}
+        self._client_options = {**server, "timeout": chosen.timeout, "max_retries": chosen.retries}
+        self._pause = 60 / chosen.per_minute if chosen.per_minute else 0.0
         self._next, self._turn = 0.0, Lock()
         self._client: Any = _client(self._client_options)
 
@@ -71,23 +60,23 @@ class Endpoint:
         self._turn, self._client = Lock(), _client(self._client_options)
 
     def write(self, requests: Sequence[Request]) -> list[str]:
-        """See :class:`steer_env.humans.writers.Writer`. What was answered before or beside an error is kept."""
+        """As for :class:`steer_env.humans.writers.Writer`; answers before or beside an error are kept, too."""
         keys = [self._key(request) for request in requests]
         known = self._read(keys)
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in known}
         failed: list[Exception] = []
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            asked = {pool.submit(self._ask, request): key for key, request in missing.items()}
-            for answer in as_completed(asked):
-                # Those under way when one fails are answered, and paid for, all the same.
+            keys_of = {pool.submit(self._ask, request): key for key, request in missing.items()}
+            for answer in as_completed(keys_of):
+                # Requests under way when one fails are answered, and paid for, all the same.
                 if answer.cancelled():
                     continue
                 try:
-                    known[asked[answer]] = answer.result()
-                    self._keep(asked[answer], known[asked[answer]])
+                    known[keys_of[answer]] = answer.result()
+                    self._keep(keys_of[answer], known[keys_of[answer]])
                 except WriterError as error:
                     failed.append(error)
-                    for waiting in asked:
+                    for waiting in keys_of:
                         waiting.cancel()
         if failed:
             raise failed[0]
@@ -99,8 +88,10 @@ class Endpoint:
         self._wait()
         where = self._server or "OpenAI's server"
         try:
-            found = self._client.chat.completions.create(messages=request.messages, seed=request.seed, **self._settings)
-            content = found.choices[0].message.content
+            answer = self._client.chat.completions.create(
+                messages=request.messages, seed=request.seed, **self._settings
+            )
+            content = answer.choices[0].message.content
         except openai.APITimeoutError as error:
             raise WriterError(f"{where} didn't answer in time: timeout is {self._client.timeout} s") from error
         except openai.APIConnectionError as error:
@@ -122,8 +113,8 @@ class Endpoint:
         time.sleep(start - now)
 
     def _key(self, request: Request) -> str:
-        told = [self._server, self._settings, request.instructions, request.question, request.seed]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        question = [self._server, self._settings, request.instructions, request.question, request.seed]
+        return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
     def _open(self) -> sqlite3.Connection:
         Path(self._cache).parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +127,7 @@ class Endpoint:
             return {}
         with closing(self._open()) as connection:
             rows = [connection.execute("SELECT key, answer FROM answers WHERE key = ?", (key,)) for key in keys]
-            return dict(row for found in rows for row in found)
+            return dict(row for matching in rows for row in matching)
 
     def _keep(self, key: str, answer: str) -> None:
         if self._cache:
@@ -148,6 +139,7 @@ def _client(options: dict[str, Any]) -> Any:
     try:
         from openai import OpenAI
     except ImportError as error:
-        advice = "writer=endpoint needs a package that isn't here: pip install 'steer-env[endpoint]'"
-        raise WriterError(advice) from error
+        raise WriterError(
+            "writer=endpoint needs a package that isn't here: pip install 'steer-env[endpoint]'"
+        ) from error
     return OpenAI(**options)

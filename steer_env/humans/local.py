@@ -15,40 +15,34 @@ from steer_env.humans.writers import Request, WriterError
 
 
 class LocalModel:
-    """Any causal language model that transformers reads; one with a chat template is asked by it.
+    """Any causal language model that transformers reads, through its chat template if it has one.
 
     Answers are drawn one at a time, so that each depends on its own request alone.
 
     Args:
-        path, device, dtype, temperature, max_tokens: see :class:`steer_env.humans.options.LocalOptions`.
+        path, **options: see :class:`steer_env.humans.options.LocalOptions`.
 
     Raises:
         WriterError: weights that can't be had or read.
         ValueError: a number out of range.
     """
 
-    def __init__(
-        self,
-        path: str,
-        device: str = LocalOptions.device,
-        dtype: str = LocalOptions.dtype,
-        temperature: float = LocalOptions.temperature,
-        max_tokens: int = LocalOptions.max_tokens,
-    ) -> None:
-        if temperature < 0 or max_tokens < 1:
+    def __init__(self, path: str, **options: Any) -> None:
+        chosen = LocalOptions(path, **options)
+        temperature, longest = chosen.temperature, chosen.max_tokens
+        if temperature < 0 or longest < 1:
             raise ValueError(
-                f"temperature must be at least 0 and max_tokens at least 1, got {temperature} and {max_tokens}"
+                f"temperature must be at least 0 and max_tokens at least 1, got {temperature} and {longest}"
             )
         self.id = path.rstrip("/").rpartition("/")[2]
-        self._tokenizer, model = _load(str(Path(path).expanduser()), resolve_dtype(dtype))
-        self._model = model.eval().to(resolve_device(device))
-        self._drawing: dict[str, Any] = {"max_new_tokens": max_tokens, "do_sample": temperature > 0}
+        self._tokenizer, model = _load(str(Path(path).expanduser()), resolve_dtype(chosen.dtype))
+        self._model = model.eval().to(resolve_device(chosen.device))
+        self._drawing: dict[str, Any] = {"max_new_tokens": longest, "do_sample": temperature > 0}
         if temperature > 0:
             self._drawing["temperature"] = temperature
 
     @torch.inference_mode()
     def write(self, requests: Sequence[Request]) -> list[str]:
-        """See :class:`steer_env.humans.writers.Writer`."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Request) -> str:

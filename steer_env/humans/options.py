@@ -1,4 +1,4 @@
-"""Options of those who choose images, of those who write prompts, and of language models."""
+"""Options of simulated users, and of language models."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class PopulationOptions:
 
 @dataclass
 class RuleOptions:
-    """A user who writes prompts for the embedded domain by a rule. The defaults are those of suites' first prompts.
+    """A user who writes prompts for the embedded domain by a rule; the defaults are those of suites' first prompts.
 
     Args:
         synonym_rate: probability of another word for the same thing, in [0, 1].
-        mistake_rate: probability of a similar but wrong colour in what is named anew, in [0, 1].
+        mistake_rate: probability of a similar but wrong colour in a new attribute, in [0, 1].
     """
 
     synonym_rate: float = 0.4
@@ -65,7 +65,7 @@ class EndpointOptions:
     Args:
         model: as the server calls it.
         base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
-        key_variable: environment variable that holds the key; a server of one's own may want none.
+        key_variable: environment variable that holds the key; a local server may need none.
         temperature, max_tokens: of the answers.
         timeout: seconds to wait for an answer.
         retries: after a timeout, a lost connection, a refusal for the time being or an error of the server, with

@@ -14,9 +14,9 @@ _STREAM = 4
 
 
 class WinStay:
-    """Keeps what has just come closer than anything before; else goes back to what came closest, or tries another.
+    """Keeps a value that has just come closest; else goes back to the closest one, or tries another.
 
-    The paper's participants were told as much of seeds: go on with one whose images resemble the goal, or try others.
+    The paper's participants had this advice about seeds: go on with one whose images resemble the goal, or try others.
 
     Args:
         draw: another value, from a generator of random numbers.
@@ -36,12 +36,7 @@ class WinStay:
         self._rngs = [np.random.default_rng([seed, _STREAM]) for seed in episode_seeds]
 
     def choose(self, tried: Sequence[Sequence[Any]], similarities: np.ndarray) -> list[Any]:
-        """The next value of each episode.
-
-        Args:
-            tried: N × t, each episode's values so far, the first image's first.
-            similarities: float (N, t), to the goal of the images that came of them.
-        """
+        """The next value of each episode, from its values so far, N × t, and their similarities, float (N, t)."""
         return [self._next(*episode) for episode in zip(tried, similarities, self._rngs, strict=True)]
 
     def _next(self, tried: Sequence[Any], similarities: np.ndarray, rng: np.random.Generator) -> Any:

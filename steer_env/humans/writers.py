@@ -1,4 +1,4 @@
-"""Language models that write prompts, by name, and the simulated users who have them write."""
+"""Language models that write prompts, by name, and the simulated users whose prompts they write, on any domain."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from steer_env.humans.options import EndpointOptions, LocalOptions
+from steer_env.humans.prompts import CHARACTERS, attempt_seed, prompt_in
 from steer_env.registry import Part, Parts, Registry, Spec, build
+from steer_env.types import Task
+
+_KNOWN = frozenset(CHARACTERS)
 
 
 class WriterError(RuntimeError):
@@ -16,13 +22,13 @@ class WriterError(RuntimeError):
 
 @dataclass(frozen=True)
 class Request:
-    """What a language model is asked.
+    """A question to a language model.
 
     Args:
-        instructions: what it is to do; its system message where it has one; empty for none.
-        question: what to do it with.
-        seed: of its draws.
-        cue: what a model that takes no conversation is left to complete.
+        instructions: the task, as a system message where the model takes one; empty for none.
+        question: the task's material.
+        seed: of the model's draws.
+        cue: beginning of the answer, for a model without a chat template to complete.
     """
 
     instructions: str
@@ -32,7 +38,7 @@ class Request:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """As those are asked who take a conversation."""
+        """As a conversation."""
         system = [{"role": "system", "content": self.instructions}] if self.instructions else []
         return [*system, {"role": "user", "content": self.question}]
 
@@ -43,11 +49,7 @@ class Writer(Protocol):
     id: str
 
     def write(self, requests: Sequence[Request]) -> list[str]:
-        """One answer a request, as it came.
-
-        Raises:
-            WriterError: no answer.
-        """
+        """One answer a request, unchanged; a WriterError if there is none."""
 
 
 WRITERS: Parts = Registry(
@@ -60,10 +62,57 @@ WRITERS: Parts = Registry(
 
 
 def load_writer(spec: Spec[Writer], **options: Any) -> Writer:
-    """The language model that a spec names, such as ``local:path=FOLDER``; one itself is returned as it is.
+    """The language model of a spec such as ``local:path=FOLDER``; a model itself is returned unchanged.
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.
         WriterError: the package, the key or the weights that it needs aren't there.
     """
     return build(WRITERS, spec, options) if isinstance(spec, str | Mapping) else spec
+
+
+_BLIND = (
+    "You are given a prompt for a text-to-image model. Write it again in other words, for the same image, leaving "
+    "nothing out and adding nothing. Answer with the new prompt alone."
+)
+_FEEDBACK = (
+    "Somebody wants a text-to-image model to make a certain image, which you can't see. You are given the prompts that "
+    "were tried, and how similar each resulting image was to it, where 1 is the same. Write a prompt that is likely to "
+    "come closer. Answer with the new prompt alone."
+)
+INSTRUCTIONS = Registry("prompter", {"blind": _BLIND, "feedback": _FEEDBACK})
+"""For each kind of user whose prompts a language model can write."""
+
+
+class WrittenPrompter:
+    """A simulated user whose prompts a language model writes, with the episode's own seed.
+
+    A blind one, who never sees the goal or an image, has the first prompt in other words (paper, C.1); one with
+    feedback sees how similar the images of all prompts were. An answer loses quotation marks around it, line breaks,
+    characters that environments don't take, and all beyond 1,000 characters.
+    """
+
+    training_seed = -1
+
+    def __init__(self, kind: str, writer: Writer) -> None:
+        self._instructions, self._sees, self._writer = INSTRUCTIONS[kind], kind == "feedback", writer
+        self.name = f"text {kind} by {writer.id}"
+
+    def start(self, tasks: Sequence[Task], episode_seeds: Sequence[int]) -> None:
+        self._seeds = list(episode_seeds)
+
+    def write(self, prompts: Sequence[Sequence[str]], similarities: np.ndarray) -> list[str]:
+        """As for :class:`steer_env.types.Prompter`; a WriterError without an answer that holds a prompt."""
+        requests = []
+        for tried, seen, seed in zip(prompts, similarities, self._seeds, strict=True):
+            rated = "\n".join(f"{similarity:.3f}: {prompt}" for prompt, similarity in zip(tried, seen, strict=True))
+            question = rated if self._sees else tried[0]
+            requests.append(Request(self._instructions, question, attempt_seed(seed, len(tried))))
+        answers = self._writer.write(requests)
+        return [self._prompt(answer, request) for answer, request in zip(answers, requests, strict=True)]
+
+    def _prompt(self, answer: str, request: Request) -> str:
+        prompt = prompt_in("".join(character for character in " ".join(answer.split()) if character in _KNOWN))
+        if not prompt:
+            raise WriterError(f"{self._writer.id} answered {answer[:200]!r}, no prompt, to: {request.question[:200]}")
+        return prompt

@@ -9,7 +9,6 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -30,7 +29,7 @@ from torch import Tensor
 from steer_env.compatibility import mend_torchvision
 from steer_env.imaging.bank import GoalBank
 from steer_env.imaging.banked import Made, Maker, maker_of
-from steer_env.imaging.studio import LocalStudio, Shard, make
+from steer_env.imaging.studio import LocalStudio, Shard, make, maker
 from steer_env.types import Generator, Metric
 
 _LOG = logging.getLogger(__name__)
@@ -83,13 +82,16 @@ class RayStudio(LocalStudio):
             raise ValueError(f"the generator {generator.id} can't be moved to a GPU: it has no method to(device)")
         self._workers = _workers(count, address, cpus, gpus, patience)
         self._generator = self._workers.share(generator)
+        self._elsewhere: Maker = {}
         for each in self.metrics.values():
             self._workers.share(each)
 
-    def _make(self, shards: Iterable[Shard], names: Sequence[str], keep_images: bool) -> Iterator[Made]:
+    def _make(
+        self, shards: Iterable[Shard], names: Sequence[str], keep_images: bool, preview_steps: int
+    ) -> Iterator[Made]:
         metrics = {name: self._workers.share(self._held[name]) for name in names}
         orders = (
-            _Order("make", (self._generator, metrics, *_compact(shard), keep_images), len(shard.latents))
+            _Order("make", (self._generator, metrics, *_compact(shard), keep_images, preview_steps), len(shard.latents))
             for shard in shards
         )
         for embeddings, images in self._workers.run(orders):
@@ -98,14 +100,12 @@ class RayStudio(LocalStudio):
             yield made, None if images is None else torch.tensor(images)
 
     def _maker(self) -> Maker:
-        return self._elsewhere
-
-    @cached_property
-    def _elsewhere(self) -> Maker:
         """As a worker sees it: rounding depends on its device and threads."""
-        metrics = {name: self._workers.share(metric) for name, metric in self.metrics.items()}
-        (maker,) = self._workers.run(iter([_Order("maker", (self._generator, metrics))]))
-        return dict(maker)
+        if self._elsewhere.keys() < self._held.keys():
+            metrics = {name: self._workers.share(metric) for name, metric in self._held.items()}
+            (seen,) = self._workers.run(iter([_Order("maker", (self._generator, metrics))]))
+            self._elsewhere = dict(seen)
+        return self._elsewhere
 
 
 def _compact(shard: Shard) -> tuple[Tensor, dict[str, Tensor], Tensor]:
@@ -268,16 +268,18 @@ class _Worker:
         conditioning: Mapping[str, Tensor],
         index: Tensor,
         keep_images: bool,
+        preview_steps: int,
     ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         """What comes of one shard."""
-        maker, judges = self._loaded(generator, metrics)
+        whole, judges = self._loaded(generator, metrics)
+        own_maker = maker(whole, preview_steps)
         rows = {
             name: values.expand(len(index), *values.shape[1:]) if len(values) == 1 else values[index]
             for name, values in conditioning.items()
         }
-        own = {name: values.to(maker.device) for name, values in rows.items()}
+        own = {name: values.to(whole.device) for name, values in rows.items()}
         with torch.inference_mode():
-            embeddings, images = make(maker, judges, latents.to(maker.device), own, keep_images)
+            embeddings, images = make(own_maker, judges, latents.to(whole.device), own, keep_images)
         arrays = {name: values.cpu().numpy() for name, values in embeddings.items()}
         return arrays, None if images is None else images.numpy()
 

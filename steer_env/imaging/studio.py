@@ -11,7 +11,7 @@ from torch import Tensor
 from steer_env.imaging.bank import GoalBank
 from steer_env.imaging.banked import Made, Maker, addresses, maker_of, through
 from steer_env.proposals import draw_latents
-from steer_env.types import Conditioning, Fingerprinted, Generator, Metric, Picture
+from steer_env.types import Conditioning, Fingerprinted, Generator, Metric, Picture, PreviewingGenerator
 
 
 class Shard(NamedTuple):
@@ -93,6 +93,7 @@ class LocalStudio:
         keep_images: bool = False,
         metrics: Sequence[str] | None = None,
         pictures: Sequence[Picture] | None = None,
+        preview_steps: int = 0,
     ) -> Made:
         """See :class:`steer_env.types.Studio`."""
         if not torch.isfinite(latents).all():
@@ -100,44 +101,57 @@ class LocalStudio:
         names = list(self.metrics if metrics is None else metrics)
         if self._bank is None or pictures is None:
             size = self._shard or self.generator.max_batch
-            embeddings, images = self._join(_cut(latents, conditioning, rows, size), names, keep_images)
+            shards = _cut(latents, conditioning, rows, size)
+            embeddings, images = self._join(shards, names, keep_images, preview_steps)
         else:
 
             def alone(lacking: Tensor) -> Made:
                 own = lacking if rows is None else rows[lacking]
                 return self._join(_cut(latents[lacking], conditioning, own, 1), names, keep_images)
 
-            maker = self._maker()
-            known = addresses(pictures, {**{name: maker[name] for name in names}, **_images(maker, keep_images)})
+            parts = self._maker()
+            known = addresses(pictures, {**{name: parts[name] for name in names}, **_images(parts, keep_images)})
             embeddings, images = through(self._bank, known, alone, self.generator.device)
         if not all(bool(torch.isfinite(values).all()) for values in embeddings.values()):
             raise FloatingPointError(f"embeddings that are not finite in {place}")
         return embeddings, images
 
-    def _join(self, shards: Iterable[Shard], names: Sequence[str], keep_images: bool) -> Made:
+    def _join(self, shards: Iterable[Shard], names: Sequence[str], keep_images: bool, preview_steps: int = 0) -> Made:
         """What comes of all shards, in their order."""
         device = self.generator.device
         embeddings = {name: [torch.zeros(0, self._held[name].dimensions, device=device)] for name in names}
         images = [torch.zeros(0, *self.generator.image_shape, dtype=torch.uint8)]
-        for made, pixels in self._make(shards, names, keep_images):
+        for made, pixels in self._make(shards, names, keep_images, preview_steps):
             for name, values in made.items():
                 embeddings[name].append(values)
             if pixels is not None:
                 images.append(pixels)
         joined = {name: torch.cat(parts) for name, parts in embeddings.items()}
-        self.images += len(next(iter(joined.values())))
+        if not preview_steps:
+            self.images += len(next(iter(joined.values())))
         return joined, torch.cat(images) if keep_images else None
 
-    def _make(self, shards: Iterable[Shard], names: Sequence[str], keep_images: bool) -> Iterator[Made]:
+    def _make(
+        self, shards: Iterable[Shard], names: Sequence[str], keep_images: bool, preview_steps: int
+    ) -> Iterator[Made]:
         """What comes of each shard."""
         metrics = {name: self._held[name] for name in names}
+        generator = maker(self.generator, preview_steps)
         for latents, conditioning, rows in shards:
             own = {name: values[rows] for name, values in conditioning.items()}
-            yield make(self.generator, metrics, latents, own, keep_images)
+            yield make(generator, metrics, latents, own, keep_images)
 
     def _maker(self) -> Maker:
         """What the addresses of all pictures in the bank have in common, see :func:`maker_of`."""
         return maker_of(self.generator, self._held)
+
+
+def maker(generator: Generator, preview_steps: int) -> Generator:
+    """The generator, or that of its previews of so many denoiser passes."""
+    if not preview_steps:
+        return generator
+    assert isinstance(generator, PreviewingGenerator)
+    return generator.preview(preview_steps)
 
 
 def make(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steer_env.mechanisms.options import BayesianOptions, PreferentialOptions
+from steer_env.mechanisms.options import BayesianOptions, LearnedOptions, PreferentialOptions
 from steer_env.metrics import load_metric
 from steer_env.registry import AUTO, NoOptions, Part, Parts, Registry, Spec, resolve
 from steer_env.types import Mechanism, Studio
@@ -16,6 +16,7 @@ MECHANISMS: Parts = Registry(
         "mixture": Part(NoOptions, "steer_env.mechanisms.mixtures:Mixture"),
         "preferential": Part(PreferentialOptions, "steer_env.mechanisms.preferential:PreferentialSteering"),
         "bayesian": Part(BayesianOptions, "steer_env.mechanisms.bayesian:BayesianSteering"),
+        "learned": Part(LearnedOptions, "steer_env.mechanisms.predicted:LearnedSteering"),
     },
 )
 
@@ -23,13 +24,13 @@ MECHANISMS: Parts = Registry(
 def load_mechanism(
     spec: Spec[Mechanism], studio: Studio, device: str = AUTO, dtype: str = AUTO, **shared: Any
 ) -> Mechanism:
-    """A new mechanism of the name in a spec, such as ``bayesian:pool=96``; a mechanism itself is returned as it is.
+    """A new mechanism of a spec such as ``bayesian:pool=96``; a mechanism itself is returned unchanged.
 
     Args:
         spec: see :func:`steer_env.registry.parse_spec`.
         studio: for mechanisms that make and compare images of their own, by its metric or by one that they name.
         device, dtype: of a metric that its options name.
-        **shared: what mechanisms may share, such as the pools of images of :class:`BayesianSteering`.
+        **shared: objects that mechanisms may share, such as the pools of images of :class:`BayesianSteering`.
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.

@@ -21,16 +21,19 @@ class BayesianSteering:
     candidates, chosen one after the other, that maximise the expected similarity of the best image on the screen to
     the goal. The goal itself is never seen, and mixture scales have no influence.
 
-    It costs ``pool`` + 1 images an episode beyond those that are shown.
+    Beyond the images that are shown it costs a pool of images an episode, or of previews: with ``preview_steps`` the
+    pool is embedded from as few denoiser passes an image, without guidance, and only what is shown is made in full.
+    Beliefs compare what was shown, as it is, with hypotheses as they were previewed.
 
     Args:
-        studio: makes the pool.
+        studio: makes the pool; with ``preview_steps``, its generator is a :class:`steer_env.types.PreviewingGenerator`.
         metric: compares images; by default the environment gives the one that its user chooses by.
-        pool, temperature: see :class:`steer_env.mechanisms.options.BayesianOptions`.
+        pool, temperature, preview_steps, ahead: see :class:`steer_env.mechanisms.options.BayesianOptions`.
         hypotheses: makes the pools, for mechanisms that share them; it must know the metric.
 
     Raises:
-        ValueError: a pool of fewer than two images, or a temperature that isn't positive.
+        ValueError: a pool of fewer than two images, a temperature that isn't positive, or previews that the generator
+            can't make.
     """
 
     def __init__(
@@ -39,79 +42,117 @@ class BayesianSteering:
         metric: Metric,
         pool: int = BayesianOptions.pool,
         temperature: float = BayesianOptions.temperature,
+        preview_steps: int = BayesianOptions.preview_steps,
+        ahead: int = BayesianOptions.ahead,
         hypotheses: Hypotheses | None = None,
     ) -> None:
         if pool < 2:
             raise ValueError(f"pool must be at least 2, got {pool}")
+        if ahead < 0:
+            raise ValueError(f"ahead must not be negative, got {ahead}")
         if not temperature > 0:
             raise ValueError(f"temperature must be positive, got {temperature}")
-        self._hypotheses, self._metric = hypotheses or Hypotheses(studio, [metric]), metric
-        self.pool, self.temperature = pool, temperature
-        self.extra_images = pool + 1
-        self.id = f"bayesian-{pool}-{temperature:g}-{metric.id}"
-        self._latents = self._likeness = self._held = self._evidence = torch.empty(0)
-        self._offered = torch.empty(0, dtype=torch.int64)
+        self._hypotheses = hypotheses or Hypotheses(studio, [metric])
+        self.pool, self.temperature, self.metric = pool, temperature, metric
+        self.ahead, self._preview_steps = ahead, preview_steps
+        made = pool * self._hypotheses.passes(preview_steps)
+        self.extra_images, self.extra_passes = (0, float(made)) if preview_steps else (pool, 0.0)
+        extras = [f"-{name}{value}" for name, value in (("preview", preview_steps), ("ahead", ahead)) if value]
+        self.id = f"bayesian-{pool}-{temperature:g}{''.join(extras)}-{metric.id}"
+        self._guessed = bool(preview_steps)
+        self._latents = self._embeddings = self._likeness = self._evidence = self._shown = torch.empty(0)
 
     @torch.inference_mode()
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
         """See :class:`steer_env.types.Mechanism`; neither scales nor noise are used."""
         where = torch.from_numpy(history.rows).to(latents.device)
-        self._reserve(int(history.rows.max()) + 1, latents, noise.shape[1])
-        fresh = np.flatnonzero(history.rounds == 0)
+        self._reserve(int(history.rows.max()) + 1, latents)
+        fresh, later = np.flatnonzero(history.rounds == 0), np.flatnonzero(history.rounds > 0)
         if len(fresh):
-            self._begin(
-                where[fresh], latents[fresh], [history.seeds[int(i)] for i in fresh], history.conditioning, fresh
-            )
-        later = np.flatnonzero(history.rounds > 0)
+            seeds = [history.seeds[int(i)] for i in fresh]
+            self._begin(where[fresh], latents[fresh], seeds, history.conditioning, fresh)
         if len(later):
             last = torch.from_numpy(history.rounds[later] - 1).to(latents.device)
-            self._learn(where[later], history.choices[torch.from_numpy(later).to(last.device), last])
-        return self._offer(where, noise.shape[1])
+            episodes = torch.from_numpy(later).to(latents.device)
+            self._learn(where[later], history.embeddings[episodes, last], history.choices[episodes, last])
+        now = torch.from_numpy(history.rounds).to(latents.device)
+        current = history.embeddings[torch.arange(len(where), device=where.device), now, 0]
+        best = self._compare(where, current[:, None])[:, 0]
+        # One episode after the other: all at once would take several times the memory of all likenesses.
+        ahead = self.ahead * (history.rounds < history.choices.shape[1] - 1)
+        picked = torch.stack(
+            [
+                self._pick(place, row, noise.shape[1], int(short))
+                for place, row, short in zip(where.tolist(), best, ahead, strict=True)
+            ]
+        )
+        # An image that was made is known better than it was guessed: whether it is of use was seen when it was shown.
+        if self._guessed:
+            self._shown[where[:, None], picked] = torch.inf
+        return self._latents[where[:, None], picked]
 
-    def _reserve(self, rows: int, latents: Tensor, proposals: int) -> None:
-        """Room for as many episodes: latents (N, P, …), likeness (N, P, P), likeness of the image held (N, P), …"""
-        if len(self._evidence) >= rows:
-            return
+    def _reserve(self, rows: int, latents: Tensor) -> None:
+        """Room for as many episodes: latents (N, P, …), embeddings (N, P, D), likeness (N, P, P), the rest (N, P)."""
         p, before = self.pool, len(self._evidence)
+        if before >= rows:
+            return
 
-        def grown(old: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            new = torch.zeros(rows, *shape, dtype=dtype, device=latents.device)
+        def grown(old: Tensor, *shape: int) -> Tensor:
+            new = torch.zeros(rows, *shape, device=latents.device)
             new[:before] = old if before else 0
             return new
 
         self._latents = grown(self._latents, p, *latents.shape[1:])
-        self._likeness = grown(self._likeness, p, p)
-        self._held, self._evidence = grown(self._held, p), grown(self._evidence, p)
-        self._offered = grown(self._offered, proposals, dtype=torch.int64)
+        self._embeddings = grown(self._embeddings, p, self.metric.dimensions)
+        self._likeness, self._evidence = grown(self._likeness, p, p), grown(self._evidence, p)
+        self._shown = grown(self._shown, p)
 
     def _begin(
         self, where: Tensor, latents: Tensor, seeds: list[int], conditioning: Conditioning, rows: np.ndarray
     ) -> None:
         """Make the pools of new episodes, and compare all images with all hypotheses."""
-        pool, found = self._hypotheses.make(latents, seeds, self.pool, conditioning, rows)
-        embeddings = found[self._metric.id]
-        # One hypothesis after the other: all at once would be p² embeddings an episode.
-        hypotheses = embeddings[:, 1:, None].unbind(1)
-        likeness = torch.stack([self._metric.similarity(embeddings, each) for each in hypotheses], dim=2)
-        self._latents[where], self._evidence[where] = pool, 0.0
-        self._held[where], self._likeness[where] = likeness[:, 0], likeness[:, 1:]
+        pool, embeddings = self._imagine(latents, seeds, conditioning, rows)
+        self._latents[where], self._embeddings[where] = pool, embeddings
+        likeness = self._compare(where, embeddings)
+        likeness.diagonal(dim1=1, dim2=2).fill_(1)  # Whatever is known of an image, it is itself.
+        self._likeness[where], self._evidence[where], self._shown[where] = likeness, 0.0, 0.0
 
-    def _learn(self, where: Tensor, choices: Tensor) -> None:
-        """Bayes' rule: how likely was the choice (n,) under each hypothesis?"""
-        n = torch.arange(len(where), device=where.device)
-        offered = self._likeness[where[:, None], self._offered[where]]
-        shown = torch.cat([self._held[where][:, None], offered], dim=1)
-        self._evidence[where] += torch.log_softmax(shown / self.temperature, dim=1)[n, choices]
-        self._held[where] = shown[n, choices]
+    def _imagine(
+        self, latents: Tensor, seeds: list[int], conditioning: Conditioning, rows: np.ndarray
+    ) -> tuple[Tensor, Tensor]:
+        """Pools of n episodes (n, P, *latent_shape), and how the metric sees them (n, P, D)."""
+        pool, embedded = self._hypotheses.make(latents, seeds, self.pool, conditioning, rows, self._preview_steps)
+        return pool, embedded[self.metric.id]
 
-    def _offer(self, where: Tensor, proposals: int) -> Tensor:
-        """Latents (n, K, *latent_shape) of the candidates that add most to what is already on the screen."""
-        belief = self._evidence[where].softmax(dim=1)
-        best, picked = self._held[where], []
+    def _compare(self, where: Tensor, embeddings: Tensor) -> Tensor:
+        """Similarity (n, M, P) of images (n, M, D) to each hypothesis."""
+        # One hypothesis after the other: all at once would be M times P embeddings an episode.
+        hypotheses = self._embeddings[where][:, :, None].unbind(1)
+        return torch.stack([self.metric.similarity(embeddings, each) for each in hypotheses], dim=2)
+
+    def _learn(self, where: Tensor, screen: Tensor, choices: Tensor) -> None:
+        """Bayes' rule: how likely was the choice (n,) among what was shown (n, 1 + K, D) under each hypothesis?"""
+        likely = torch.log_softmax(self._compare(where, screen) / self.temperature, dim=1)
+        self._evidence[where] += likely[torch.arange(len(where), device=where.device), choices]
+
+    def _pick(self, place: int, held: Tensor, proposals: int, ahead: int) -> Tensor:
+        """Places in the pool (K,) of the candidates that add most to what is held, whose likeness is (P,)."""
+        belief, likeness, picked = self._evidence[place].softmax(dim=0), self._likeness[place], []
+        screen = held[None]
         for _ in range(proposals):
-            worth = (torch.maximum(self._likeness[where], best[:, None]) * belief[:, None]).sum(dim=2)
-            candidate = first_best_of(worth)
+            worth = (torch.maximum(likeness, screen.amax(dim=0)) * belief).sum(dim=1) - self._shown[place]
+            if ahead:
+                short = worth.topk(min(ahead, self.pool)).indices
+                later = [self._worth_later(torch.cat([screen, likeness[i, None]]), likeness, belief) for i in short]
+                candidate = short[first_best_of(torch.stack(later) - self._shown[place, short])]
+            else:
+                candidate = first_best_of(worth)
             picked.append(candidate)
-            best = torch.maximum(best, self._likeness[where, candidate])
-        self._offered[where] = torch.stack(picked, dim=1)
-        return self._latents[where[:, None], self._offered[where]]
+            screen = torch.cat([screen, likeness[candidate, None]])
+        return torch.stack(picked)
+
+    def _worth_later(self, screen: Tensor, likeness: Tensor, belief: Tensor) -> Tensor:
+        """Expected similarity of the best image once the user has picked of the screen (M, P) and sees one more."""
+        chosen = torch.softmax(screen / self.temperature, dim=0) * belief
+        later = [torch.maximum(likeness, own) @ weight for own, weight in zip(screen, chosen, strict=True)]
+        return torch.stack(later).amax(dim=1).sum()

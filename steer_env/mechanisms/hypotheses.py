@@ -10,13 +10,23 @@ import torch
 from torch import Tensor
 
 from steer_env.proposals import draw_latents
-from steer_env.types import Conditioning, Metric, Studio
+from steer_env.types import Conditioning, Metric, PreviewingGenerator, Studio, passes
 
 _STREAM = 0xB001
 
 
+def draw_pools(latents: Tensor, seeds: Sequence[int], pool: int) -> Tensor:
+    """Latents float32 (n, P, *latent_shape) of n episodes' pools, each episode's from its seed; where ``latents`` are.
+
+    A smaller pool is the beginning of a larger one.
+    """
+    streams = [np.random.SeedSequence([seed, _STREAM]).generate_state(pool, np.uint32) for seed in seeds]
+    drawn = draw_latents([int(seed) for seed in np.concatenate(streams)], tuple(latents.shape[1:]))
+    return drawn.to(latents.device).unflatten(0, (len(seeds), pool))
+
+
 class Hypotheses:
-    """Makes pools of images, and embeds them.
+    """Makes pools of images, or cheap previews of them, and embeds them.
 
     Args:
         studio: makes the images.
@@ -30,44 +40,63 @@ class Hypotheses:
         self._names = [studio.name_of(metric) for metric in self._metrics.values()]
         self._known: dict[str, Tensor] = {}
 
+    def passes(self, preview_steps: int = 0) -> int:
+        """Denoiser passes of an image in full, or of a preview of so many steps.
+
+        Raises:
+            ValueError: previews by a generator that makes none, or of too many steps.
+        """
+        generator = self._studio.generator
+        if not preview_steps:
+            return passes(generator)
+        if not isinstance(generator, PreviewingGenerator):
+            raise ValueError(f"generator {generator.id!r} makes no previews: it has no method preview(steps)")
+        return passes(generator.preview(preview_steps))
+
     def make(
-        self, latents: Tensor, seeds: Sequence[int], pool: int, conditioning: Conditioning, rows: np.ndarray
+        self,
+        latents: Tensor,
+        seeds: Sequence[int],
+        pool: int,
+        conditioning: Conditioning,
+        rows: np.ndarray,
+        preview_steps: int = 0,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Pools of n episodes.
 
         Args:
-            latents: float (n, *latent_shape), of their first images.
+            latents: float (n, *latent_shape), of their first images, for shape and device alone.
             seeds: n, of the episodes.
             pool: P, images in a pool.
             conditioning: the users' prompts, any number of rows.
             rows: int64 (n,), which of them are the episodes'.
+            preview_steps: denoiser passes of a preview; 0 for images in full.
 
         Returns:
-            Latents (n, P, *latent_shape); and by id of each metric unit vectors (n, 1 + P, D), the first image's first.
+            Latents (n, P, *latent_shape); and by id of each metric unit vectors (n, P, D).
         """
-        streams = [np.random.SeedSequence([seed, _STREAM]).generate_state(pool, np.uint32) for seed in seeds]
-        drawn = draw_latents([int(seed) for seed in np.concatenate(streams)], tuple(latents.shape[1:]))
-        pools = drawn.to(latents.device).unflatten(0, (len(seeds), pool))
+        pools = draw_pools(latents, seeds, pool)
         where = torch.from_numpy(rows).to(latents.device)
-        keys = [_key(seed, latents[i], conditioning, int(where[i])) for i, seed in enumerate(seeds)]
-        new = [i for i, key in enumerate(keys) if len(self._known.get(key, ())) < 1 + pool]
+        keys = [_key(seed, preview_steps, conditioning, int(where[i])) for i, seed in enumerate(seeds)]
+        new = [i for i, key in enumerate(keys) if len(self._known.get(key, ())) < pool]
         if new:
-            every = torch.cat([latents[new, None], pools[new]], dim=1).flatten(0, 1)
-            shared, place = where[new].repeat_interleave(1 + pool), "pools of hypotheses"
-            found, _ = self._studio.picture(every, conditioning, place, shared, metrics=self._names)
-            for i, *made in zip(new, *(values.split(1 + pool) for values in found.values()), strict=True):
+            shared, place = where[new].repeat_interleave(pool), "pools of hypotheses"
+            every = pools[new].flatten(0, 1)
+            found, _ = self._studio.picture(
+                every, conditioning, place, shared, metrics=self._names, preview_steps=preview_steps
+            )
+            for i, *made in zip(new, *(values.split(pool) for values in found.values()), strict=True):
                 self._known[keys[i]] = torch.cat(made, dim=1)
-        # A smaller pool is the beginning of a larger one.
-        embeddings = torch.stack([self._known[key][: 1 + pool] for key in keys])
+        embeddings = torch.stack([self._known[key][:pool] for key in keys])
         parts = embeddings.split([metric.dimensions for metric in self._metrics.values()], dim=2)
         while len(self._known) > self._kept:
             del self._known[next(iter(self._known))]
         return pools, dict(zip(self._metrics, parts, strict=True))
 
 
-def _key(seed: int, latents: Tensor, conditioning: Conditioning, row: int) -> str:
+def _key(seed: int, preview_steps: int, conditioning: Conditioning, row: int) -> str:
     """What a pool's images depend on, but for their number."""
-    parts = [latents, *(conditioning[name][row] for name in sorted(conditioning))]
+    parts = [conditioning[name][row] for name in sorted(conditioning)]
     return hashlib.sha256(
-        b"".join([str(seed).encode(), *(p.float().cpu().numpy().tobytes() for p in parts)])
+        b"".join([f"{seed} {preview_steps}".encode(), *(p.float().cpu().numpy().tobytes() for p in parts)])
     ).hexdigest()

@@ -14,5 +14,4 @@ class Mixture:
     id, extra_images = "mixture", 0
 
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
-        """See :class:`steer_env.types.Mechanism`; the history isn't used."""
         return mix(latents, noise, scales)

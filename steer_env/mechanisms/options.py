@@ -14,11 +14,35 @@ class BayesianOptions:
         pool: P, number of hypotheses, and of images to offer.
         temperature: of the assumed user, in units of similarity.
         metric: compares images, a word or a mapping; empty for the one that the environment's user chooses by.
+        preview_steps: denoiser passes of an image of the pool, without guidance; 0 for images in full.
+        ahead: how many promising candidates are compared by what they are worth after the user's answer and one more
+            candidate, in all rounds but the last; 0 goes by what a round itself is worth.
     """
 
     pool: int = 48
     temperature: float = 0.05
     metric: Any = ""
+    preview_steps: int = 0
+    ahead: int = 0
+
+
+@dataclass
+class LearnedOptions:
+    """The same over images that are predicted, at no image beyond those that are shown.
+
+    Args:
+        pool: P, number of hypotheses, and of images to offer.
+        temperature: of the assumed user, in units of similarity.
+        metric: that the predictor knows; empty for the one that the environment's user chooses by.
+        ahead: as for the Bayesian mechanism.
+        predictor: folder of a predictor with a manifest; empty for the embedded model's.
+    """
+
+    pool: int = 256
+    temperature: float = 0.03
+    metric: Any = ""
+    ahead: int = 24
+    predictor: str = ""
 
 
 @dataclass

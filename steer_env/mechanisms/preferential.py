@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize, one_hot
 
-from steer_env.mechanisms.comparisons import comparisons, shown
-from steer_env.mechanisms.directions import across, dot, orthonormal, unit
 from steer_env.mechanisms.options import PreferentialOptions
-from steer_env.mechanisms.preferences import Preferences
+from steer_env.mechanisms.preferences import Preferences, comparisons, shown
 from steer_env.proposals import mix
 from steer_env.ties import first_best_of
 from steer_env.types import SteeringHistory
@@ -17,10 +18,13 @@ from steer_env.types import SteeringHistory
 _STREAM = 0x9BE0
 _FUNCTIONS = 64
 """Drawn from the posterior, to average over."""
+_DEPENDENT = 1e-4
+"""A vector with this share of its length, or less, in a new direction has none: that is rounding."""
 
 
-class PreferentialSteering:
-    """Offers what a Gaussian process, which learns from the choices what the user prefers, expects to be liked.
+@dataclass
+class PreferentialSteering(PreferentialOptions):
+    """Offers the images that a Gaussian process, which learns from the choices, expects the user to like.
 
     Candidates for a proposal are mixtures of the current latent, at the policy's scale, with noises that lie in the
     subspace of the latents shown so far and of the noise drawn for this proposal; each keeps that noise's length and
@@ -29,31 +33,21 @@ class PreferentialSteering:
     (:class:`steer_env.mechanisms.preferences.Preferences`). In the first round proposals are the mixture's. For
     users whose choices have nothing to do with the images, proposals are standard normal.
 
-    Args:
-        candidates, length, temperature: see :class:`steer_env.mechanisms.options.PreferentialOptions`.
-
     Raises:
         ValueError: fewer than two candidates, or a length or temperature that isn't positive.
     """
 
     extra_images = 0
 
-    def __init__(
-        self,
-        candidates: int = PreferentialOptions.candidates,
-        length: float = PreferentialOptions.length,
-        temperature: float = PreferentialOptions.temperature,
-    ) -> None:
-        if candidates < 2:
-            raise ValueError(f"candidates must be at least 2, got {candidates}")
-        for name, value in (("length", length), ("temperature", temperature)):
+    def __post_init__(self) -> None:
+        if self.candidates < 2:
+            raise ValueError(f"candidates must be at least 2, got {self.candidates}")
+        for name, value in (("length", self.length), ("temperature", self.temperature)):
             if not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
-        self.candidates, self.length, self.temperature = candidates, length, temperature
-        self.id = f"preferential-{candidates}-{length:g}-{temperature:g}"
+        self.id = f"preferential-{self.candidates}-{self.length:g}-{self.temperature:g}"
 
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
-        """See :class:`steer_env.types.Mechanism`."""
         images, drawn, pairs = shown(latents, history), noise.flatten(2), comparisons(history)
         # The current latent, what was shown, and each noise: none of what follows needs other coordinates.
         axes = orthonormal(torch.cat([images[:, -1:], images[:, :-1], drawn], dim=1))
@@ -95,12 +89,12 @@ def _candidates(drawn: Tensor, axes: Tensor, inside: Tensor, outside: Tensor) ->
 
     Args:
         drawn: float (N, K, D), noise whose length and component along the current latent each candidate keeps.
-        inside: float64 (N, K, C, M), parts of what is turned.
-        outside: float64 (N, K, C, 1), the same; both together have any length.
+        inside: float64 (N, K, C, M), the turned noise's parts along the images shown.
+        outside: float64 (N, K, C, 1), its part along the drawn noise; both together have any length.
     """
     k, first = drawn.shape[1], axes.shape[1] - drawn.shape[1]
     _, rest = across(drawn, axes[:, 0])
-    own = torch.nn.functional.one_hot(torch.arange(k, device=axes.device), k)[:, None] * outside
+    own = one_hot(torch.arange(k, device=axes.device), k)[:, None] * outside
     own = own * axes[:, None, None, first:].any(dim=4)
     turned = rest.norm(dim=2).double()[:, :, None, None] * unit(torch.cat([inside, own], dim=3))
     along = dot(drawn, axes[:, :1]).double()[:, :, None].expand(-1, -1, turned.shape[2], -1)
@@ -120,3 +114,41 @@ def _best(utilities: Tensor, held: Tensor) -> Tensor:
         picked.append(candidate)
         held = torch.maximum(held, own.gather(2, candidate[:, None, None].expand(-1, len(own[0]), 1)))
     return torch.stack(picked, dim=1)
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products over the last dimension, which is kept with a size of 1."""
+    # A sum of products, not a matrix product: its result doesn't depend on the size of the batch.
+    return (a * b).sum(dim=-1, keepdim=True)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (…, D) at a length of 1; zero stays zero."""
+    return normalize(vectors, dim=-1)
+
+
+def orthonormal(vectors: Tensor) -> Tensor:
+    """Gram and Schmidt's: float (N, M, D) → unit vectors (N, M, D), each orthogonal to those before it.
+
+    A vector that those before it span becomes zero.
+    """
+    axes: list[Tensor] = []
+    for vector in vectors.unbind(dim=1):
+        rest = vector
+        for _ in range(2):  # Once would leave the rounding errors of nearly dependent vectors.
+            for before in axes:
+                rest = rest - dot(rest, before) * before
+        new = rest.norm(dim=-1, keepdim=True) > _DEPENDENT * vector.norm(dim=-1, keepdim=True)
+        axes.append(torch.where(new, unit(rest), torch.zeros_like(rest)))
+    return torch.stack(axes, dim=1)
+
+
+def across(noise: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Noise (N, K, D) as two parts that add up to it: along the current latents (N, D), and orthogonal to them.
+
+    Turning the second part, at the same length, keeps a proposal's length and its likeness to the current latent as in
+    Eq. 8. If directions and latents have no preferred orientation, proposals stay standard normal.
+    """
+    held = unit(latents)[:, None]
+    along = dot(noise, held) * held
+    return along, noise - along

@@ -17,7 +17,7 @@ METRICS: Parts = Registry(
         "tile-perceptual": Part(NoOptions, "steer_env.tiles.metric:load"),
         "pixel-correlation": Part(PixelOptions, "steer_env.metrics.pixels:PixelCorrelation"),
         "clip": Part(CLIPOptions, "steer_env.metrics.clip:CLIPMetric"),
-        "clip-alignment": Part(CLIPOptions, "steer_env.metrics.clip_alignment:CLIPAlignment"),
+        "clip-alignment": Part(CLIPOptions, "steer_env.metrics.clip:CLIPAlignment"),
         "dreamsim": Part(DreamSimOptions, "steer_env.metrics.dreamsim:DreamSimMetric"),
         "lpips": Part(LPIPSOptions, "steer_env.metrics.lpips:LPIPSMetric"),
     },
@@ -28,12 +28,12 @@ LOADED: Loaded[Metric] = Loaded()
 def load_metric(
     spec: Spec[Metric] = "tile-perceptual", device: str = AUTO, dtype: str = AUTO, **options: Any
 ) -> Metric:
-    """The metric that a spec names, such as ``clip:path=FOLDER``; a metric itself is returned as it is.
+    """The metric of a spec such as ``clip:path=FOLDER``; a metric itself is returned unchanged.
 
     Args:
         spec: see :func:`steer_env.registry.parse_spec`.
         device, dtype: where its own options say ``auto``.
-        **options: further ones.
+        **options: more of them.
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.
@@ -55,7 +55,7 @@ def load_judges(
     """Further metrics, by name.
 
     Args:
-        judges: words or mappings, each called by its metric's name; or by names of one's own, those or metrics.
+        judges: words or mappings, each with its metric's name; or name → word, mapping or metric.
         device, dtype: as for :func:`load_metric`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What metrics with weights of other people's have in common: errors that help, an identity, and a precision."""
+"""What metrics with other people's weights share: reading them safely, and computing in parts that fit."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from steer_env.devices import resolve_dtype
+from steer_env.devices import resolve_device, resolve_dtype
+from steer_env.metrics.options import NetworkOptions
 from steer_env.registry import AUTO
+from steer_env.types import Metric
 
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
@@ -22,9 +26,9 @@ class CheckpointError(RuntimeError):
 
 
 def reason(error: Exception) -> str:
-    """Another package's message, fit to stand within a sentence: one line of at most 300 characters."""
-    found = " ".join(str(error).split()).rstrip(".!")
-    return found if len(found) <= 300 else f"{found[:299]}…"
+    """Another package's message, as a part of a sentence: one line of at most 300 characters."""
+    text = " ".join(str(error).split()).rstrip(".!")
+    return text if len(text) <= 300 else f"{text[:299]}…"
 
 
 def checkpoint_folder(path: str, patterns: Sequence[str], advice: str) -> Path:
@@ -32,11 +36,11 @@ def checkpoint_folder(path: str, patterns: Sequence[str], advice: str) -> Path:
 
     Args:
         path: a folder or a hub id.
-        patterns: of the files that a hub is asked for.
-        advice: what to do if there is nothing; ends the error's message.
+        patterns: files to fetch from a hub.
+        advice: end of the error's message.
 
     Raises:
-        CheckpointError: no folder, and nothing that a hub has or that can be reached.
+        CheckpointError: no such folder, and the hub doesn't have it or can't be reached.
     """
     from huggingface_hub import snapshot_download
 
@@ -54,31 +58,11 @@ def checkpoint_folder(path: str, patterns: Sequence[str], advice: str) -> Path:
         ) from error
 
 
-def check_precision(dtype: str, max_batch: int) -> torch.dtype:
-    """The dtype of that name; ``auto`` is float32.
-
-    Raises:
-        ValueError: an unknown dtype, or max_batch below 1.
-    """
-    if max_batch < 1:
-        raise ValueError(f"max_batch must be at least 1, got {max_batch}")
-    return resolve_dtype(dtype)
-
-
-def precision_suffix(dtype: str) -> str:
-    """What a metric's id ends in: embeddings of another precision are other numbers."""
-    return "" if dtype in ("float32", AUTO) else f"-{dtype}"
-
-
 def check_torch_file(path: Path, advice: str) -> None:
-    """Read what ``torch.save`` wrote, without running anything that a pickle may hold, and drop it again.
-
-    Args:
-        path: the file.
-        advice: what to do about it if it's no good; ends the error's message.
+    """Refuse a file of ``torch.save`` that is damaged, or holds more than tensors and plain containers.
 
     Raises:
-        CheckpointError: truncated or damaged, or with objects other than tensors and plain containers.
+        CheckpointError: its message ends with the advice.
     """
     try:
         # Only the new format, a zip archive, can be mapped instead of read.
@@ -93,7 +77,7 @@ def check_torch_file(path: Path, advice: str) -> None:
 
 @contextmanager
 def tensors_only() -> Iterator[None]:
-    """Every ``torch.load``, other packages' too, refuses pickles that could run code, whatever its arguments say."""
+    """Every ``torch.load``, also in other packages, refuses pickles that could run code, whatever its arguments say."""
     before = os.environ.get(_FORCE)
     os.environ[_FORCE] = "1"
     try:
@@ -103,3 +87,62 @@ def tensors_only() -> Iterator[None]:
             del os.environ[_FORCE]
         else:
             os.environ[_FORCE] = before
+
+
+class NetworkMetric(Metric):
+    """A metric by a network with a device, a precision, and a most number of images at a time.
+
+    A subclass sets ``_model``, ``dimensions`` and ``id``, which ends in ``_suffix``, and embeds some images in
+    :meth:`_embed`.
+
+    Raises:
+        ValueError: an unknown device or dtype, or max_batch below 1.
+    """
+
+    _model: Any
+
+    def __init__(self, options: NetworkOptions) -> None:
+        if options.max_batch < 1:
+            raise ValueError(f"max_batch must be at least 1, got {options.max_batch}")
+        self._dtype, self._max_batch = resolve_dtype(options.dtype), options.max_batch
+        self.device = torch.device(resolve_device(options.device))
+        # Embeddings of another precision are other numbers.
+        self._suffix = "" if options.dtype in ("float32", AUTO) else f"-{options.dtype}"
+
+    def to(self, device: str) -> NetworkMetric:
+        """Move it; returns itself."""
+        self.device = torch.device(device)
+        self._model = self._model.to(self.device)
+        return self
+
+    @torch.inference_mode()
+    def embed(self, images: Tensor) -> Tensor:
+        parts = [self._embed(part.to(self.device).float()) for part in images.split(self._max_batch)]
+        return torch.cat(parts).to(images.device)
+
+    def _embed(self, images: Tensor) -> Tensor:
+        """Images float32 (b, 3, H, W) on the metric's device → (b, dimensions), float32."""
+        raise NotImplementedError
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pillow's bicubic resizing of the same pictures in eight bits; single values are off by 1/255 or 2/255.
+
+    As Pillow does, it filters the width, then the height, and rounds and clips to eight bits after each. Filtering both
+    at once would be off by up to 18/255 where bicubic overshoots.
+
+    Args:
+        images: float (B, C, H, W) in [0, 1].
+        size: height and width wanted.
+
+    Returns:
+        float (B, C, *size), in 256 steps of [0, 1]; the images as they are if they have that size.
+    """
+    for step in ((images.shape[2], size[1]), size):
+        if step != tuple(images.shape[2:]):
+            filtered = nn.functional.interpolate(images, step, mode="bicubic", antialias=True)
+            images = (filtered * 255 + 0.5).floor().clamp(0, 255) / 255
+    return images

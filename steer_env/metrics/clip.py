@@ -1,7 +1,8 @@
-"""CLIP's image similarity, through transformers."""
+"""CLIP's cosine between two images, and between an image and its prompt (paper, Figure 6), through transformers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,27 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision, quiet
-from steer_env.devices import resolve_device
 from steer_env.fingerprints import fingerprint
-from steer_env.metrics.checkpoints import CheckpointError, check_precision, checkpoint_folder, precision_suffix, reason
+from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, checkpoint_folder, reason, resize
 from steer_env.metrics.options import CLIPOptions
-from steer_env.metrics.resizing import resize
-from steer_env.types import Metric
 
 _FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 _ADVICE = f"A CLIP checkpoint as transformers' save_pretrained writes it holds {', '.join(_FILES)}"
+_TOKENIZERS = ("tokenizer.json", "vocab.json")
+_TEXT_ADVICE = "Prompts need a whole CLIP checkpoint as transformers' save_pretrained writes it, tokenizer included"
 _BICUBIC = 3
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a checkpoint's image processor does with a picture, on the device.
-
-    Args:
-        shortest_edge: pixels that the shorter side is resized to.
-        crop: height and width of what is kept of the middle.
-        mean, std: of the channels, which are normalised by them.
-    """
+    """A checkpoint's image processor, on the device: resize the shorter side, crop the middle, normalise channels."""
 
     shortest_edge: int
     crop: tuple[int, int]
@@ -38,7 +32,7 @@ class Preprocessing:
     std: tuple[float, ...]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images float (B, 3, H, W) in [0, 1] → float (B, 3, *crop); see :func:`steer_env.metrics.resizing.resize`."""
+        """Images float (B, 3, H, W) in [0, 1] → float (B, 3, *crop)."""
         height, width = images.shape[2:]
         shorter = min(height, width)
         size = self.shortest_edge * height // shorter, self.shortest_edge * width // shorter
@@ -53,77 +47,82 @@ class Preprocessing:
         return {"sizes": sizes, "mean": torch.tensor(self.mean), "std": torch.tensor(self.std)}
 
 
-class CLIPMetric(Metric):
+class CLIPMetric(NetworkMetric):
     """Cosine of CLIP's image embeddings; the text half of a checkpoint isn't loaded.
 
     Args:
-        path, device, dtype, max_batch: see :class:`steer_env.metrics.options.CLIPOptions`.
+        path, **options: see :class:`steer_env.metrics.options.CLIPOptions`.
 
     Raises:
-        ValueError: an unknown dtype, or max_batch below 1.
+        ValueError: see :class:`NetworkMetric`.
         CheckpointError: a hub that can't be reached, or a checkpoint that is missing, damaged, pickled, or no CLIP.
     """
 
-    def __init__(
-        self,
-        path: str = CLIPOptions.path,
-        device: str = CLIPOptions.device,
-        dtype: str = CLIPOptions.dtype,
-        max_batch: int = CLIPOptions.max_batch,
-    ) -> None:
-        self._dtype, self._max_batch = check_precision(dtype, max_batch), max_batch
-        self.device = torch.device(resolve_device(device))
-        model, self.prepare = _load(clip_folder(path))
+    def __init__(self, path: str = CLIPOptions.path, **options: Any) -> None:
+        super().__init__(CLIPOptions(path=path, **options))
+        model, self.prepare = _load(_folder(path))
         self.dimensions: int = model.config.projection_dim
-        self.id = f"clip-{fingerprint(model.state_dict() | self.prepare.tensors())[:8]}{precision_suffix(dtype)}"
+        self.id = f"clip-{fingerprint(model.state_dict() | self.prepare.tensors())[:8]}{self._suffix}"
         self._model = model.eval().to(self.device)
 
-    def to(self, device: str) -> CLIPMetric:
-        """Move it; returns itself."""
-        self.device = torch.device(device)
-        self._model = self._model.to(self.device)
-        return self
-
-    @torch.inference_mode()
-    def embed(self, images: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Metric`."""
-        parts = [self._embed(part.to(self.device)) for part in images.split(self._max_batch)]
-        return torch.cat(parts).to(images.device)
-
     def _embed(self, images: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            features = self._model(pixel_values=self.prepare(images.float())).image_embeds
+        with self._autocast():
+            features = self._model(pixel_values=self.prepare(images)).image_embeds
         return nn.functional.normalize(features.float(), dim=1)
 
 
-def clip_folder(path: str) -> Path:
+class CLIPAlignment(CLIPMetric):
+    """How well an image shows what its prompt says: an :class:`steer_env.types.Alignment`.
+
+    It is CLIPScore (Hessel et al., 2021) before scaling: the cosine of the two embeddings, mostly 0 to 0.4. Arguments
+    and errors are those of :class:`CLIPMetric`; the checkpoint needs its text half and tokenizer, too.
+    """
+
+    def __init__(self, path: str = CLIPOptions.path, **options: Any) -> None:
+        super().__init__(path, **options)
+        text, self._tokenizer = _load_text(_folder(path))
+        self._text = text.eval().to(self.device)
+        self.id = self.id.replace("clip-", f"clip-alignment-{fingerprint(text.state_dict())[:8]}-")
+
+    def to(self, device: str) -> CLIPAlignment:
+        super().to(device)
+        self._text = self._text.to(self.device)
+        return self
+
+    @torch.inference_mode()
+    def embed_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """What is beyond the text half's limit of words has no effect."""
+        starts = range(0, len(prompts), self._max_batch)
+        parts = [self._embed_prompts(list(prompts[start : start + self._max_batch])) for start in starts]
+        return torch.cat(parts) if parts else torch.zeros(0, self.dimensions, device=self.device)
+
+    def _embed_prompts(self, prompts: list[str]) -> Tensor:
+        longest = self._text.config.max_position_embeddings
+        # Always padded to the same length: another one in a batch would round a prompt's embedding otherwise.
+        padding = {"padding": "max_length", "truncation": True, "max_length": longest}
+        tokens = self._tokenizer(prompts, **padding, return_tensors="pt").to(self.device)
+        with self._autocast():
+            features = self._text(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask).text_embeds
+        return nn.functional.normalize(features.float(), dim=1)
+
+
+def _folder(path: str) -> Path:
     """The folder of a checkpoint, local or from a hub, with all files that its image half needs."""
     local = checkpoint_folder(path, ["*.json", "*.safetensors", "*.txt"], _ADVICE)
     if missing := [name for name in _FILES if not (local / name).is_file()]:
         pickled = sorted(file.name for file in local.glob("*.bin"))
-        hint = (
-            f" ({', '.join(pickled)} is pickled and isn't loaded: save it anew by save_pretrained)" if pickled else ""
-        )
-        raise CheckpointError(f"{local} lacks {', '.join(missing)}{hint}. {_ADVICE}")
+        pickle = f"{', '.join(pickled)} is pickled and isn't loaded: save it anew by save_pretrained"
+        raise CheckpointError(f"{local} lacks {', '.join(missing)}{f' ({pickle})' if pickled else ''}. {_ADVICE}")
     return local
 
 
-def load_half(kind: Any, folder: Path) -> Any:
-    """The half of a checkpoint that a class of transformers reads.
-
-    Raises:
-        CheckpointError: weights that are damaged, missing or of another shape.
-    """
+def _load_half(kind: Any, folder: Path) -> Any:
+    """The half of a checkpoint that a class of transformers reads; a CheckpointError if weights don't fit."""
     from safetensors import SafetensorError
 
     try:
-        model, report = kind.from_pretrained(
-            folder,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            dtype=torch.float32,
-        )
+        options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, report = kind.from_pretrained(folder, dtype=torch.float32, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder} is damaged, or of another architecture: {reason(error)}. {_ADVICE}") from error
     # transformers would go on with random weights in the place of both.
@@ -144,7 +143,7 @@ def _load(folder: Path) -> tuple[Any, Preprocessing]:
             processor = CLIPImageProcessor.from_pretrained(folder).to_dict()
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder} is damaged: {reason(error)}. {_ADVICE}") from error
-        model = load_half(CLIPVisionModelWithProjection, folder)
+        model = _load_half(CLIPVisionModelWithProjection, folder)
     return model, _preprocessing(processor, model.config.image_size, folder)
 
 
@@ -157,9 +156,19 @@ def _preprocessing(processor: dict[str, Any], image_size: int, folder: Path) -> 
             f"{folder / _FILES[1]} isn't CLIP's: expected are bicubic resizing of the shortest edge, a central crop to "
             f"the model's {image_size} pixels, and rescaling and normalisation of values"
         )
-    return Preprocessing(
-        size["shortest_edge"],
-        (crop["height"], crop["width"]),
-        tuple(processor["image_mean"]),
-        tuple(processor["image_std"]),
-    )
+    channels = (tuple(processor[name]) for name in ("image_mean", "image_std"))
+    return Preprocessing(size["shortest_edge"], (crop["height"], crop["width"]), *channels)
+
+
+def _load_text(folder: Path) -> tuple[Any, Any]:
+    # transformers would go on with an empty vocabulary.
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise CheckpointError(f"{folder} can't read prompts: it has no {' and no '.join(_TOKENIZERS)}. {_TEXT_ADVICE}")
+    with quiet():
+        from transformers import AutoTokenizer, CLIPTextModelWithProjection
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{folder} can't read prompts: {reason(error)}. {_TEXT_ADVICE}") from error
+        return _load_half(CLIPTextModelWithProjection, folder), tokenizer

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -14,70 +16,93 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision
-from steer_env.devices import resolve_device
 from steer_env.fingerprints import fingerprint
-from steer_env.metrics.checkpoints import (
-    CheckpointError,
-    check_precision,
-    precision_suffix,
-    reason,
-    tensors_only,
-)
-from steer_env.metrics.dreamsim_files import TYPES, provide
+from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, check_torch_file, reason, resize, tensors_only
 from steer_env.metrics.options import DreamSimOptions
-from steer_env.metrics.resizing import resize
-from steer_env.types import Metric
+from steer_env.registry import Registry
 
 _PIXELS = (224, 224)
 
 
-class DreamSimMetric(Metric):
+@dataclass(frozen=True)
+class DreamSimFiles:
+    """What one type of DreamSim reads.
+
+    Args:
+        backbone: names of the files with pretrained weights.
+        adapter: name of the folder with the weights that DreamSim trained.
+        hub: the repository whose code ``torch.hub`` runs, from a branch that moves; empty where there is none.
+    """
+
+    backbone: tuple[str, ...]
+    adapter: str
+    hub: str = ""
+
+    def missing(self, folder: Path) -> list[str]:
+        """Names of the files that the cache folder lacks."""
+        adapter = folder / self.adapter
+        missing = [name for name in self.backbone if not (folder / name).is_file()]
+        if not (adapter / "adapter_config.json").is_file():
+            missing.append(f"{self.adapter}/adapter_config.json")
+        if not any((adapter / f"adapter_model.{ending}").is_file() for ending in ("safetensors", "bin")):
+            missing.append(f"{self.adapter}/adapter_model.safetensors")
+        return missing
+
+
+_DINO, _DINOV2 = "facebookresearch/dino", "facebookresearch/dinov2"
+TYPES = Registry(
+    "DreamSim type",
+    {
+        "ensemble": DreamSimFiles(
+            ("dino_vitb16_pretrain.pth", "clip_vitb16_pretrain.pth.tar", "open_clip_vitb16_pretrain.pth.tar"),
+            "ensemble_lora",
+            _DINO,
+        ),
+        "dino_vitb16": DreamSimFiles(("dino_vitb16_pretrain.pth",), "dino_vitb16_single_lora", _DINO),
+        "dino_vitb16_patch": DreamSimFiles(("dino_vitb16_pretrain.pth",), "dino_vitb16_patch_lora", _DINO),
+        "dinov2_vitb14": DreamSimFiles(("dinov2_vitb14_pretrain.pth",), "dinov2_vitb14_single_lora", _DINOV2),
+        "dinov2_vitb14_patch": DreamSimFiles(("dinov2_vitb14_pretrain.pth",), "dinov2_vitb14_patch_lora", _DINOV2),
+        "clip_vitb32": DreamSimFiles(("clip_vitb32_pretrain.pth.tar",), "clip_vitb32_single_lora"),
+        "open_clip_vitb32": DreamSimFiles(("open_clip_vitb32_pretrain.pth.tar",), "open_clip_vitb32_single_lora"),
+        "synclr_vitb16": DreamSimFiles(("synclr_vit_b_16.pth",), "synclr_vitb16_single_lora"),
+    },
+)
+
+
+class DreamSimMetric(NetworkMetric):
     """1 − DreamSim's distance, as the dot product of unit vectors (paper, B.1).
 
     Embeddings are the package's own, normalised by itself; the ``_patch`` types' patches are averaged as its distance
-    does. Pictures of any size are squashed to 224 × 224, as the package does with Pillow, see
-    :func:`steer_env.metrics.resizing.resize`.
+    does. Pictures of any size are squashed to 224 × 224, as the package does with Pillow.
 
     The backbone's files are read beforehand with everything but tensors and plain containers refused, and so is
     whatever ``torch.load`` reads while the package makes the model.
 
     Args:
-        type, cache_dir, device, dtype, max_batch, download, trust_hub_code: see
-            :class:`steer_env.metrics.options.DreamSimOptions`.
+        type, cache_dir, **options: see :class:`steer_env.metrics.options.DreamSimOptions`.
 
     Raises:
         ImportError: the package isn't installed.
-        ValueError: an unknown type or dtype, max_batch below 1, or a type that needs ``trust_hub_code``.
+        ValueError: an unknown type, one that needs ``trust_hub_code``, or see :class:`NetworkMetric`.
         CheckpointError: weights that are missing, can't be fetched, are damaged, pickled, or of another architecture.
     """
 
-    def __init__(
-        self,
-        type: str = DreamSimOptions.type,
-        cache_dir: str | None = DreamSimOptions.cache_dir,
-        device: str = DreamSimOptions.device,
-        dtype: str = DreamSimOptions.dtype,
-        max_batch: int = DreamSimOptions.max_batch,
-        download: bool = DreamSimOptions.download,
-        trust_hub_code: bool = DreamSimOptions.trust_hub_code,
-    ) -> None:
-        hub, self._dtype = TYPES[type].hub, check_precision(dtype, max_batch)
-        if hub and not trust_hub_code:
+    def __init__(self, type: str = DreamSimOptions.type, cache_dir: str | None = None, **options: Any) -> None:
+        chosen = DreamSimOptions(type=type, cache_dir=cache_dir, **options)
+        hub = TYPES[type].hub
+        super().__init__(chosen)
+        if hub and not chosen.trust_hub_code:
             raise ValueError(
                 f"type {type!r} runs code that torch.hub fetches from a moving branch of {hub}: accept that with "
                 "trust_hub_code=true, or take a type that runs none, such as open_clip_vitb32"
             )
-        device = resolve_device(device)
         folder = Path(cache_dir).expanduser() if cache_dir else Path(torch.hub.get_dir()) / "dreamsim"
-        self.device, self._max_batch = torch.device(device), max_batch
-        self._model = _load(type, folder, device, download)
+        self._model = _load(type, folder, str(self.device), chosen.download)
         self.dimensions: int = self._model.embed_size * (2 if self._model.is_patch else 1)
-        self.id = f"dreamsim-{type}-{fingerprint(_weights(self._model))[:8]}{precision_suffix(dtype)}"
+        self.id = f"dreamsim-{type}-{fingerprint(_weights(self._model))[:8]}{self._suffix}"
 
     def to(self, device: str) -> DreamSimMetric:
-        """Move it; returns itself."""
-        self.device = torch.device(device)
-        self._model = self._model.to(self.device)
+        super().to(device)
         # The package's modules remember the device that they were made on.
         for module in self._model.modules():
             for part in (module, *getattr(module, "extractor_list", ())):
@@ -85,16 +110,9 @@ class DreamSimMetric(Metric):
                     part.device = device
         return self
 
-    @torch.inference_mode()
-    def embed(self, images: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Metric`."""
-        parts = [self._embed(part.to(self.device)) for part in images.split(self._max_batch)]
-        return torch.cat(parts).to(images.device)
-
     def _embed(self, images: Tensor) -> Tensor:
-        prepared = resize(images.float(), _PIXELS)
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            features = self._model.embed(prepared).float()
+        with self._autocast():
+            features = self._model.embed(resize(images, _PIXELS)).float()
         if self._model.is_patch:
             features = torch.cat([features[:, 0], features[:, 1:].mean(dim=1)], dim=1)
         return nn.functional.normalize(features, dim=1)
@@ -107,15 +125,11 @@ def _load(type: str, folder: Path, device: str, download: bool) -> Any:
     except ImportError as error:
         advice = "metric=dreamsim needs a package that isn't here: pip install 'steer-env[dreamsim]'"
         raise ImportError(advice) from error
-    files, advice = TYPES[type], provide(type, folder, download)
+    files, advice = TYPES[type], _provide(type, folder, download)
     try:
         with _undisturbed(), tensors_only():
-            model, _ = dreamsim(
-                device=device,
-                cache_dir=str(folder),
-                dreamsim_type=type.removesuffix("_patch"),
-                use_patch_model=type.endswith("_patch"),
-            )
+            kind = {"dreamsim_type": type.removesuffix("_patch"), "use_patch_model": type.endswith("_patch")}
+            model, _ = dreamsim(device=device, cache_dir=str(folder), **kind)
     except Exception as error:
         if isinstance(error, URLError) or "no internet connection" in str(error):
             place = folder / f"{files.hub.replace('/', '_')}_main"
@@ -132,6 +146,44 @@ def _load(type: str, folder: Path, device: str, download: bool) -> Any:
         # The package only warns, and would go on with the backbone alone.
         raise CheckpointError(f"{folder / files.adapter} doesn't fit type {type!r}: layers lack its weights. {advice}")
     return model
+
+
+def _provide(type: str, folder: Path, download: bool) -> str:
+    """See that a type's files are in the folder, and that its backbone's hold nothing that runs when loaded.
+
+    Returns:
+        Advice for the error if they turn out to be no good nevertheless.
+
+    Raises:
+        CheckpointError: files that are missing, can't be fetched, are damaged, or hold more than tensors.
+    """
+    from dreamsim.config import dreamsim_weights
+
+    files, url = TYPES[type], dreamsim_weights[type]
+    if download and files.missing(folder):
+        _fetch(type, folder, url)
+    if missing := files.missing(folder):
+        raise CheckpointError(
+            f"DreamSim's type {type!r} needs {', '.join(missing)} in {folder}: unpack {url} there, or have it fetched "
+            "with download=true"
+        )
+    advice = f"Remove it, and unpack {url} into {folder} again"
+    for name in files.backbone:
+        check_torch_file(folder / name, advice)
+    return advice
+
+
+def _fetch(type: str, folder: Path, url: str) -> None:
+    from dreamsim.model import download_weights
+
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with redirect_stdout(io.StringIO()):
+            download_weights(str(folder), type)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{url} can't be fetched: {reason(error)}. Download it where it can be, and unpack it into {folder}"
+        ) from error
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
@@ -11,18 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision
-from steer_env.devices import resolve_device
 from steer_env.fingerprints import fingerprint
-from steer_env.metrics.checkpoints import (
-    CheckpointError,
-    check_precision,
-    check_torch_file,
-    precision_suffix,
-    tensors_only,
-)
+from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, check_torch_file, resize, tensors_only
 from steer_env.metrics.options import LPIPSOptions
-from steer_env.metrics.resizing import resize
-from steer_env.types import Metric
 
 _FILE = "alexnet-owt-7be5be79.pth"
 _ADVICE = f"Download https://download.pytorch.org/models/{_FILE}, and name it as path"
@@ -30,67 +20,45 @@ _SMALLEST = 31
 """Pixels a side below which AlexNet's last layers have nothing left."""
 
 
-class LPIPSMetric(Metric):
+class LPIPSMetric(NetworkMetric):
     """1 − LPIPS's distance, with AlexNet as its backbone (version 0.1).
 
     The distance is a weighted squared distance of normalised features, averaged over the picture at each of five
     layers. So an embedding holds all features, times the roots of their weights, and the similarity is 1 − |a − b|²,
-    not a cosine, and has no lower bound. Pictures are resized beforehand, see
-    :func:`steer_env.metrics.resizing.resize`, since an embedding grows with them: it has 31,872 numbers at 64 pixels.
+    not a cosine, and has no lower bound. Pictures are resized beforehand, since an embedding grows with them: it has
+    31,872 numbers at 64 pixels.
 
     The weights of the layers come with the package. AlexNet's are never fetched, and are read with everything but
     tensors and plain containers refused.
 
     Args:
-        path, pixels, device, dtype, max_batch: see :class:`steer_env.metrics.options.LPIPSOptions`.
+        path, **options: see :class:`steer_env.metrics.options.LPIPSOptions`.
 
     Raises:
         ImportError: the package isn't installed.
-        ValueError: an unknown dtype, max_batch below 1, or pictures too small for AlexNet.
+        ValueError: pictures too small for AlexNet, or see :class:`NetworkMetric`.
         CheckpointError: weights that are missing, damaged, pickled, or not AlexNet's.
     """
 
-    def __init__(
-        self,
-        path: str = LPIPSOptions.path,
-        pixels: int = LPIPSOptions.pixels,
-        device: str = LPIPSOptions.device,
-        dtype: str = LPIPSOptions.dtype,
-        max_batch: int = LPIPSOptions.max_batch,
-    ) -> None:
-        if pixels < _SMALLEST:
+    def __init__(self, path: str = LPIPSOptions.path, **options: Any) -> None:
+        chosen = LPIPSOptions(path=path, **options)
+        super().__init__(chosen)
+        if (pixels := chosen.pixels) < _SMALLEST:
             raise ValueError(f"pixels must be at least {_SMALLEST} for AlexNet, got {pixels}")
-        self._dtype, self._max_batch = check_precision(dtype, max_batch), max_batch
-        self.device = torch.device(resolve_device(device))
-        self._pixels = pixels
+        self._size = (pixels, pixels)
         self._model = _load(Path(path).expanduser() if path else Path(torch.hub.get_dir()) / "checkpoints" / _FILE)
-        self.id = f"lpips-alex-{pixels}-{fingerprint(self._model.state_dict())[:8]}{precision_suffix(dtype)}"
-        self.dimensions: int = self._features(torch.zeros(1, 3, pixels, pixels)).shape[1]
+        self.id = f"lpips-alex-{pixels}-{fingerprint(self._model.state_dict())[:8]}{self._suffix}"
         self._model = self._model.to(self.device)
-
-    def to(self, device: str) -> LPIPSMetric:
-        """Move it; returns itself."""
-        self.device = torch.device(device)
-        self._model = self._model.to(self.device)
-        return self
+        self.dimensions: int = self.embed(torch.zeros(1, 3, pixels, pixels)).shape[1]
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
-        """1 − |a − b|²; see :class:`steer_env.types.Metric`."""
+        """1 − |a − b|², for embeddings of numbers between −1 and 1."""
         return 1 - (a - b).square().sum(dim=-1)
 
-    @torch.inference_mode()
-    def embed(self, images: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Metric`; no unit vectors, but numbers between −1 and 1."""
-        size = (self._pixels, self._pixels)
-        parts = [self._features(resize(part.to(self.device).float(), size)) for part in images.split(self._max_batch)]
-        return torch.cat(parts).to(images.device)
-
-    @torch.inference_mode()
-    def _features(self, images: Tensor) -> Tensor:
+    def _embed(self, images: Tensor) -> Tensor:
         model = self._model
-        reduced = self._dtype != torch.float32
-        with torch.autocast(images.device.type, self._dtype) if reduced else nullcontext():
-            layers = model.net(model.scaling_layer(images * 2 - 1))
+        with self._autocast():
+            layers = model.net(model.scaling_layer(resize(images, self._size) * 2 - 1))
         scaled = []
         for features, head in zip(layers, model.lins, strict=True):
             # Their norm as the package adds its 1e-10: to the root, where normalize would take a maximum.
@@ -105,8 +73,7 @@ def _load(path: Path) -> Any:
     try:
         from lpips import LPIPS
     except ImportError as error:
-        advice = "metric=lpips needs a package that isn't here: pip install 'steer-env[lpips]'"
-        raise ImportError(advice) from error
+        raise ImportError("metric=lpips needs a package that isn't here: pip install 'steer-env[lpips]'") from error
     if not path.is_file():
         raise CheckpointError(f"LPIPS needs AlexNet's weights, and {path} isn't there. {_ADVICE}")
     check_torch_file(path, _ADVICE)

@@ -51,7 +51,7 @@ class DreamSimOptions(NetworkOptions):
     """1 − DreamSim's distance (paper, B.1).
 
     Args:
-        type: a name of :data:`steer_env.metrics.dreamsim_files.TYPES`.
+        type: a name of :data:`steer_env.metrics.dreamsim.TYPES`.
         cache_dir: folder with the weights in the package's layout; ``dreamsim`` in torch.hub's folder by default.
         download: fetch weights that are missing, as the package does, which compares no hash.
         trust_hub_code: run the code of a repository's moving branch through ``torch.hub``; types with DINO need it.

@@ -1,4 +1,4 @@
-"""A metric without any learning, to hold against those that policies were trained on."""
+"""A metric without any learning, to compare with learned ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from steer_env.types import Metric
 
 
 class PixelCorrelation(Metric):
-    """Correlation of two pictures' pixels after blurring: cosine of the centred, pooled pictures.
+    """Correlation of two pictures' pixels after blurring; see :class:`steer_env.metrics.options.PixelOptions`.
 
-    Args:
-        grid: see :class:`steer_env.metrics.options.PixelOptions`.
+    A uniformly grey picture has similarity 0 to every other.
     """
 
     id = "pixel-correlation"
@@ -24,7 +23,6 @@ class PixelCorrelation(Metric):
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Metric`. A uniformly grey picture has similarity 0 to every other."""
         pooled = nn.functional.adaptive_avg_pool2d(images.float(), self.grid).flatten(1)
         centred = pooled - pooled.mean(dim=1, keepdim=True)
         return nn.functional.normalize(centred, dim=1)

@@ -1,4 +1,4 @@
-"""Steering policies: what decides the mixture scale of a round, from what a policy may see."""
+"""Steering policies: they choose the mixture scale of each round."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ import numpy as np
 
 from steer_env.policies.cards import PolicyCard, check_integer, check_name, check_number
 from steer_env.policies.histories import HistoryPolicy
-from steer_env.policies.stored import POLICY_FILE, PolicyError, StoredPolicy
-from steer_env.policies.untrusted import read_json, refuse_pickles
+from steer_env.policies.stored import POLICY_FILE, PolicyError, StoredPolicy, read_json, refuse_pickles
 from steer_env.proposals import BUCKETS, bucket_scales
 
 Observation = Mapping[str, np.ndarray]
 
 
 class Policy(Protocol):
-    """Chooses mixture scales for N episodes at a time.
-
-    ``training_seed`` is the seed of the training that made it; −1 if none did.
-    """
+    """Chooses mixture scales for N episodes at a time; ``training_seed`` is −1 without a training."""
 
     name: str
     training_seed: int
@@ -37,10 +33,8 @@ class TablePolicy(StoredPolicy):
     """A scale for each (round, stayed): every constant, schedule and learned bandit policy is one.
 
     Args:
-        name: what tables call it.
         scales: float (R, 2), for round r + 1 and stayed 0 or 1. Rounds past the last use the last.
-        training_seed: seed of the training that made it; −1 if none did.
-        card: how it was trained.
+        name, training_seed, card: see :class:`steer_env.policies.stored.StoredPolicy`.
 
     Raises:
         PolicyError: another shape, or a scale outside [0, 1].
@@ -66,7 +60,6 @@ class TablePolicy(StoredPolicy):
         return cls(name, np.repeat(np.asarray(scales, dtype=np.float64)[:, None], 2, axis=1))
 
     def act(self, observation: Observation) -> np.ndarray:
-        """See :class:`Policy`."""
         return self.scales[np.minimum(observation["round"], len(self._rows) - 1), observation["stayed"]]
 
 
@@ -76,11 +69,9 @@ class RandomBucketPolicy:
     name, training_seed = "random bucket", -1
 
     def start(self, episode_seeds: Sequence[int]) -> None:
-        """Seed one generator an episode."""
         self._rngs = [np.random.default_rng([seed, 1]) for seed in episode_seeds]
 
     def act(self, observation: Observation) -> np.ndarray:
-        """See :class:`Policy`."""
         return bucket_scales(np.array([rng.integers(BUCKETS) for rng in self._rngs]))
 
 
@@ -90,11 +81,9 @@ class RandomScalePolicy:
     name, training_seed = "random scale per session", -1
 
     def start(self, episode_seeds: Sequence[int]) -> None:
-        """Draw every episode's scale."""
         self._scales = np.array([np.random.default_rng([seed, 2]).random() for seed in episode_seeds])
 
     def act(self, observation: Observation) -> np.ndarray:
-        """See :class:`Policy`."""
         return self._scales
 
 
@@ -107,7 +96,7 @@ def published_policy() -> TablePolicy:
 
 
 def read_policy(folder: Path) -> StoredPolicy:
-    """Read a policy's folder, which may come from a stranger: nothing in it is run.
+    """Read a policy's folder, which may come from a stranger: no code in it is run.
 
     Raises:
         PolicyError: no policy there, files that could run code beside it, damaged or oversized JSON, another kind, a

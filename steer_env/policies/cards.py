@@ -1,4 +1,4 @@
-"""What a policy's file says beside the policy: its name, and how it was trained."""
+"""A policy's name and card: how it was trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """How a policy was trained; its seed stands beside the policy's name.
+    """How a policy was trained, but for its seed, which is beside the policy's name.
 
     Args:
         suite: tasks it was trained on.
@@ -36,25 +36,23 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class PolicyCard:
-    """What is known of a policy's making; nothing of a schedule that was made by hand."""
+    """How a policy was made; a schedule made by hand has no training."""
 
     training: TrainingRecord | None = None
 
     def record(self) -> dict[str, Any]:
-        """As JSON; a part that is missing is left out."""
+        """As JSON."""
         return {"training": asdict(self.training)} if self.training else {}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> PolicyCard:
-        """Check and take over what :meth:`record` made. Scores that a card claims, as earlier ones did, aren't read.
+        """The inverse of :meth:`record`; the ``claim`` of older cards is ignored.
 
         Raises:
-            TypeError: an entry too few or too many.
-            ValueError: a value that an entry can't have.
+            TypeError, ValueError: an entry too few or too many, or with an impossible value.
         """
         check_mapping("card", record)
-        unknown = sorted(set(record) - {"training", "claim"})
-        if unknown:
+        if unknown := sorted(set(record) - {"training", "claim"}):
             raise ValueError(f"unknown part of a card {unknown[0]!r}; there is: training")
         if "training" not in record:
             return cls()
@@ -79,7 +77,7 @@ def check_name(name: Any) -> str:
 
 
 def likeness(name: str) -> str:
-    """What people see of a plain name at a glance; equal for names that may be mistaken for each other.
+    """A plain name at a glance: equal for two names that may be mistaken for each other.
 
     >>> likeness("Sample-Bucket"), likeness("pub1ished") == likeness("published")
     ('sample bucket', True)
@@ -89,43 +87,27 @@ def likeness(name: str) -> str:
 
 
 def check_text(name: str, value: Any, longest: int = 200) -> str:
-    """A name that can be printed on one line.
-
-    Raises:
-        ValueError: another type, empty, too long, or with characters that don't print.
-    """
+    """The value, unless it is empty, too long, or no text that prints on one line."""
     if not isinstance(value, str) or not value.isprintable() or not 1 <= len(value) <= longest:
         raise ValueError(f"{name} must be 1 to {longest} printable characters, got {str(value)[:40]!r}")
     return value
 
 
 def check_integer(name: str, value: Any, least: int) -> int:
-    """A whole number that fits into 64 bits.
-
-    Raises:
-        ValueError: another type, or out of range.
-    """
+    """The value, unless it is no whole number, below ``least``, or beyond 64 bits."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**63:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {str(value)[:40]}")
     return value
 
 
 def check_number(name: str, value: Any) -> float:
-    """A finite number.
-
-    Raises:
-        ValueError: another type, NaN or infinite.
-    """
+    """The value, unless it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not -1e300 <= value <= 1e300:
         raise ValueError(f"{name} must be a finite number, got {str(value)[:40]}")
     return float(value)
 
 
 def check_mapping(name: str, value: Any) -> None:
-    """A JSON object.
-
-    Raises:
-        ValueError: anything else.
-    """
+    """Raises a ValueError for anything but a JSON object."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be a JSON object, got {str(value)[:40]}")

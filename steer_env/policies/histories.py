@@ -1,4 +1,4 @@
-"""A policy that remembers the whole episode: what an agent with a memory comes down to."""
+"""A policy that remembers the whole episode, as an agent with a memory does."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ LONGEST = 12
 
 
 class HistoryPolicy(StoredPolicy):
-    """A scale for each course that an episode can have taken, as far as the policy sees it: 1, 2, 4, 8 … a round.
+    """A scale for each history of moves and stays: 1, 2, 4, 8 … a round.
 
     Args:
-        name: what tables of results call it.
         scales: R rows; that of round r + 1 has 2ʳ scales, one for each history of moves (0) and stays (1) in rounds 1
-            to r, in the order of the binary numbers that these are, the first round's digit first.
-        training_seed, card: see :class:`steer_env.policies.stored.StoredPolicy`.
+            to r, read as a binary number whose first digit is the first round's.
+        name, training_seed, card: see :class:`steer_env.policies.stored.StoredPolicy`.
 
     Raises:
         PolicyError: rows of other lengths, no or too many of them, or a scale outside [0, 1].
@@ -46,15 +45,10 @@ class HistoryPolicy(StoredPolicy):
         self._history = np.zeros(0, dtype=np.int64)
 
     def start(self, episode_seeds: Sequence[int]) -> None:
-        """Nothing has happened yet."""
         self._history = np.zeros(len(episode_seeds), dtype=np.int64)
 
     def act(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """See :class:`steer_env.policies.Policy`; to be called once a round.
-
-        Raises:
-            PolicyError: more rounds than it was trained for.
-        """
+        """As for :class:`steer_env.policies.Policy`, once a round; a PolicyError in more rounds than it has rows."""
         rounds = np.asarray(observation["round"])
         if rounds.max() >= len(self._rows):
             raise PolicyError(f"policy {self.name!r} knows {len(self._rows)} rounds: env.rounds must not be larger")

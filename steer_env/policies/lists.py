@@ -1,4 +1,4 @@
-"""Lists of policies for one table: patterns of folders, and policies that may stand beside each other."""
+"""Several policies for one table."""
 
 from __future__ import annotations
 
@@ -18,33 +18,26 @@ if TYPE_CHECKING:
 
 
 def expand(specs: Sequence[str]) -> list[str]:
-    """Names as they are; patterns such as ``outputs/sweep/*`` as the folders that match and hold a policy.
+    """Replace patterns such as ``outputs/sweep/*`` by the matching folders with a policy.
 
     Raises:
         ValueError: a pattern that no folder with a policy matches.
     """
-    return [name for spec in specs for name in (_matches(spec) if _is_pattern(spec) else [spec])]
-
-
-def _is_pattern(spec: str) -> bool:
-    """A folder that is there is meant itself, whatever its name."""
-    return glob.has_magic(spec) and parse_name(spec) not in POLICIES and not Path(spec).expanduser().exists()
-
-
-def _matches(pattern: str) -> list[str]:
-    paths = sorted(glob.glob(str(Path(pattern).expanduser())))  # noqa: PTH207
-    matching = [path for path in paths if policy_folder(Path(path))]
-    if not matching:
-        raise ValueError(f"no folder with a policy matches {pattern}")
-    return [f"./{path}" if parse_name(path) in POLICIES else path for path in matching]
+    names: list[str] = []
+    for spec in specs:
+        place = Path(spec).expanduser()
+        if not glob.has_magic(spec) or parse_name(spec) in POLICIES or place.exists():
+            names.append(spec)
+            continue
+        matching = [path for path in sorted(glob.glob(str(place))) if policy_folder(Path(path))]  # noqa: PTH207
+        if not matching:
+            raise ValueError(f"no folder with a policy matches {spec}")
+        names += [f"./{path}" if parse_name(path) in POLICIES else path for path in matching]
+    return names
 
 
 def check_apart(folder: str | Path, specs: Sequence[str]) -> None:
-    """Nothing is written into the folder of a policy that is played.
-
-    Raises:
-        ValueError: the folder is one, or lies in one.
-    """
+    """Raises a ValueError if the folder for results is a played policy's, or lies in one."""
     for spec in specs:
         place = Path(spec).expanduser().resolve()
         if parse_name(spec) not in POLICIES and Path(folder).expanduser().resolve().is_relative_to(place):
@@ -58,13 +51,13 @@ def load_policies(
 
     Args:
         specs, writer: see :func:`steer_env.policies.names.load_policy`.
-        rounds: that folders' policies are to play, so that one that can't is refused beforehand; 0 for unknown.
-        refused: receives why a folder's policy isn't taken, by folder, in the place of an error.
+        rounds: of an episode; a folder's policy that can't play so many is refused; 0 for unknown.
+        refused: receives an error's message by folder, instead of the error.
 
     Raises:
         ValueError: an unknown name or option, or the same built-in policy twice.
-        PolicyError: a folder's policy that is missing or damaged, passes for another one by its name, is listed twice,
-            or differs in more than its seed from another training of its name.
+        PolicyError: a folder's policy that is missing or damaged, looks like another by its name, is listed twice, or
+            differs in more than its seed from another training of its name.
     """
     policies: list[Policy | Prompter] = []
     for spec in specs:
@@ -83,7 +76,7 @@ def load_policies(
 
 
 def _check_beside(policy: Policy | Prompter, others: Sequence[Policy | Prompter]) -> None:
-    """May the policy stand in one table with those before it?"""
+    """Raises a PolicyError if the policy can't be in one table with the others."""
     record = policy.card.training if isinstance(policy, StoredPolicy) else None
     for other in others:
         if (other.name, other.training_seed) == (policy.name, policy.training_seed):

@@ -58,22 +58,19 @@ POLICIES: Parts = Registry(
 
 _TAKEN = ("random bucket", "random scale per session", "published", "best known")
 _FAMILIES = ("constant", "schedule", "text")
-"""What built-in policies call themselves, and how those with options begin."""
+"""Names of built-in policies, and how the names of built-in policies with options begin."""
 
 
 def _constant(scales: str) -> TablePolicy:
-    return TablePolicy.schedule(f"constant {scales}", _numbers(scales))
+    return _schedule(scales, f"constant {scales}")
 
 
-def _schedule(scales: str) -> TablePolicy:
-    return TablePolicy.schedule(f"schedule {scales.replace('-', ' ')}", _numbers(scales))
-
-
-def _numbers(text: str) -> list[float]:
+def _schedule(scales: str, name: str = "") -> TablePolicy:
     try:
-        return [float(part) for part in text.split("-")]
+        numbers = [float(part) for part in scales.split("-")]
     except ValueError as error:
-        raise ValueError(f"{text!r} isn't mixture scales such as 1.0-0.8-0.6-0.4") from error
+        raise ValueError(f"{scales!r} isn't mixture scales such as 1.0-0.8-0.6-0.4") from error
+    return TablePolicy.schedule(name or f"schedule {scales.replace('-', ' ')}", numbers)
 
 
 def _best_known() -> StoredPolicy:
@@ -87,11 +84,11 @@ def _by_rule(prompter: str) -> Prompter:
 
 
 def _by_model(prompter: str, writer: Writer | None = None) -> Prompter:
-    from steer_env.humans.written import WRITTEN
+    from steer_env.humans.writers import WrittenPrompter
 
     if writer is None:
         raise ValueError("prompts written by a language model need one: writer=endpoint or writer=local")
-    return WRITTEN[prompter](writer)
+    return WrittenPrompter(prompter, writer)
 
 
 def load_policy(spec: Spec[Policy] | Path, writer: Writer | None = None) -> Policy | Prompter:
@@ -99,8 +96,8 @@ def load_policy(spec: Spec[Policy] | Path, writer: Writer | None = None) -> Poli
 
     Args:
         spec: a built-in one such as ``constant:0.9``, ``best-known`` or ``text:attribute``; else the folder of a
-            policy or of a training run, which is ``./best-known`` if it is called as a built-in one. A policy itself is
-            returned as it is.
+            policy or of a training run, ``./best-known`` for one with a built-in one's name. A policy itself is
+            returned unchanged.
         writer: the language model that writes for ``written:blind`` and ``written:feedback``.
 
     Raises:
@@ -122,7 +119,7 @@ def load_policy(spec: Spec[Policy] | Path, writer: Writer | None = None) -> Poli
 
 
 def parse_name(spec: str) -> str:
-    """What a spec names, its options left out.
+    """The name in a spec, without options.
 
     >>> parse_name("constant:0.9")
     'constant'
@@ -148,11 +145,7 @@ def _own(folder: Path) -> StoredPolicy:
 
 
 def check_own_name(name: str) -> str:
-    """A plain name that can't be mistaken for a built-in policy's.
-
-    Raises:
-        ValueError: it can, or isn't plain.
-    """
+    """The name; a ValueError if it isn't plain, or may be mistaken for a built-in policy's."""
     seen, *taken = (likeness(each).replace(" ", "") for each in (check_name(name), *_TAKEN, *_FAMILIES))
     if seen in taken or seen.startswith(tuple(taken[len(_TAKEN) :])):
         raise ValueError(

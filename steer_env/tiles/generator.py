@@ -10,10 +10,7 @@ from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 
 
 def load(id: str = "", **options: Any) -> StableDiffusionGenerator:
-    """The embedded model, whose id says what it was told other than its defaults.
-
-    Args:
-        id, **options: see :class:`steer_env.generators.options.TilesOptions`.
+    """The embedded model with :class:`steer_env.generators.options.TilesOptions`; its id names changed settings.
 
     Raises:
         steer_env.assets.AssetError: damaged weights.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -28,16 +29,15 @@ class TileEncoder(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        channels = (3, *config.widths)
         self.stages = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(channels[i], channels[i + 1], 3, stride=2, padding=1),
-                nn.GroupNorm(8, channels[i + 1]),
+                nn.Conv2d(before, width, 3, stride=2, padding=1),
+                nn.GroupNorm(8, width),
                 nn.SiLU(),
-                nn.Conv2d(channels[i + 1], channels[i + 1], 3, padding=1),
+                nn.Conv2d(width, width, 3, padding=1),
                 nn.SiLU(),
             )
-            for i in range(len(config.widths))
+            for before, width in pairwise((3, *config.widths))
         )
         self.head = nn.Linear(2 * sum(config.widths[-2:]), config.dimensions)
 
@@ -59,7 +59,6 @@ class TilePerceptualMetric(Metric):
 
     @torch.inference_mode()
     def embed(self, images: Tensor) -> Tensor:
-        """See :class:`steer_env.types.Metric`."""
         return self._encoder.to(images.device)(images.float())
 
     def save(self, folder: Path) -> None:
@@ -79,10 +78,6 @@ class TilePerceptualMetric(Metric):
 
 
 def load() -> TilePerceptualMetric:
-    """The embedded metric.
-
-    Raises:
-        steer_env.assets.AssetError: damaged weights.
-    """
+    """The embedded metric; a :class:`steer_env.assets.AssetError` for damaged weights."""
     folder = assets.verified(assets.ROOT / "tiles-metric")
     return TilePerceptualMetric.load(folder, id=f"tile-perceptual-{assets.version(folder)}")

@@ -14,16 +14,11 @@ _STREAM = 3
 
 
 class RulePrompter:
-    """Writes each episode's prompts by a rule of its subclass, with a stream of the episode's own.
+    """Writes each episode's prompts by its subclass's rule, with the episode's own random numbers.
 
-    Args:
-        synonym_rate, mistake_rate: see :class:`steer_env.humans.options.RuleOptions`.
-
-    Raises:
-        ValueError: a rate outside [0, 1].
+    The rates are those of :class:`steer_env.tiles.tilings.Wording`.
     """
 
-    name: str
     training_seed = -1
 
     def __init__(
@@ -32,16 +27,11 @@ class RulePrompter:
         self.wording = tilings.Wording(synonym_rate, mistake_rate)
 
     def start(self, tasks: Sequence[Task], episode_seeds: Sequence[int]) -> None:
-        """See :class:`steer_env.types.Prompter`."""
         self._tasks = list(tasks)
         self._rngs = [np.random.default_rng([seed, _STREAM]) for seed in episode_seeds]
 
     def write(self, prompts: Sequence[Sequence[str]], similarities: np.ndarray) -> list[str]:
-        """See :class:`steer_env.types.Prompter`.
-
-        Raises:
-            ValueError: a prompt, or a goal that the rule looks at, that is no caption of a tiling.
-        """
+        """As for :class:`steer_env.types.Prompter`; a ValueError where a prompt or goal is no caption of a tiling."""
         episodes = zip(self._tasks, prompts, similarities, self._rngs, strict=True)
         return [self._rewrite(*episode) for episode in episodes]
 
@@ -52,7 +42,7 @@ class RulePrompter:
 class AttributePrompter(RulePrompter):
     """Sees the goal: adds to the last prompt one attribute of the goal that it doesn't name yet.
 
-    What was once named stays as it is, mistakes included; a prompt that names everything is played again.
+    Earlier attributes stay, mistakes included; a prompt that names everything is played again.
     """
 
     name = "text attribute"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,17 +19,7 @@ BORDER_WIDTH = 0.16
 def render(
     factors: np.ndarray, size: int, rng: np.random.Generator, nuisance: tilings.Nuisance | None = None
 ) -> Tensor:
-    """Draw tilings, each with its own nuisance.
-
-    Args:
-        factors: int (N, 8), canonical tilings.
-        size: pixels a side.
-        rng: source of the nuisance.
-        nuisance: its sizes; the default ones if None.
-
-    Returns:
-        float32 (N, 3, size, size) in [0, 1].
-    """
+    """Draw canonical tilings, int (N, 8), each with its own nuisance: float32 (N, 3, size, size) in [0, 1]."""
     nuisance = nuisance or tilings.Nuisance()
     n = len(factors)
 
@@ -71,18 +62,10 @@ def _distances(local: Tensor, angle: Tensor, radius: Tensor, shapes: np.ndarray)
     x, y = local[:, 0] / radius[:, None, None], local[:, 1] / radius[:, None, None]
     x, y = cos * x + sin * y, cos * y - sin * x
     distance = torch.empty_like(x)
-    for shape, name in enumerate(tilings.SHAPES):
-        chosen = torch.from_numpy(shapes == shape)
-        distance[chosen] = _SHAPES[name](x[chosen], y[chosen])
+    for number, shape in enumerate(_SHAPES):
+        chosen = torch.from_numpy(shapes == number)
+        distance[chosen] = shape(x[chosen], y[chosen])
     return distance
-
-
-def _circle(x: Tensor, y: Tensor) -> Tensor:
-    return torch.hypot(x, y) - 0.92
-
-
-def _square(x: Tensor, y: Tensor) -> Tensor:
-    return torch.maximum(x.abs(), y.abs()) - 0.78
 
 
 def _triangle(x: Tensor, y: Tensor) -> Tensor:
@@ -107,15 +90,12 @@ def _cross(x: Tensor, y: Tensor) -> Tensor:
     return torch.minimum(bar, torch.maximum(y.abs() - 0.95, x.abs() - 0.30))
 
 
-def _ring(x: Tensor, y: Tensor) -> Tensor:
-    return (torch.hypot(x, y) - 0.68).abs() - 0.24
-
-
-_SHAPES = {
-    "circle": _circle,
-    "square": _square,
-    "triangle": _triangle,
-    "star": _star,
-    "cross": _cross,
-    "ring": _ring,
-}
+_SHAPES: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+    lambda x, y: torch.hypot(x, y) - 0.92,
+    lambda x, y: torch.maximum(x.abs(), y.abs()) - 0.78,
+    _triangle,
+    _star,
+    _cross,
+    lambda x, y: (torch.hypot(x, y) - 0.68).abs() - 0.24,
+)
+"""Signed distances, in the order of ``tilings.SHAPES``."""

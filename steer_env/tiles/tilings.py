@@ -36,78 +36,32 @@ COUNTS = ("one", "four", "nine")
 SIZES = ("small", "medium", "large")
 ROTATIONS = ("upright", "tilted", "diagonal")
 FACTORS = ("count", "size", "colour", "shape", "rotation", "alternate", "background", "border")
-CARDINALITIES = (
-    len(COUNTS),
-    len(SIZES),
-    len(COLOURS),
-    len(SHAPES),
-    len(ROTATIONS),
-    len(COLOURS) + 1,
-    len(COLOURS),
-    len(COLOURS) + 1,
-)
+CARDINALITIES = (*map(len, (COUNTS, SIZES, COLOURS, SHAPES, ROTATIONS)), *(len(COLOURS) + extra for extra in (1, 0, 1)))
 """Number of values of each factor; the last value of ``alternate`` and of ``border`` means that there is none."""
 
 NONE, UNNAMED = len(COLOURS), -1
 COUNT, SIZE, COLOUR, SHAPE, ROTATION, ALTERNATE, BACKGROUND, BORDER = range(len(FACTORS))
-_NAMES = {
-    COUNT: COUNTS,
-    SIZE: SIZES,
-    ROTATION: ROTATIONS,
-    COLOUR: COLOURS,
-    SHAPE: SHAPES,
-    ALTERNATE: COLOURS,
-    BACKGROUND: COLOURS,
-    BORDER: COLOURS,
-}
+_NAMES = {COUNT: COUNTS, SIZE: SIZES, ROTATION: ROTATIONS, COLOUR: COLOURS, SHAPE: SHAPES}
+_NAMES |= dict.fromkeys((ALTERNATE, BACKGROUND, BORDER), COLOURS)
 """Factor → names of its values, in the order in which a caption mentions the factors."""
 _PHRASES = {
     ALTERNATE: ("alternating with {}", "plain"),
     BACKGROUND: ("on a {} background", ""),
     BORDER: ("with a {} border", "no border"),
 }
-"""Factor → how it is named after the first comma, and what is said where there is none."""
+"""Factor → its phrase after the first comma, and the phrase for none."""
 _ROUND_SHAPES = (SHAPES.index("circle"), SHAPES.index("ring"))
 
-_SYNONYMS = {
-    "circle": ("disc", "dot"),
-    "square": ("box",),
-    "triangle": ("wedge",),
-    "star": ("asterisk",),
-    "cross": ("plus",),
-    "ring": ("hoop",),
-    "red": ("crimson",),
-    "orange": ("amber",),
-    "yellow": ("golden",),
-    "green": ("emerald",),
-    "cyan": ("turquoise",),
-    "blue": ("navy",),
-    "purple": ("violet",),
-    "pink": ("rose",),
-    "white": ("ivory",),
-    "black": ("dark",),
-    "one": ("single",),
-    "four": ("some",),
-    "nine": ("many",),
-    "small": ("little",),
-    "medium": ("mid-sized",),
-    "large": ("big",),
-    "upright": ("straight",),
-    "tilted": ("slanted",),
-    "diagonal": ("turned",),
-}
-_LOOKALIKES = {
-    "red": "orange",
-    "orange": "red",
-    "yellow": "orange",
-    "green": "cyan",
-    "cyan": "blue",
-    "blue": "purple",
-    "purple": "blue",
-    "pink": "red",
-    "white": "yellow",
-    "black": "blue",
-}
+_SAME = (
+    "circle disc dot, square box, triangle wedge, star asterisk, cross plus, ring hoop, red crimson, orange amber, "
+    "yellow golden, green emerald, cyan turquoise, blue navy, purple violet, pink rose, white ivory, black dark, "
+    "one single, four some, nine many, small little, medium mid-sized, large big, upright straight, tilted slanted, "
+    "diagonal turned"
+)
+_SYNONYMS = {word: tuple(synonyms) for word, *synonyms in map(str.split, _SAME.split(", "))}
+_LOOKALIKES = dict(
+    zip(COLOURS, ("orange", "red", "orange", "cyan", "blue", "purple", "blue", "red", "yellow", "blue"), strict=True)
+)
 _MEANINGS = Registry(
     "word for a tiling",
     {
@@ -214,14 +168,7 @@ class Nuisance:
 
 
 def caption(factors: np.ndarray, named: Sequence[bool] | np.ndarray, wording: Wording, rng: np.random.Generator) -> str:
-    """Describe one tiling, naming only the chosen factors.
-
-    Args:
-        factors: int (8,), a canonical tiling.
-        named: bool (8,), which factors the caption names; none gives the empty string.
-        wording: the writer's choice of words.
-        rng: source of synonyms and mistakes.
-    """
+    """Describe one canonical tiling, int (8,), by those factors that bool (8,) ``named`` has; empty without any."""
     return arrange({factor: wording.name(factor, factors[factor], rng) for factor in _NAMES if named[factor]})
 
 
@@ -256,15 +203,15 @@ def words_of(caption: str) -> dict[int, str]:
     head, *phrases = caption.split(", ")
     words = {_MEANINGS[word][0]: word for word in head.split() if word != "tiles"}
     for phrase in phrases:
-        found = [
+        meanings = [
             (factor, match[1] if match.lastindex else "")
             for factor, (pattern, absent) in _PHRASES.items()
             if (match := re.fullmatch(f"{pattern.format('(.+)')}|{absent or pattern}", phrase))
         ]
-        if not found or (found[0][1] and _MEANINGS[found[0][1]][0] != COLOUR):
+        if not meanings or (meanings[0][1] and _MEANINGS[meanings[0][1]][0] != COLOUR):
             allowed = ", ".join(pattern.format("COLOUR") for pattern, _ in _PHRASES.values())
             raise ValueError(f"{phrase!r} isn't part of a tiling's caption; there are: {allowed}, plain, no border")
-        words.update(found)
+        words.update(meanings)
     return words
 
 

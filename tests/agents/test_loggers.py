@@ -1,6 +1,5 @@
 """What each logger leaves, as its own tools read it."""
 
-import importlib
 import io
 import json
 import socket
@@ -57,19 +56,9 @@ def test_pixels_are_those_of_the_saved_plot() -> None:
     assert np.array_equal(pixels(plot()), np.array(Image.open(file))[..., :3])
 
 
-@pytest.mark.parametrize(
-    ("kind", "options", "message"),
-    [
-        ("jsnl", {}, "unknown logger 'jsnl'; did you mean 'jsonl'"),
-        pytest.param(
-            *("wandb", {**WANDB, "mode": "ofline"}, "unknown mode of wandb 'ofline'; did you mean 'offline'"),
-            marks=pytest.mark.skipif(not importlib.util.find_spec("wandb"), reason="needs the extra wandb"),
-        ),
-    ],
-)
-def test_a_typo_is_an_error_that_lists_what_exists(kind: str, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        load_logger(kind, **options)
+def test_a_typo_is_an_error_that_lists_what_exists() -> None:
+    with pytest.raises(ValueError, match="unknown logger 'jsnl'; did you mean 'jsonl'"):
+        load_logger("jsnl")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steer_env.evaluation.leaderboard import Entry, Leaderboard, tracks
-from steer_env.evaluation.leaderboard_page import leaderboard_report
+from steer_env.evaluation.leaderboard import Entry, Leaderboard, leaderboard_report, tracks
 from steer_env.evaluation.uncertainty import estimate
 from steer_env.traces import traces_to_frame
 from tests.steer_env.test_traces import TRACE

@@ -15,5 +15,5 @@ def test_the_benchmark_prints_its_table(command: Callable[..., None], capsys: py
 
 
 def test_the_benchmark_refuses_what_its_reference_cannot_play(command: Callable[..., None]) -> None:
-    with pytest.raises(ValueError, match="the reference loop plays the embedded generator 'tiles', not 'mine'"):
-        command(bench.main, "generator=mine")
+    with pytest.raises(ValueError, match="the reference loop plays the embedded generator tiles, not stable-diffusion"):
+        command(bench.main, "generator=stable-diffusion", "generator.path=elsewhere")

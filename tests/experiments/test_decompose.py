@@ -11,7 +11,7 @@ import pytest
 
 from experiments import decompose as room
 from experiments import evaluate
-from experiments.decompose import Episodes, compare_predictors, decompose, one_hot
+from experiments.decompose import Episodes, compare_predictors, decompose
 
 SHORT = ("env.rounds=2", "env.proposals=1")
 CENTRES = np.array([[0.0, 0.2, -0.1], [0.5, -0.3, 0.1]])
@@ -98,11 +98,6 @@ def test_a_task_known_from_training_does_not_help() -> None:
     tasks = np.repeat(np.arange(100), 4)
     rewards = rng.standard_normal(100)[tasks]
     assert compare_predictors(rewards, tasks, {"task": np.eye(100)[tasks]})["task"].value < 0.05
-
-
-def test_one_generator_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least two generators"):
-        one_hot(["tiles", "tiles"])
 
 
 @pytest.mark.parametrize(

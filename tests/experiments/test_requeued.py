@@ -64,11 +64,11 @@ def test_a_requeued_job_waits_for_its_first_try_to_let_go(tmp_path: Path, monkey
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     code = "import filelock, sys, time\nwith filelock.FileLock(sys.argv[1]):\n    print('held')\n    time.sleep(1)"
     holder = [sys.executable, "-uc", code, str(tmp_path / folder.LOCK)]
-    with subprocess.Popen(holder, stdout=subprocess.PIPE, text=True) as process, folder.released_at_the_end():
+    with subprocess.Popen(holder, stdout=subprocess.PIPE, text=True) as process, folder.held:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
         folder.claim(tmp_path)
-        assert folder.is_ours(tmp_path)
+        assert folder.lock_of(tmp_path).is_locked
         assert folder.is_claimed(tmp_path)
     with FileLock(tmp_path / folder.LOCK, blocking=False):
-        assert not folder.is_ours(tmp_path)
+        assert not folder.lock_of(tmp_path).is_locked

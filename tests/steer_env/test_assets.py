@@ -13,7 +13,12 @@ from steer_env.assets import AssetError
 from steer_env.tiles import tilings
 from steer_env.tiles.renderer import render
 
-FOLDERS = ("tiles-generator", "tiles-metric")
+MADE_BY = {
+    "tiles-generator": "python -m experiments.pretrain",
+    "tiles-metric": "python -m experiments.pretrain",
+    "tiles-predictor": "python -m experiments.predictor",
+}
+FOLDERS = tuple(MADE_BY)
 
 
 @pytest.fixture
@@ -36,7 +41,7 @@ def test_all_assets_together_are_small() -> None:
 
 def test_weights_are_half_precision_safetensors() -> None:
     files = [path for name in FOLDERS for path in (assets.ROOT / name).rglob("*.safetensors")]
-    assert len(files) == 4
+    assert len(files) == 5
     for path in files:
         with safe_open(path, "pt") as weights:
             kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
@@ -46,7 +51,7 @@ def test_weights_are_half_precision_safetensors() -> None:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_cards_say_how_the_weights_were_made(name: str) -> None:
     card = (assets.ROOT / name / "README.md").read_text()
-    for word in ("python -m experiments.pretrain", "seed", "steps of", "Licence: Apache-2.0"):
+    for word in (MADE_BY[name], "seed", "steps of", "Licence: Apache-2.0"):
         assert word in card
     assert ("DreamSim" in card) == (name == "tiles-metric")
     if name == "tiles-metric":

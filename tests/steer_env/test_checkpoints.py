@@ -11,8 +11,7 @@ import diffusers
 import pytest
 import torch
 
-from steer_env.generators.stable_diffusion import StableDiffusionGenerator
-from steer_env.generators.stable_diffusion_xl import StableDiffusionXLGenerator
+from steer_env.generators.stable_diffusion import StableDiffusionGenerator, StableDiffusionXLGenerator
 from steer_env.proposals import draw_latents
 from tests.steer_env.checkpoints import diffusion_folder
 

@@ -16,11 +16,10 @@ from steer_env.humans import load_human
 from steer_env.imaging.studio import LocalStudio
 from steer_env.metrics import load_metric
 from steer_env.metrics.checkpoints import CheckpointError
-from steer_env.metrics.clip import CLIPMetric
-from steer_env.metrics.clip_alignment import CLIPAlignment
+from steer_env.metrics.clip import CLIPAlignment, CLIPMetric
 from steer_env.tasks import load_suite
 from steer_env.testing import check_metric
-from steer_env.tiles.alignment import DrawnAlignment
+from steer_env.tiles.drawn import DrawnAlignment
 from steer_env.types import Alignment, Generator, Metric
 from tests.steer_env.checkpoints import check_travels, clip_folder, pictures
 

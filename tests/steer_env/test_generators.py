@@ -50,7 +50,7 @@ def test_each_solver_equals_the_diffusers_pipeline_with_it(pipeline: Any, solver
     expected = pipeline(PROMPTS, latents=latents, **options).images
     pipeline.scheduler = before
     torch.testing.assert_close(found, expected.float(), atol=2e-5, rtol=0)
-    assert ours.id.endswith(f"@4x2.0 {solver}")
+    assert ours.id.endswith(f"@4x2 {solver}")
 
 
 def test_too_little_memory_halves_the_batch_and_loses_no_image(

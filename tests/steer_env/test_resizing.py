@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from steer_env.metrics.resizing import resize
+from steer_env.metrics.checkpoints import resize
 
 
 def eight_bits(kind: str, height: int, width: int) -> torch.Tensor:

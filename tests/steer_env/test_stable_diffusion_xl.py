@@ -15,7 +15,7 @@ from torch import Tensor
 
 import steer_env  # noqa: F401  (registers the environments)
 from steer_env.generators import load_generator
-from steer_env.generators.stable_diffusion_xl import StableDiffusionXLGenerator
+from steer_env.generators.stable_diffusion import StableDiffusionXLGenerator
 from steer_env.proposals import draw_latents
 from steer_env.testing import check_generator
 from tests.steer_env.checkpoints import diffusion_folder
@@ -96,7 +96,7 @@ def test_latents_are_brought_to_the_decoders_mean_and_deviation(folder: Path, co
 
 def test_the_denoiser_is_told_prompt_and_size(folder: Path) -> None:
     ours = StableDiffusionXLGenerator(str(folder), 1, 5.0)
-    told = ours._told(ours.encode(PROMPTS))["added_cond_kwargs"]
+    told = ours._arguments(ours.encode(PROMPTS))["added_cond_kwargs"]
     assert told["time_ids"].tolist() == [[16, 16, 0, 0, 16, 16]] * 3
     one, other, *_ = told["text_embeds"]
     assert not torch.equal(one, other)

@@ -19,89 +19,70 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """One CSV file of the release.
+    """One CSV file of the release. Names of files and of columns are parted by spaces.
 
     Args:
         paths: where it lies in the user's folder; its first name, then others that the authors have used.
-        text, numbers, flags: the columns that must be there, by what they hold. Numbers are similarities, ratings
-            or attempts; all are between ``low`` and ``high``.
-        session: columns that name one session and attempt, of which a second row is a duplicate.
+        columns: that must be there; by their names, they hold flags, numbers of :data:`_RANGES`, or text.
+        session: the columns that name one session and attempt, of which a second row is a duplicate.
         optional: whether the tables do without it, saying so.
     """
 
-    paths: tuple[str, ...]
-    text: tuple[str, ...]
-    numbers: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
-    session: tuple[str, ...] = ()
+    paths: str
+    columns: str
+    session: str = ""
     optional: bool = False
 
 
 SESSION = ("steering_user_id", "goal_image")
-_TEXT = ("goal_image", "steering_user_id", "model")
-_PROMPTED = (*_TEXT, "reference_prompt", "prompt")
-_ATTEMPT = (*SESSION, "attempt")
-
-
-def _image(*names: str) -> tuple[str, ...]:
-    return tuple(f"image_generation/data/{name}.csv" for name in names)
-
-
-def _text_sessions(*names: str, clip: bool = False, optional: bool = False) -> Source:
-    numbers = ("attempt", "dreamsim", *(["clip_similarity"] if clip else []))
-    return Source(_image(*names), _PROMPTED, numbers, session=_ATTEMPT, optional=optional)
-
-
-def _image_sessions(name: str, optional: bool = False) -> Source:
-    return Source(_image(name), ("all_attempts", "steering_user_id"), session=("steering_user_id",), optional=optional)
-
-
-def _blind(rewrites: int) -> Source:
-    text = ("goal_url", "steering_user_id", "model", "original_prompt", "llm_prompt", "image_url")
-    session = ("goal_url", "steering_user_id", "image_url")
-    return Source(_image(f"blind_steering_{rewrites}"), text, ("score", "user_score"), session=session)
-
-
-def _judgements(name: str, flag: str) -> Source:
-    return Source(_image(name), (*_TEXT, "user_id"), flags=(flag,), session=(*SESSION, "user_id"))
-
-
-_SESSION = ("steering_user_id", "goal_headline", "model")
-_LLM = ("target_headline", "steering_user_id", "model", "user_id")
+_SIMILARITIES = ("dreamsim", "clip_similarity", "score", "user_score")
+_SUMMARY = [
+    f"{name}_{kind}" for name in ("last_over_first", "first_matches_ref", "last_matches_ref") for kind in ("avg", "sem")
+]
+_RANGES = {"attempt": (1, 5), "rating": (1, 4), **dict.fromkeys((*_SIMILARITIES, *_SUMMARY), (-1, 1))}
+_FLAGS = ("last_chosen", "ref_chosen")
+_IMAGES = "image_generation/data"
+_GOAL = " ".join(SESSION)
+_TEXT = f"{_GOAL} model reference_prompt prompt attempt dreamsim"
+_BLIND = "goal_url steering_user_id image_url"
+_JUDGED = f"{_GOAL} user_id"
+_LLM = "steering_user_id goal_headline model"
+_LLM_JUDGED = "target_headline steering_user_id model user_id"
+_LLM_TEXT = "secret_prompt original_headline generated_headline user_prompt"
 SOURCES: Mapping[str, Source] = Registry(
     "study file",
     {
-        "steering": _text_sessions("steering", "steering_all_seeds", clip=True),
-        "steering_1_seed": _text_sessions("steering_1_seed"),
-        "steering_2_seeds": _text_sessions("steering_2_seeds", optional=True),
-        "steering_3_seeds": _text_sessions("steering_3_seeds"),
-        "choosing_seed": _text_sessions("choosing_seed", optional=True),
-        **{f"blind_steering_{k}": _blind(k) for k in (4, 7, 10, 20)},
-        "img_steering": _image_sessions("img_steering", optional=True),
-        "img_steering_rl": _image_sessions("img_steering_rl"),
-        "img_steering_rl_tiles": _image_sessions("img_steering_rl_tiles"),
-        "improvement": _judgements("improvement", "last_chosen"),
-        "pom1": _judgements("pom1", "ref_chosen"),
-        "pom5": _judgements("pom5", "ref_chosen"),
+        "steering": Source(
+            f"{_IMAGES}/steering.csv {_IMAGES}/steering_all_seeds.csv", f"{_TEXT} clip_similarity", f"{_GOAL} attempt"
+        ),
+        "steering_1_seed": Source(f"{_IMAGES}/steering_1_seed.csv", _TEXT, f"{_GOAL} attempt"),
+        "steering_2_seeds": Source(f"{_IMAGES}/steering_2_seeds.csv", _TEXT, f"{_GOAL} attempt", optional=True),
+        "steering_3_seeds": Source(f"{_IMAGES}/steering_3_seeds.csv", _TEXT, f"{_GOAL} attempt"),
+        "choosing_seed": Source(f"{_IMAGES}/choosing_seed.csv", _TEXT, f"{_GOAL} attempt", optional=True),
+        **{
+            f"blind_steering_{k}": Source(
+                f"{_IMAGES}/blind_steering_{k}.csv",
+                f"{_BLIND} model original_prompt llm_prompt score user_score",
+                _BLIND,
+            )
+            for k in (4, 7, 10, 20)
+        },
+        **{
+            name: Source(
+                f"{_IMAGES}/{name}.csv", "all_attempts steering_user_id", "steering_user_id", name == "img_steering"
+            )
+            for name in ("img_steering", "img_steering_rl", "img_steering_rl_tiles")
+        },
+        "improvement": Source(f"{_IMAGES}/improvement.csv", f"{_JUDGED} model last_chosen", _JUDGED),
+        "pom1": Source(f"{_IMAGES}/pom1.csv", f"{_JUDGED} model ref_chosen", _JUDGED),
+        "pom5": Source(f"{_IMAGES}/pom5.csv", f"{_JUDGED} model ref_chosen", _JUDGED),
         "sat_rating_4": Source(
-            _image("sat_rating_4"), (*_TEXT, "user_id"), ("attempt", "rating"), session=(*_ATTEMPT, "user_id")
+            f"{_IMAGES}/sat_rating_4.csv", f"{_JUDGED} model attempt rating", f"{_GOAL} attempt user_id"
         ),
-        "summary_metrics": Source(
-            _image("summary_metrics"),
-            ("model",),
-            tuple(
-                f"{m}_{n}" for m in ("last_over_first", "first_matches_ref", "last_matches_ref") for n in ("avg", "sem")
-            ),
-            optional=True,
-        ),
-        "llm_steering": Source(
-            ("LLMs/data/steering_llms.csv",),
-            (*_SESSION, "secret_prompt", "original_headline", "generated_headline", "user_prompt"),
-            ("attempt",),
-            session=(*_SESSION, "attempt"),
-        ),
-        "llm_ratings": Source(("LLMs/data/sat_ratings.csv",), _LLM, ("attempt", "rating"), session=(*_LLM, "attempt")),
-        "llm_improvement": Source(("LLMs/data/improvement.csv",), _LLM, flags=("last_chosen",), session=_LLM),
+        "summary_metrics": Source(f"{_IMAGES}/summary_metrics.csv", " ".join(["model", *_SUMMARY]), optional=True),
+        "llm_steering": Source("LLMs/data/steering_llms.csv", f"{_LLM} {_LLM_TEXT} attempt", f"{_LLM} attempt"),
+        "llm_ratings": Source("LLMs/data/sat_ratings.csv", f"{_LLM_JUDGED} attempt rating", f"{_LLM_JUDGED} attempt"),
+        "llm_improvement": Source("LLMs/data/improvement.csv", f"{_LLM_JUDGED} last_chosen", _LLM_JUDGED),
     },
 )
 """Every file read, by the name that the tables use. Optional ones are in the repository, and their tables say so
@@ -128,59 +109,58 @@ def load_study(folder: Path) -> Study:
         FileNotFoundError: a file that isn't optional is missing.
         StudyError: a file lacks a column, or a column holds what it shouldn't.
     """
-    found, frames, skipped = _found(folder, list(SOURCES)), {}, []
-    for name, paths in found.items():
-        if paths:
-            frame = _checked(paths[0], SOURCES[name])
-            frames[name], left_out = _cleaned(frame, SOURCES[name])
-            skipped += [(paths[0].name, reason, rows) for reason, rows in left_out.items() if rows]
+    frames, skipped = {}, []
+    for name, path in _paths(folder, list(SOURCES)).items():
+        frames[name], counts = _cleaned(_checked(path, SOURCES[name]), SOURCES[name])
+        skipped += [(path.name, reason, rows) for reason, rows in counts.items() if rows]
     return Study(frames, pd.DataFrame(skipped, columns=["file", "reason", "rows"]))
 
 
 def load_source(folder: Path, name: str) -> pd.DataFrame:
     """Read one file of the release, of that name in :data:`SOURCES`; errors as in :func:`load_study`."""
-    (path, *_) = _found(folder, [name])[name]
-    return _cleaned(_checked(path, SOURCES[name]), SOURCES[name])[0]
+    return _cleaned(_checked(_paths(folder, [name])[name], SOURCES[name]), SOURCES[name])[0]
 
 
-def _found(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
-    """By name, the paths at which the folder has the file."""
-    found = {name: [folder / path for path in SOURCES[name].paths if (folder / path).is_file()] for name in names}
-    missing = [SOURCES[name].paths[0] for name in names if not found[name] and not SOURCES[name].optional]
+def _paths(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Where the folder has the files; optional ones that it lacks are left out."""
+    paths, missing = {}, []
+    for name in names:
+        places = [folder / path for path in SOURCES[name].paths.split()]
+        if there := [path for path in places if path.is_file()]:
+            paths[name] = there[0]
+        elif not SOURCES[name].optional:
+            missing.append(str(places[0].relative_to(folder)))
     if missing:
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: download {REPOSITORY} and give its folder")
-    return found
+    return paths
 
 
 def _checked(path: Path, source: Source) -> pd.DataFrame:
+    columns = source.columns.split()
+    text = [name for name in columns if name not in _RANGES and name not in _FLAGS]
     try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys(source.text, str))
+        frame = pd.read_csv(path, dtype=dict.fromkeys(text, str))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is no readable CSV file: {error}") from error
-    wanted = (*source.text, *source.numbers, *source.flags)
-    absent = [name for name in wanted if name not in frame]
-    if absent:
+    if absent := [name for name in columns if name not in frame]:
         raise StudyError(f"{path} lacks the column {', '.join(absent)}; it has: {', '.join(frame.columns)}")
     if frame.empty:
         raise StudyError(f"{path} has no rows: download it again")
-    for name in (*source.text, *source.flags, *(n for n in source.numbers if n not in _SIMILARITIES)):
-        _refuse(path, name, frame[name], frame[name].isna(), "a value")
-    for name in source.numbers:
-        numbers = pd.to_numeric(frame[name], errors="coerce")
-        low, high = _RANGES.get(name, (-1.0, 1.0))
-        wrong = (numbers.isna() & frame[name].notna()) | (numbers < low) | (numbers > high)
-        _refuse(path, name, frame[name], wrong, f"a number from {low:g} to {high:g}")
-        frame[name] = numbers
-    for name in source.flags:
-        # As text, since pandas reads a column of flags with a stray value in it as text.
-        flags = frame[name].astype(str).str.lower()
-        _refuse(path, name, frame[name], ~flags.isin(["true", "false"]), "True or False")
-        frame[name] = (flags == "true").astype(float)
+    for name in columns:
+        values = frame[name]
+        if name not in _SIMILARITIES:
+            _refuse(path, name, values, values.isna(), "a value")
+        if name in _RANGES:
+            low, high = _RANGES[name]
+            frame[name] = numbers = pd.to_numeric(values, errors="coerce")
+            wrong = values.notna() & ~numbers.between(low, high)
+            _refuse(path, name, values, wrong, f"a number from {low} to {high}")
+        elif name in _FLAGS:
+            # As text, since pandas reads a column of flags with a stray value in it as text.
+            flags = values.astype(str).str.lower()
+            _refuse(path, name, values, ~flags.isin(["true", "false"]), "True or False")
+            frame[name] = (flags == "true").astype(float)
     return frame
-
-
-_SIMILARITIES = ("dreamsim", "clip_similarity", "score", "user_score")
-_RANGES = {"attempt": (1, 5), "rating": (1, 4)}
 
 
 def _refuse(path: Path, column: str, values: pd.Series, wrong: pd.Series, allowed: str) -> None:
@@ -199,14 +179,14 @@ def _cleaned(frame: pd.DataFrame, source: Source) -> tuple[pd.DataFrame, dict[st
         calibration = frame["duplicate"].astype(bool)
         counts["calibration pair (goal image beside itself, D)"] = int(calibration.sum())
         frame = frame[~calibration]
-    if source.session:
-        again = frame.duplicated(list(source.session))
+    session = source.session.split()
+    if session:
+        again = frame.duplicated(session)
         counts["second row of the same attempt or judgement"] = int(again.sum())
         frame = frame[~again]
-    similarities = [name for name in source.numbers if name in _SIMILARITIES]
-    if similarities:
-        keys = list(source.session[:2])
-        incomplete = frame[similarities].isna().any(axis=1).groupby([frame[key] for key in keys]).transform("any")
+    if similarities := [name for name in source.columns.split() if name in _SIMILARITIES]:
+        lacks = frame[similarities].isna().any(axis=1)
+        incomplete = lacks.groupby([frame[key] for key in session[:2]]).transform("any")
         counts["session with a missing similarity"] = int(incomplete.sum())
         frame = frame[~incomplete]
     return frame.reset_index(drop=True), counts

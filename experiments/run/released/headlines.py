@@ -28,8 +28,7 @@ class Session:
         person, model: ids in the files.
         original, goal: headlines.
         goal_prompt: hidden prompt by which the model wrote the goal.
-        prompts: (5,), what the model was told.
-        texts: (5,), headlines that it wrote.
+        prompts, texts: (5,), what the model was told, and the headlines that it wrote.
     """
 
     person: str
@@ -60,8 +59,8 @@ def headline_sessions(folder: Path) -> list[Session]:
 
 def sessions_of(frame: pd.DataFrame) -> list[Session]:
     """The same, from the file's contents."""
-    found = [group for _, group in frame.sort_values("attempt", kind="stable").groupby(_KEY, sort=False)]
-    whole = [group for group in found if group["attempt"].astype(int).tolist() == list(range(1, ATTEMPTS + 1))]
+    groups = [group for _, group in frame.sort_values("attempt", kind="stable").groupby(_KEY, sort=False)]
+    whole = [group for group in groups if group["attempt"].tolist() == list(range(1, ATTEMPTS + 1))]
     return [_session(group) for group in sorted(whole, key=lambda group: int(group.index.min()))]
 
 

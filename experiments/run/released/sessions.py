@@ -8,7 +8,7 @@ chose for each attempt aren't taken from the files.
 from __future__ import annotations
 
 import ast
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import nan
 from typing import Any
 
@@ -42,23 +42,22 @@ LITERAL = 200_000
 
 def study_traces(study: Study) -> list[SteeringTrace]:
     """All sessions that were read: text, blind, image, headlines."""
-    traces: list[SteeringTrace] = []
+    files, traces = study.files, []
     for name, suite in TEXT_SUITES.items():
-        if name in study.files:
-            traces += text_traces(study.files[name], suite)
+        if name in files:
+            traces += text_traces(files[name], suite)
     for k in (4, 7, 10, 20):
-        traces += blind_traces(study.files[f"blind_steering_{k}"], study.files["steering"], k)
+        traces += blind_traces(files[f"blind_steering_{k}"], files["steering"], k)
     for name, rounds in rounds_by_file(study).items():
         if rounds is not None:
             traces += image_traces(rounds, *IMAGE_SUITES[name])
-    return traces + headline_traces(sessions_of(study.files["llm_steering"]))
+    return traces + headline_traces(sessions_of(files["llm_steering"]))
 
 
 def rounds_by_file(study: Study) -> dict[str, pd.DataFrame | None]:
     """Rounds of image steering, by file; None for a file that isn't there."""
-    return {
-        name: image_rounds(study.files[name], f"{name}.csv") if name in study.files else None for name in IMAGE_SUITES
-    }
+    files = study.files
+    return {name: image_rounds(files[name], f"{name}.csv") if name in files else None for name in IMAGE_SUITES}
 
 
 def text_traces(frame: pd.DataFrame, suite: str) -> list[SteeringTrace]:
@@ -67,19 +66,19 @@ def text_traces(frame: pd.DataFrame, suite: str) -> list[SteeringTrace]:
     Raises:
         StudyError: the attempts of a session aren't 1, 2, 3 ….
     """
-    sessions = dict(list(frame.sort_values("attempt", kind="stable").groupby(list(SESSION), sort=False)))
+    sessions = dict(list(frame.sort_values("attempt", kind="stable").groupby(list(SESSION))))
     traces = []
-    for index, key in enumerate(_tasks(frame)):
+    for key, index in _tasks(frame).items():
         session = sessions[key]
         attempts = session["attempt"].astype(int).tolist()
         if attempts != list(range(1, len(attempts) + 1)):
             raise StudyError(f"{suite}: person {key[0]} at goal {key[1]} has attempts {attempts}, not 1, 2, 3 …")
-        first = session.to_dict("records")[0]
+        first = session.iloc[0]
         known: dict[str, Any] = {"seeds": (_seed(first, "reference_seed"), _seed(first, "seed"))}
         if "clip_similarity" in session:
             known["judged"] = {"clip": session["clip_similarity"].tolist()}
-        prompts, similarities = session["prompt"].tolist(), session["dreamsim"].tolist()
-        traces.append(_text_trace(suite, index, "person", first, prompts, similarities, **known))
+        known["similarities"] = session["dreamsim"].tolist()
+        traces.append(_text_trace(suite, index, first, session["prompt"].tolist(), policy="person", **known))
     return traces
 
 
@@ -92,18 +91,15 @@ def blind_traces(rewrites: pd.DataFrame, steering: pd.DataFrame, k: int) -> list
     Raises:
         StudyError: a run starts from a session that the main survey doesn't have.
     """
-    tasks = {key: index for index, key in enumerate(_tasks(steering))}
-    firsts = steering[steering["attempt"] == 1].to_dict("records")
-    starts = {(first["steering_user_id"], first["goal_image"]): first for first in firsts}
-    traces = []
+    tasks, traces = _tasks(steering), []
+    firsts = steering[steering["attempt"] == 1].set_index(list(SESSION), drop=False)
     for key, run in rewrites.groupby(["steering_user_id", "goal_url"], sort=False):
-        person, goal = str(key[0]), str(key[1])
-        if (person, goal) not in starts:
-            raise StudyError(f"blind_steering_{k}.csv: steering.csv has no session of person {person} at goal {goal}")
-        start = starts[person, goal]
-        prompts = [start["prompt"], *run["llm_prompt"]]
-        similarities = [run["user_score"].iloc[0], *run["score"]]
-        traces.append(_text_trace(MAIN_SUITE, tasks[person, goal], f"blind {k}", start, prompts, similarities))
+        if key not in firsts.index:
+            raise StudyError(f"blind_steering_{k}.csv: steering.csv has no session of person {key[0]} at goal {key[1]}")
+        first = firsts.loc[key]
+        prompts, similarities = [first["prompt"], *run["llm_prompt"]], [run["user_score"].iloc[0], *run["score"]]
+        known = {"policy": f"blind {k}", "similarities": similarities}
+        traces.append(_text_trace(MAIN_SUITE, tasks[key], first, prompts, **known))
     return traces
 
 
@@ -128,34 +124,31 @@ def image_traces(rounds: pd.DataFrame, suite: str, policy: str) -> list[Steering
 def _text_trace(
     suite: str,
     index: int,
-    policy: str,
-    first: Mapping[Hashable, Any],
+    first: pd.Series[Any],
     prompts: Sequence[str],
-    similarities: Sequence[float],
     seeds: tuple[int, int] = (-1, -1),
     **known: Any,
 ) -> SteeringTrace:
-    """``seeds`` are those of the goal and of the first image."""
+    """Of a session with this first attempt; ``seeds`` are those of the goal and of the first image."""
     return SteeringTrace.of(
         Task(suite, index, first["reference_prompt"], seeds[0], prompts[0], seeds[1]),
         mechanism="text",
-        policy=policy,
         human=f"person-{first['steering_user_id']}",
         generator=first["model"],
         metric="dreamsim",
-        similarities=similarities,
         prompts=prompts,
         **known,
     )
 
 
-def _tasks(frame: pd.DataFrame) -> list[tuple[str, str]]:
-    """Person and goal image of each session, in the order of the file."""
-    return list(frame[list(SESSION)].drop_duplicates().itertuples(index=False, name=None))
-
-
-def _seed(row: Mapping[Hashable, Any], column: str) -> int:
+def _seed(row: pd.Series[Any], column: str) -> int:
     return int(row[column]) if pd.notna(row.get(column)) else -1
+
+
+def _tasks(frame: pd.DataFrame) -> dict[tuple[Any, ...], int]:
+    """Task index of each session by its person and goal image, in the order of the file."""
+    sessions = frame[list(SESSION)].drop_duplicates().itertuples(index=False, name=None)
+    return {session: index for index, session in enumerate(sessions)}
 
 
 def image_rounds(frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -174,14 +167,16 @@ def image_rounds(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     Raises:
         StudyError: a literal is too long, isn't one, or lacks what a session has.
     """
-    rows: list[dict[str, Any]] = []
-    session = 0
-    for row, (person, text) in enumerate(zip(frame["steering_user_id"], frame["all_attempts"], strict=True)):
-        where = f"{name}, row {row + 1}"
-        for found in _literal(text, where):
-            rows += _rounds(found, where, {"person": person, "session": session})
-            session += 1
-    return pd.DataFrame(rows)
+    sessions = [
+        (person, session, f"{name}, row {row + 1}")
+        for row, (person, text) in enumerate(zip(frame["steering_user_id"], frame["all_attempts"], strict=True))
+        for session in _literal(text, f"{name}, row {row + 1}")
+    ]
+    return pd.DataFrame(
+        {"person": person, "session": index, **played}
+        for index, (person, session, where) in enumerate(sessions)
+        for played in _rounds(session, where)
+    )
 
 
 def _literal(text: str, where: str) -> list[Any]:
@@ -196,9 +191,9 @@ def _literal(text: str, where: str) -> list[Any]:
     return sessions
 
 
-def _rounds(session: Any, where: str, known: dict[str, Any]) -> list[dict[str, Any]]:
+def _rounds(session: Any, where: str) -> Iterator[dict[str, Any]]:
     try:
-        known = {**known, "goal_prompt": session["goal_prompt"], "prompt": session["user_prompt"]}
+        prompts = {"goal_prompt": session["goal_prompt"], "prompt": session["user_prompt"]}
         played = [
             (float(r["mixture_scale"]), int(r["selected_index"]), len(r["generated_images"])) for r in session["rounds"]
         ]
@@ -206,13 +201,12 @@ def _rounds(session: Any, where: str, known: dict[str, Any]) -> list[dict[str, A
         raise StudyError(f"{where}: a session lacks {error}, or holds what it shouldn't: download it again") from error
     if not played:
         raise StudyError(f"{where}: a session has no rounds: download the file again")
-    rows, stayed = [], False
-    for i, (scale, choice, images) in enumerate(played):
+    stayed = False
+    for number, (scale, choice, images) in enumerate(played, start=1):
         if not 0 <= scale <= 1 or not 0 <= choice < images:
             raise StudyError(
-                f"{where}, round {i + 1}: mixture scale {scale} must be from 0 to 1, and selected_index {choice} "
+                f"{where}, round {number}: mixture scale {scale} must be from 0 to 1, and selected_index {choice} "
                 f"one of {images} images"
             )
-        rows.append({**known, "round": i + 1, "scale": scale, "choice": choice, "stayed_before": stayed})
+        yield {**prompts, "round": number, "scale": scale, "choice": choice, "stayed_before": stayed}
         stayed = choice == 0
-    return rows

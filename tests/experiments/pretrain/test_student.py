@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.pretrain.denoiser import NoisedBatches, TileLatents, build_scheduler
-from experiments.pretrain.student import DDIMPath
+from experiments.pretrain.denoiser import DDIMPath, NoisedBatches, TileLatents, build_scheduler
 from experiments.pretrain.text import CaptionWriter
 from steer_env.tiles import tilings
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import evaluate
-from steer_env.humans.writers import Request, WriterError
-from steer_env.humans.written import WRITTEN
+from steer_env.humans.writers import INSTRUCTIONS, Request, WriterError, WrittenPrompter
 from steer_env.tasks import load_suite
 from steer_env.testing import check_prompter
 from steer_env.traces import read_traces
@@ -31,15 +30,15 @@ class Echo:
         return [self._answer(request) for request in requests]
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", INSTRUCTIONS)
 def test_it_passes_the_check(name: str) -> None:
-    check_prompter(lambda: WRITTEN[name](Echo(lambda request: f"a tiling {request.seed}")), TASKS)
+    check_prompter(lambda: WrittenPrompter(name, Echo(lambda request: f"a tiling {request.seed}")), TASKS)
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", INSTRUCTIONS)
 def test_nobody_is_told_the_goal(name: str) -> None:
     writer = Echo()
-    prompter = WRITTEN[name](writer)
+    prompter = WrittenPrompter(name, writer)
     prompter.start(TASKS, [1, 2, 3, 4])
     prompter.write([[task.prompt, "another"] for task in TASKS], np.full((4, 2), 0.25))
     for request, task in zip(writer.asked, TASKS, strict=True):
@@ -54,13 +53,13 @@ def test_nobody_is_told_the_goal(name: str) -> None:
     [('"Nine red\nstars."\n', "Nine red stars."), ("“a star” 🌟", "a star"), ("x" * 2000, "x" * 1000)],
 )
 def test_an_answer_becomes_a_prompt_that_environments_take(answer: str, prompt: str) -> None:
-    prompter = WRITTEN["blind"](Echo(lambda _: answer))
+    prompter = WrittenPrompter("blind", Echo(lambda _: answer))
     prompter.start(TASKS[:1], [1])
     assert prompter.write([["a"]], np.zeros((1, 1))) == [prompt]
 
 
 def test_an_answer_without_a_prompt_is_an_error() -> None:
-    prompter = WRITTEN["blind"](Echo(lambda _: " \n'' "))
+    prompter = WrittenPrompter("blind", Echo(lambda _: " \n'' "))
     prompter.start(TASKS[:1], [1])
     with pytest.raises(WriterError, match=r"echo answered .*, no prompt, to: a star"):
         prompter.write([["a star"]], np.zeros((1, 1)))

@@ -8,6 +8,8 @@ import torch
 from steer_env.types import Mechanism, SteeringHistory
 
 SHAPE = (2, 5, 3)
+UNSEEN = torch.zeros(1, 1, 3, 2)
+"""Embeddings of what was shown, for mechanisms that look at none."""
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -20,7 +22,15 @@ def history(choices: list[list[int]], played: list[int], proposals: int = 2) -> 
     past = randn(n, rounds, proposals, *SHAPE, seed=7)
     for row, last in enumerate(played):
         past[row, last:] = 0
-    return SteeringHistory(np.arange(n), np.array(played), list(range(n)), {}, past, torch.tensor(choices))
+    return SteeringHistory(
+        np.arange(n),
+        np.array(played),
+        list(range(n)),
+        {},
+        past,
+        torch.tensor(choices),
+        UNSEEN.expand(n, rounds, -1, -1),
+    )
 
 
 def preferred(choices: list[int], played: int) -> list[tuple[int, int]]:
@@ -40,7 +50,9 @@ def likeness(mechanism: Mechanism, scale: float = 0.6, n: int = 1000, rounds: in
     past, choices = torch.zeros(n, rounds, 2, *SHAPE), torch.zeros(n, rounds, dtype=torch.int64)
     found = torch.zeros(n, 1)
     for played in range(rounds):
-        told = SteeringHistory(np.arange(n), np.full(n, played), range(n), {}, past, choices)
+        told = SteeringHistory(
+            np.arange(n), np.full(n, played), range(n), {}, past, choices, UNSEEN.expand(n, rounds, -1, -1)
+        )
         noise = randn(n, 2, *SHAPE, seed=3 + played)
         past[:, played] = mechanism.propose(latents, torch.full((n,), scale), noise, told)
         images = torch.cat([latents[:, None], past[:, played]], dim=1)

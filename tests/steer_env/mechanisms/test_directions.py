@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from steer_env.mechanisms.comparisons import comparisons
-from steer_env.mechanisms.directions import across, orthonormal
+from steer_env.mechanisms.preferences import comparisons
+from steer_env.mechanisms.preferential import across, orthonormal
 from tests.steer_env.mechanisms.courses import history, preferred, randn
 
 

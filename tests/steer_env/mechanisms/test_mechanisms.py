@@ -49,7 +49,7 @@ def test_conformance(mechanism: Any) -> None:
 
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator, metric: Metric) -> None:
-    options = {"bayesian": {"pool": 6}, "preferential": {"candidates": 8}}.get(name, {})
+    options = {"bayesian": {"pool": 6}, "learned": {"pool": 6}, "preferential": {"candidates": 8}}.get(name, {})
 
     def choices(tasks: slice) -> np.ndarray:
         studio = LocalStudio(generator, metric)
@@ -67,7 +67,8 @@ def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_the_images_that_an_episode_takes_are_those_made(name: str, generator: Generator, metric: Metric) -> None:
     counting = CountingGenerator(generator)
-    options = {"pool": 10} if name == "bayesian" else {}
+    counting.glimpse = generator.glimpse  # type: ignore[attr-defined]
+    options = {"pool": 10} if name in ("bayesian", "learned") else {}
     studio = LocalStudio(counting, metric)
     mechanism = load_mechanism({"name": name, **options}, studio)
     played = SteeringDynamics(studio, GreedyHuman(), 2, rounds=2, mechanism=mechanism)
@@ -76,9 +77,9 @@ def test_the_images_that_an_episode_takes_are_those_made(name: str, generator: G
     played.reset(TASKS[:2], [0, 1])
     for scales in ([0.5, 0.5], [0.5, 0.0]):
         played.step(np.array(scales))
-    extra = {"bayesian": 11}.get(name, 0)
+    extra = {"bayesian": 10}.get(name, 0)
     assert mechanism.extra_images == extra
-    blind = name == "bayesian"  # to mixture scales, of which one of 0 makes nothing new
+    blind = name in ("bayesian", "learned")  # to mixture scales, of which one of 0 makes nothing new
     assert played.images_made.tolist() == [2 + 4 + extra, 2 + 4 + extra - 2 * (not blind)]
     assert len(counting.latents) == played.images_made.sum()
 
@@ -90,13 +91,21 @@ class TestBayesian:
         mechanism = BayesianSteering(LocalStudio(points, points), points, pool=7, temperature=0.3)
         conditioning, held = points.encode(["abc"]), torch.tensor([[0.4]])
         past, choices = torch.zeros(1, 4, 2, 1), torch.zeros(1, 4, dtype=torch.int64)
+        screens = torch.zeros(1, 4, 3, 2)
+
+        def seen(angles: list[float]) -> Tensor:
+            """Embeddings of the images of these latents."""
+            return points.embed(points.generate(torch.tensor(angles)[:, None], conditioning))
+
         shown_before: list[float] = []
         weights = np.ones(7)
         current = 0.4
         for place, choice in enumerate([2, 0, 1]):
-            history = SteeringHistory(np.array([0]), np.array([place]), [11], conditioning, past, choices)
+            screens[0, place, 0] = seen([current])[0]
+            history = SteeringHistory(np.array([0]), np.array([place]), [11], conditioning, past, choices, screens)
             offered = mechanism.propose(held, torch.tensor([0.5]), torch.zeros(1, 2, 1), history)[0, :, 0].tolist()
             pool = mechanism._latents[0, :, 0].tolist()
+            screens[0, place, 1:] = seen(offered)
             if shown_before:
                 likely = [special.softmax([np.cos(x - h) / 0.3 for x in shown_before]) for h in pool]
                 weights *= [found[choices[0, place - 1]] for found in likely]
@@ -109,6 +118,36 @@ class TestBayesian:
             shown_before = [current, *offered]
             choices[0, place] = choice
             current = shown_before[choice]
+
+    def test_looking_ahead_is_worth_what_the_best_offer_after_each_answer_is_worth(self) -> None:
+        """Against plain loops over candidates and answers, one proposal, and no further than the last round."""
+        points = Points()
+        mechanism = BayesianSteering(LocalStudio(points, points), points, pool=6, temperature=0.3, ahead=6)
+        near = BayesianSteering(LocalStudio(points, points), points, pool=6, temperature=0.3)
+        conditioning, held = points.encode(["abc"]), torch.tensor([[0.4]])
+        empty = torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, dtype=torch.int64)
+        screens = torch.zeros(1, 2, 2, 2)
+        screens[0, :, 0] = points.embed(points.generate(held, conditioning))
+        for place in (0, 1):
+            history = SteeringHistory(np.array([0]), np.array([place]), [11], conditioning, *empty, screens)
+            given = held, torch.tensor([0.5]), torch.zeros(1, 1, 1), history
+            offered, nearest = (float(each.propose(*given)) for each in (mechanism, near))
+            if place:
+                assert offered == nearest
+                continue
+            pool = mechanism._latents[0, :, 0].tolist()
+            values = []
+            for candidate in pool:
+                value = 0.0
+                for answer in (0, 1):
+                    likely = [special.softmax([np.cos(x - h) / 0.3 for x in (0.4, candidate)])[answer] for h in pool]
+                    kept = (0.4, candidate)[answer]
+                    value += max(
+                        sum(p * max(np.cos(kept - h), np.cos(c - h)) for p, h in zip(likely, pool, strict=True))
+                        for c in pool
+                    )
+                values.append(value)
+            assert offered == pytest.approx(pool[int(np.argmax(values))])
 
     def test_it_is_blind_to_the_goal(self, generator: Generator, metric: Metric) -> None:
         """Whatever the goal, the first offer for a prompt is the same."""
@@ -136,6 +175,8 @@ class TestBayesian:
         studio = LocalStudio(generator, metric)
         with pytest.raises(ValueError, match="pool must be at least 2, got 1"):
             load_mechanism("bayesian:pool=1", studio)
+        with pytest.raises(ValueError, match="ahead must not be negative, got -1"):
+            load_mechanism("bayesian:ahead=-1", studio)
         with pytest.raises(ValueError, match="temperature must be positive, got 0"):
             load_mechanism("bayesian:temperature=0", studio)
         with pytest.raises(ValueError, match="unknown mechanism 'bayes'; did you mean 'bayesian'"):

@@ -1,6 +1,6 @@
 """A mechanism of your own: proposals in opposite pairs, played by a constant policy beside the paper's mixture.
 
-Run it with ``python examples/own_mechanism.py``.
+Run it with ``python examples/your_mechanism.py``.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from torch import Tensor
 
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.proposals import mix
+from steer_env.testing import check_mechanism
 from steer_env.types import Mechanism, SteeringHistory
 
 
 class AntitheticMixture:
     """Mixtures (Eq. 8) whose noise comes in opposite pairs, ε and −ε, so that a pair differs as it can.
 
-    A mechanism fulfils :class:`steer_env.types.Mechanism`; ``steer_env.testing.check_mechanism`` says if one does.
+    A mechanism fulfils :class:`steer_env.types.Mechanism`; ``steer_env.testing.check_mechanism`` says whether it does.
     """
 
     id, extra_images = "antithetic", 0
@@ -38,5 +39,6 @@ def improvement(mechanism: str | Mechanism, episodes: int = 32, scale: float = 0
 
 
 if __name__ == "__main__":
+    check_mechanism(AntitheticMixture())
     for each in ("mixture", AntitheticMixture()):
         print(f"{each if isinstance(each, str) else each.id}: {improvement(each):+.3f}")

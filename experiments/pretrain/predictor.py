@@ -1,0 +1,185 @@
+"""What images will look like to a metric, learned from pairs of noise and image: shard by shard, with snapshots."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from experiments.pretrain.options import PredictorOptions
+from experiments.pretrain.training import fit
+from steer_env import assets
+from steer_env.generators import load_generator
+from steer_env.generators.diffusion import DiffusionGenerator
+from steer_env.mechanisms.predicted import EmbeddingPredictor, PredictorConfig
+from steer_env.metrics import load_metric
+from steer_env.tasks import load_suite
+from steer_env.types import Conditioning, Metric
+
+_LATENTS, _AT_A_TIME = 8, 32
+"""Images of each prompt, and images made together."""
+_STREAM = 7_000_000
+"""Seed of the first shard's latents; the others' follow."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Float16 activations (B, C, h, w) and embeddings (B, D), the images of a prompt one after the other."""
+
+    activations: np.ndarray
+    embeddings: np.ndarray
+
+    def rows(self, rows: np.ndarray | slice) -> tuple[Tensor, Tensor]:
+        """Float32 activations and embeddings of some images."""
+        read = (values[rows].astype(np.float32) for values in (self.activations, self.embeddings))
+        activations, embeddings = map(torch.from_numpy, read)
+        return activations, embeddings
+
+    def split(self, images: int) -> tuple[Shard, Shard]:
+        """The first so many images, and the others."""
+        first, others = slice(images), slice(images, None)
+        return (
+            Shard(self.activations[first], self.embeddings[first]),
+            Shard(self.activations[others], self.embeddings[others]),
+        )
+
+
+def make_shard(config: PredictorOptions, index: int, generator: DiffusionGenerator, metric: Metric) -> Shard:
+    """Read the shard of that number, once it is made; the images are computed in bfloat16."""
+    folder = Path(config.work)
+    activations, embeddings = folder / f"{index}.up.npy", folder / f"{index}.emb.npy"
+    if not embeddings.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        places = range(index * config.prompts, (index + 1) * config.prompts)
+        prompts = [load_suite(config.suite)[place].prompt for place in places for _ in range(_LATENTS)]
+        noise = torch.Generator().manual_seed(_STREAM + index)
+        latents = torch.randn(len(prompts), *generator.latent_shape, generator=noise)
+        conditioning = generator.encode(prompts)
+        parts = [slice(start, start + _AT_A_TIME) for start in range(0, len(prompts), _AT_A_TIME)]
+        made = [
+            _pairs(generator, metric, latents[part], {k: v[part] for k, v in conditioning.items()}) for part in parts
+        ]
+        for path, values in zip((activations, embeddings), zip(*made, strict=True), strict=True):
+            with path.with_suffix(".partial").open("wb") as file:
+                np.save(file, torch.cat(values).half().numpy())
+            path.with_suffix(".partial").replace(path)
+    return Shard(np.load(activations, mmap_mode="r"), np.load(embeddings, mmap_mode="r"))
+
+
+def _pairs(
+    generator: DiffusionGenerator, metric: Metric, latents: Tensor, conditioning: Conditioning
+) -> tuple[Tensor, Tensor]:
+    """Activations and embeddings of a few images, contiguous."""
+    with torch.inference_mode(), torch.autocast(generator.device.type, torch.bfloat16):
+        activations = generator.glimpse(latents.to(generator.device), conditioning)
+        embeddings = metric.embed(generator.generate(latents.to(generator.device), conditioning))
+    return activations.float().contiguous().cpu(), embeddings.float().cpu()
+
+
+def train(config: PredictorOptions, architecture: PredictorConfig, shards: list[Shard]) -> EmbeddingPredictor:
+    """Fit expected embeddings to those of images; resumes from its snapshot."""
+    torch.manual_seed(config.seed)
+    predictor, prompts = EmbeddingPredictor(architecture), config.budget.batch_size // _LATENTS
+
+    def loss(step: int) -> Tensor:
+        rng = np.random.default_rng([config.seed, 11, step])
+        shard = shards[rng.integers(len(shards))]
+        first = np.sort(rng.choice(len(shard.embeddings) // _LATENTS, prompts, replace=False)) * _LATENTS
+        activations, target = shard.rows((first[:, None] + np.arange(_LATENTS)).ravel())
+        expected = predictor(activations).float()
+        of_prompt, true = expected.unflatten(0, (-1, _LATENTS)), target.unflatten(0, (-1, _LATENTS))
+        likeness = nn.functional.mse_loss(of_prompt @ true.mT, true @ true.mT)
+        return (expected - target).square().sum(dim=1).mean() + config.likeness * likeness
+
+    fit(predictor, loss, config.budget, "predictor", Path(config.work) / "predictor.snapshot.pt")
+    return predictor
+
+
+@torch.no_grad()
+def figures(predictor: EmbeddingPredictor, shard: Shard) -> dict[str, float]:
+    """How well images are known beforehand that nothing was fitted to.
+
+    Returns:
+        ``cosine``, of expected and true embedding; ``length``, of the expected one; ``correlation``, within prompts, of
+        the similarity of an expected embedding to another image's true one with that of the two images.
+    """
+    activations, true = shard.rows(slice(None))
+    expected = torch.cat([predictor(part) for part in activations.split(256)])
+    pairs = torch.triu_indices(_LATENTS, _LATENTS, 1)
+    groups, truth = expected.unflatten(0, (-1, _LATENTS)), true.unflatten(0, (-1, _LATENTS))
+
+    def centred(group: Tensor) -> Tensor:
+        """Similarities to the true embeddings of the same prompt, less their mean over the prompt's pairs."""
+        alike = (group @ truth.mT)[:, pairs[0], pairs[1]]
+        return (alike - alike.mean(dim=1, keepdim=True)).flatten()
+
+    return {
+        "cosine": float(torch.cosine_similarity(expected, true).mean()),
+        "length": float(expected.norm(dim=1).mean()),
+        "correlation": float(torch.cosine_similarity(centred(groups), centred(truth), dim=0)),
+    }
+
+
+def cost(generator: DiffusionGenerator, predictor: EmbeddingPredictor) -> float:
+    """Multiplications of a prediction over those of one pass of the denoiser."""
+    latents, conditioning = torch.zeros(1, *generator.latent_shape), generator.encode([""])
+    with torch.inference_mode(), FlopCounterMode(display=False) as predicted:
+        predictor(generator.glimpse(latents.to(generator.device), conditioning).cpu())
+    with torch.inference_mode(), FlopCounterMode(display=False) as passed:
+        generator.pipeline.unet(latents.to(generator.device), 0, conditioning["prompt_embeds"])
+    return predicted.get_total_flops() / passed.get_total_flops()
+
+
+def make_predictor(config: PredictorOptions) -> dict[str, float]:
+    """Make the pairs, fit, and write the asset with its card; returns the card's figures."""
+    start, generator, metric = time.monotonic(), load_generator("tiles"), load_metric("tile-perceptual")
+    assert isinstance(generator, DiffusionGenerator)
+    first, *others = (make_shard(config, index, generator, metric) for index in track(range(config.shards), "pairs"))
+    aside, rest = first.split(config.held_out * _LATENTS)
+    _, channels, height, width = first.activations.shape
+    architecture = PredictorConfig(generator.id, metric.id, 0.0, channels, height * width, metric.dimensions)
+    architecture = PredictorConfig(**{**vars(architecture), "share": cost(generator, EmbeddingPredictor(architecture))})
+    predictor = train(config, architecture, [rest, *others])
+    known = figures(predictor, aside) | {"minutes": (time.monotonic() - start) / 60}
+    folder = Path(config.assets) / "tiles-predictor"
+    predictor.save(folder)
+    (folder / "README.md").write_text(card(config, architecture, known))
+    assets.write_manifest(folder)
+    return known
+
+
+def card(config: PredictorOptions, architecture: PredictorConfig, known: dict[str, float]) -> str:
+    """The asset's README.md."""
+    images = (config.shards * config.prompts - config.held_out) * _LATENTS
+    return f"""---
+license: apache-2.0
+---
+
+# tiles-predictor
+
+What the embedded metric would say of an image of the embedded generator, before it is made: a small network from the
+activations inside the denoiser's first step to the expected embedding. The mechanism `learned` lives by it. It knows
+images of {architecture.generator} under {architecture.metric}, and nothing else.
+
+A prediction costs {architecture.share:.2f} passes of the denoiser; an image takes two, and the decoder.
+
+Of {config.held_out:,} prompts that nothing was fitted to, {_LATENTS} images each:
+
+| | |
+|---|---|
+| cosine of expected and true embedding | {known["cosine"]:.3f} |
+| length of the expected embedding (1 would mean that it is certain) | {known["length"]:.3f} |
+| correlation of predicted and true similarities of images of one prompt | {known["correlation"]:.3f} |
+
+Made by `python -m experiments.predictor assets=steer_env/assets shards={config.shards}`
+with `budget.steps={config.budget.steps}`, seed {config.seed}: {images:,} pairs of images of the users' prompts of
+{config.suite}, made in bfloat16, and {config.budget.steps:,} steps of {config.budget.batch_size}, one of which holds
+{config.budget.batch_size // _LATENTS} prompts. It took {known["minutes"]:.0f} minutes, the pairs that were there before
+not counted. Licence: Apache-2.0.
+"""

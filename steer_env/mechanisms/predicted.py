@@ -1,0 +1,154 @@
+"""Images as a metric would see them, predicted from what a denoiser's first blocks make of noise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from steer_env import assets
+from steer_env.mechanisms.bayesian import BayesianSteering
+from steer_env.mechanisms.hypotheses import draw_pools
+from steer_env.mechanisms.options import LearnedOptions
+from steer_env.types import Conditioning, GlimpsingGenerator, Metric, Studio
+
+_AT_A_TIME = 64
+"""Latents of one episode that the denoiser glimpses at together, so that no episode depends on its batch."""
+
+
+@dataclass(frozen=True)
+class PredictorConfig:
+    """What a predictor predicts, and its architecture.
+
+    Args:
+        generator: id of the generator whose images they are, up to the first space: without its settings.
+        metric: id of the metric whose embeddings they are.
+        share: what a prediction costs, in passes of the denoiser, by the count of multiplications.
+        activations: C, channels of what the denoiser's first blocks make.
+        cells: h · w of them.
+        dimensions: D, of the embedding.
+        channels: of the two layers that look at each cell alone.
+        placed: channels of them that keep their place; of all, mean and largest go on.
+        width: of the two hidden layers after that.
+    """
+
+    generator: str
+    metric: str
+    share: float
+    activations: int
+    cells: int
+    dimensions: int
+    channels: int = 192
+    placed: int = 16
+    width: int = 512
+
+
+class EmbeddingPredictor(nn.Module):
+    """Activations (B, C, h, w) → expected embeddings (B, D), which are shorter than 1 by what isn't known."""
+
+    def __init__(self, config: PredictorConfig) -> None:
+        super().__init__()
+        self.config = config
+        pooled = 2 * config.channels + config.placed * config.cells
+        self.cell = nn.Sequential(
+            nn.GroupNorm(min(16, config.activations), config.activations),
+            nn.Conv2d(config.activations, config.channels, 1),
+            nn.SiLU(),
+            nn.Conv2d(config.channels, config.channels, 1),
+            nn.SiLU(),
+        )
+        self.places = nn.Conv2d(config.channels, config.placed, 1)
+        self.head = nn.Sequential(
+            nn.LayerNorm(pooled),
+            nn.Linear(pooled, config.width),
+            nn.SiLU(),
+            nn.Linear(config.width, config.width),
+            nn.SiLU(),
+            nn.Linear(config.width, config.dimensions),
+        )
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """See the class."""
+        cells = self.cell(activations)
+        pooled = [cells.mean(dim=(2, 3)), cells.amax(dim=(2, 3)), self.places(cells).flatten(1)]
+        return self.head(torch.cat(pooled, dim=1))
+
+    def save(self, folder: Path) -> None:
+        """Write ``config.json`` and ``model.safetensors``, in float16."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n")
+        weights = {name: value.half().contiguous() for name, value in self.state_dict().items()}
+        save_file(weights, folder / "model.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> EmbeddingPredictor:
+        """Read what :meth:`save` wrote; computes in float32.
+
+        Raises:
+            steer_env.assets.AssetError: a file that is missing, or isn't the one that the manifest lists.
+        """
+        config = PredictorConfig(**json.loads((assets.verified(folder) / "config.json").read_text()))
+        predictor = cls(config)
+        predictor.load_state_dict(load_file(folder / "model.safetensors"))
+        return predictor.eval()
+
+
+class LearnedSteering(BayesianSteering):
+    """The Bayesian mechanism over images that are predicted, at no image beyond those that are shown.
+
+    Args:
+        studio: makes the images that are shown; the predictor must know its generator.
+        metric: compares them; the predictor must know it.
+        pool, temperature, ahead: see :class:`steer_env.mechanisms.options.LearnedOptions`.
+        predictor: folder that :meth:`EmbeddingPredictor.save` wrote and that has a manifest.
+
+    Raises:
+        ValueError: a generator or a metric that the predictor doesn't know.
+        steer_env.assets.AssetError: damaged weights.
+    """
+
+    def __init__(
+        self,
+        studio: Studio,
+        metric: Metric,
+        pool: int = LearnedOptions.pool,
+        temperature: float = LearnedOptions.temperature,
+        ahead: int = LearnedOptions.ahead,
+        predictor: str = LearnedOptions.predictor,
+    ) -> None:
+        super().__init__(studio, metric, pool, temperature, ahead=ahead)
+        generator = studio.generator
+        folder = Path(predictor) if predictor else assets.ROOT / "tiles-predictor"
+        self._predictor = EmbeddingPredictor.load(folder)
+        known = self._predictor.config
+        if not isinstance(generator, GlimpsingGenerator) or generator.id.split()[0] != known.generator:
+            raise ValueError(f"the predictor knows images of {known.generator!r}, not of {generator.id!r}")
+        if metric.id != known.metric:
+            raise ValueError(f"the predictor knows the metric {known.metric!r}, not {metric.id!r}: choose it as metric")
+        self._predictor.to(generator.device)
+        self._generator, self._guessed = generator, True
+        self.extra_images, self.extra_passes = 0, pool * known.share
+        self.id = f"learned-{assets.version(folder)}-{pool}-{temperature:g}{f'-ahead{ahead}' if ahead else ''}"
+
+    @torch.inference_mode()
+    def _imagine(
+        self, latents: Tensor, seeds: list[int], conditioning: Conditioning, rows: np.ndarray
+    ) -> tuple[Tensor, Tensor]:
+        """As the Bayesian mechanism's; the vectors are no longer than 1."""
+        pools = draw_pools(latents, seeds, self.pool)
+        expected = [
+            self._expect(part, {name: values[int(row)] for name, values in conditioning.items()})
+            for row, each in zip(rows, pools, strict=True)
+            for part in each.split(_AT_A_TIME)
+        ]
+        return pools, torch.cat(expected).unflatten(0, (len(seeds), self.pool))
+
+    def _expect(self, latents: Tensor, prompt: Conditioning) -> Tensor:
+        """Embeddings of latents (B, …) that share a prompt, one row of each conditioning."""
+        shared = {name: value.expand(len(latents), *value.shape) for name, value in prompt.items()}
+        return self._predictor(self._generator.glimpse(latents, shared).float())
