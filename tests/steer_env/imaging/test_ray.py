@@ -36,7 +36,7 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_page_about_ray_names_options_that_exist() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "ray.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "ray.md").read_text()
     assert set(re.findall(r"studio\.(\w+)", page)) == {f.name for f in fields(RayOptions)}
 
 
