@@ -94,7 +94,7 @@ class ThompsonSampling:
     def update(self, traces: Sequence[SteeringTrace]) -> None:
         """Credit each episode's improvement to the buckets that it played."""
         stayed, buckets = played(traces)
-        cells = np.arange(buckets.shape[1]), stayed if self.cells == "round-stayed" else 0, buckets
+        cells: Any = np.arange(buckets.shape[1]), stayed if self.cells == "round-stayed" else 0, buckets
         np.add.at(self.counts, cells, 1)
         np.add.at(self.sums, cells, np.array([[trace.improvement] for trace in traces]))
 

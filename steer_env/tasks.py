@@ -112,7 +112,8 @@ def read_rows(path: str, expected: str, columns: set[str]) -> tuple[str, list[tu
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another hash, a missing column, or no rows.
+        ValueError: another hash, another encoding, a missing or doubled column, a row with more or fewer fields than
+            there are columns, with its line, or no rows.
     """
     place = Path(path).expanduser()
     if not place.is_file():
@@ -121,29 +122,42 @@ def read_rows(path: str, expected: str, columns: set[str]) -> tuple[str, list[tu
     found = hashlib.sha256(contents).hexdigest()[:8]
     if expected not in ("", found):
         raise ValueError(f"{path} has changed: its hash is {found}, not {expected}")
-    reader = csv.DictReader(io.StringIO(contents.decode("utf-8-sig"), newline=""))
-    missing = columns - set(reader.fieldnames or ())
-    if missing:
-        raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}; it has: {reader.fieldnames}")
-    rows = [(row, f"{path}, line {reader.line_num}") for row in reader]
-    if not rows:
+    try:
+        text = contents.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} isn't UTF-8: byte {error.start} is 0x{contents[error.start]:02x}") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header, lines = next(reader, []), [(line, f"{path}, line {reader.line_num}") for line in reader if line]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+    if missing := columns - set(header):
+        raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}; it has: {header}")
+    if len(set(header)) < len(header):
+        raise ValueError(f"{path} has a column twice: {header}")
+    for line, where in lines:
+        if len(line) != len(header):
+            quotes = "; a field with a comma needs quotes" if len(line) > len(header) else ""
+            raise ValueError(f"{where}: {len(line)} fields, where there are {len(header)} columns{quotes}")
+    if not lines:
         raise ValueError(f"{path} holds no tasks")
-    return f"csv:{path}@{found}", rows
+    return f"csv:{path}@{found}", [(dict(zip(header, line, strict=True)), where) for line, where in lines]
 
 
 def given_seeds(row: Mapping[str, str], index: int, place: str) -> list[int]:
     """Goal seed and initial seed of a row: those in its columns of these names, or else drawn by its index.
 
     Raises:
-        ValueError: one that isn't a non-negative integer.
+        ValueError: one that isn't a whole number from 0 to 2⁶³ − 1; 42.0, as data frames write it, is 42.
     """
     drawn = np.random.default_rng([_CSV_STREAM, index]).integers(2**31, size=2).tolist()
     seeds = []
     for name, own in zip(("goal_seed", "initial_seed"), drawn, strict=True):
         text = (row.get(name) or "").strip()
-        if text and not text.isdigit():
-            raise ValueError(f"{place}: {name} must be a non-negative integer, got {text!r}")
-        seeds.append(int(text) if text else own)
+        digits = text.removesuffix(".0")
+        if text and not (digits.isascii() and digits.isdigit() and int(digits) < 2**63):
+            raise ValueError(f"{place}: {name} must be a non-negative integer below 2**63, got {text!r}")
+        seeds.append(int(digits) if text else own)
     return seeds
 
 

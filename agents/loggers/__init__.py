@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,8 +16,8 @@ from steer_env.registry import Registry
 from steer_env.traces import SteeringTrace
 
 
-class Logger(Protocol):
-    """Receives what is to be seen of a training. A step is the number of episodes played so far."""
+class Logger:
+    """Receives what there is to see of a training; subclasses keep it. A step is the episodes played so far."""
 
     def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
         """Log numbers, and float (n,) arrays whose distribution is of interest."""

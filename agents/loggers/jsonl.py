@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from agents.loggers import Logger
 from steer_env.files import write_atomically
 
 LOG = "log.jsonl"
 
 
-class JsonlLogger:
+class JsonlLogger(Logger):
     """Appends to ``log.jsonl``; distributions as counts of each value, plots not at all (the folder has them as PNG).
 
     Each start of the training adds its configuration. What was logged past the checkpoint that it goes on from is

@@ -12,10 +12,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.loggers import pixels
+from agents.loggers import Logger, pixels
 
 
-class TensorBoardLogger:
+class TensorBoardLogger(Logger):
     """Writes event files to ``tensorboard/``.
 
     A training that goes on from a checkpoint tells TensorBoard to forget what was logged past it, since those episodes

@@ -15,11 +15,11 @@ import requests
 import wandb
 from matplotlib.figure import Figure
 
-from agents.loggers import pixels
+from agents.loggers import Logger, pixels
 from steer_env.files import write_atomically
 
 
-class WandbLogger:
+class WandbLogger(Logger):
     """One run of Weights & Biases, its files in ``wandb/``.
 
     Online, a server that doesn't answer, or doesn't accept the API key, is given up with a warning, and the run logged

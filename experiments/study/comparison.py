@@ -50,8 +50,8 @@ class Printed:
         return "yes" if self.error is None or self._same(error, self.error) else "value"
 
     def _same(self, ours: float, theirs: float) -> bool:
-        ours, theirs = (f"{x * (100 if self.percent else 1):.{self.digits}f}" for x in (ours, theirs))
-        return ours == theirs
+        scale = 100 if self.percent else 1
+        return f"{ours * scale:.{self.digits}f}" == f"{theirs * scale:.{self.digits}f}"
 
 
 def _read(path: Path) -> dict[str, dict[str, dict[str, str]]]:

@@ -87,7 +87,9 @@ def seed_restriction(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def improvement(steering: pd.DataFrame) -> pd.DataFrame:
     """Table 1's two measures for the main survey's sessions: change from first to last attempt, share above zero."""
-    sessions = _sessions(steering).eval("change = last - first\nimproved = change > 0").reset_index()
+    sessions = _sessions(steering).reset_index()
+    sessions["change"] = sessions["last"] - sessions["first"]
+    sessions["improved"] = sessions["change"] > 0
     label, note = "text, the ten models of Section 3", "not Table 1's model, Stable Diffusion 1.4"
     rows = [
         mean_row(label, "avg. change", sessions, "change", SESSION, note=note),
@@ -109,13 +111,16 @@ def blind_shares(steering: pd.DataFrame, blind: Mapping[int, pd.DataFrame]) -> p
     Args:
         blind: by k, one row a rewrite.
     """
-    people = _sessions(steering).eval("best - first").rename("person")
+    people = _sessions(steering)
     rows = []
     for k, rewrites in blind.items():
         by_session = rewrites.rename(columns={"goal_url": "goal_image"}).groupby(list(SESSION))
         runs = by_session.agg(best=("score", "max"), mean=("score", "mean"), first=("user_score", "first"))
-        runs = runs.join(people).eval("blind = best - first\nsingle = mean - first").reset_index()
-        rows.append(_share(f"{k} rewrites", runs.assign(blind=runs["blind"].clip(lower=0))))
+        runs["person"] = people["best"] - people["first"]
+        runs["blind"] = (runs["best"] - runs["first"]).clip(lower=0)
+        runs["single"] = runs["mean"] - runs["first"]
+        runs = runs.reset_index()
+        rows.append(_share(f"{k} rewrites", runs))
         rows.append(mean_row(f"{k} rewrites", "change of one", runs, "single", SESSION))
     return to_table(rows)
 

@@ -120,7 +120,7 @@ class ImageSteeringEnv(SteeringEnv, gym.Env):
     metrics, reported in ``info`` as ``similarity/NAME``. ``seeds`` (0, all): how many random seeds the model has for
     goals and first images. ``goal_bank`` (None): a folder that keeps them for later runs. ``device`` and
     ``dtype`` (``auto``): of all parts whose own options don't say otherwise; ``auto`` is a GPU where there is one, and
-    float32. ``studio`` (``here``): who makes the images, see :class:`SteeringVectorEnv`.
+    float32. ``studio`` (``here``): makes the images, see :class:`SteeringVectorEnv`.
 
     ### Info
     After reset and step alike: ``task_index``, ``episode_seed``, ``similarity`` of the image gone on with,

@@ -48,7 +48,7 @@ def summary(frame: pd.DataFrame, threshold: float) -> pd.DataFrame:
     ).join(judged_changes(frame))
     measured = frame[["policy", "training_seed", "task_index"]].join(measures)
     rows = {
-        policy: {name: estimate(table(measured, policy, name)) for name in measures}
+        policy: {name: estimate(table(measured, policy, str(name))) for name in measures}
         for policy in measured["policy"].unique()
     }
     result = pd.DataFrame.from_dict(rows, orient="index").rename_axis("policy")

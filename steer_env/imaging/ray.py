@@ -37,7 +37,7 @@ _TRIES = 3
 """How many workers may be lost in a row, or over one shard, before it is taken for the work's own fault."""
 
 
-class WorkersLostError(RuntimeError):
+class WorkersLostError(ConnectionError):
     """Workers are lost again and again, or none can be had."""
 
 

@@ -75,8 +75,13 @@ def test_tasks_come_from_a_file(tmp_path: Path) -> None:
     [
         ("prompt,goal\na,b\n", r"lacks the columns goal_prompt; it has: \['prompt', 'goal'\]"),
         ("prompt,goal_prompt\na,b\n, c\n", "line 3: prompt is empty"),
-        ("prompt,goal_prompt\na\n", "line 2: goal_prompt is empty"),
-        ("prompt,goal_prompt,goal_seed\na,b,-3\n", "line 2: goal_seed must be a non-negative integer, got '-3'"),
+        ("prompt,goal_prompt\na,\n", "line 2: goal_prompt is empty"),
+        ("prompt,goal_prompt,goal_seed\na,b,-3\n", "line 2: goal_seed must be a non-negative integer below"),
+        ("prompt,goal_prompt,goal_seed\na,b,9223372036854775808\n", "line 2: goal_seed must be a non-negative integer"),
+        ("goal_prompt,prompt\na cat,on a sofa, photo\n", "line 2: 3 fields, where there are 2 columns; a field with a"),
+        ("goal_prompt,prompt\na cat\n", "line 2: 1 fields, where there are 2 columns"),
+        ("goal_prompt,prompt,prompt\na,b,c\n", "has a column twice"),
+        ('goal_prompt,prompt\n"a,b\n', "line 2: unexpected end of data"),
         ("prompt,goal_prompt\n", "holds no tasks"),
         ("", "lacks the columns goal_prompt, prompt"),
     ],
@@ -84,6 +89,16 @@ def test_tasks_come_from_a_file(tmp_path: Path) -> None:
 def test_a_bad_file_of_tasks_is_refused(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         load_suite(csv_file(tmp_path, text))
+
+
+def test_another_encoding_is_named_with_the_file(tmp_path: Path) -> None:
+    (tmp_path / "tasks.csv").write_bytes("prompt,goal_prompt\na,b\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"tasks\.csv isn't UTF-8: byte 0 is 0xff"):
+        load_suite(f"csv:{tmp_path}/tasks.csv")
+
+
+def test_seeds_as_a_data_frame_writes_them(tmp_path: Path) -> None:
+    assert load_suite(csv_file(tmp_path, "prompt,goal_prompt,goal_seed\na,b,42.0\n"))[0].goal_seed == 42
 
 
 def test_a_file_is_that_of_the_current_folder_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,14 +92,14 @@ def blind_traces(rewrites: pd.DataFrame, steering: pd.DataFrame, k: int) -> list
         StudyError: a run starts from a session that the main survey doesn't have.
     """
     tasks, traces = _tasks(steering), []
-    firsts = steering[steering["attempt"] == 1].set_index(list(SESSION), drop=False)
+    firsts: Any = steering[steering["attempt"] == 1].set_index(list(SESSION), drop=False)
     for key, run in rewrites.groupby(["steering_user_id", "goal_url"], sort=False):
         if key not in firsts.index:
             raise StudyError(f"blind_steering_{k}.csv: steering.csv has no session of person {key[0]} at goal {key[1]}")
         first = firsts.loc[key]
         prompts, similarities = [first["prompt"], *run["llm_prompt"]], [run["user_score"].iloc[0], *run["score"]]
-        known = {"policy": f"blind {k}", "similarities": similarities}
-        traces.append(_text_trace(MAIN_SUITE, tasks[key], first, prompts, **known))
+        policy = f"blind {k}"
+        traces.append(_text_trace(MAIN_SUITE, tasks[key], first, prompts, policy=policy, similarities=similarities))
     return traces
 
 

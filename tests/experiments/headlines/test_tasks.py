@@ -35,7 +35,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         (["original,goal", ",x"], r"own\.csv, line 2: original is empty"),
         (["original,goal", "x,"], r"line 2: give goal_prompt, .* or goal, a headline; neither is there"),
         (["original,goal,goal_prompt", "x,y,z"], "both are there"),
-        (["original,goal,initial_seed", "x,y,-1"], "line 2: initial_seed must be a non-negative integer, got '-1'"),
+        (["original,goal,initial_seed", "x,y,-1"], "line 2: initial_seed must be a non-negative integer below"),
         (["original,goal"], "holds no tasks"),
     ],
 )
