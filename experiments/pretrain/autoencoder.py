@@ -8,7 +8,7 @@ from diffusers import AutoencoderTiny
 from torch import Tensor, nn
 
 from experiments.pretrain.options import AutoencoderOptions
-from experiments.pretrain.training import fit
+from experiments.run.fitting import fit
 from steer_env.tiles import tilings
 from steer_env.tiles.renderer import render
 

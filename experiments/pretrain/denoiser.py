@@ -14,9 +14,10 @@ from rich.progress import track
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
-from experiments.pretrain.options import Budget, DenoiserOptions, StudentOptions
+from experiments.pretrain.options import DenoiserOptions, StudentOptions
 from experiments.pretrain.text import CaptionWriter, build_text_encoder, build_tokenizer, tokenize
-from experiments.pretrain.training import fit
+from experiments.run.fitting import fit
+from experiments.run.options import Budget
 from steer_env.tiles import tilings
 from steer_env.tiles.renderer import render
 

@@ -5,31 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from experiments.run import ProgramOptions, option
+from experiments.run.options import Budget
 from steer_env.tiles.tilings import Nuisance
-
-
-@dataclass
-class Budget:
-    """How long and how fast one stage learns.
-
-    Args:
-        steps: of the optimiser.
-        batch_size: examples a step.
-        learning_rate: peak of the schedule: linear warm-up over 2 %, then a cosine to zero.
-        ema_decay: decay of the averaged weights that the stage returns.
-        weight_decay: AdamW's.
-        bfloat16: compute in bfloat16 where autocast allows it; weights stay float32.
-    """
-
-    steps: int = option(1000, least=1)
-    batch_size: int = option(64, least=1)
-    learning_rate: float = option(1e-3, least=0)
-    ema_decay: float = option(0.999, least=0, most=1)
-    weight_decay: float = option(0.01, least=0)
-    bfloat16: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.steps:,} steps of {self.batch_size}"
 
 
 @dataclass
@@ -136,32 +113,3 @@ class PretrainOptions(ProgramOptions):
     encoder_widths: tuple[int, ...] = option((32, 64, 96, 128), least=1, length=1)
     held_out_captions: int = option(2000, least=1)
     held_out_trials: int = option(3000, least=1)
-
-
-@dataclass
-class PredictorOptions(ProgramOptions):
-    """Make the predictor of the learned mechanism; a command that was stopped goes on where it was.
-
-    Args:
-        seed: of the weights and of the order of pairs.
-        suite: whose users' prompts the images are of.
-        shards: files of pairs.
-        prompts: of a shard, each with 8 latents.
-        held_out: prompts of the first shard, which only the card's figures are computed on.
-        likeness: weight of the second part of the loss, errors of similarities among images of one prompt.
-        work: folder for the pairs and snapshots.
-        assets: folder that receives ``tiles-predictor``.
-        budget: how long to train; a batch is of as many images, 8 a prompt.
-    """
-
-    seed: int = option(0, least=0)
-    suite: str = "tiles-train-v1"
-    shards: int = option(4, least=1)
-    prompts: int = option(512, least=1)
-    held_out: int = option(64, least=1)
-    likeness: float = option(4.0, least=0)
-    work: str = "outputs/pretrain/predictor"
-    assets: str = "outputs/pretrain/assets"
-    budget: Budget = field(
-        default_factory=lambda: Budget(steps=600, batch_size=256, learning_rate=2e-3, ema_decay=0.98, weight_decay=0.1)
-    )

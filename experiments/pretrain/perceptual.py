@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.pretrain.options import PerceptualOptions
-from experiments.pretrain.training import fit
+from experiments.run.fitting import fit
 from steer_env.tiles import tilings
 from steer_env.tiles.metric import EncoderConfig, TileEncoder
 from steer_env.tiles.renderer import render

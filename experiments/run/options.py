@@ -324,6 +324,30 @@ class TrainingOptions(PartsOptions, RunOptions):
     agent: AgentOptions = choice(AgentOptions, "thompson")
 
 
+@dataclass
+class Budget:
+    """How long and how fast one stage learns.
+
+    Args:
+        steps: of the optimiser.
+        batch_size: examples a step.
+        learning_rate: peak of the schedule: linear warm-up over 2 %, then a cosine to zero.
+        ema_decay: decay of the averaged weights that the stage returns.
+        weight_decay: AdamW's.
+        bfloat16: compute in bfloat16 where autocast allows it; weights stay float32.
+    """
+
+    steps: int = option(1000, least=1)
+    batch_size: int = option(64, least=1)
+    learning_rate: float = option(1e-3, least=0)
+    ema_decay: float = option(0.999, least=0, most=1)
+    weight_decay: float = option(0.01, least=0)
+    bfloat16: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.steps:,} steps of {self.batch_size}"
+
+
 _GROUPS: dict[str, type] = {
     "agent": AgentOptions,
     "logger": LoggerOptions,

@@ -12,7 +12,7 @@ from experiments.pretrain.autoencoder import _NormalisedAutoencoder, train_autoe
 from experiments.pretrain.cards import write_cards
 from experiments.pretrain.options import AutoencoderOptions, Budget, PretrainOptions
 from experiments.pretrain.stages import pretrain
-from experiments.pretrain.training import fit
+from experiments.run.fitting import fit
 from steer_env import assets
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator
 from steer_env.testing import check_generator, check_metric
@@ -135,7 +135,7 @@ def test_the_averaged_weights_are_returned() -> None:
 
 
 def test_a_training_that_was_cut_off_goes_on_from_its_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.pretrain.training.SNAPSHOT_EVERY", 2)
+    monkeypatch.setattr("experiments.run.fitting.SNAPSHOT_EVERY", 2)
     snapshot, budget = tmp_path / "toy.pt", Budget(steps=7, learning_rate=0.1, ema_decay=0.5)
 
     def train(fails_at: int | None = None) -> tuple[Tensor, list[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.pretrain.options import PredictorOptions
+from experiments.predictor.options import PredictorOptions
 from experiments.run import Run, command
 
 
@@ -12,7 +12,7 @@ def main(options: PredictorOptions, run: Run) -> None:
     from steer_env.compatibility import mend_torchvision
 
     mend_torchvision()
-    from experiments.pretrain.predictor import make_predictor
+    from experiments.predictor.making import make_predictor
 
     for name, value in make_predictor(options).items():
         print(f"{name}: {value:.4f}")

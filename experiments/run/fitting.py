@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import get_cosine_schedule_with_warmup
 
-from experiments.pretrain.options import Budget
+from experiments.run.options import Budget
 from steer_env.files import write_atomically
 
 SNAPSHOT_EVERY = 1000

@@ -12,8 +12,8 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.pretrain.options import PredictorOptions
-from experiments.pretrain.training import fit
+from experiments.predictor.options import PredictorOptions
+from experiments.run.fitting import fit
 from steer_env import assets
 from steer_env.generators import load_generator
 from steer_env.generators.diffusion import DiffusionGenerator
