@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from experiments.predictor.options import PredictorOptions
 from experiments.run.fitting import fit
 from steer_env import assets
+from steer_env.files import write_atomically
 from steer_env.generators import load_generator
 from steer_env.generators.diffusion import DiffusionGenerator
 from steer_env.mechanisms.predicted import EmbeddingPredictor, PredictorConfig
@@ -66,9 +68,7 @@ def make_shard(config: PredictorOptions, index: int, generator: DiffusionGenerat
             _pairs(generator, metric, latents[part], {k: v[part] for k, v in conditioning.items()}) for part in parts
         ]
         for path, values in zip((activations, embeddings), zip(*made, strict=True), strict=True):
-            with path.with_suffix(".partial").open("wb") as file:
-                np.save(file, torch.cat(values).half().numpy())
-            path.with_suffix(".partial").replace(path)
+            write_atomically(path, partial(np.save, arr=torch.cat(values).half().numpy()))
     return Shard(np.load(activations, mmap_mode="r"), np.load(embeddings, mmap_mode="r"))
 
 

@@ -64,12 +64,12 @@ def test_a_typo_is_an_error_that_lists_what_exists() -> None:
 @pytest.mark.parametrize(
     ("kind", "package", "options"), [("tensorboard", "torch.utils.tensorboard", {}), ("wandb", "wandb", WANDB)]
 )
-def test_a_missing_package_is_an_error_that_names_the_extra(
+def test_a_missing_package_is_an_error_that_says_what_to_install(
     kind: str, package: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"agents.loggers.{kind}", raising=False)
-    with pytest.raises(ImportError, match=rf"logger={kind} needs .* pip install 'steer-env\[{kind}\]'"):
+    with pytest.raises(ImportError, match=rf"logger={kind} needs .* pip install -e '\.\[dev\]'"):
         load_logger(kind, **options)
 
 

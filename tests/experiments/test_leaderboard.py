@@ -172,7 +172,7 @@ def test_a_number_may_be_claimed_or_nothing(
         ("env.rounds=3", "is about rounds 2, not 3: change env to verify it"),
         ("env.suite=tiles-val-v1", "is about suite tiles-test-v1, not tiles-val-v1; rounds 2, not 4"),
         ("human=softmax", "is about human greedy, not softmax-0.13; rounds 2, not 4"),
-        ("tasks=2001", "tasks must be at least 2, got 1"),
+        ("tasks=2001", "tasks must be 2 to 2000, the size of tiles-test-v1, got 2001"),
         ("claim=high", "high is neither a number nor a file with a claim"),
         ("claim=nan", "nan is neither a number nor a file with a claim"),
         ("submission=SENT/../none", r"holds no policy\.json"),

@@ -60,5 +60,5 @@ def test_a_bad_option_of_the_logger_is_found_before_any_work(tmp_path: Path, com
     with pytest.raises(ValueError, match=r"unknown logger.mode 'ofline'; did you mean 'offline'"):
         command(train.main, f"folder={tmp_path / 'new'}", "logger=wandb", "logger.mode=ofline")
     assert not (tmp_path / "new").exists()
-    with pytest.raises(ValueError, match="unknown option of train 'mod'; did you mean 'mode'"):
+    with pytest.raises(ValueError, match="unknown option of logger wandb 'mod'; did you mean 'mode'"):
         command(train.main, f"folder={tmp_path / 'new'}", "logger=wandb", "logger.mod=offline")

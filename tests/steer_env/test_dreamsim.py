@@ -128,7 +128,9 @@ def test_loading_leaves_no_trace(folder: Path, capsys: pytest.CaptureFixture[str
 
 def test_an_environment_measures_by_it(folder: Path, dreamsim_metric: DreamSimMetric) -> None:
     options = {"type": TYPE, "cache_dir": str(folder)}
-    env = gym.make("steer_env/ImageSteering-v0", metric={"name": "dreamsim", **options}, observe=["embedding"])
+    env = gym.make(
+        "steer_env/ImageSteering-v0", metric={"name": "dreamsim", **options}, observe=["embedding"], named=True
+    )
     observation, told = env.reset(seed=0)
     assert observation["embedding"].shape == (dreamsim_metric.dimensions,)
     assert 0.5 < told["similarity"] < 1

@@ -114,7 +114,7 @@ def test_loading_draws_nothing_from_torchs_own_stream(path: Path) -> None:
 
 def test_users_choose_by_its_similarity(path: Path, lpips_metric: LPIPSMetric) -> None:
     """And mechanisms, and judges, compare by it too."""
-    options: dict[str, Any] = {"metric": {"name": "lpips", "path": str(path)}, "observe": ["embedding"]}
+    options: dict[str, Any] = {"metric": {"name": "lpips", "path": str(path)}, "observe": ["embedding"], "named": True}
     bayesian = {"mechanism": "bayesian:pool=3"}
     env = gym.make("steer_env/ImageSteering-v0", render_mode="rgb_array", **options, **bayesian)
     observation, told = env.reset(seed=0)
