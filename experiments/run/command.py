@@ -247,6 +247,8 @@ def help_text(name: str, options: type) -> str:
     for field, (default, base) in groups.items():
         lines += ["", f"{field}={'|'.join(choices(field))}", "-" * len(field), f"Default: {default}.", ""]
         lines += _filled(documentation(options).get(field, ""), "")
+        for word, member in PARTS.get(field, {}).items():
+            lines += _section(member.options, f"{field}={word}", field, [])
         for kind in kinds(base) if is_dataclass(base) else []:
             lines += _section(kind, "", field, [])
     lines += ["", "More", "----", f"experiment={'|'.join(choices('experiment'))}: overlays in conf/experiment."]

@@ -13,7 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments import compare, evaluate, train
-from experiments.run.options import CONF
+from experiments.run.options import CONF, PARTS, groups_of
 from steer_env.policies import read_policy
 from steer_env.traces import read_traces
 from tests.markdown import compact
@@ -216,6 +216,9 @@ def test_help_explains_every_option(
         )
     for head in re.findall(r"^  \S+  \(.*\)\n(.*)", printed, re.MULTILINE):
         assert head.strip(), "an option isn't explained"
+    for group in groups_of(experiment.main.options).keys() & PARTS.keys():
+        for member in PARTS[group].values():
+            assert all(f"  {group}.{option.name}  (" in printed for option in fields(member.options))
 
 
 @pytest.mark.parametrize("experiment", COMMANDS)
