@@ -122,7 +122,7 @@ def milestones(
 def canonical(policy: TablePolicy, rounds: int) -> TablePolicy:
     """The same policy for an episode of so many rounds, named after its scales.
 
-    Nobody has stayed before the first round: there the scale after having stayed is set to the other one.
+    Before the first round no user has stayed: both scales of that round are the same.
     """
     from steer_env.policies import TablePolicy
 

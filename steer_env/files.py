@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 def write_atomically(path: Path, content: bytes | str | Callable[[BinaryIO], Any]) -> None:
     """Put a file in the place of what was there; readers and crashes see the former one or the whole new one.
 
-    It is written under a new name that nobody can guess, and that must not exist, so that no link is followed. A link
+    It is written under a new name that can't be guessed and must not exist, so that no link is followed. A link
     at ``path`` itself is replaced.
 
     Args:

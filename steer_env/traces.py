@@ -31,7 +31,7 @@ class SteeringTrace:
 
     Args:
         suite, task_index, goal_prompt, goal_seed, prompt, initial_seed: the task.
-        episode_seed: of the noise behind the proposals; −1 where nobody knows.
+        episode_seed: of the noise behind the proposals; −1 where it isn't known.
         mechanism: steering distribution, or ``text``.
         policy: name of the policy, or of the prompter.
         training_seed: seed of the policy's training; −1 for a policy that wasn't trained.
@@ -77,9 +77,7 @@ class SteeringTrace:
 
     @classmethod
     def of(cls, task: Task, **record: Any) -> SteeringTrace:
-        """What happened in an episode on a task: the fields that the task doesn't give, of which those may be left out
-        that nobody knows.
-        """
+        """What happened in an episode on a task: the task, and the other fields by name; unknown ones may be left out."""
         return cls(
             suite=task.suite,
             task_index=task.index,

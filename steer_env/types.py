@@ -297,7 +297,7 @@ class RoundOutcome:
         judged: by name of each further metric, float64 (n,): that image's similarity under it.
         shown: uint8 (n, 1 + K, 3, H, W), the images in the order of ``similarities``; None unless images are kept.
         prompts, seeds, guidance: n of each, the new prompts, the seeds of their latents and their guidance scales, in
-            text steering; None where they come from nobody.
+            text steering; None in image steering.
     """
 
     rows: np.ndarray

@@ -48,7 +48,7 @@ def pretrain(config: PretrainOptions) -> dict[str, float]:
 
 
 def _claim(work: Path, config: PretrainOptions) -> None:
-    """Record the configuration of a work folder's stages, or refuse another one."""
+    """Record the configuration of a work folder's stages, or refuse a different one."""
     aside = ("work", "assets", "held_out_captions", "held_out_trials", "threads")
     wanted = json.loads(json.dumps({name: value for name, value in asdict(config).items() if name not in aside}))
     record = work / "config.json"

@@ -25,7 +25,7 @@ def read_policy(evaluation: str, policy: str) -> list[SteeringTrace]:
 
 
 def merge(evaluations: Sequence[Sequence[SteeringTrace]]) -> list[SteeringTrace]:
-    """Traces of several evaluations, whose policies are told apart by the mechanism or user that differs.
+    """Traces of several evaluations, whose policies are named after the mechanism or user that differs.
 
     Prompters are users themselves. An episode that was played in several evaluations counts once.
 

@@ -66,7 +66,7 @@ def evaluate(
         baseline: name of the policy that the others are compared with; the last one by default.
         threshold: similarity whose reaching is counted.
         tasks_per_batch: tasks played at a time; they bound the memory.
-        noise: number of the noise; another one gives other proposals on the same tasks.
+        noise: number of the noise; a different number gives different proposals on the same tasks.
         suite, judges: of the environment.
         **options: further arguments of the environment: generator, metric, human, mechanism, rounds, …
 

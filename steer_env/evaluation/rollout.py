@@ -172,7 +172,7 @@ def play(
     """Play one batch: every policy, or every prompter, on every task, with common random numbers.
 
     The episodes of a task share its goal image, its first image and the noise behind its proposals or of its attempts,
-    whoever plays them; goal and first image are made once for all.
+    whichever policy plays them; goal and first image are made once for all.
 
     Args:
         env: from :func:`make_env` for policies, from :func:`make_text_env` for prompters, with as many places as

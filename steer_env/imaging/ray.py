@@ -242,7 +242,7 @@ class _Workers:
         if max(self._failed_starts, order.lost) >= _TRIES:
             raise WorkersLostError(f"{_TRIES} workers were lost in a row: {error}") from error
         self._start()
-        # Those that were free may have been lost with it, which nobody has noticed: no shard shall be lost to them.
+        # Those that were free may have been lost with it, unnoticed: no shard shall be lost to them.
         while self._free:
             self._send(self._free.pop(), _Order("answer", ()))
 
@@ -289,7 +289,7 @@ class _Worker:
 
     def _loaded(self, generator: list[Any], metrics: Mapping[str, list[Any]]) -> tuple[Any, dict[str, Any]]:
         if generator[0] != self._generator:
-            # Another one, whose weights may need the room.
+            # A new generator, whose weights may need the room.
             self._generator, self._parts = generator[0], {}
         for (reference,) in (generator, *metrics.values()):
             if reference not in self._parts:
@@ -319,7 +319,7 @@ def close() -> None:
 def _connect(address: str | None, count: int, cpus: float) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        # As many as are asked for, however many the machine has: they share them as other processes do.
+        # The number of workers decides, not the machine's CPUs: they share them as other processes do.
         ray.init("local", include_dashboard=False, num_cpus=max(1, round(count * cpus)), **quiet)
         return
     try:
@@ -336,7 +336,7 @@ def _knock(address: str) -> None:
 
     Raises:
         ValueError: no HOST:PORT.
-        ConnectionError: nobody answers there.
+        ConnectionError: no answer there.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():

@@ -98,7 +98,7 @@ class CLIPAlignment(CLIPMetric):
 
     def _embed_prompts(self, prompts: list[str]) -> Tensor:
         longest = self._text.config.max_position_embeddings
-        # Always padded to the same length: another one in a batch would round a prompt's embedding otherwise.
+        # Always padded to the same length: a longer prompt in the batch would round the others' embeddings differently.
         padding = {"padding": "max_length", "truncation": True, "max_length": longest}
         tokens = self._tokenizer(prompts, **padding, return_tensors="pt").to(self.device)
         with self._autocast():
