@@ -77,7 +77,7 @@ class SteeringTrace:
 
     @classmethod
     def of(cls, task: Task, **record: Any) -> SteeringTrace:
-        """What happened in an episode on a task: the task, and the other fields by name; unknown ones may be left out."""
+        """What happened in an episode on a task; the other fields by name, unknown ones left out."""
         return cls(
             suite=task.suite,
             task_index=task.index,
