@@ -75,7 +75,7 @@ def learn(studio: Any, folder: Path) -> None:
 
 
 def learn_by_ppo(studio: Any, folder: Path) -> None:
-    env = ImageSteeringVectorEnv(BATCH, autoreset_mode=AutoresetMode.DISABLED, studio=studio, **SMALL)
+    env = ImageSteeringVectorEnv(BATCH, autoreset_mode=AutoresetMode.DISABLED, named=True, studio=studio, **SMALL)
     assert train_sb3("ppo", PPO, env, Training(EPISODES, seed=3, batches_per_checkpoint=2), folder, "ppo")
 
 

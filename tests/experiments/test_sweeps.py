@@ -206,7 +206,7 @@ def test_joblib_runs_jobs_side_by_side(finished: Path, tmp_path: Path) -> None:
     launcher = ["launcher=joblib", "launcher.jobs=2", "env.suite=tiles-train-v1,tiles-trein"]
     run = [sys.executable, "-m", "experiments.train", "--multirun", f"folder={tmp_path}", "seed=1", *SWEEP[2:]]
     result = subprocess.run([*run, *launcher], capture_output=True, text=True, check=False)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "unknown suite 'tiles-trein'" in result.stderr
     done, failed = sorted(read_jobs(tmp_path, window=8), key=lambda job: job.state)
     assert (done.state, failed.state) == ("done", "failed")
