@@ -110,7 +110,7 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
             if {"--help", "-h"} & set(arguments):
                 print(help_text(name, options))
                 raise SystemExit
-            debug = bool(os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0"))
+            debug = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
             try:
                 if not {"-sc", "--shell-completion"} & set(arguments):
                     check_overrides(name, options, arguments)

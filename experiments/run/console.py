@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from rich.console import Console, RenderableType
 from rich.markdown import Markdown
@@ -28,12 +29,12 @@ def draw(page: RenderableType) -> None:
     _safely(lambda: console.print(page))
 
 
-def _safely(write: object) -> None:
+def _safely(write: Callable[[], None]) -> None:
     """A terminal without these letters gets others in their place; one that is full or gone gets nothing."""
     stream = sys.stdout
     try:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-        write()  # type: ignore[operator]
+        write()
     except OSError:
         return

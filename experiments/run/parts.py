@@ -47,9 +47,9 @@ def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
     name, values = parse_spec(spec)
     choices("agent")[name]
     known = Registry("option of agent", dict.fromkeys(own.name for kind in kinds(AgentOptions) for own in fields(kind)))
-    overrides = [f"agent.{option}={json.dumps(value)}" for option, value in values.items() if option in known]
     for option in values:
         known[option]
+    overrides = [f"agent.{option}={json.dumps(value)}" for option, value in values.items()]
     agent: Any = compose("agent_alone", [f"agent={name}", *overrides]).agent
     if "kind" not in agent:
         raise ValueError(f"agent {name!r} is no bandit; kinds of bandits are: {', '.join(BANDITS)}")

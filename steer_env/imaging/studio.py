@@ -36,7 +36,7 @@ class LocalStudio:
         metric: embeds them; the one that users choose by, called ``""``.
         judges: further metrics that embed every image, by name.
         goal_bank: where pictures of a prompt and a seed are found again, see :mod:`steer_env.imaging.banked`.
-        shard: images that are made at a time, whoever makes them; 0 for the generator's ``max_batch``. What comes of an
+        shard: images made at a time, here or by a worker; 0 for the generator's ``max_batch``. What comes of an
             image depends on it in the last digits, and on nothing else of a studio.
 
     Attributes:

@@ -28,7 +28,7 @@ class Session:
         person, model: ids in the files.
         original, goal: headlines.
         goal_prompt: hidden prompt by which the model wrote the goal.
-        prompts, texts: (5,), what the model was told, and the headlines that it wrote.
+        prompts, texts: (5,), the prompts that the model got, and the headlines that it wrote.
     """
 
     person: str
