@@ -36,7 +36,8 @@ class SteeringTrace:
         policy: name of the policy, or of the prompter.
         training_seed: seed of the policy's training; −1 for a policy that wasn't trained.
         human, generator, metric: ids of the parts.
-        scales: (R,), mixture scale of each round; empty for text steering.
+        scales: (R,), mixture scale of each round; empty for text steering, and where actions are others.
+        actions: R lists, each round's action where it isn't a mixture scale, flattened; empty otherwise.
         choices: (R,), 0 if the user stayed, k for proposal k; empty for text steering.
         similarities: (1 + R,), similarity to the goal of the image held at each attempt, the initial one first.
         judged: by name of a further metric, (1 + R,), the same under it.
@@ -64,6 +65,7 @@ class SteeringTrace:
     generator: str
     metric: str
     scales: Sequence[float] = field(default_factory=list)
+    actions: Sequence[Sequence[float]] = field(default_factory=list)
     choices: Sequence[int] = field(default_factory=list)
     similarities: Sequence[float]
     judged: dict[str, Sequence[float]] = field(default_factory=dict)
@@ -112,6 +114,7 @@ def check_alike(traces: Iterable[SteeringTrace], parts: Sequence[str]) -> None:
 _INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "training_seed", "images"}
 _LISTS = {
     "scales": pa.float64(),
+    "actions": pa.list_(pa.float32()),
     "choices": pa.int64(),
     "similarities": pa.float64(),
     "prompts": pa.string(),
