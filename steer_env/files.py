@@ -108,6 +108,33 @@ def seal(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+class DamagedError(ValueError):
+    """A file that isn't what was written, with its name."""
+
+
+def read_sealed(path: Path, most: int = LARGEST) -> dict[str, Any]:
+    """A JSON object that :func:`seal` vouches for.
+
+    Raises:
+        FileNotFoundError: no such regular file.
+        DamagedError: another content than was written, or none with a seal.
+    """
+    try:
+        record = read_json(path, most)
+        if not isinstance(record, dict) or SEAL not in record:
+            raise ValueError("it has no seal, as files of earlier versions")
+        if record[SEAL] != seal(record):
+            raise ValueError("its content isn't what its seal says")
+    except ValueError as error:
+        raise DamagedError(f"{path} is damaged: {error}") from None
+    return record
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def printable(text: str) -> str:
     r"""A line of text that a terminal prints and doesn't obey: control characters are replaced.
 
