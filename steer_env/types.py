@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Conditioning = Mapping[str, "Tensor"]
 """What a generator makes of prompts: named tensors, each with one row a prompt."""
+OBSERVATIONS = ("round", "stayed", "embedding", "latent", "conditioning", "shown", "chosen", "played")
+"""Parts of an observation that are vectors, or numbers that become one-hot vectors, in the order of joining."""
 Picture = tuple[str, int]
 """Prompt, and seed of the latent: an image as goals and first images are defined."""
 

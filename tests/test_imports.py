@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "generators": BASE | {"compatibility", "devices", "fingerprints", "generators"},
     "metrics": BASE | {"compatibility", "devices", "fingerprints", "metrics"},
     "compatibility": set(),
-    "policies": BASE | {"assets", "files", "humans", "policies", "proposals"},
+    "policies": BASE | {"assets", "files", "humans", "mechanisms", "policies", "proposals"},
     "dynamics": {"compatibility", "types", "mechanisms", "proposals"},
     "envs": BASE
     | {"dynamics", "envs", "generators", "humans", "imaging", "mechanisms", "metrics", "proposals"}

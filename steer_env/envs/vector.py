@@ -12,25 +12,13 @@ from steer_env.envs.arguments import ImageArguments, SteeringArguments, check_ar
 from steer_env.envs.shell import SteeringVectorEnv
 from steer_env.humans import load_human
 from steer_env.mechanisms import load_mechanism
-from steer_env.mechanisms.options import DirectionsOptions, ProposalsOptions
+from steer_env.mechanisms.actions import ACTIONS
 from steer_env.proposals import BUCKETS, bucket_scales
-from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build, resolve
+from steer_env.registry import Spec, build, resolve
 from steer_env.types import DirectedMechanism, Human, Mechanism, RoundOutcome, Studio
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_DIRECTIONS = "steer_env.mechanisms.directions"
-ACTIONS: Parts = Registry(
-    "kind of action",
-    {
-        "bucket": Part(NoOptions, ""),
-        "scale": Part(NoOptions, ""),
-        "directions": Part(DirectionsOptions, f"{_DIRECTIONS}:load_directions"),
-        "proposals": Part(ProposalsOptions, f"{_DIRECTIONS}:load_proposals"),
-    },
-)
-"""One of 10 mixture scales, a mixture scale in [0, 1], or what a mechanism of its own takes."""
 
 
 class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
