@@ -17,8 +17,7 @@ $(SETUP): pyproject.toml constraints.txt
 	touch $@
 
 test: $(SETUP)  ## Run the tests
-	$(RUN) -m pytest -m "not slow" -n auto --maxprocesses=8 --dist=loadfile
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest -n auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 lint: $(SETUP)  ## Check style and types
 	$(RUN) -m ruff check .
