@@ -78,7 +78,7 @@ def pair_arguments(options: MechanismsOptions, env: ImageSteeringVectorEnv) -> d
     studio = env.dynamics.studio
     own = [parse_spec(spec)[1].get("metric") for spec in options.mechanisms]
     compares = [studio.metric, *(load_metric(spec) for spec in own if spec)]
-    shared = Hypotheses(studio, compares, kept=options.tasks_per_batch)
+    shared = Hypotheses(studio, compares, kept=options.tasks_per_batch * len(options.mechanisms))
 
     def arguments(user: str, spec: str) -> dict[str, Any]:
         mechanism = load_mechanism(spec, studio, hypotheses=shared)
