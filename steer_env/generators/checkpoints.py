@@ -70,7 +70,7 @@ def load_pipeline(kind: str, chosen: CheckpointOptions, dtype: torch.dtype, **op
                 pipeline = getattr(diffusers, kind).from_pretrained(_source(chosen.path), **options)
             if chosen.lora:
                 _add_lora(pipeline, chosen.lora, chosen.lora_weight)
-        except (_RefusedError, FileNotFoundError):
+        except _RefusedError:
             raise
         except Exception as error:
             advice = _advice(local, chosen)
@@ -91,9 +91,7 @@ def _local(path: str) -> Path:
     local = Path(path).expanduser()
     if local.is_file():
         if local.suffix != ".safetensors":
-            raise ValueError(
-                f"{path} is a file that isn't safetensors; others may hold code, and aren't read: convert it"
-            )
+            raise ValueError(f"{path} is no safetensors file; others may hold code, and aren't read: convert it")
     elif local.suffix == ".safetensors":
         raise FileNotFoundError(f"there is no file {local}")
     elif (local.is_absolute() or path.startswith((".", "~"))) and not (local / "model_index.json").is_file():
