@@ -292,6 +292,18 @@ def tiny_text(tokenizer: Any, projected: bool = False) -> Any:
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
 
 
+def tiny_decoder(folder: Path) -> Path:
+    """A decoder in TAESD's format that doubles the resolution once, as the tiny checkpoint's own does."""
+    from diffusers import AutoencoderTiny
+
+    narrow = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = AutoencoderTiny(**narrow, num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1))
+    made.save_pretrained(folder)
+    return folder
+
+
 def single_file(folder: Path, file: Path) -> Path:
     """The weights of :func:`diffusion_folder` under the names of Stable Diffusion's first release, in one file."""
     from safetensors.torch import load_file

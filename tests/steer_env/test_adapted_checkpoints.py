@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from steer_env.generators import load_generator
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator, StableDiffusionXLGenerator
 from steer_env.proposals import draw_latents
-from tests.steer_env.checkpoints import diffusion_folder, single_file
+from tests.steer_env.checkpoints import diffusion_folder, single_file, tiny_decoder
 
 KINDS = {False: StableDiffusionGenerator, True: StableDiffusionXLGenerator}
 
@@ -51,13 +51,7 @@ def lora(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A decoder in TAESD's format that halves resolution once, as the tiny checkpoint does."""
-    narrow = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        made = diffusers.AutoencoderTiny(**narrow, num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1))
-    made.save_pretrained(to := tmp_path_factory.mktemp("taesd"))
-    return to
+    return tiny_decoder(tmp_path_factory.mktemp("taesd"))
 
 
 class TestAdapters:
