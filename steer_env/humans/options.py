@@ -92,7 +92,8 @@ class LocalOptions:
     Args:
         path: a local folder, or a hub id. Only safetensors are read, and no code that comes with them is run.
         device: where it runs: cpu, cuda, cuda:1; auto for a GPU if there is one.
-        dtype: precision of its weights: float32, float16 or bfloat16; auto for float32.
+        dtype: precision of its weights: float32, float16 or bfloat16; auto for half precision on a
+            GPU, and float32 elsewhere.
         temperature: of the draws; 0 for the likeliest words.
         max_tokens: of an answer.
     """
