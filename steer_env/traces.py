@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 from steer_env.files import write_atomically
 from steer_env.types import Task
 
-TRACE_VERSION = 3
-_READABLE = {1, 2, TRACE_VERSION}
-"""Version 1 had neither seeds nor guidance scales that users choose; both had Arrow's maps, which few tools read."""
+TRACE_VERSION = 4
+_READABLE = {1, 2, 3, TRACE_VERSION}
+"""Version 1 had neither seeds nor guidance scales that users choose; it and 2 had Arrow's maps, which few tools read;
+versions before 4 had no propensities."""
 _VERSION_KEY = b"steer_env.trace_version"
 
 
@@ -44,6 +45,8 @@ class SteeringTrace:
         human, generator, metric: ids of the parts.
         scales: (R,), mixture scale of each round; empty for text steering.
         choices: (R,), 0 if the user stayed, k for proposal k; empty for text steering.
+        propensities: (R,), probability with which the policy played each round's scale, given what it saw: 1 for a
+            policy without randomness; empty where it isn't known.
         similarities: (1 + R,), similarity to the goal of the image held at each attempt, the initial one first.
         judged: by name of a further metric, (1 + R,), the same under it.
         prompts: (1 + R,), prompt of each attempt where the user rewrites it; empty for image steering.
@@ -73,6 +76,7 @@ class SteeringTrace:
     metric: str
     scales: Sequence[float] = field(default_factory=list)
     choices: Sequence[int] = field(default_factory=list)
+    propensities: Sequence[float] = field(default_factory=list)
     similarities: Sequence[float]
     judged: dict[str, Sequence[float]] = field(default_factory=dict)
     prompts: Sequence[str] = field(default_factory=list)
@@ -122,6 +126,7 @@ _INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "trainin
 _LISTS = {
     "scales": pa.float64(),
     "choices": pa.int64(),
+    "propensities": pa.float64(),
     "similarities": pa.float64(),
     "prompts": pa.string(),
     "texts": pa.string(),
