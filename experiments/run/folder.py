@@ -35,7 +35,17 @@ _ASIDE = (
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
-    *("checkpoint.pt", "checkpoint.pt.next", "traces", "training", "policy", "agent", "figures", "tensorboard", "wandb"),
+    *(
+        "checkpoint.pt",
+        "checkpoint.pt.next",
+        "traces",
+        "training",
+        "policy",
+        "agent",
+        "figures",
+        "tensorboard",
+        "wandb",
+    ),
     *("rule", "people", "study.sqlite", "study.sqlite-wal", "study.sqlite-shm"),
     CLAIMS,
 )
