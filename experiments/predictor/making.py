@@ -205,19 +205,24 @@ def make_predictor(config: PredictorOptions) -> dict[str, float]:
     return known
 
 
-_LEARNED = """
-Users don't go for a random image of their prompt: a second network gives the log odds of an image as a goal, from its
-embedding and the mean of those of the prompt's images. It learned from the goals of {tasks:,} tasks, in {budget}; where
-it has to tell the goal from three images of the prompt, −log p of the goal is {surprise:.3f}, by chance {chance:.3f}.
-"""
-
-
 def card(config: PredictorOptions, architecture: PredictorConfig, known: dict[str, float]) -> str:
     """The asset's README.md."""
     prompts = config.shards * config.prompts - config.held_out
-    learned = ""
-    if "surprise" in known:
-        learned = _LEARNED.format(chance=np.log(4), tasks=prompts, budget=config.prior_budget, **known)
+    goals = (
+        ""
+        if "surprise" not in known
+        else f"""
+| −log p of a task's goal among itself and three images of its prompt; by chance {np.log(4):.3f} | {known["surprise"]:.3f} |"""
+    )
+    prior = (
+        ""
+        if not goals
+        else f"""
+
+Users don't go for a random image of their prompt: a second network gives the log odds of an image as a goal, from the
+embedding and the mean embedding of the prompt's images. It learned from the goals of {prompts:,} tasks, in
+{config.prior_budget}."""
+    )
     return f"""---
 license: apache-2.0
 ---
@@ -236,11 +241,11 @@ Of {config.held_out:,} prompts that nothing was fitted to, {_LATENTS} images eac
 |---|---|
 | cosine of expected and true embedding | {known["cosine"]:.3f} |
 | length of the expected embedding (1 would mean that it is certain) | {known["length"]:.3f} |
-| correlation of predicted and true similarities of images of one prompt | {known["correlation"]:.3f} |
-{learned}
+| correlation of predicted and true similarities of images of one prompt | {known["correlation"]:.3f} |{goals}{prior}
+
 Made by `python -m experiments.predictor assets=steer_env/assets shards={config.shards}`
 with `budget.steps={config.budget.steps}`, seed {config.seed}: {prompts * _LATENTS:,} pairs of images of the users'
-prompts of {config.suite}, made in bfloat16, and {config.budget.steps:,} steps of {config.budget.batch_size}, one of
-which holds {config.budget.batch_size // _LATENTS} prompts. It took {known["minutes"]:.0f} minutes, the pairs that were
-there before not counted. Licence: Apache-2.0.
+prompts of {config.suite}, made in bfloat16, and {config.budget.steps:,} steps of {config.budget.batch_size}, one of which holds
+{config.budget.batch_size // _LATENTS} prompts. It took {known["minutes"]:.0f} minutes, the pairs that were there before
+not counted. Licence: Apache-2.0.
 """

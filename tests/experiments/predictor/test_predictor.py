@@ -44,7 +44,7 @@ def test_it_leaves_a_whole_asset_with_a_card(made: tuple[PredictorOptions, dict[
     assert "python -m experiments.predictor" in card
     assert f"{known['correlation']:.3f}" in card
     assert predictor.prior is not None
-    assert f"of the goal is {known['surprise']:.3f}, by chance 1.386" in card
+    assert f"by chance 1.386 | {known['surprise']:.3f} |" in card
     assert assets.verified(folder)
 
 
