@@ -19,9 +19,8 @@ from steer_env import assets
 from steer_env.files import write_atomically
 from steer_env.generators import load_generator
 from steer_env.generators.diffusion import DiffusionGenerator
-from steer_env.mechanisms.predicted import EmbeddingPredictor, GoalPrior, PredictorConfig
+from steer_env.mechanisms.predicted import EmbeddingPredictor, PredictorConfig
 from steer_env.metrics import load_metric
-from steer_env.proposals import draw_latents
 from steer_env.tasks import load_suite
 from steer_env.types import Conditioning, Metric
 
@@ -73,44 +72,6 @@ def make_shard(config: PredictorOptions, index: int, generator: DiffusionGenerat
     return Shard(np.load(activations, mmap_mode="r"), np.load(embeddings, mmap_mode="r"))
 
 
-def make_goals(config: PredictorOptions, generator: DiffusionGenerator, metric: Metric) -> Tensor:
-    """Embeddings (T, D) of the goals of the shards' tasks, once they are made."""
-    path, suite = Path(config.work) / "goals.npy", load_suite(config.suite)
-    tasks = [suite[place] for place in range(config.shards * config.prompts)]
-    if not path.is_file():
-        made = []
-        for start in track(range(0, len(tasks), _AT_A_TIME), "goals"):
-            part = tasks[start : start + _AT_A_TIME]
-            latents = draw_latents([task.goal_seed for task in part], generator.latent_shape)
-            conditioning = generator.encode([task.goal_prompt for task in part])
-            made.append(_pairs(generator, metric, latents, conditioning)[1])
-        write_atomically(path, partial(np.save, arr=torch.cat(made).half().numpy()))
-    return torch.from_numpy(np.load(path).astype(np.float32))
-
-
-def train_prior(config: PredictorOptions, prior: GoalPrior, goals: Tensor, images: Tensor) -> None:
-    """Fit log odds so that they tell a task's goal from images of its prompt; images (T, 8, D)."""
-    torch.manual_seed(config.seed)
-
-    def loss(step: int) -> Tensor:
-        rng = torch.Generator().manual_seed(config.seed + 1000 * step + 11)
-        rows = torch.randint(len(goals), (config.prior_budget.batch_size,), generator=rng)
-        return surprise(prior, goals[rows], images[rows], rng)
-
-    fit(prior, loss, config.prior_budget, "prior", Path(config.work) / "prior.snapshot.pt")
-
-
-def surprise(prior: GoalPrior, goals: Tensor, images: Tensor, rng: torch.Generator) -> Tensor:
-    """Mean of −log p(goal) among the goal (B, D) and three of the prompt's images (B, 8, D); the others are the mean.
-
-    Images that are in the mean would look typical of it, so those to be told from the goal are not.
-    """
-    order = torch.rand(images.shape[:2], generator=rng).argsort(dim=1)
-    mixed = images.gather(1, order[:, :, None].expand_as(images))
-    odds = prior(torch.cat([goals[:, None], mixed[:, :3]], dim=1), mixed[:, 3:].mean(dim=1, keepdim=True))
-    return nn.functional.cross_entropy(odds.float(), torch.zeros(len(goals), dtype=torch.int64))
-
-
 def _pairs(
     generator: DiffusionGenerator, metric: Metric, latents: Tensor, conditioning: Conditioning
 ) -> tuple[Tensor, Tensor]:
@@ -125,7 +86,6 @@ def train(config: PredictorOptions, architecture: PredictorConfig, shards: list[
     """Fit expected embeddings to those of images; resumes from its snapshot."""
     torch.manual_seed(config.seed)
     predictor, prompts = EmbeddingPredictor(architecture), config.budget.batch_size // _LATENTS
-    prior, predictor.prior = predictor.prior, None  # It has a training of its own.
 
     def loss(step: int) -> Tensor:
         rng = np.random.default_rng([config.seed, 11, step])
@@ -138,7 +98,6 @@ def train(config: PredictorOptions, architecture: PredictorConfig, shards: list[
         return (expected - target).square().sum(dim=1).mean() + config.likeness * likeness
 
     fit(predictor, loss, config.budget, "predictor", Path(config.work) / "predictor.snapshot.pt")
-    predictor.prior = prior
     return predictor
 
 
@@ -184,20 +143,10 @@ def make_predictor(config: PredictorOptions) -> dict[str, float]:
     first, *others = (make_shard(config, index, generator, metric) for index in track(range(config.shards), "pairs"))
     aside, rest = first.split(config.held_out * _LATENTS)
     _, channels, height, width = first.activations.shape
-    cells = height * width
-    architecture = PredictorConfig(generator.id, metric.id, 0.0, channels, cells, metric.dimensions, prior=config.prior)
+    architecture = PredictorConfig(generator.id, metric.id, 0.0, channels, height * width, metric.dimensions)
     architecture = PredictorConfig(**{**vars(architecture), "share": cost(generator, EmbeddingPredictor(architecture))})
     predictor = train(config, architecture, [rest, *others])
-    known = figures(predictor, aside)
-    if predictor.prior is not None:
-        images = torch.cat([shard.rows(slice(None))[1] for shard in (first, *others)]).unflatten(0, (-1, _LATENTS))
-        goals, n = make_goals(config, generator, metric), config.held_out
-        train_prior(config, predictor.prior, goals[n:], images[n:])
-        with torch.no_grad():
-            again = (64, 1, 1)
-            held = goals[:n].repeat(again[:2]), images[:n].repeat(again)
-            known["surprise"] = float(surprise(predictor.prior, *held, torch.Generator().manual_seed(0)))
-    known["minutes"] = (time.monotonic() - start) / 60
+    known = figures(predictor, aside) | {"minutes": (time.monotonic() - start) / 60}
     folder = Path(config.assets) / "tiles-predictor"
     predictor.save(folder)
     (folder / "README.md").write_text(card(config, architecture, known))
@@ -207,22 +156,7 @@ def make_predictor(config: PredictorOptions) -> dict[str, float]:
 
 def card(config: PredictorOptions, architecture: PredictorConfig, known: dict[str, float]) -> str:
     """The asset's README.md."""
-    prompts = config.shards * config.prompts - config.held_out
-    goals = (
-        ""
-        if "surprise" not in known
-        else f"""
-| −log p of a task's goal among itself and three images of its prompt; by chance {np.log(4):.3f} | {known["surprise"]:.3f} |"""
-    )
-    prior = (
-        ""
-        if not goals
-        else f"""
-
-Users don't go for a random image of their prompt: a second network gives the log odds of an image as a goal, from the
-embedding and the mean embedding of the prompt's images. It learned from the goals of {prompts:,} tasks, in
-{config.prior_budget}."""
-    )
+    images = (config.shards * config.prompts - config.held_out) * _LATENTS
     return f"""---
 license: apache-2.0
 ---
@@ -241,11 +175,11 @@ Of {config.held_out:,} prompts that nothing was fitted to, {_LATENTS} images eac
 |---|---|
 | cosine of expected and true embedding | {known["cosine"]:.3f} |
 | length of the expected embedding (1 would mean that it is certain) | {known["length"]:.3f} |
-| correlation of predicted and true similarities of images of one prompt | {known["correlation"]:.3f} |{goals}{prior}
+| correlation of predicted and true similarities of images of one prompt | {known["correlation"]:.3f} |
 
 Made by `python -m experiments.predictor assets=steer_env/assets shards={config.shards}`
-with `budget.steps={config.budget.steps}`, seed {config.seed}: {prompts * _LATENTS:,} pairs of images of the users'
-prompts of {config.suite}, made in bfloat16, and {config.budget.steps:,} steps of {config.budget.batch_size}, one of which holds
+with `budget.steps={config.budget.steps}`, seed {config.seed}: {images:,} pairs of images of the users' prompts of
+{config.suite}, made in bfloat16, and {config.budget.steps:,} steps of {config.budget.batch_size}, one of which holds
 {config.budget.batch_size // _LATENTS} prompts. It took {known["minutes"]:.0f} minutes, the pairs that were there before
 not counted. Licence: Apache-2.0.
 """

@@ -21,9 +21,7 @@ class PredictorOptions(ProgramOptions):
         likeness: weight of the second part of the loss, errors of similarities among images of one prompt.
         work: folder for the pairs and snapshots.
         assets: folder that receives ``tiles-predictor``.
-        prior: width of the network that learns from the tasks' goals what users of such prompts go for; 0 for none.
         budget: how long to train; a batch is of as many images, 8 a prompt.
-        prior_budget: the same for what users go for; a batch is of as many goals.
     """
 
     seed: int = option(0, least=0)
@@ -32,12 +30,8 @@ class PredictorOptions(ProgramOptions):
     prompts: int = option(512, least=1)
     held_out: int = option(64, least=1)
     likeness: float = option(4.0, least=0)
-    prior: int = option(96, least=0)
     work: str = "outputs/pretrain/predictor"
     assets: str = "outputs/pretrain/assets"
     budget: Budget = field(
         default_factory=lambda: Budget(steps=2000, batch_size=256, learning_rate=2e-3, ema_decay=0.98, weight_decay=0.1)
-    )
-    prior_budget: Budget = field(
-        default_factory=lambda: Budget(steps=5000, batch_size=64, learning_rate=3e-3, ema_decay=0.99, weight_decay=0.3)
     )

@@ -35,7 +35,6 @@ class LearnedOptions:
         temperature: of the assumed user, in units of similarity.
         metric: that the predictor knows; empty for the one that the environment's user chooses by.
         ahead: as for the Bayesian mechanism.
-        prior: how much to trust what the predictor knows of other users' goals, a factor of its log odds; 0 for not.
         predictor: folder of a predictor with a manifest; empty for the embedded model's.
     """
 
@@ -43,7 +42,6 @@ class LearnedOptions:
     temperature: float = 0.03
     metric: Any = ""
     ahead: int = 24
-    prior: float = 1.0
     predictor: str = ""
 
 

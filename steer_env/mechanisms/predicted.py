@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from steer_env import assets
 from steer_env.mechanisms.bayesian import BayesianSteering
@@ -37,7 +36,6 @@ class PredictorConfig:
         channels: of the two layers that look at each cell alone.
         placed: channels of them that keep their place; of all, mean and largest go on.
         width: of the two hidden layers after that.
-        prior: width of the hidden layers of :class:`GoalPrior`; 0 for a predictor without one.
     """
 
     generator: str
@@ -49,34 +47,6 @@ class PredictorConfig:
     channels: int = 192
     placed: int = 16
     width: int = 512
-    prior: int = 0
-
-
-class GoalPrior(nn.Module):
-    """What users go for among images of their prompt, learned from other users' goals.
-
-    Unit vectors (…, P, D) of images and (…, 1, D), the mean of such of the same prompt → log odds (…, P), up to a
-    constant: how much likelier an image is as a goal than as a draw of the generator.
-    """
-
-    def __init__(self, dimensions: int, width: int, dropout: float = 0.35) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(3 * dimensions + 1, width),
-            nn.SiLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, 1),
-        )
-
-    def forward(self, images: Tensor, mean: Tensor) -> Tensor:
-        """See the class."""
-        mean = mean.expand_as(images)
-        typical = (images * mean).sum(dim=-1, keepdim=True) / mean.norm(dim=-1, keepdim=True)
-        # In units in which each part's entries are about 1.
-        return self.layers(torch.cat([8 * images, 8 * mean, 40 * images * mean, 5 * typical], dim=-1))[..., 0]
 
 
 class EmbeddingPredictor(nn.Module):
@@ -102,7 +72,6 @@ class EmbeddingPredictor(nn.Module):
             nn.SiLU(),
             nn.Linear(config.width, config.dimensions),
         )
-        self.prior = GoalPrior(config.dimensions, config.prior) if config.prior else None
 
     def forward(self, activations: Tensor) -> Tensor:
         """See the class."""
@@ -133,13 +102,10 @@ class EmbeddingPredictor(nn.Module):
 class LearnedSteering(BayesianSteering):
     """The Bayesian mechanism over images that are predicted, at no image beyond those that are shown.
 
-    Where the predictor has a :class:`GoalPrior`, hypotheses aren't equally likely at first: they are weighted by what
-    other users of similar prompts went for.
-
     Args:
         studio: makes the images that are shown; the predictor must know its generator.
         metric: compares them; the predictor must know it.
-        pool, temperature, ahead, prior: see :class:`steer_env.mechanisms.options.LearnedOptions`.
+        pool, temperature, ahead: see :class:`steer_env.mechanisms.options.LearnedOptions`.
         predictor: folder that :meth:`EmbeddingPredictor.save` wrote and that has a manifest.
         hypotheses: keeps predictions, for mechanisms that share them.
 
@@ -155,13 +121,10 @@ class LearnedSteering(BayesianSteering):
         pool: int = LearnedOptions.pool,
         temperature: float = LearnedOptions.temperature,
         ahead: int = LearnedOptions.ahead,
-        prior: float = LearnedOptions.prior,
         predictor: str = LearnedOptions.predictor,
         hypotheses: Hypotheses | None = None,
     ) -> None:
         super().__init__(studio, metric, pool, temperature, ahead=ahead, hypotheses=hypotheses)
-        if prior < 0:
-            raise ValueError(f"prior must not be negative, got {prior}")
         generator = studio.generator
         folder = Path(predictor) if predictor else assets.ROOT / "tiles-predictor"
         self._predictor = EmbeddingPredictor.load(folder)
@@ -174,20 +137,7 @@ class LearnedSteering(BayesianSteering):
         self._generator, self._guessed = generator, True
         self.extra_images, self.extra_passes = 0, pool * known.share
         self._version = assets.version(folder)
-        self.prior = prior if known.prior else 0.0
-        extras = [f"-{name}{value:g}" for name, value in (("ahead", ahead), ("prior", self.prior)) if value]
-        self.id = f"learned-{self._version}-{pool}-{temperature:g}{''.join(extras)}"
-
-    def _begin(
-        self, where: Tensor, latents: Tensor, seeds: list[int], conditioning: Conditioning, rows: np.ndarray
-    ) -> None:
-        """As the Bayesian mechanism's, with what the prior says as the first evidence."""
-        super()._begin(where, latents, seeds, conditioning, rows)
-        if self._predictor.prior is not None and self.prior:
-            images = normalize(self._embeddings[where], dim=-1)
-            # One episode after the other, so that none depends on its batch.
-            said = [self._predictor.prior(own, own.mean(dim=0, keepdim=True)) for own in images]
-            self._evidence[where] = self.prior * torch.stack(said)
+        self.id = f"learned-{self._version}-{pool}-{temperature:g}{f'-ahead{ahead}' if ahead else ''}"
 
     @torch.inference_mode()
     def _imagine(
@@ -237,7 +187,7 @@ class FeedbackSteering(LearnedSteering):
         predictor: str = FeedbackOptions.predictor,
         hypotheses: Hypotheses | None = None,
     ) -> None:
-        super().__init__(studio, metric, pool, ahead=0, prior=0.0, predictor=predictor, hypotheses=hypotheses)
+        super().__init__(studio, metric, pool, ahead=0, predictor=predictor, hypotheses=hypotheses)
         self.weight = weight
         self.id = f"feedback-{self._version}-{pool}-{weight:g}"
 

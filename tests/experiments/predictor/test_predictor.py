@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.predictor.making import figures, make_predictor, make_shard, surprise, train_prior
+from experiments.predictor.making import figures, make_predictor, make_shard
 from experiments.predictor.options import PredictorOptions
 from experiments.run.options import Budget
 from steer_env import assets
 from steer_env.generators import load_generator
-from steer_env.mechanisms.predicted import EmbeddingPredictor, GoalPrior
+from steer_env.mechanisms.predicted import EmbeddingPredictor
 from steer_env.metrics import load_metric
 
 
@@ -22,13 +22,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[PredictorOptions, di
     folder = tmp_path_factory.mktemp("predictor")
     budget = Budget(steps=30, batch_size=64, learning_rate=2e-3, ema_decay=0.8)
     config = PredictorOptions(
-        shards=3,
-        prompts=16,
-        held_out=8,
-        work=str(folder / "work"),
-        assets=str(folder / "assets"),
-        budget=budget,
-        prior_budget=Budget(steps=20, batch_size=16),
+        shards=3, prompts=16, held_out=8, work=str(folder / "work"), assets=str(folder / "assets"), budget=budget
     )
     return config, make_predictor(config)
 
@@ -43,8 +37,6 @@ def test_it_leaves_a_whole_asset_with_a_card(made: tuple[PredictorOptions, dict[
     card = (folder / "README.md").read_text()
     assert "python -m experiments.predictor" in card
     assert f"{known['correlation']:.3f}" in card
-    assert predictor.prior is not None
-    assert f"by chance 1.386 | {known['surprise']:.3f} |" in card
     assert assets.verified(folder)
 
 
@@ -56,31 +48,10 @@ def test_a_little_training_already_tells_images_of_a_prompt_apart(
     assert known["length"] < 1.01
 
 
-def test_what_users_go_for_is_learned_from_goals_alone() -> None:
-    """Where goals lie to one side of their prompt's images, the odds soon say so; by chance it would be log 4."""
-    rng = torch.Generator().manual_seed(0)
-
-    def draw(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        images = torch.nn.functional.normalize(torch.randn(n, 8, 12, generator=rng), dim=2)
-        goals = torch.nn.functional.normalize(torch.randn(n, 12, generator=rng), dim=1)
-        goals[:, 0] = goals[:, 0].abs()
-        return goals, images
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        prior = GoalPrior(12, 16, dropout=0.0)
-    held, before = draw(512), torch.Generator().manual_seed(1)
-    config = PredictorOptions(prior_budget=Budget(steps=150, batch_size=64, learning_rate=1e-2, ema_decay=0.9))
-    assert surprise(prior, *held, before) > 1.3
-    train_prior(config, prior, *draw(512))
-    with torch.no_grad():
-        assert surprise(prior, *held, before) < 1.2
-
-
 def test_pairs_are_made_once_and_are_those_of_the_generator(made: tuple[PredictorOptions, dict[str, float]]) -> None:
     config, known = made
     before = {path: path.stat().st_mtime_ns for path in Path(config.work).glob("*.npy")}
-    assert len(before) == 2 * 3 + 1, "and the goals"
+    assert len(before) == 2 * 3
     again = make_predictor(config)
     assert {path: path.stat().st_mtime_ns for path in Path(config.work).glob("*.npy")} == before
     assert again["correlation"] == pytest.approx(known["correlation"], abs=1e-6)

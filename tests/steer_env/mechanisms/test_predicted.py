@@ -35,7 +35,7 @@ def predictor(generator: Generator, metric: Metric, tmp_path_factory: pytest.Tem
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = PredictorConfig(
-            generator.id, metric.id, 0.5, channels, height * width, metric.dimensions, channels=32, width=64, prior=8
+            generator.id, metric.id, 0.5, channels, height * width, metric.dimensions, channels=32, width=64
         )
         network = EmbeddingPredictor(config)
         assert isinstance(network.head[-1], nn.Linear)
@@ -127,33 +127,6 @@ def test_a_damaged_predictor_is_refused(predictor: Path, generator: Generator, m
     (tmp_path / "model.safetensors").write_bytes(weights)
     with pytest.raises(AssetError, match=r"model.safetensors is damaged"):
         load_mechanism({"name": "learned", "predictor": str(tmp_path)}, LocalStudio(generator, metric))
-
-
-def test_hypotheses_begin_as_likely_as_other_users_goals_say(
-    predictor: Path, generator: Generator, metric: Metric
-) -> None:
-    """From the embeddings of the pool and their mean; the same whatever the batch, and flat where it isn't trusted."""
-    begun = {}
-    for trust in (0.0, 0.5):
-        spec = {"name": "learned", "pool": 20, "predictor": str(predictor), "prior": trust}
-        mechanism = load_mechanism(spec, LocalStudio(generator, metric))
-        assert isinstance(mechanism, LearnedSteering)
-        for rows in (slice(0, 2), slice(1, 2)):
-            n = rows.stop - rows.start
-            played = SteeringDynamics(LocalStudio(generator, metric), GreedyHuman(), n, mechanism=mechanism)
-            played.reset(TASKS[rows], [5, 6][rows])
-            played.step(np.full(n, 0.5))
-            begun[trust, n] = mechanism._evidence[:n].clone()
-        assert torch.equal(begun[trust, 1][0], begun[trust, 2][1])
-    assert not begun[0.0, 2].any()
-    prior = mechanism._predictor.prior
-    assert prior is not None
-    images = torch.nn.functional.normalize(mechanism._embeddings[:1], dim=2)
-    with torch.no_grad():
-        torch.testing.assert_close(begun[0.5, 1], 0.5 * prior(images, images.mean(dim=1, keepdim=True)))
-    assert begun[0.5, 1].std() > 1e-3
-    with pytest.raises(ValueError, match="prior must not be negative, got -1"):
-        load_mechanism({"name": "learned", "prior": -1}, LocalStudio(generator, metric))
 
 
 def test_greedy_feedback_offers_what_is_like_what_was_taken_and_unlike_the_rest(
