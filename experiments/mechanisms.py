@@ -138,11 +138,12 @@ def measure(played: Mapping[Pair, Sequence[SteeringTrace]]) -> list[dict[str, An
     from steer_env.evaluation.statistics import cost
     from steer_env.traces import traces_to_frame
 
-    rows, base = [], {}
+    rows: list[dict[str, Any]] = []
+    base: dict[str, np.ndarray] = {}
     for (user, mechanism), traces in played.items():
         gains, made = _gains(traces), cost(traces_to_frame(traces)).iloc[0]
         base.setdefault(user, gains)
-        row = {"user": user, "mechanism": mechanism, "episodes": len(gains)}
+        row: dict[str, Any] = {"user": user, "mechanism": mechanism, "episodes": len(gains)}
         row |= {"gain": float(gains.mean()), "error": estimate(gains).error}
         row |= dict.fromkeys(("relative", "low", "high"))
         if gains is not base[user] and base[user].mean() > 0:
