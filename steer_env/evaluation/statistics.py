@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from steer_env.evaluation.uncertainty import Estimate, estimate
+from steer_env.traces import SteeringTrace
 
 
 def table(frame: pd.DataFrame, policy: str, column: str = "improvement") -> np.ndarray:
@@ -111,3 +114,13 @@ def stay_rates(frame: pd.DataFrame) -> pd.DataFrame:
     stayed = pd.DataFrame(np.array(frame["choices"].tolist()) == 0)
     rates = stayed.groupby(frame["policy"].to_numpy(), sort=False).mean()
     return rates.rename_axis("policy").rename(columns=lambda place: f"round {place + 1}")
+
+
+def people_or_tasks(traces: Sequence[SteeringTrace]) -> pd.Series:
+    """Whose each episode is, within which episodes depend on each other: a person, or where users are simulated a task.
+
+    Returns:
+        N names, called ``unit``.
+    """
+    names = [t.human if t.human.startswith("person-") else f"{t.suite} {t.task_index}" for t in traces]
+    return pd.Series(names, name="unit")
