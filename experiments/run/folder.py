@@ -29,7 +29,10 @@ CONFIG, ERROR, LOCK, JOB = "config.yaml", "error.txt", "run.lock", "job.txt"
 LEADERBOARD, CLAIMS = "leaderboard.json", "claims"
 APART = ("folder", "overwrite", "threads", "launcher", "studio", "logger")
 """Options that may differ between runs that are the same."""
-_ASIDE = (*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resamples", "timed_tasks", "claim", "trials")
+_ASIDE = (
+    *(*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resamples", "timed_tasks", "claim", "trials"),
+    *("mode", "web", "bots", "places", "gather", "patience", "device"),
+)
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
@@ -43,9 +46,8 @@ _LEFT_BEHIND = (
         "figures",
         "tensorboard",
         "wandb",
-        "rule",
-        "people",
     ),
+    *("rule", "people", "study.sqlite", "study.sqlite-wal", "study.sqlite-shm"),
     CLAIMS,
 )
 _PATIENCE, _PATIENCE_REQUEUED = 1, 60

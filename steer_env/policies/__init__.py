@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -28,6 +28,14 @@ class Policy(Protocol):
 
     def act(self, observation: Observation) -> np.ndarray:
         """Observation with ``round`` and ``stayed``, int (N,) → mixture scales float64 (N,) in [0, 1]."""
+
+
+@runtime_checkable
+class ExploringPolicy(Policy, Protocol):
+    """A policy that draws scales at random, and knows how likely they were: what off-policy evaluation needs."""
+
+    def propensity(self, scales: np.ndarray) -> np.ndarray:
+        """Probability that the last :meth:`act` would give these scales, float (N,) each, at what it had seen."""
 
 
 class TablePolicy(StoredPolicy):
@@ -74,6 +82,60 @@ class RandomBucketPolicy:
 
     def act(self, observation: Observation) -> np.ndarray:
         return bucket_scales(np.array([rng.integers(BUCKETS) for rng in self._rngs]))
+
+    def propensity(self, scales: np.ndarray) -> np.ndarray:
+        """See :class:`ExploringPolicy`."""
+        return on_buckets(scales) / BUCKETS
+
+
+def on_buckets(scales: np.ndarray) -> np.ndarray:
+    """Which scales float (N,) are those of a bucket, bool (N,)."""
+    return np.isclose(scales * BUCKETS, np.rint(scales * BUCKETS)) & (scales > 0)
+
+
+class SoftPolicy:
+    """Plays a bucket at random in a share of rounds, and what another policy plays in the others.
+
+    Sessions that it logs serve to evaluate any policy off policy.
+
+    Args:
+        policy: the other, without randomness.
+        explore: that share, in (0, 1].
+
+    Raises:
+        ValueError: another share, or a policy with randomness.
+    """
+
+    training_seed = -1
+
+    def __init__(self, policy: Policy, explore: float) -> None:
+        if not 0 < explore <= 1:
+            raise ValueError(f"explore must be above 0 and at most 1, got {explore}")
+        if not isinstance(policy, StoredPolicy):
+            raise ValueError(f"only a policy without randomness can be explored around, not {policy.name!r}")
+        self._policy, self._explore = policy, explore
+        self.name = f"exploring {explore:g} {policy.name}"
+
+    def start(self, episode_seeds: Sequence[int]) -> None:
+        self._policy.start(episode_seeds)
+        self._rngs = [np.random.default_rng([seed, 5]) for seed in episode_seeds]
+
+    def act(self, observation: Observation) -> np.ndarray:
+        self._planned = self._policy.act(observation)
+        draws = np.array([(rng.random(), rng.integers(BUCKETS)) for rng in self._rngs])
+        return np.where(draws[:, 0] < self._explore, bucket_scales(draws[:, 1].astype(int)), self._planned)
+
+    def propensity(self, scales: np.ndarray) -> np.ndarray:
+        """See :class:`ExploringPolicy`."""
+        at_random = self._explore * on_buckets(scales) / BUCKETS
+        return at_random + (1 - self._explore) * np.isclose(scales, self._planned)
+
+
+def propensity(policy: Policy, scales: np.ndarray) -> np.ndarray:
+    """How likely a policy's last act gave these scales, float (N,); nan for one that is random and doesn't know."""
+    if isinstance(policy, StoredPolicy):
+        return np.ones(len(scales))
+    return policy.propensity(scales) if isinstance(policy, ExploringPolicy) else np.full(len(scales), np.nan)
 
 
 class RandomScalePolicy:
