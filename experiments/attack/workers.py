@@ -107,6 +107,8 @@ def _separate(log: Path) -> None:
         os.dup2(target, stream.fileno())
     console.file = sys.stdout
     folder.held = ExitStack()
+    # The command that forks asks Hydra for whole errors, to print them in one line.
+    os.environ.pop("HYDRA_FULL_ERROR", None)
     GlobalHydra.instance().clear()
 
 

@@ -94,16 +94,16 @@ def _values(own: Field[Any], value: Any) -> Iterator[str]:
     if limits.get("among"):
         yield f"[{_NOWHERE}]" if many else _NOWHERE
     if kind in _NUMBERS:
-        yield from ("word", "[1]", "{a: 1}", "1e999" if "float" in kind else "1.5", "99999999999999999999x")
+        yield from ("word", "[1]", "{a:1}", "1e999" if "float" in kind else "1.5", "99999999999999999999x")
     if "float" in kind and not many:
         yield "nan"
     if kind == "bool":
         yield from ("perhaps", "[true]", "3")
     if many:
-        yield from ("3", "word", "{a: 1}")
+        yield from ("3", "word", "{a:1}")
     if kind == "str":
         yield "[a,b]"
-        yield "{a: 1}"
+        yield "{a:1}"
 
 
 def _kind(own: Field[Any]) -> str:
@@ -135,7 +135,7 @@ def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
 
 def _try(wrong: Wrong, log: Path, here: Path) -> str:
     given = wrong.option.split(" ")
-    needed = [f"{name}=x" for name in _required(options_of(wrong.command))]
+    needed = _required(options_of(wrong.command))
     own = [] if any(option.startswith("folder=") for option in given) else [f"folder={here / 'new'}"]
     arguments = [*(own if "folder" in vars(options_of(wrong.command))["__dataclass_fields__"] else []), *needed, *given]
     keys = [option.partition("=")[0] for option in given]
@@ -145,8 +145,10 @@ def _try(wrong: Wrong, log: Path, here: Path) -> str:
 
 
 def _required(kind: Any) -> Sequence[str]:
+    """Values for the options that have no default."""
     groups = groups_of(kind)
-    return [own.name for own in fields(kind) if own.name not in groups and default_of(own) == REQUIRED]
+    lacking = [own for own in fields(kind) if own.name not in groups and default_of(own) == REQUIRED]
+    return [f"{own.name}={'[x]' if _kind(own).startswith('list') else 'x'}" for own in lacking]
 
 
 def _complaint(outcome: Outcome, here: Path) -> str:
