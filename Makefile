@@ -8,7 +8,7 @@ INSTALL_pip := $(RUN) -m pip install --quiet
 INSTALL_uv := $(VENV)/bin/uv pip install --quiet --python $(RUN)
 UV ?= $(if $(wildcard $(VENV)/bin/uv),$(VENV)/bin/uv,uv)
 
-.PHONY: help setup lock test lint docs demo bench release clean
+.PHONY: help setup lock test lint docs demo bench attack release clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,9 @@ demo: $(SETUP)  ## Train a steering policy, compare it with random proposals, wr
 
 bench: $(SETUP)  ## Measure the environment's speed against a plain loop
 	$(RUN) -m experiments.bench
+
+attack: $(SETUP)  ## Try to break what the project promises, and count what fails; 15 minutes on 2 cores
+	$(RUN) -m experiments.attack folder=outputs/attack overwrite=true
 
 clean:  ## Remove the environment and all outputs
 	rm -rf $(VENV) outputs

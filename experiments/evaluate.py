@@ -49,7 +49,7 @@ def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     check_tasks(options.tasks, **env)
     folder, size = run.open(), (options.tasks, options.tasks_per_batch)
     traces = play_suite(policies, *size, folder / "traces", **env)
-    learning = [section for spec in specs if (section := learning_section(Path(spec)))]
+    learning = [section for spec in specs if (section := learning_section(Path(spec).expanduser()))]
     strips = draw_examples(traces, policies[-1].name, options.strips, env)
     run.publish(steering_report(traces, options.baseline, options.threshold, learning, strips))
     return {"tasks": options.tasks, "policies": [policy.name for policy in policies]}

@@ -176,7 +176,7 @@ def save_random(size: Size, dtype: torch.dtype, folder: Path) -> None:
     torch.manual_seed(0)
     widths = {"hidden_size": size.text, "intermediate_size": 4 * size.text, "projection_dim": size.text}
     depths = {"num_hidden_layers": size.text_layers, "num_attention_heads": size.text // 64}
-    tokenizer = AutoTokenizer.from_pretrained(assets.ROOT / "tiles-generator" / "tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(assets.ROOT / "tiles-generator" / "tokenizer", trust_remote_code=False)
     tokenizer.model_max_length = _TOKENS
     betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     scheduler = DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1)

@@ -43,7 +43,7 @@ def main(options: VerifyOptions, run: Run) -> dict[str, Any]:
 
     arguments = env_options(options)
     check_apart(run.folder, [options.submission])
-    policy = read_policy(policy_folder(options.submission) or Path(options.submission))
+    policy = read_policy(policy_folder(options.submission) or Path(options.submission).expanduser())
     policy.rehearse(options.env.rounds)
     env = check_tasks(options.tasks, **arguments)
     claim = read_claim(options.claim, policy, env) if options.claim else None

@@ -86,8 +86,8 @@ def main(options: HeadlinesOptions, run: Run) -> dict[str, Any]:
     kinds = [USERS[name] for name in options.users]
     if options.baseline not in options.users:
         raise ValueError(f"the baseline {options.baseline!r} isn't among the users: {', '.join(options.users)}")
-    people = headline_sessions(Path(options.study)) if options.study else []
-    ratings = load_source(Path(options.study), "llm_ratings") if options.study else None
+    people = headline_sessions(Path(options.study).expanduser()) if options.study else []
+    ratings = load_source(Path(options.study).expanduser(), "llm_ratings") if options.study else None
     metric = SentenceMetric(options.metric.path, options.metric.device)
     model = configured_writer(options.model)
     assert model is not None

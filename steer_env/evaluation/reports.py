@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.uncertainty import UNKNOWN
-from steer_env.files import write_atomically
+from steer_env.files import printable, write_atomically
 from steer_env.traces import SteeringTrace, traces_to_frame
 
 _COST = (
@@ -45,10 +45,10 @@ class Report:
 
     def markdown(self) -> str:
         """Title, texts and tables; figures are left to the HTML page."""
-        parts = [f"# {self.title}", self.lead]
+        parts = [f"# {plain(self.title)}", plain(self.lead)]
         for section in self.sections:
             if section.tables:
-                parts += [f"## {section.title}", section.text, *map(markdown_table, section.tables)]
+                parts += [f"## {plain(section.title)}", plain(section.text), *map(markdown_table, section.tables)]
         return "\n\n".join(parts) + "\n"
 
     def html(self) -> str:
@@ -191,7 +191,17 @@ def markdown_table(table: pd.DataFrame) -> str:
     |:---------|:----|
     | a        | 1.5 |
     """
-    return table.map(str).to_markdown(index=False, disable_numparse=True)
+    shown = table.map(lambda cell: plain(str(cell)).replace("|", "\\|"))
+    return shown.to_markdown(index=False, disable_numparse=True)
+
+
+def plain(text: str) -> str:
+    r"""Text on one line that is no HTML, and that a terminal prints and doesn't obey, whoever wrote it.
+
+    >>> plain("<b>\x1b[2J")
+    '&lt;b>?[2J'
+    """
+    return printable(" ".join(text.split())).replace("<", "&lt;")
 
 
 def _png(figure: Figure) -> str:

@@ -140,7 +140,7 @@ def _load(folder: Path) -> tuple[Any, Preprocessing]:
         from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
         try:
-            processor = CLIPImageProcessor.from_pretrained(folder).to_dict()
+            processor = CLIPImageProcessor.from_pretrained(folder, trust_remote_code=False).to_dict()
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder} is damaged: {reason(error)}. {_ADVICE}") from error
         model = _load_half(CLIPVisionModelWithProjection, folder)
@@ -168,7 +168,7 @@ def _load_text(folder: Path) -> tuple[Any, Any]:
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
         try:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder} can't read prompts: {reason(error)}. {_TEXT_ADVICE}") from error
         return _load_half(CLIPTextModelWithProjection, folder), tokenizer
