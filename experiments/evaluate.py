@@ -46,7 +46,7 @@ def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     if options.baseline not in [policy.name for policy in policies]:
         names = ", ".join(policy.name for policy in policies)
         raise ValueError(f"the baseline {options.baseline!r} isn't among the policies evaluated: {names}")
-    check_tasks(options.tasks, **env)
+    check_tasks(options.tasks, policies, **env)
     folder, size = run.open(), (options.tasks, options.tasks_per_batch)
     traces = play_suite(policies, *size, folder / "traces", **env)
     learning = [section for spec in specs if (section := learning_section(Path(spec)))]
