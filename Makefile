@@ -4,7 +4,7 @@ RUN := $(VENV)/bin/python
 SETUP := $(VENV)/.ready
 DEMO := outputs/demo
 
-.PHONY: help setup test lint demo bench clean
+.PHONY: help setup test lint demo bench gpu clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ demo: $(SETUP)  ## Train a steering policy, compare it with random proposals, wr
 
 bench: $(SETUP)  ## Measure the environment's speed against a plain loop
 	$(RUN) -m experiments.bench
+
+gpu:  ## Measure what a GPU can do, in 8 minutes at most; writes docs/gpu.md
+	$(if $(wildcard $(RUN)),$(RUN),$(PYTHON)) -m experiments.speed page=docs/gpu.md
 
 clean:  ## Remove the environment and all outputs
 	rm -rf $(VENV) outputs
