@@ -8,7 +8,7 @@ INSTALL_pip := $(RUN) -m pip install --quiet
 INSTALL_uv := $(VENV)/bin/uv pip install --quiet --python $(RUN)
 UV ?= $(if $(wildcard $(VENV)/bin/uv),$(VENV)/bin/uv,uv)
 
-.PHONY: help setup lock test lint docs demo bench attack release clean
+.PHONY: help setup lock test lint docs demo bench gpu attack release clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,6 +44,9 @@ bench: $(SETUP)  ## Measure the environment's speed against a plain loop
 
 attack: $(SETUP)  ## Try to break what the project promises, and count what fails; 15 minutes on 2 cores
 	$(RUN) -m experiments.attack folder=outputs/attack overwrite=true
+
+gpu:  ## Measure what a GPU can do, in 8 minutes at most; writes docs/gpu.md
+	$(if $(wildcard $(RUN)),$(RUN),$(PYTHON)) -m experiments.speed page=docs/gpu.md
 
 clean:  ## Remove the environment and all outputs
 	rm -rf $(VENV) outputs

@@ -63,7 +63,7 @@ def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
         raise ValueError(f"the first of policies must write prompts, such as text:attribute, not {options.policies[0]}")
     envs = {spec: env_with(options, spec) for spec in options.generators}
     for env in envs.values():
-        check_tasks(options.tasks, **{**env, "choose": options.choose})
+        check_tasks(options.tasks, policies, **{**env, "choose": options.choose})
     folder, size = run.open() / "traces", (options.tasks, options.tasks_per_batch)
     traces = {spec: play_suite(policies, *size, folder / slug(spec), **env) for spec, env in envs.items()}
     first = envs[options.generators[0]]

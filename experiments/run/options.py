@@ -127,7 +127,8 @@ class PartsOptions:
         env: its tasks, rounds and judges.
         device: of all parts that don't name their own: cpu, cuda, cuda:1; auto for a GPU if there is one. With
             studio=ray the workers' own GPUs.
-        dtype: precision of all parts that don't name their own: float32, float16 or bfloat16; auto for float32.
+        dtype: precision of all parts that don't name their own: float32, float16 or bfloat16; auto for half
+            precision of what makes images or writes, on a GPU, and float32 elsewhere and of metrics.
         generator: makes the images.
         metric: how similar images are, for users and for the reward.
         human: the simulated user who chooses.

@@ -14,7 +14,7 @@ from steer_env.humans import load_human
 from steer_env.mechanisms import load_mechanism
 from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import Registry, Spec
-from steer_env.types import Human, Mechanism, RoundOutcome, Studio
+from steer_env.types import Human, Mechanism, RoundOutcome, Studio, takes_latents
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -60,6 +60,11 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         return self.dynamics.mechanism.id
 
     def _way(self, studio: Studio) -> dict[str, Any]:
+        if not takes_latents(studio.generator):
+            raise ValueError(
+                f"{studio.generator.id} takes no latents, so its images can't be mixed: it is for text steering alone, "
+                "by users who write prompts"
+            )
         mechanism = load_mechanism(self._mechanism, studio, **self._where)
         return {"human": self._human, "proposals": self._proposals, "mechanism": mechanism}
 

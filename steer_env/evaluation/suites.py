@@ -45,11 +45,11 @@ def evaluate(
     Raises:
         ValueError: the suite has fewer tasks.
     """
-    suite = make_env(1, **options).suite
-    if tasks > len(suite):
-        raise ValueError(f"suite {suite.name!r} has {len(suite)} tasks, {tasks} were asked for")
     prompters = [policy for policy in policies if isinstance(policy, Prompter)]
     choosing = [policy for policy in policies if not isinstance(policy, Prompter)]
+    suite = (make_env if choosing else make_text_env)(1, **options).suite
+    if tasks > len(suite):
+        raise ValueError(f"suite {suite.name!r} has {len(suite)} tasks, {tasks} were asked for")
     kinds: list[tuple[Callable[..., SteeringVectorEnv], Sequence[Any]]]
     kinds = [(make, players) for make, players in ((make_env, choosing), (make_text_env, prompters)) if players]
     envs: dict[int, SteeringVectorEnv] = {}
