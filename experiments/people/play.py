@@ -137,9 +137,6 @@ class Worker:
         self._policies: dict[str, Policy] = {}
         for condition in study.conditions:
             if condition.kind in ("images", "text"):
-                suite = load_suite(condition.options.suite)
-                if self._options.goals > len(suite):
-                    raise ValueError(f"goals must be 1 to {len(suite)}, the size of {suite.name}")
                 self._stage(condition)
 
     def _stage(self, condition: Condition) -> Stage:
@@ -170,8 +167,7 @@ class Worker:
             self._stages[key] = Stage(env)
         if condition.kind == "images" and condition.spec not in self._policies:
             policy = load_policy(options.policy)
-            if isinstance(policy, Prompter):
-                raise ValueError(f"{condition.spec}: {options.policy} writes prompts; people choose images")
+            assert not isinstance(policy, Prompter)
             self._policies[condition.spec] = policy
         return self._stages[key]
 

@@ -20,8 +20,8 @@ from experiments.run import say
 from experiments.run.parts import env_options
 
 _PARTS = ("generator", "metric", "human", "mechanism", "studio", "writer")
-_AGAIN = 2.0
-"""Seconds between a worker's end and the next one."""
+_AGAIN, _FAILURES = 1.0, 3
+"""Seconds between a worker's end and the next one; and how often it may fail in a row."""
 
 
 def check_address(web: WebOptions) -> None:
@@ -53,14 +53,21 @@ class Keeper(threading.Thread):
         self.worker: multiprocessing.process.BaseProcess | None = None
 
     def run(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        """Until it is stopped, or a worker has failed several times in a row, by itself."""
+        context, failures = multiprocessing.get_context("spawn"), 0
         while not self._over.is_set():
             worker = context.Process(target=_work, args=self._arguments, daemon=True)
             worker.start()
             self.worker = worker
             worker.join()
-            if not self._over.is_set():
-                say("the worker has ended, and is started again")
+            if self._over.is_set():
+                return
+            failures = failures + 1 if worker.exitcode == 1 else 0
+            if failures == _FAILURES:
+                say("the worker fails again and again: the study is stopped")
+                signal.raise_signal(signal.SIGINT)
+                return
+            say("the worker has ended, and is started again")
             self._over.wait(_AGAIN)
 
     def stop(self) -> None:

@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 
 from experiments.people.options import CONDITIONS, QUESTIONS, ImagesOptions, PeopleOptions, RatingsOptions, TextOptions
+from steer_env.mechanisms import MECHANISMS
+from steer_env.policies.names import load_policy
 from steer_env.registry import parse_spec, resolve
+from steer_env.tasks import load_suite
+from steer_env.types import Prompter
 
 EXAMPLE = Path(__file__).parent / "templates" / "consent.txt"
 _PLAN, _ORDER, _CHECK = 0xA551, 0x0DE5, 0xC4EC
@@ -54,6 +58,13 @@ class Study:
         self.options = options
         self.conditions = [self.condition(spec) for spec in options.conditions]
         self.sources: dict[int, list[Any]] = {}
+        for condition in self.conditions:
+            if condition.kind in ("images", "text"):
+                suite = load_suite(condition.options.suite)
+                if options.goals > len(suite):
+                    raise ValueError(f"goals must be 1 to {len(suite)}, the size of {suite.name}, got {options.goals}")
+            if condition.kind == "images" and isinstance(load_policy(condition.options.policy), Prompter):
+                raise ValueError(f"{condition.spec}: {condition.options.policy} writes prompts; people choose images")
         path = Path(options.consent).expanduser() if options.consent else EXAMPLE
         if not path.is_file():
             raise FileNotFoundError(f"no text of consent at {options.consent}")
@@ -140,6 +151,8 @@ def _condition(spec: str | Mapping[str, Any], options: PeopleOptions) -> Conditi
     if isinstance(chosen, ImagesOptions):
         if chosen.first not in ("task", "own"):
             raise ValueError(f"{spec}: first must be task or own, got {chosen.first!r}")
+        if chosen.mechanism:
+            resolve(MECHANISMS, chosen.mechanism)
         chosen = replace(
             chosen,
             suite=chosen.suite or env.suite,
