@@ -3,22 +3,31 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 SETUP := $(VENV)/.ready
 DEMO := outputs/demo
+INSTALLER ?= pip
+INSTALL_pip := $(RUN) -m pip install --quiet
+INSTALL_uv := $(VENV)/bin/uv pip install --quiet --python $(RUN)
+UV ?= $(if $(wildcard $(VENV)/bin/uv),$(VENV)/bin/uv,uv)
 
-.PHONY: help setup test lint demo bench clean
+.PHONY: help setup lock test lint docs demo bench release clean
 
 help:  ## Say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: $(SETUP)  ## Make .venv and install everything, pinned
+setup: $(SETUP)  ## Make .venv and install everything, pinned; INSTALLER=uv takes uv in place of pip
 
 $(SETUP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet -c constraints.txt -e ".[dev]" --config-settings editable_mode=compat
+	$(RUN) -m pip install --quiet -c constraints.txt pip $(filter uv,$(INSTALLER))
+	PYTHONWARNINGS=ignore $(INSTALL_$(INSTALLER)) -c constraints.txt --build-constraint constraints.txt \
+	  -e ".[all]" --group dev --group docs --config-settings editable_mode=compat
 	touch $@
 
+lock:  ## Make constraints.txt anew from pyproject.toml, keeping its versions; LOCK=--upgrade takes the latest ones
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --python-version 3.10 --no-annotate \
+	  --all-extras --group dev --group docs $(LOCK) -o constraints.txt pyproject.toml
+
 test: $(SETUP)  ## Run the tests
-	$(RUN) -m pytest -m "not slow" -n auto --maxprocesses=8 --dist=loadfile
-	$(RUN) -m pytest -m slow
+	$(RUN) -m pytest -n auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 lint: $(SETUP)  ## Check style and types
 	$(RUN) -m ruff check .

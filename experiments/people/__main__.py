@@ -21,7 +21,8 @@ def main(options: PeopleOptions, run: Run) -> dict[str, Any] | None:
         return run_bots(options, run)
     study = Study(options)
     if options.mode == "export":
-        return export(study, run)
+        export(study, run)
+        return None
     check_address(options.web)
     folder = run.open()
     serve(study, options, folder)

@@ -13,7 +13,7 @@ from experiments.people.log import DATABASE, GOAL, NO_SESSION, Store
 from experiments.people.screens import SCALES, screen_of
 from experiments.people.sources import Source, prepare
 from experiments.people.study import Condition, Study
-from experiments.run import Run
+from experiments.run import Run, say
 from experiments.run.headlines.tasks import prompt_for
 from steer_env.evaluation.reports import Report, Section, steering_report
 from steer_env.evaluation.uncertainty import clustered_error
@@ -22,8 +22,8 @@ from steer_env.traces import SteeringTrace, traces_to_frame, write_traces
 from steer_env.types import Task
 
 
-def export(study: Study, run: Run) -> dict[str, Any]:
-    """Write all that is in a study's folder beside it: traces, tables, and the report."""
+def export(study: Study, run: Run) -> None:
+    """Write all that is in a study's folder beside it: traces, tables, and the report. The study can still go on."""
     if not (run.folder / DATABASE).is_file():
         raise FileNotFoundError(f"no study with people in {run.folder}")
     store = Store(run.folder, lambda log: screen_of(log, study).waits)
@@ -36,7 +36,7 @@ def export(study: Study, run: Run) -> dict[str, Any]:
         if name in ("rounds", "ratings"):
             write_atomically(run.folder / f"{name}.parquet", table.to_parquet())
     run.publish(report_of(study, store))
-    return {"sessions": len(traces), "ratings": len(tables["ratings"])}
+    say(f"{len(traces)} sessions and {len(tables['ratings'])} ratings")
 
 
 def tables_of(study: Study, store: Store) -> dict[str, pd.DataFrame]:
@@ -251,7 +251,8 @@ def _images(session: Session) -> dict[str, Any]:
         "choices": choices,
         "similarities": _held([offer["similarities"] for offer in offers], choices),
         "judged": {name: _held([offer["judged"][name] for offer in offers], choices) for name in offers[0]["judged"]},
-        "images": offers[-1]["images"],
+        "propensities": [offer["propensity"] for offer in offers],
+        **{name: offers[-1][name] for name in ("images", "passes")},
     }
 
 
@@ -273,7 +274,11 @@ def _texts(session: Session) -> dict[str, Any]:
         "similarities": [event["similarity"] for event in made],
         "judged": {name: [event["judged"][name] for event in made] for name in made[0]["judged"]},
         **{field: [event[name] for event in written] for field, name in chosen.items() if name in written[0]},
-        **({"texts": [event["text"] for event in made]} if "text" in made[0] else {"images": made[-1]["images"]}),
+        **(
+            {"texts": [event["text"] for event in made]}
+            if "text" in made[0]
+            else {name: made[-1][name] for name in ("images", "passes")}
+        ),
     }
 
 

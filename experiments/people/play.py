@@ -26,16 +26,15 @@ from experiments.people.sources import prepare
 from experiments.people.study import Condition, Study
 from experiments.run.headlines.dynamics import HeadlineDynamics
 from experiments.run.headlines.tasks import HeadlineTask, load_headlines
-from steer_env.dynamics import Offer
+from steer_env.dynamics import Offer, SteeringDynamics
 from steer_env.envs import SteeringVectorEnv
 from steer_env.evaluation.rollout import VERSIONS, make_env, make_text_env
 from steer_env.evaluation.suites import evaluation_seed
 from steer_env.humans.writers import Writer, load_writer
-from steer_env.policies import Policy, RandomBucketPolicy
+from steer_env.policies import Policy, propensity
 from steer_env.policies.names import load_policy
-from steer_env.proposals import BUCKETS
 from steer_env.tasks import load_suite
-from steer_env.types import Prompter, Studio
+from steer_env.types import Prompter, Studio, passes
 
 _IDLE = 0.02
 """Seconds between looks at an empty queue."""
@@ -283,13 +282,13 @@ class Worker:
         assert seat.policy is not None
         data = {
             "scale": float(offer.scales[0]),
-            "propensity": propensity(seat.policy),
+            "propensity": propensity(seat.policy, offer.scales).tolist()[0],
             "similarities": offer.similarities[0].double().tolist(),
             "judged": judged,
             "fresh": offer.fresh[0].tolist(),
             "order": self._study.order(*due.key, place, len(offer.shown[0])),
             "facts": self.facts(due),
-            "images": int(stage.dynamics.images_made[seat.row]) + int(offer.fresh.sum()),
+            **_cost(stage.dynamics, seat.row, int(offer.fresh.sum())),
         }
         self._record(due, "offered", data, pictures, place)
 
@@ -317,7 +316,7 @@ class Worker:
         data = {
             "similarity": float(dynamics.similarity[seat.row]),
             "judged": {name: float(values[0]) for name, values in dynamics.judged(row).items()},
-            "images": int(dynamics.images_made[seat.row]),
+            **_cost(dynamics, seat.row),
         }
         self._record(due, "made", data, {(seat.place, 0): png(dynamics.images[seat.row])}, seat.place)
 
@@ -401,11 +400,10 @@ class Headlines:
             self._store.append(due.person, [Event(due.screen.session, "made", place, made)])
 
 
-def propensity(policy: Policy) -> float | None:
-    """Chance with which a policy decides as it did, for off-policy evaluation; None where it isn't known."""
-    if isinstance(policy, RandomBucketPolicy):
-        return 1 / BUCKETS
-    return 1.0 if hasattr(policy, "scales") else None
+def _cost(dynamics: SteeringDynamics, row: int, more: int = 0) -> dict[str, Any]:
+    """Of a session with so many images more than it took before: images, and passes of the denoiser."""
+    spent = float(dynamics.passes_made[row]) + more * passes(dynamics.generator)
+    return {"images": int(dynamics.images_made[row]) + more, "passes": spent}
 
 
 def png(image: np.ndarray) -> bytes:

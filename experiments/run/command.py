@@ -192,7 +192,7 @@ def check_overrides(name: str, options: type, overrides: Sequence[str]) -> None:
         if not equals:
             raise ValueError(f"{override!r} is no option with a value, such as {fields(options)[0].name}=…")
         if (module := NEEDS.get(override)) and not find_spec(module):
-            raise ValueError(f"{override} needs a package that isn't here: pip install -e '.[dev]'")
+            raise ValueError(f"{override} needs a package that isn't here: make setup")
         if key != "experiment":
             _check_key(name, options, key.partition("@")[0], [] if elsewhere else overrides)
         elif not elsewhere:

@@ -35,8 +35,18 @@ _ASIDE = (
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
-    *("traces", "training", "policy", "agent", "figures", "tensorboard", "wandb", "rule", "people"),
-    *("study.sqlite", "study.sqlite-wal", "study.sqlite-shm"),
+    *(
+        "checkpoint.pt",
+        "checkpoint.pt.next",
+        "traces",
+        "training",
+        "policy",
+        "agent",
+        "figures",
+        "tensorboard",
+        "wandb",
+    ),
+    *("rule", "people", "study.sqlite", "study.sqlite-wal", "study.sqlite-shm"),
     CLAIMS,
 )
 _PATIENCE, _PATIENCE_REQUEUED = 1, 60
@@ -104,6 +114,8 @@ class Run:
                 say(f"failed: {self.folder}: {error}")
             raise
         if result is not None:
+            if not (self.folder / CONFIG).is_file():
+                raise FileNotFoundError(f"{self.folder} was removed, or emptied, while the run was at work there")
             from steer_env.evaluation.rollout import VERSIONS
 
             write_json({**result, "versions": VERSIONS}, self.folder / RESULT)

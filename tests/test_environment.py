@@ -1,0 +1,92 @@
+"""One environment: the lock names all that is installed, and images and CI install from it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LINES = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+WORKFLOW: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+DOCKERFILES = ("Dockerfile", "Dockerfile.cuda")
+
+
+def locked() -> dict[str, str]:
+    """Package → its version on this machine."""
+    requirements = map(Requirement, LINES)
+    return {
+        canonicalize_name(each.name): str(each.specifier).removeprefix("==")
+        for each in requirements
+        if each.marker is None or each.marker.evaluate()
+    }
+
+
+def test_the_lock_has_versions_alone() -> None:
+    """No index, hash, extra or build: one version of torch is another build elsewhere, and pip takes no extras here."""
+    assert [line for line in LINES if not re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line)] == []
+
+
+def test_the_lock_names_what_the_project_asks_for() -> None:
+    """Run `make lock` after a change of pyproject.toml."""
+    project, groups = PROJECT["project"], PROJECT["dependency-groups"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values(), *groups.values()]
+    asked = [Requirement(text) for texts in lists for text in texts]
+    versions = locked()
+    for each in asked:
+        if each.name != "steer-env":
+            assert each.specifier.contains(versions[canonicalize_name(each.name)], prereleases=True), each
+
+
+def test_the_extra_called_all_holds_every_extra() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    (own,) = map(Requirement, extras["all"])
+    assert own.extras == {name for name in extras if name != "all"}
+
+
+@pytest.mark.skipif(not Path(sys.prefix, ".ready").exists(), reason="not in an environment that `make setup` made")
+def test_nothing_is_installed_that_the_lock_does_not_name() -> None:
+    versions = locked()
+    installed = list(metadata.distributions())
+    found = {canonicalize_name(each.metadata["Name"]): Version(each.version).public for each in installed}
+    others = {name: version for name, version in found.items() if versions.get(name) != version and name != "steer-env"}
+    assert others == {}
+
+
+@pytest.mark.skipif(shutil.which("hadolint", path=str(Path(sys.executable).parent)) is None, reason="needs hadolint")
+def test_the_images_are_linted() -> None:
+    linter = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([linter, *DOCKERFILES], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_the_images_are_made_from_the_lock(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert "RUN make setup" in text
+    copied = next(line.split()[1:-1] for line in text.splitlines() if line.startswith("COPY Makefile"))
+    assert {"pyproject.toml", "constraints.txt"} <= set(copied)
+    assert all((ROOT / file).exists() for file in copied)
+
+
+def test_public_ci_does_what_ci_does_on_every_python() -> None:
+    jobs = WORKFLOW["jobs"]
+    assert any("bash .ci/run" in step.get("run", "") for step in jobs["all"]["steps"])
+    pythons = {*jobs["pythons"]["strategy"]["matrix"]["python"], jobs["all"]["steps"][1]["with"]["python-version"]}
+    classifiers = {line.rpartition(" ")[2] for line in PROJECT["project"]["classifiers"] if "Python :: 3." in line}
+    assert pythons == classifiers
+    assert PROJECT["project"]["requires-python"] == ">=" + min(pythons, key=lambda text: int(text[2:]))
