@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from experiments.run import REQUIRED, EnvOptions, Run, RunOptions, command, option
 from experiments.run.options import PartsOptions
@@ -81,7 +81,7 @@ def _policy(name: str, known: Mapping[str, Policy]) -> Policy:
 
     kind, _, scales = name.partition(" ")
     if kind in ("constant", "schedule"):
-        return load_policy(f"{kind}:{scales.replace(' ', '-')}")
+        return cast("Policy", load_policy(f"{kind}:{scales.replace(' ', '-')}"))
     return known[name]
 
 

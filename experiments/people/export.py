@@ -274,11 +274,8 @@ def _texts(session: Session) -> dict[str, Any]:
         "similarities": [event["similarity"] for event in made],
         "judged": {name: [event["judged"][name] for event in made] for name in made[0]["judged"]},
         **{field: [event[name] for event in written] for field, name in chosen.items() if name in written[0]},
-        **(
-            {"texts": [event["text"] for event in made]}
-            if "text" in made[0]
-            else {name: made[-1][name] for name in ("images", "passes")}
-        ),
+        **({"texts": [event["text"] for event in made]} if "text" in made[0] else {}),
+        **{name: made[-1][name] for name in ("images", "passes") if name in made[-1]},
     }
 
 
