@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 from experiments.people.export import finished, traces_of
 from steer_env.humans.writers import Writer
 from tests.experiments.people.conftest import Hall
+from tests.experiments.people.served import Served
 from tests.experiments.run.headlines.conftest import metric_folder, model, model_folder
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
@@ -29,34 +27,6 @@ Open = Callable[..., Hall]
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 MINUTE = 60_000
-
-
-class Served:
-    """A study's server and worker, at an address of this machine."""
-
-    def __init__(self, house: Hall) -> None:
-        self.house = house
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        port = int(self.url.rpartition(":")[2])
-        config = uvicorn.Config(house.client.app, port=port, log_level="warning", ws="none", lifespan="off")
-        self.server, self.over = uvicorn.Server(config), False
-        self._threads = [threading.Thread(target=self.server.run), threading.Thread(target=self._work)]
-        for thread in self._threads:
-            thread.start()
-        while not self.server.started:
-            time.sleep(0.02)
-
-    def _work(self) -> None:
-        while not self.over:
-            if not self.house.worker.turn():
-                time.sleep(0.02)
-
-    def close(self) -> None:
-        self.over = self.server.should_exit = True
-        for thread in self._threads:
-            thread.join(30)
 
 
 @pytest.fixture
