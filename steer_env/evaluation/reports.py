@@ -144,12 +144,19 @@ def conditions(frame: pd.DataFrame) -> str:
     """A sentence on what was played, and with which parts."""
     first, chosen = frame.iloc[0], statistics.by_choosing(frame)
     parts = {} if chosen.empty else {"user": chosen["human"], "mechanism": chosen["mechanism"]}
-    users = "".join(f"{name} {', '.join(ids.unique())}, " for name, ids in parts.items())
+    users = "".join(f"{name} {_named(ids.unique())}, " for name, ids in parts.items())
     return (
         f"{frame['policy'].nunique()} policies on {frame['task_index'].nunique()} tasks of {first['suite']}: "
         f"{len(first['similarities']) - 1} rounds, {users}generator {first['generator']}, metric {first['metric']}. "
         f"Every policy met the same goals, first {_made(frame)}s and noise."
     )
+
+
+def _named(ids: Sequence[str]) -> str:
+    """The ids of parts, or how many people there are."""
+    people = [part for part in ids if part.startswith("person-")]
+    others = [part for part in ids if part not in people]
+    return ", ".join([*others, *([f"{len(people)} people"] if people else [])])
 
 
 def _summary_table(summary: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:

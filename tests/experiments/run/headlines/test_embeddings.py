@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, T5Config, T5Model
 
-from experiments.headlines.embeddings import SentenceMetric
+from experiments.run.headlines.embeddings import SentenceMetric
 from steer_env.metrics.checkpoints import CheckpointError
 from tests.steer_env.humans.models import encoder_folder, save_tokenizer
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.headlines import rule
-from experiments.headlines.rule import ForbiddenWordsError, check_instructions, forbidden_words, without
+from experiments.run.headlines import rule
+from experiments.run.headlines.rule import ForbiddenWordsError, check_instructions, forbidden_words, without
 from experiments.run.released.files import load_source
 
 STUDY = os.environ.get("STEER_ENV_STUDY", "")

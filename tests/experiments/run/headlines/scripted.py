@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from experiments.headlines.tasks import HeadlineTask
+from experiments.run.headlines.tasks import HeadlineTask
 from steer_env.humans.writers import Request
 
 COLOURS = ("red", "green", "blue")

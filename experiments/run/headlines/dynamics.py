@@ -7,8 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from experiments.headlines.rule import check_instructions, word_overlap
-from experiments.headlines.tasks import HeadlineTask, prompt_for
+from experiments.run.headlines.rule import check_instructions, word_overlap
+from experiments.run.headlines.tasks import HeadlineTask, prompt_for
 from steer_env.humans.prompts import attempt_seed
 from steer_env.humans.writers import Request, Writer, WriterError
 from steer_env.types import cosine

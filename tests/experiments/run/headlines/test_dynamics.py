@@ -1,11 +1,11 @@
 import pytest
 
-from experiments.headlines.dynamics import HeadlineDynamics
-from experiments.headlines.embeddings import SentenceMetric
-from experiments.headlines.rule import ForbiddenWordsError
-from experiments.headlines.tasks import prompt_for
+from experiments.run.headlines.dynamics import HeadlineDynamics
+from experiments.run.headlines.embeddings import SentenceMetric
+from experiments.run.headlines.rule import ForbiddenWordsError
+from experiments.run.headlines.tasks import prompt_for
 from steer_env.humans.writers import Writer, WriterError
-from tests.experiments.headlines.scripted import Colours, Scripted, task, told
+from tests.experiments.run.headlines.scripted import Colours, Scripted, task, told
 
 
 def written(request: object) -> str:

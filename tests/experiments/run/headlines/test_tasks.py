@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.headlines.tasks import load_headlines, prompt_for
+from experiments.run.headlines.tasks import load_headlines, prompt_for
 from tests.experiments.run.released.small_release import LLM_MODELS
 
 
