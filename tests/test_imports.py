@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "servers": {"compatibility", "files"},
     "metrics": BASE | {"compatibility", "devices", "fingerprints", "metrics"},
     "compatibility": set(),
-    "policies": BASE | {"assets", "files", "humans", "policies", "proposals"},
+    "policies": BASE | {"assets", "files", "humans", "mechanisms", "policies", "proposals"},
     "dynamics": {"compatibility", "types", "mechanisms", "proposals"},
     "envs": BASE
     | {"dynamics", "envs", "generators", "humans", "imaging", "mechanisms", "metrics", "proposals"}
