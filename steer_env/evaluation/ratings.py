@@ -35,7 +35,7 @@ QUESTIONS = Registry(
         "POM-5": "nominal",
     },
 )
-"""By question the level of its scale. Similarity has 10 points and satisfaction 4; the others are yes (1) or no (0): the
+"""By question the level of its scale. Similarity has 10 points, satisfaction 4; the others are yes (1) or no (0): the
 last image is closer to the goal than the first; of the first or the last prompt, the goal fits it better than its own
 image does."""
 
