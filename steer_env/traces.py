@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,8 +24,12 @@ versions before 4 had no propensities."""
 _VERSION_KEY = b"steer_env.trace_version"
 
 
-class TraceVersionError(RuntimeError):
-    """A trace file written by an incompatible version, or by something else."""
+_SEAL_KEY = b"steer_env.seal"
+"""Hash of each column; files that others wrote have none."""
+
+
+class TraceVersionError(ValueError):
+    """A trace file written by an incompatible version, or by something else, or a damaged one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +43,8 @@ class SteeringTrace:
         policy: name of the policy, or of the prompter.
         training_seed: seed of the policy's training; −1 for a policy that wasn't trained.
         human, generator, metric: ids of the parts.
-        scales: (R,), mixture scale of each round; empty for text steering.
+        scales: (R,), mixture scale of each round; empty for text steering, and where actions are others.
+        actions: R lists, each round's action where it isn't a mixture scale, flattened; empty otherwise.
         choices: (R,), 0 if the user stayed, k for proposal k; empty for text steering.
         propensities: (R,), probability with which the policy played each round's scale, given what it saw: 1 for a
             policy without randomness; empty where it isn't known.
@@ -67,6 +74,7 @@ class SteeringTrace:
     generator: str
     metric: str
     scales: Sequence[float] = field(default_factory=list)
+    actions: Sequence[Sequence[float]] = field(default_factory=list)
     choices: Sequence[int] = field(default_factory=list)
     propensities: Sequence[float] = field(default_factory=list)
     similarities: Sequence[float]
@@ -116,6 +124,7 @@ def check_alike(traces: Iterable[SteeringTrace], parts: Sequence[str]) -> None:
 _INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "training_seed", "images"}
 _LISTS = {
     "scales": pa.float64(),
+    "actions": pa.list_(pa.float32()),
     "choices": pa.int64(),
     "propensities": pa.float64(),
     "similarities": pa.float64(),
@@ -149,7 +158,13 @@ def write_traces(traces: Iterable[SteeringTrace], path: Path) -> None:
     for name in _MAPPINGS:
         columns[name] = [[{"key": key, "value": value} for key, value in each.items()] for each in columns[name]]
     table = pa.Table.from_pydict(columns, schema=SCHEMA)
-    write_atomically(path, lambda file: pq.write_table(table, file))
+    table = table.replace_schema_metadata({**table.schema.metadata, _SEAL_KEY: json.dumps(_seal(table))})
+    write_atomically(path, lambda file: pq.write_table(table, file, write_page_checksum=True))
+
+
+def _seal(table: pa.Table) -> dict[str, str]:
+    columns = {name: json.dumps(table[name].to_pylist()).encode() for name in table.column_names}
+    return {name: hashlib.sha256(column).hexdigest() for name, column in columns.items()}
 
 
 def read_traces(*paths: Path) -> list[SteeringTrace]:
@@ -157,9 +172,41 @@ def read_traces(*paths: Path) -> list[SteeringTrace]:
 
     Raises:
         FileNotFoundError: no such file, or a folder without any.
-        TraceVersionError: a file of another version, or one that holds no traces.
+        TraceVersionError: a file of another version, a damaged one, or one that holds no traces.
     """
-    return [_trace(row) for path in _files(paths) for row in _read(path).to_pylist(maps_as_pydicts="strict")]
+    return [trace for path in _files(paths) for trace in _read(path)]
+
+
+def read_improvements(folder: Path, most: int) -> np.ndarray:
+    """Of each episode, float (n,), without reading the rest; of files that may be a stranger's.
+
+    Raises:
+        FileNotFoundError: no trace file.
+        TraceVersionError: a damaged file, more than ``most`` episodes, or longer ones than any that was played.
+    """
+    found: list[np.ndarray] = []
+    for path in _files([folder]):
+        try:
+            with pq.ParquetFile(path) as file:
+                episodes, metadata = file.metadata.num_rows, file.metadata
+                columns = [c for g in range(metadata.num_row_groups) for c in _similarities(metadata.row_group(g))]
+                most -= episodes
+                if most < 0 or sum(column.num_values for column in columns) > _LONGEST * episodes:
+                    raise ValueError("it holds more than its checkpoint counts")
+                values = file.read(columns=["similarities"])["similarities"].to_pylist()
+            found.append(np.array([row[-1] - row[0] for row in values], dtype=np.float64))
+        except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError) as error:
+            raise TraceVersionError(f"{path} is no readable trace file: {str(error)[:300]}") from error
+    return np.concatenate(found)
+
+
+_LONGEST = 1000
+"""Attempts of an episode."""
+
+
+def _similarities(group: Any) -> list[Any]:
+    columns = [group.column(place) for place in range(group.num_columns)]
+    return [column for column in columns if column.path_in_schema.startswith("similarities")]
 
 
 def _trace(row: dict[str, Any]) -> SteeringTrace:
@@ -178,15 +225,22 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path) -> list[SteeringTrace]:
     try:
-        table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise TraceVersionError(f"{path} is no readable trace file: {error}") from error
-    version = json.loads((table.schema.metadata or {}).get(_VERSION_KEY, b"null"))
+        table = pq.read_table(path, page_checksum_verification=True)
+        metadata = table.schema.metadata or {}
+        version = json.loads(metadata.get(_VERSION_KEY, b"null"))
+        sealed = json.loads(metadata.get(_SEAL_KEY, b"{}"))
+        whole = not sealed or all(sealed.get(name) == seal for name, seal in _seal(table).items())
+        rows = table.to_pylist(maps_as_pydicts="strict") if whole and version in _READABLE else []
+        traces = [_trace(row) for row in rows]
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
+        raise TraceVersionError(f"{path} is no readable trace file: {str(error)[:300]}") from error
     if version not in _READABLE:
         raise TraceVersionError(f"{path} has trace version {version}, this is version {TRACE_VERSION}: convert it")
-    return table
+    if not whole:
+        raise TraceVersionError(f"{path} is damaged: its rows aren't what its seal says")
+    return traces
 
 
 def traces_to_frame(traces: Sequence[SteeringTrace]) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from rich.progress import track
 
 from steer_env.envs import SteeringVectorEnv
-from steer_env.evaluation.rollout import make_env, make_text_env, play
+from steer_env.evaluation.rollout import make_env, make_text_env, options_for, play, ways
 from steer_env.policies import Policy
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 from steer_env.types import Prompter
@@ -50,8 +51,11 @@ def evaluate(
         raise ValueError(f"suite {suite.name!r} has {len(suite)} tasks, {tasks} were asked for")
     prompters = [policy for policy in policies if isinstance(policy, Prompter)]
     choosing = [policy for policy in policies if not isinstance(policy, Prompter)]
-    kinds: list[tuple[Callable[..., SteeringVectorEnv], Sequence[Any]]]
-    kinds = [(make, players) for make, players in ((make_env, choosing), (make_text_env, prompters)) if players]
+    kinds: list[tuple[Callable[[int], SteeringVectorEnv], Sequence[Any]]] = []
+    for group in ways(choosing).values():
+        kinds.append((partial(make_env, **options_for(group, options)), group))
+    if prompters:
+        kinds.append((partial(make_text_env, **options), prompters))
     envs: dict[int, SteeringVectorEnv] = {}
     starts = range(first_task, tasks, tasks_per_batch)
     for start in track(starts, f"{len(policies)} policies on {suite.name}", disable=quiet or len(starts) < 2):
@@ -59,7 +63,7 @@ def evaluate(
         traces = []
         for kind, (make, players) in enumerate(kinds):
             if kind not in envs or envs[kind].num_envs != len(players) * len(part):
-                envs[kind] = make(len(players) * len(part), **options)
+                envs[kind] = make(len(players) * len(part))
             traces += play(envs[kind], players, part, [evaluation_seed(i, noise) for i in part])
         yield traces
 
@@ -76,12 +80,58 @@ def play_missing(
 
     Yields:
         The traces of each batch of tasks, in the order of the tasks, once the folder has them.
+
+    Raises:
+        TraceVersionError: a damaged file in the folder.
+        ValueError: a file there with other episodes than these.
+        FileNotFoundError: the folder loses what was written there.
     """
-    for path in sorted(folder.glob("*.parquet")):
-        yield [trace for trace in read_traces(path) if trace.task_index < tasks]
-    for traces in evaluate(policies, tasks, tasks_per_batch, tasks_done(folder), **options):
-        write_traces(traces, folder / f"{traces[0].task_index:08d}.parquet")
-        yield traces
+    noise = options.get("noise", 0)
+    found = {path: read_traces(path) for path in sorted(folder.glob("*.parquet"))}
+    if found:
+        _check_ours(found, policies, make_env(1, **{k: v for k, v in options.items() if k not in _PLAYING}), noise)
+    done = {trace.task_index: path for path, traces in found.items() for trace in traces}
+    place = 0
+    while place < tasks:
+        if place in done:
+            traces = found[done[place]]
+            yield [trace for trace in traces if trace.task_index < tasks]
+            place = 1 + max(trace.task_index for trace in traces)
+            continue
+        end = min([tasks, *(index for index in done if index > place)])
+        for traces in evaluate(policies, end, tasks_per_batch, place, **options):
+            path = folder / f"{traces[0].task_index:08d}.parquet"
+            if missing := [str(each) for each in found if not each.is_file()]:
+                raise FileNotFoundError(f"{missing[0]} was removed while the run was at work")
+            write_traces(traces, path)
+            found[path] = traces
+            yield traces
+        place = end
+
+
+_PLAYING = ("noise", "first_task", "quiet")
+"""Options of :func:`evaluate` that aren't the environment's."""
+
+
+def _check_ours(
+    found: Mapping[Path, Sequence[SteeringTrace]],
+    policies: Sequence[Policy | Prompter],
+    env: SteeringVectorEnv,
+    noise: int,
+) -> None:
+    """Raises a ValueError for a file with other episodes than those that these policies play here."""
+    players, seen = {(policy.name, policy.training_seed) for policy in policies}, set[int]()
+    for path, traces in found.items():
+        indices = sorted({trace.task_index for trace in traces})
+        played = sorted((trace.policy, trace.training_seed, trace.task_index) for trace in traces)
+        whole = played == sorted((*player, index) for player in players for index in indices)
+        seeds = all(trace.episode_seed == evaluation_seed(trace.task_index, noise) for trace in traces)
+        parts = {(trace.suite, trace.generator, trace.metric) for trace in traces}
+        own = (env.suite.name, env.dynamics.generator.id, env.dynamics.metric.id)
+        together = indices == list(range(indices[0], indices[-1] + 1)) if indices else False
+        if not (whole and seeds and together and parts == {own} and not seen & set(indices)):
+            raise ValueError(f"{path} holds other episodes than this run's: move it away, or choose another folder")
+        seen |= set(indices)
 
 
 def tasks_done(folder: Path) -> int:

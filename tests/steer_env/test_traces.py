@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -89,6 +90,23 @@ def test_files_from_before_images_were_counted_are_read(tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "new.parquet")
     pq.write_table(table.drop_columns(["images"]), tmp_path / "old.parquet")
     assert [trace.images for trace in read_traces(tmp_path / "new.parquet", tmp_path / "old.parquet")] == [10, None]
+
+
+def test_a_flipped_bit_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    traces = [TRACE, replace(TRACE, task_index=4, prompts=["a", "an a"])]
+    write_traces(traces, tmp_path / "t.parquet")
+    content, rng = (tmp_path / "t.parquet").read_bytes(), np.random.default_rng(0)
+    refusals = []
+    for _ in range(200):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        (tmp_path / "t.parquet").write_bytes(damaged)
+        try:
+            assert read_traces(tmp_path / "t.parquet") == traces
+        except TraceVersionError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 100
+    assert all(str(tmp_path / "t.parquet") in refusal for refusal in refusals)
 
 
 class TestErrors:
