@@ -58,6 +58,8 @@ class SteeringTrace:
         versions: of the packages that made it.
         images: generated for it, goal and first image included, and what the mechanism made beyond those shown; None
             where nobody counted, as in older files.
+        passes: of the denoiser, that those images took, at the generator's own settings, and the mechanism's previews
+            or predictions, in full passes; None where nobody counted.
     """
 
     suite: str
@@ -86,6 +88,7 @@ class SteeringTrace:
     goal_text: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     images: int | None = None
+    passes: float | None = None
 
     @classmethod
     def of(cls, task: Task, **record: Any) -> SteeringTrace:
@@ -142,6 +145,8 @@ def _column(name: str) -> pa.DataType:
         return pa.list_(_LISTS[name])
     if name in _MAPPINGS:
         return pa.list_(pa.struct({"key": pa.string(), "value": _MAPPINGS[name]}))
+    if name == "passes":
+        return pa.float64()
     return pa.int64() if name in _INTEGERS else pa.string()
 
 

@@ -46,7 +46,7 @@ SIMILARITIES = {"similarities", "judged"}
 TOLERANCE = 1e-5
 COLUMNS = (
     *("suite", "task_index", "goal_prompt", "goal_seed", "prompt", "initial_seed", "episode_seed"),
-    *("mechanism", "policy", "training_seed", "human", "generator", "metric", "images", "goal_text"),
+    *("mechanism", "policy", "training_seed", "human", "generator", "metric", "images", "passes", "goal_text"),
     *("scales", "choices", "prompts", "seeds", "guidance", "texts", *sorted(SIMILARITIES)),
 )
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?")

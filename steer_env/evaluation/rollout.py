@@ -139,6 +139,7 @@ class Recorder:
             "episode_seed": dynamics.seeds,
             "similarities": self.similarities.tolist(),
             "images": dynamics.images_made.tolist(),
+            "passes": dynamics.passes_made.tolist(),
         }
         if isinstance(env, TextSteeringVectorEnv):
             rows |= {"prompts": self.prompts, **{_SETTINGS[name]: tried for name, tried in self.settings.items()}}

@@ -67,9 +67,9 @@ def judged_changes(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index)
 
 
-def images(frame: pd.DataFrame) -> pd.Series:
-    """How many images an episode takes on average: index policy; NaN where an episode's weren't counted."""
-    made = frame["images"].astype(float)
+def cost(frame: pd.DataFrame) -> pd.DataFrame:
+    """What an episode takes on average: index policy, columns ``images`` and ``passes``; NaN where nobody counted."""
+    made = frame[["images", "passes"]].astype(float)
     return made.groupby(frame["policy"], sort=False).agg(lambda counts: counts.mean(skipna=False))
 
 

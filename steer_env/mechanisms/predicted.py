@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from steer_env import assets
 from steer_env.mechanisms.bayesian import BayesianSteering
-from steer_env.mechanisms.hypotheses import draw_pools
-from steer_env.mechanisms.options import LearnedOptions
+from steer_env.mechanisms.hypotheses import Hypotheses, draw_pools
+from steer_env.mechanisms.options import FeedbackOptions, LearnedOptions
+from steer_env.ties import first_best_of
 from steer_env.types import Conditioning, GlimpsingGenerator, Metric, Studio
 
 _AT_A_TIME = 64
@@ -106,6 +107,7 @@ class LearnedSteering(BayesianSteering):
         metric: compares them; the predictor must know it.
         pool, temperature, ahead: see :class:`steer_env.mechanisms.options.LearnedOptions`.
         predictor: folder that :meth:`EmbeddingPredictor.save` wrote and that has a manifest.
+        hypotheses: keeps predictions, for mechanisms that share them.
 
     Raises:
         ValueError: a generator or a metric that the predictor doesn't know.
@@ -120,8 +122,9 @@ class LearnedSteering(BayesianSteering):
         temperature: float = LearnedOptions.temperature,
         ahead: int = LearnedOptions.ahead,
         predictor: str = LearnedOptions.predictor,
+        hypotheses: Hypotheses | None = None,
     ) -> None:
-        super().__init__(studio, metric, pool, temperature, ahead=ahead)
+        super().__init__(studio, metric, pool, temperature, ahead=ahead, hypotheses=hypotheses)
         generator = studio.generator
         folder = Path(predictor) if predictor else assets.ROOT / "tiles-predictor"
         self._predictor = EmbeddingPredictor.load(folder)
@@ -133,7 +136,8 @@ class LearnedSteering(BayesianSteering):
         self._predictor.to(generator.device)
         self._generator, self._guessed = generator, True
         self.extra_images, self.extra_passes = 0, pool * known.share
-        self.id = f"learned-{assets.version(folder)}-{pool}-{temperature:g}{f'-ahead{ahead}' if ahead else ''}"
+        self._version = assets.version(folder)
+        self.id = f"learned-{self._version}-{pool}-{temperature:g}{f'-ahead{ahead}' if ahead else ''}"
 
     @torch.inference_mode()
     def _imagine(
@@ -141,14 +145,62 @@ class LearnedSteering(BayesianSteering):
     ) -> tuple[Tensor, Tensor]:
         """As the Bayesian mechanism's; the vectors are no longer than 1."""
         pools = draw_pools(latents, seeds, self.pool)
-        expected = [
-            self._expect(part, {name: values[int(row)] for name, values in conditioning.items()})
-            for row, each in zip(rows, pools, strict=True)
-            for part in each.split(_AT_A_TIME)
-        ]
-        return pools, torch.cat(expected).unflatten(0, (len(seeds), self.pool))
+
+        def embed(new: list[int]) -> Tensor:
+            expected = [
+                self._expect(part, {name: values[int(rows[i])] for name, values in conditioning.items()})
+                for i in new
+                for part in pools[i].split(_AT_A_TIME)
+            ]
+            return torch.cat(expected).unflatten(0, (len(new), self.pool))
+
+        return pools, self._hypotheses.recall(f"predicted {self._version}", seeds, self.pool, conditioning, rows, embed)
 
     def _expect(self, latents: Tensor, prompt: Conditioning) -> Tensor:
         """Embeddings of latents (B, …) that share a prompt, one row of each conditioning."""
         shared = {name: value.expand(len(latents), *value.shape) for name, value in prompt.items()}
         return self._predictor(self._generator.glimpse(latents, shared).float())
+
+
+class FeedbackSteering(LearnedSteering):
+    """Greedy feedback over predicted images: like what was taken, unlike what wasn't.
+
+    It is in the manner of FABRIC (von Rütte et al., 2023), whose denoiser attends to the images taken and turns away
+    from the others. Here both enter a score, the mean similarity to what was taken in each round less ``weight`` times
+    that to the rest of the screen, and each round offers the K predicted images of the highest score. There is no
+    belief about a goal, and nothing is explored. In the first round proposals are images drawn at random.
+
+    Args:
+        studio, metric, predictor, hypotheses: see :class:`LearnedSteering`.
+        pool, weight: see :class:`steer_env.mechanisms.options.FeedbackOptions`.
+
+    Raises:
+        ValueError, steer_env.assets.AssetError: see :class:`LearnedSteering`.
+    """
+
+    def __init__(
+        self,
+        studio: Studio,
+        metric: Metric,
+        pool: int = FeedbackOptions.pool,
+        weight: float = FeedbackOptions.weight,
+        predictor: str = FeedbackOptions.predictor,
+        hypotheses: Hypotheses | None = None,
+    ) -> None:
+        super().__init__(studio, metric, pool, ahead=0, predictor=predictor, hypotheses=hypotheses)
+        self.weight = weight
+        self.id = f"feedback-{self._version}-{pool}-{weight:g}"
+
+    def _learn(self, where: Tensor, screen: Tensor, choices: Tensor) -> None:
+        """Add the round's score of each image of the pool."""
+        alike = self._compare(where, screen)
+        taken = alike[torch.arange(len(where), device=where.device), choices]
+        self._evidence[where] += taken - self.weight * (alike.sum(dim=1) - taken) / (screen.shape[1] - 1)
+
+    def _pick(self, place: int, held: Tensor, proposals: int, ahead: int) -> Tensor:
+        """Places (K,) of the highest scores; nothing scores before the first choice, and the first ones are random."""
+        score, picked = self._evidence[place] - self._shown[place], []
+        for _ in range(proposals):
+            picked.append(first_best_of(score))
+            score[picked[-1]] = -torch.inf
+        return torch.stack(picked)

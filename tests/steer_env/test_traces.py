@@ -85,11 +85,13 @@ def test_improvement_is_last_minus_first(tmp_path: Path) -> None:
     assert traces_to_frame([TRACE])["improvement"].tolist() == [pytest.approx(0.25)]
 
 
-def test_files_from_before_images_were_counted_are_read(tmp_path: Path) -> None:
-    write_traces([replace(TRACE, images=10)], tmp_path / "new.parquet")
+@pytest.mark.parametrize("cost", ["images", "passes"])
+def test_files_from_before_costs_were_counted_are_read(cost: str, tmp_path: Path) -> None:
+    write_traces([replace(TRACE, images=10, passes=194.5)], tmp_path / "new.parquet")
     table = pq.read_table(tmp_path / "new.parquet")
-    pq.write_table(table.drop_columns(["images"]), tmp_path / "old.parquet")
-    assert [trace.images for trace in read_traces(tmp_path / "new.parquet", tmp_path / "old.parquet")] == [10, None]
+    pq.write_table(table.drop_columns([cost]), tmp_path / "old.parquet")
+    found = read_traces(tmp_path / "new.parquet", tmp_path / "old.parquet")
+    assert [getattr(trace, cost) for trace in found] == [{"images": 10, "passes": 194.5}[cost], None]
 
 
 def test_a_flipped_bit_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
