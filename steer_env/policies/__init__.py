@@ -111,7 +111,7 @@ class SoftPolicy:
     def __init__(self, policy: Policy, explore: float) -> None:
         if not 0 < explore <= 1:
             raise ValueError(f"explore must be above 0 and at most 1, got {explore}")
-        if not isinstance(policy, ScalesPolicy):
+        if not isinstance(policy, TablePolicy | HistoryPolicy):
             raise ValueError(f"only a table or a history of scales can be explored around, not {policy.name!r}")
         self._policy, self._explore = policy, explore
         self.name = f"exploring {explore:g} {policy.name}"
