@@ -33,7 +33,7 @@ class Track:
     Args:
         title: in pages.
         mechanism: that all of them play with; empty where users write prompts.
-        action: what a policy decides.
+        action: what a policy decides; empty for nothing.
         references: built-in policies, as specs.
         submissions: whether the track takes any.
     """
@@ -50,10 +50,10 @@ TRACKS: Registry[Track] = Registry(
     "track",
     {
         "mixture": Track("Mixture (Eq. 8)", "mixture", "its scale", (*_SCALES, "published", "best-known")),
-        "learned": Track("Predicted images", "learned", "none", ("random-bucket",), False),
-        "feedback": Track("Feedback without a belief", "feedback", "none", ("random-bucket",), False),
-        "fresh": Track("Fresh images", "fresh", "none", ("random-bucket",), False),
-        "bayesian": Track("Bayesian, a pool of 48", "bayesian", "none", ("random-bucket",), False),
+        "learned": Track("Predicted images", "learned", "", ("random-bucket",), False),
+        "feedback": Track("Feedback without a belief", "feedback", "", ("random-bucket",), False),
+        "fresh": Track("Fresh images", "fresh", "", ("random-bucket",), False),
+        "bayesian": Track("Bayesian, a pool of 48", "bayesian", "", ("random-bucket",), False),
         "text": Track(
             "Prompts",
             "",
