@@ -26,14 +26,17 @@ lock:  ## Make constraints.txt anew from pyproject.toml, keeping its versions; L
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --python-version 3.10 --no-annotate \
 	  --all-extras --group dev --group docs $(LOCK) -o constraints.txt pyproject.toml
 
-test: $(SETUP)  ## Run the tests
-	$(RUN) -m pytest -m "not slow" -n auto --maxprocesses=8 --dist=loadfile
-	$(RUN) -m pytest -m slow
+test: $(SETUP)  ## Run the tests; PYTEST="-W default" adds options of pytest
+	$(RUN) -m pytest $(PYTEST) -m "not slow" -n auto --maxprocesses=8 --dist=loadfile
+	$(RUN) -m pytest $(PYTEST) -m slow
 
 lint: $(SETUP)  ## Check style and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+docs: $(SETUP)  ## Build the site in docs/_build/html; DOCS=--quick leaves the notebooks' results out
+	$(RUN) -m docs.site $(DOCS)
 
 demo: $(SETUP)  ## Train a steering policy, compare it with random proposals, write a report
 	$(RUN) -m experiments.train folder=$(DEMO)/learned agent=planning episodes=512 overwrite=true

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def test_the_extra_called_all_holds_every_extra() -> None:
 @pytest.mark.skipif(not Path(sys.prefix, ".ready").exists(), reason="not in an environment that `make setup` made")
 def test_nothing_is_installed_that_the_lock_does_not_name() -> None:
     versions = locked()
-    installed = list(metadata.distributions())
+    # Ray puts a folder of its own packages on the path.
+    installed = list(metadata.distributions(path=[sysconfig.get_path(kind) for kind in ("purelib", "platlib")]))
     found = {canonicalize_name(each.metadata["Name"]): Version(each.version).public for each in installed}
     others = {name: version for name, version in found.items() if versions.get(name) != version and name != "steer-env"}
     assert others == {}
