@@ -46,5 +46,9 @@ demo: $(SETUP)  ## Train a steering policy, compare it with random proposals, wr
 bench: $(SETUP)  ## Measure the environment's speed against a plain loop
 	$(RUN) -m experiments.bench
 
+release: $(SETUP)  ## Check and build dist/; VERSION=0.2.0 first writes that version and today's date into the files
+	$(if $(VERSION),$(RUN) .ci/bump.py $(VERSION))
+	bash .ci/release
+
 clean:  ## Remove the environment and all outputs
 	rm -rf $(VENV) outputs

@@ -1,6 +1,7 @@
 """The site has a page for everything that a user can name, and its links are checked."""
 
 import dataclasses
+import runpy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,19 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
 
 def test_a_table_keeps_its_columns() -> None:
     assert table([["a", "b"], ["x | y", "two\nlines"]]).splitlines()[-1] == "| x \\| y | two lines |"
+
+
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("plot_*.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_notebooks_run(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As they stand, each drawing something unless its data isn't here; `make docs` shows what they print."""
+    import matplotlib.pyplot as plt
+
+    monkeypatch.chdir(tmp_path)
+    plt.close("all")
+    scope = runpy.run_path(str(path))
+    assert plt.get_fignums() or scope.get("traces") == []
+    plt.close("all")

@@ -14,7 +14,6 @@ from typing import Any
 import steer_env
 from experiments.run.options import (
     CONF,
-    PARTS,
     AgentOptions,
     LauncherOptions,
     LoggerOptions,
@@ -32,7 +31,7 @@ from steer_env.imaging import STUDIOS
 from steer_env.mechanisms import MECHANISMS
 from steer_env.metrics import METRICS
 from steer_env.policies.names import POLICIES
-from steer_env.registry import Parts, Part
+from steer_env.registry import Parts
 
 ROOT = Path(__file__).parents[2]
 Page = Callable[[], str]

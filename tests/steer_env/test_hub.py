@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from steer_env import SteeringTrace, Task, TablePolicy
+from steer_env import SteeringTrace, TablePolicy, Task
 from steer_env.hub import pull_policy, pull_traces, push_policy, push_traces
 from steer_env.policies.cards import PolicyCard, TrainingRecord
 from steer_env.policies.stored import PolicyError
