@@ -27,8 +27,7 @@ lock:  ## Make constraints.txt anew from pyproject.toml, keeping its versions; L
 	  --all-extras --group dev --group docs $(LOCK) -o constraints.txt pyproject.toml
 
 test: $(SETUP)  ## Run the tests; PYTEST="-W default" adds options of pytest
-	$(RUN) -m pytest $(PYTEST) -m "not slow" -n auto --maxprocesses=8 --dist=loadfile
-	$(RUN) -m pytest $(PYTEST) -m slow
+	$(RUN) -m pytest $(PYTEST) -n auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
 
 lint: $(SETUP)  ## Check style and types
 	$(RUN) -m ruff check .

@@ -14,8 +14,9 @@ from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.claims import Claim
 from steer_env.evaluation.rollout import VERSIONS
 from steer_env.evaluation.uncertainty import Estimate, estimate
+from steer_env.files import read_json
 from steer_env.policies import Policy
-from steer_env.policies.stored import PolicyError, StoredPolicy, read_json
+from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter
 

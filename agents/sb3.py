@@ -17,7 +17,6 @@ from agents.episodes import EpisodeStream, Training
 from agents.loggers import NO_LOGGER, Logger
 from agents.progress import interruptible, progress
 from steer_env.envs import ImageSteeringVectorEnv
-from steer_env.files import write_atomically
 from steer_env.policies import TablePolicy
 from steer_env.policies.histories import HistoryPolicy
 from steer_env.policies.stored import StoredPolicy
@@ -68,14 +67,14 @@ def train_sb3(
     done, resumed = checkpoints.load()
     stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
     with interruptible() as interrupted, progress(training.episodes, done) as report:
-        watch = _Watch(done, checkpoints, training, interrupted, report, folder / WEIGHTS)
+        watch = _Watch(done, checkpoints, training, interrupted, report)
         wrapped = SteeringVecEnv(
             env, lambda: stream.options(watch.done, env.num_envs), watch.finished, name, training.seed
         )
         network = "MultiInputLstmPolicy" if kind is RecurrentPPO else "MultiInputPolicy"
         model = kind(network, wrapped, seed=training.seed, device="cpu", **settings)
         if resumed is not None:
-            model.set_parameters(torch.load(folder / WEIGHTS, weights_only=True), device="cpu")
+            model.set_parameters(torch.load(checkpoints.file(WEIGHTS), weights_only=True), device="cpu")
             model.num_timesteps = done * rounds
         if done < training.episodes:
             left = (training.episodes - done) * rounds
@@ -90,12 +89,10 @@ def train_sb3(
 class _Watch(BaseCallback):
     """Counts episodes, saves checkpoints, reports progress and stops on Ctrl-C."""
 
-    def __init__(
-        self, done: int, checkpoints: Checkpoints, training: Training, interrupted: Any, report: Any, weights: Path
-    ) -> None:
+    def __init__(self, done: int, checkpoints: Checkpoints, training: Training, interrupted: Any, report: Any) -> None:
         super().__init__()
         self.done = done
-        self._checkpoints, self._training, self._weights = checkpoints, training, weights
+        self._checkpoints, self._training = checkpoints, training
         self._interrupted, self._report = interrupted, report
         self._unsaved: list[SteeringTrace] = []
 
@@ -108,10 +105,10 @@ class _Watch(BaseCallback):
             self.save()
 
     def save(self) -> None:
-        """Weights before the checkpoint that counts them."""
+        """Traces, weights and the checkpoint that counts them."""
         if self._unsaved:
-            write_atomically(self._weights, lambda file: torch.save(self.model.get_parameters(), file))
-            self._checkpoints.save(self.done, self._unsaved, {})
+            weights = {WEIGHTS: lambda file: torch.save(self.model.get_parameters(), file)}
+            self._checkpoints.save(self.done, self._unsaved, {}, weights)
             self._unsaved = []
 
     def _on_step(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 
 from steer_env.policies import Observation, TablePolicy
 from steer_env.proposals import BUCKETS, bucket_scales
@@ -15,6 +16,10 @@ from steer_env.traces import SteeringTrace
 CELLS = Registry(
     "kind of cell", {"round": "Eq. 9 as printed", "round-stayed": "what the authors' released policy depends on"}
 )
+
+
+_SPREAD = np.linspace(-6, 6, 61)
+"""Where the density of a draw is summed, in its deviations."""
 
 
 class ThompsonSampling:
@@ -66,7 +71,19 @@ class ThompsonSampling:
         """A policy that plays one posterior sample in each of N episodes."""
         draws = rng.standard_normal((episodes, *self.counts.shape))
         buckets = self._shared(self.means + self.deviations * draws).argmax(axis=3)
-        return SampledPolicy(bucket_scales(buckets), training_seed)
+        return SampledPolicy(bucket_scales(buckets), training_seed, self.chances())
+
+    def chances(self) -> np.ndarray:
+        """Probability that each bucket of a cell has the largest draw, and is played: float (R, 2, 10)."""
+        means, deviations = self._shared(self.means), self._shared(self.deviations)
+        # Densities of all widths: each bucket brings points where its own lies.
+        points = np.sort((means[..., None] + deviations[..., None] * _SPREAD).reshape(*means.shape[:2], 1, -1))
+        standard = (points - means[..., None]) / deviations[..., None]
+        below = np.log(ndtr(standard).clip(min=np.finfo(float).tiny))
+        others = below.sum(axis=2, keepdims=True) - below
+        heights = np.exp(others - standard**2 / 2) / deviations[..., None]
+        largest = ((heights[..., 1:] + heights[..., :-1]) * np.diff(points)).sum(axis=3)
+        return np.asarray(largest / largest.sum(axis=2, keepdims=True))
 
     def policy(self, name: str, training_seed: int = -1) -> TablePolicy:
         """The policy that plays the bucket of largest empirical mean in every cell.
@@ -116,15 +133,22 @@ def played(traces: Sequence[SteeringTrace]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class SampledPolicy:
-    """A table of scales for each episode, float (N, R, 2)."""
+    """A table of scales for each episode, float (N, R, 2); ``chances``, (R, 2, 10), of the buckets that it may hold."""
 
     name = "exploring"
 
-    def __init__(self, scales: np.ndarray, training_seed: int) -> None:
-        self._scales, self.training_seed = scales, training_seed
+    def __init__(self, scales: np.ndarray, training_seed: int, chances: np.ndarray | None = None) -> None:
+        self.scales, self.training_seed, self.chances = scales, training_seed, chances
 
     def start(self, episode_seeds: Sequence[int]) -> None:
         """The tables were drawn already."""
 
     def act(self, observation: Observation) -> np.ndarray:
-        return self._scales[np.arange(len(self._scales)), observation["round"], observation["stayed"]]
+        self._cells = observation["round"], observation["stayed"]
+        return np.asarray(self.scales[(np.arange(len(self.scales)), *self._cells)])
+
+    def propensity(self, scales: np.ndarray) -> np.ndarray:
+        """See :class:`steer_env.policies.ExploringPolicy`; nan where the agent doesn't say."""
+        if self.chances is None:
+            return np.full(len(scales), np.nan)
+        return np.asarray(self.chances[(*self._cells, np.rint(scales * BUCKETS).astype(int) - 1)])

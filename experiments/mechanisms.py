@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +13,14 @@ import pandas as pd
 
 from experiments.run import PlayOptions, Run, command, option
 from steer_env.evaluation.uncertainty import UNKNOWN, estimate, ratio
+from steer_env.files import write_atomically
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from steer_env.envs import ImageSteeringVectorEnv
     from steer_env.evaluation.reports import Report, Section
+    from steer_env.evaluation.uncertainty import Interval
     from steer_env.policies import Policy
     from steer_env.traces import SteeringTrace
 
@@ -41,7 +46,7 @@ class MechanismsOptions(PlayOptions):
 
 @command(MechanismsOptions)
 def main(options: MechanismsOptions, run: Run) -> dict[str, Any]:
-    """Play one policy with every mechanism and every user, and leave the tables."""
+    """Play one policy with every mechanism and every user, and leave the tables and ``mechanisms.json``."""
     from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks
     from steer_env.policies.names import load_policy
@@ -58,7 +63,11 @@ def main(options: MechanismsOptions, run: Run) -> dict[str, Any]:
         f"{options.env.proposals} proposals, generator {dynamics.generator.id}, metric {dynamics.metric.id}; "
         "the same goals, first images and noise for all. Standard errors in parentheses, over tasks."
     )
-    run.publish(mechanisms_report(played, lead), wide=True)
+    found = measure(played)
+    write_atomically(
+        run.open() / "mechanisms.json", json.dumps({"tasks": options.tasks, "rows": found}, indent=2) + "\n"
+    )
+    run.publish(mechanisms_report(played, found, lead), wide=True)
     return {"tasks": options.tasks, "mechanisms": options.mechanisms, "users": options.users}
 
 
@@ -78,7 +87,7 @@ def pair_arguments(options: MechanismsOptions, env: ImageSteeringVectorEnv) -> d
     studio = env.dynamics.studio
     own = [parse_spec(spec)[1].get("metric") for spec in options.mechanisms]
     compares = [studio.metric, *(load_metric(spec) for spec in own if spec)]
-    shared = Hypotheses(studio, compares, kept=options.tasks_per_batch)
+    shared = Hypotheses(studio, compares, kept=options.tasks_per_batch * len(options.mechanisms))
 
     def arguments(user: str, spec: str) -> dict[str, Any]:
         mechanism = load_mechanism(spec, studio, hypotheses=shared)
@@ -117,19 +126,79 @@ def play_pairs(
     return played
 
 
-def mechanisms_report(played: Mapping[Pair, Sequence[SteeringTrace]], lead: str) -> Report:
-    """A table for each kind of user; the other mechanisms are compared with the first.
+def measure(played: Mapping[Pair, Sequence[SteeringTrace]]) -> list[dict[str, Any]]:
+    """What each pair gains, and at what cost, as ``mechanisms.json`` holds it.
+
+    Returns:
+        One row a pair: ``user``, ``mechanism``, ``episodes``; ``gain``, mean improvement, and its ``error``;
+        ``relative``, how much more than the first mechanism gains with that user, as a share, with its 95 % interval
+        ``low`` to ``high``, None for the first or where the first gains nothing; ``images`` and ``passes`` an episode,
+        None where nobody counted.
+    """
+    from steer_env.evaluation.statistics import cost
+    from steer_env.traces import traces_to_frame
+
+    rows, base = [], {}
+    for (user, mechanism), traces in played.items():
+        gains, made = _gains(traces), cost(traces_to_frame(traces)).iloc[0]
+        base.setdefault(user, gains)
+        row = {"user": user, "mechanism": mechanism, "episodes": len(gains)}
+        row |= {"gain": float(gains.mean()), "error": estimate(gains).error}
+        row |= dict.fromkeys(("relative", "low", "high"))
+        if gains is not base[user] and base[user].mean() > 0:
+            more = _more(gains, base[user])
+            row |= {"relative": more.value, "low": more.low, "high": more.high}
+        rows.append(row | {name: None if np.isnan(made[name]) else float(made[name]) for name in ("images", "passes")})
+    return rows
+
+
+def mechanisms_report(
+    played: Mapping[Pair, Sequence[SteeringTrace]], found: Sequence[Mapping[str, Any]], lead: str
+) -> Report:
+    """A table for each kind of user, the other mechanisms compared with the first; and gain against cost.
 
     Args:
         played: by user and mechanism, the traces of one policy on the same tasks with the same noise.
+        found: from :func:`measure`.
         lead: what was played, in a sentence.
     """
-    from steer_env.evaluation.reports import Report
+    from steer_env.evaluation.reports import Report, Section
 
     by_user: dict[str, dict[str, Sequence[SteeringTrace]]] = {}
     for (user, mechanism), traces in played.items():
         by_user.setdefault(user, {})[mechanism] = traces
-    return Report("Steering mechanisms", lead, [_section(user, traces) for user, traces in by_user.items()])
+    sections = [_section(user, traces) for user, traces in by_user.items()]
+    if any(row["passes"] for row in found):
+        text = "Average change with its standard error, against denoiser passes an episode. Lines join the mechanisms "
+        text += "that no other one beats at their price or below."
+        figures = [frontier([row for row in found if row["user"] == user], f"user: {user}") for user in by_user]
+        sections.append(Section("Gain against cost", text, figures=figures))
+    return Report("Steering mechanisms", lead, sections)
+
+
+def frontier(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Gain against denoiser passes of one user's rows of :func:`measure`, and the line of those not dominated."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    known = sorted((row for row in rows if row["passes"]), key=lambda row: (row["passes"], -row["gain"]))
+    for row in known:
+        axes.errorbar(row["passes"], row["gain"], yerr=row["error"], marker="o", capsize=2, label=row["mechanism"])
+    best = undominated(known)
+    axes.plot([row["passes"] for row in best], [row["gain"] for row in best], color="0.6", zorder=0)
+    axes.set(xscale="log", xlabel="denoiser passes an episode", ylabel="average change of similarity", title=title)
+    axes.legend(fontsize=7)
+    return figure
+
+
+def undominated(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows that gain more than all those at as many passes or fewer, by rising passes."""
+    best: list[Mapping[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row["passes"], -row["gain"])):
+        if not best or row["gain"] > best[-1]["gain"]:
+            best.append(row)
+    return best
 
 
 def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Section:
@@ -142,14 +211,14 @@ def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Sectio
     rows = []
     for name, traces in played.items():
         gains, frame = _gains(traces), traces_to_frame(traces)
-        judges, (images,) = statistics.judged_changes(frame), statistics.images(frame)
+        judges, cost = statistics.judged_changes(frame), statistics.cost(frame).iloc[0].map(count)
         judged = [estimate(judges[column].to_numpy()) for column in judges]
         compared = (UNKNOWN,) * 3 if name == first else _compared(gains, base)
         change = estimate(gains), f"{estimate(gains > 0):.1%}"
-        rows.append((name, count(images), *change, *compared, *judged))
-    columns = ["mechanism", "images", "avg. change", "% improved", f"minus {first}", "p", "gain", *judges]
-    text = "Images: made in an episode, goal and first image among them. "
-    text += f"Gain: how much more than {first}, with its 95 % interval."
+        rows.append((name, *cost, *change, *compared, *judged))
+    columns = ["mechanism", *cost.index, "avg. change", "% improved", f"minus {first}", "p", "gain", *judges]
+    text = "Images: made in an episode, goal and first image among them. Passes: of the denoiser, for these images and "
+    text += f"for previews or predictions. Gain: how much more than {first}, with its 95 % interval."
     return Section(f"User: {user}", text, [pd.DataFrame(rows, columns=columns)])
 
 
@@ -159,11 +228,15 @@ def _gains(traces: Sequence[SteeringTrace]) -> np.ndarray:
 
 def _compared(gains: np.ndarray, base: np.ndarray) -> tuple[str, str, str]:
     """Paired difference, its p-value, and the ratio of means less one."""
-    difference, more = estimate(gains - base), UNKNOWN
-    if base.mean() > 0:
-        times = ratio(gains, base)
-        more = f"{replace(times, value=times.value - 1).interval():+.0%}"
+    difference = estimate(gains - base)
+    more = f"{_more(gains, base):+.0%}" if base.mean() > 0 else UNKNOWN
     return str(difference), f"{difference.p_value:.2g}", more
+
+
+def _more(gains: np.ndarray, base: np.ndarray) -> Interval:
+    """The ratio of means less one, with its 95 % interval."""
+    times = ratio(gains, base)
+    return replace(times, value=times.value - 1).interval()
 
 
 if __name__ == "__main__":

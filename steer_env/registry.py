@@ -245,7 +245,7 @@ class Loaded(Generic[T]):
         self._known.clear()
 
 
-_PATHS = ("path", "cache_dir")
+_PATHS = ("path", "cache_dir", "config", "lora", "decoder")
 """Options that name files or folders."""
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,14 +17,19 @@ import pyarrow.parquet as pq
 from steer_env.files import write_atomically
 from steer_env.types import Task
 
-TRACE_VERSION = 3
-_READABLE = {1, 2, TRACE_VERSION}
-"""Version 1 had neither seeds nor guidance scales that users choose; both had Arrow's maps, which few tools read."""
+TRACE_VERSION = 4
+_READABLE = {1, 2, 3, TRACE_VERSION}
+"""Version 1 had neither seeds nor guidance scales that users choose; it and 2 had Arrow's maps, which few tools read;
+versions before 4 had no propensities."""
 _VERSION_KEY = b"steer_env.trace_version"
 
 
-class TraceVersionError(RuntimeError):
-    """A trace file written by an incompatible version, or by something else."""
+_SEAL_KEY = b"steer_env.seal"
+"""Hash of each column; files that others wrote have none."""
+
+
+class TraceVersionError(ValueError):
+    """A trace file written by an incompatible version, or by something else, or a damaged one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +45,8 @@ class SteeringTrace:
         human, generator, metric: ids of the parts.
         scales: (R,), mixture scale of each round; empty for text steering.
         choices: (R,), 0 if the user stayed, k for proposal k; empty for text steering.
+        propensities: (R,), probability with which the policy played each round's scale, given what it saw: 1 for a
+            policy without randomness; empty where it isn't known.
         similarities: (1 + R,), similarity to the goal of the image held at each attempt, the initial one first.
         judged: by name of a further metric, (1 + R,), the same under it.
         prompts: (1 + R,), prompt of each attempt where the user rewrites it; empty for image steering.
@@ -48,6 +57,8 @@ class SteeringTrace:
         versions: of the packages that made it.
         images: generated for it, goal and first image included, and what the mechanism made beyond those shown; None
             where nobody counted, as in older files.
+        passes: of the denoiser, that those images took, at the generator's own settings, and the mechanism's previews
+            or predictions, in full passes; None where nobody counted.
     """
 
     suite: str
@@ -65,6 +76,7 @@ class SteeringTrace:
     metric: str
     scales: Sequence[float] = field(default_factory=list)
     choices: Sequence[int] = field(default_factory=list)
+    propensities: Sequence[float] = field(default_factory=list)
     similarities: Sequence[float]
     judged: dict[str, Sequence[float]] = field(default_factory=dict)
     prompts: Sequence[str] = field(default_factory=list)
@@ -74,6 +86,7 @@ class SteeringTrace:
     goal_text: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     images: int | None = None
+    passes: float | None = None
 
     @classmethod
     def of(cls, task: Task, **record: Any) -> SteeringTrace:
@@ -113,6 +126,7 @@ _INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "trainin
 _LISTS = {
     "scales": pa.float64(),
     "choices": pa.int64(),
+    "propensities": pa.float64(),
     "similarities": pa.float64(),
     "prompts": pa.string(),
     "texts": pa.string(),
@@ -128,6 +142,8 @@ def _column(name: str) -> pa.DataType:
         return pa.list_(_LISTS[name])
     if name in _MAPPINGS:
         return pa.list_(pa.struct({"key": pa.string(), "value": _MAPPINGS[name]}))
+    if name == "passes":
+        return pa.float64()
     return pa.int64() if name in _INTEGERS else pa.string()
 
 
@@ -144,7 +160,13 @@ def write_traces(traces: Iterable[SteeringTrace], path: Path) -> None:
     for name in _MAPPINGS:
         columns[name] = [[{"key": key, "value": value} for key, value in each.items()] for each in columns[name]]
     table = pa.Table.from_pydict(columns, schema=SCHEMA)
-    write_atomically(path, lambda file: pq.write_table(table, file))
+    table = table.replace_schema_metadata({**table.schema.metadata, _SEAL_KEY: json.dumps(_seal(table))})
+    write_atomically(path, lambda file: pq.write_table(table, file, write_page_checksum=True))
+
+
+def _seal(table: pa.Table) -> dict[str, str]:
+    columns = {name: json.dumps(table[name].to_pylist()).encode() for name in table.column_names}
+    return {name: hashlib.sha256(column).hexdigest() for name, column in columns.items()}
 
 
 def read_traces(*paths: Path) -> list[SteeringTrace]:
@@ -152,9 +174,41 @@ def read_traces(*paths: Path) -> list[SteeringTrace]:
 
     Raises:
         FileNotFoundError: no such file, or a folder without any.
-        TraceVersionError: a file of another version, or one that holds no traces.
+        TraceVersionError: a file of another version, a damaged one, or one that holds no traces.
     """
-    return [_trace(row) for path in _files(paths) for row in _read(path).to_pylist(maps_as_pydicts="strict")]
+    return [trace for path in _files(paths) for trace in _read(path)]
+
+
+def read_improvements(folder: Path, most: int) -> np.ndarray:
+    """Of each episode, float (n,), without reading the rest; of files that may be a stranger's.
+
+    Raises:
+        FileNotFoundError: no trace file.
+        TraceVersionError: a damaged file, more than ``most`` episodes, or longer ones than any that was played.
+    """
+    found: list[np.ndarray] = []
+    for path in _files([folder]):
+        try:
+            with pq.ParquetFile(path) as file:
+                episodes, metadata = file.metadata.num_rows, file.metadata
+                columns = [c for g in range(metadata.num_row_groups) for c in _similarities(metadata.row_group(g))]
+                most -= episodes
+                if most < 0 or sum(column.num_values for column in columns) > _LONGEST * episodes:
+                    raise ValueError("it holds more than its checkpoint counts")
+                values = file.read(columns=["similarities"])["similarities"].to_pylist()
+            found.append(np.array([row[-1] - row[0] for row in values], dtype=np.float64))
+        except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError) as error:
+            raise TraceVersionError(f"{path} is no readable trace file: {str(error)[:300]}") from error
+    return np.concatenate(found)
+
+
+_LONGEST = 1000
+"""Attempts of an episode."""
+
+
+def _similarities(group: Any) -> list[Any]:
+    columns = [group.column(place) for place in range(group.num_columns)]
+    return [column for column in columns if column.path_in_schema.startswith("similarities")]
 
 
 def _trace(row: dict[str, Any]) -> SteeringTrace:
@@ -173,15 +227,22 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path) -> list[SteeringTrace]:
     try:
-        table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise TraceVersionError(f"{path} is no readable trace file: {error}") from error
-    version = json.loads((table.schema.metadata or {}).get(_VERSION_KEY, b"null"))
+        table = pq.read_table(path, page_checksum_verification=True)
+        metadata = table.schema.metadata or {}
+        version = json.loads(metadata.get(_VERSION_KEY, b"null"))
+        sealed = json.loads(metadata.get(_SEAL_KEY, b"{}"))
+        whole = not sealed or all(sealed.get(name) == seal for name, seal in _seal(table).items())
+        rows = table.to_pylist(maps_as_pydicts="strict") if whole and version in _READABLE else []
+        traces = [_trace(row) for row in rows]
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
+        raise TraceVersionError(f"{path} is no readable trace file: {str(error)[:300]}") from error
     if version not in _READABLE:
         raise TraceVersionError(f"{path} has trace version {version}, this is version {TRACE_VERSION}: convert it")
-    return table
+    if not whole:
+        raise TraceVersionError(f"{path} is damaged: its rows aren't what its seal says")
+    return traces
 
 
 def traces_to_frame(traces: Sequence[SteeringTrace]) -> pd.DataFrame:

@@ -24,6 +24,21 @@ def read_policy(evaluation: str, policy: str) -> list[SteeringTrace]:
     return own
 
 
+def sessions_in(places: Sequence[str]) -> list[SteeringTrace]:
+    """The sessions of image steering in folders of traces, or of commands that left some, in the order of their files.
+
+    Raises:
+        ValueError: there is none.
+        FileNotFoundError: a folder without traces.
+    """
+    folders = [Path(place).expanduser() for place in places]
+    inner = [folder / "traces" if (folder / "traces").is_dir() else folder for folder in folders]
+    traces = [trace for trace in read_traces(*inner) if trace.scales]
+    if not traces:
+        raise ValueError(f"no session of image steering in {', '.join(places)}")
+    return traces
+
+
 def merge(evaluations: Sequence[Sequence[SteeringTrace]]) -> list[SteeringTrace]:
     """Traces of several evaluations, whose policies are named after the mechanism or user that differs.
 

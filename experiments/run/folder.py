@@ -28,11 +28,25 @@ CONFIG, ERROR, LOCK, JOB = "config.yaml", "error.txt", "run.lock", "job.txt"
 LEADERBOARD, CLAIMS = "leaderboard.json", "claims"
 APART = ("folder", "overwrite", "threads", "launcher", "studio", "logger")
 """Options that may differ between runs that are the same."""
-_ASIDE = (*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resamples", "timed_tasks", "claim", "trials")
+_ASIDE = (
+    *(*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resamples", "timed_tasks", "claim", "trials"),
+    *("mode", "web", "bots", "places", "gather", "patience", "device"),
+)
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
-    *("traces", "training", "policy", "agent", "figures", "tensorboard", "wandb", "rule", "people"),
+    *(
+        "checkpoint.pt",
+        "checkpoint.pt.next",
+        "traces",
+        "training",
+        "policy",
+        "agent",
+        "figures",
+        "tensorboard",
+        "wandb",
+    ),
+    *("rule", "people", "study.sqlite", "study.sqlite-wal", "study.sqlite-shm"),
     CLAIMS,
 )
 _PATIENCE, _PATIENCE_REQUEUED = 1, 60
@@ -100,6 +114,8 @@ class Run:
                 say(f"failed: {self.folder}: {error}")
             raise
         if result is not None:
+            if not (self.folder / CONFIG).is_file():
+                raise FileNotFoundError(f"{self.folder} was removed, or emptied, while the run was at work there")
             from steer_env.evaluation.rollout import VERSIONS
 
             write_json({**result, "versions": VERSIONS}, self.folder / RESULT)

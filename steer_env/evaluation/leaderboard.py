@@ -22,8 +22,9 @@ _READING = (
     "of the policy ranked below it, ties counted half. {judges}{robust}Brackets hold 95 % bootstrap intervals over "
     "tasks and training seeds; with two or three training seeds they are too narrow. A trained policy with a single "
     "training seed isn't ranked: it may have been a lucky one. Images: made in an episode, goal, first image and what "
-    "the mechanism makes beyond those shown included. Milliseconds an episode: wall time of the policy played alone, "
-    "image making included, on {machine}."
+    "the mechanism makes beyond those shown included. Passes: of the denoiser, for these images and for the "
+    "mechanism's previews or predictions. Milliseconds an episode: wall time of the policy played alone, image making "
+    "included, on {machine}."
 )
 _TRACKS = (
     "Each mechanism is a track of its own ({names}): rank, regret and P(better than next) are among the policies of a "
@@ -62,7 +63,7 @@ class Row:
         robust: improvement with the noisy user; None where it wasn't played.
         training_seeds: how many; 0 for a policy that no training made.
         episodes: played for this row, without those with the noisy user.
-        images: that an episode takes; None where nobody counted.
+        images, passes: that an episode takes; None where nobody counted.
         training_episodes, seconds: see :class:`Entry`.
     """
 
@@ -79,6 +80,7 @@ class Row:
     training_seeds: int
     episodes: int
     images: float | None
+    passes: float | None
     training_episodes: int | None
     seconds: float
 
@@ -101,7 +103,7 @@ class Leaderboard:
         if len(mechanisms) > 1:
             raise ValueError(f"each mechanism is a track of its own: rank {', '.join(mechanisms)} apart, see tracks")
         self.track = str(mechanisms[0])
-        self._images = statistics.images(frame)
+        self._cost = statistics.cost(frame)
         self._frame, self._noisy = frame.join(statistics.judged_changes(frame)), noisy
         self._tables = {policy: statistics.table(frame, policy) for policy in frame["policy"].unique()}
         self._errors = {policy: estimate(table).error for policy, table in self._tables.items()}
@@ -137,10 +139,15 @@ class Leaderboard:
             robust=None if noisy is None or noisy.empty else mean(statistics.table(noisy, policy)),
             training_seeds=self._seeds[policy],
             episodes=own.size,
-            images=None if np.isnan(self._images[policy]) else float(self._images[policy]),
+            images=self._counted("images", policy),
+            passes=self._counted("passes", policy),
             training_episodes=entry.training_episodes,
             seconds=entry.seconds,
         )
+
+    def _counted(self, what: str, policy: str) -> float | None:
+        mean = self._cost.loc[policy, what]
+        return None if np.isnan(mean) else float(mean)
 
     def _regret(self, policy: str) -> Interval | None:
         if not self.ranked:
@@ -242,6 +249,6 @@ def _cells(row: Row, noisy_human: str, several_tracks: bool) -> dict[str, str]:
         "training episodes": episodes,
         "training seeds": str(row.training_seeds),
         "episodes": str(row.episodes),
-        "images": UNKNOWN if row.images is None else count(row.images),
+        **{name: UNKNOWN if (mean := getattr(row, name)) is None else count(mean) for name in ("images", "passes")},
         "ms an episode": f"{1000 * row.seconds:.0f}",
     }

@@ -20,8 +20,8 @@ from steer_env.files import write_atomically
 from steer_env.traces import SteeringTrace, traces_to_frame
 
 _COST = (
-    " Images: made in an episode, goal, first image and what the mechanism makes beyond those shown included; a dash "
-    "where nobody counted."
+    " Images: made in an episode, goal, first image and what the mechanism makes beyond those shown included. Passes: "
+    "of the denoiser, for these images and for the mechanism's previews or predictions. A dash where nobody counted."
 )
 
 
@@ -89,7 +89,7 @@ def steering_report(
     """
     frame = traces_to_frame(traces)
     chosen, summary = statistics.by_choosing(frame), statistics.summary(frame, threshold)
-    images, rounds = statistics.images(frame), len(traces[0].similarities) - 1
+    cost, rounds = statistics.cost(frame), len(traces[0].similarities) - 1
     kinds = "Text and image steering" if len(chosen) < len(frame) else "Image steering"
     if chosen.empty:
         kinds = "Text steering"
@@ -98,8 +98,8 @@ def steering_report(
             f"{kinds} (Table 1)",
             f"Change of similarity from first to last {_made(frame)}, share of episodes that improved, and the same "
             f"change under metrics that no policy was trained on. Rounds: until similarity {threshold} is reached, "
-            f"{rounds + 1} where it isn't.{_COST if images.notna().any() else ''}",
-            [_summary_table(summary, images)],
+            f"{rounds + 1} where it isn't.{_COST if cost['images'].notna().any() else ''}",
+            [_summary_table(summary, cost)],
         ),
         Section(
             f"Paired differences from “{baseline}”",
@@ -152,7 +152,7 @@ def conditions(frame: pd.DataFrame) -> str:
     )
 
 
-def _summary_table(summary: pd.DataFrame, images: pd.Series) -> pd.DataFrame:
+def _summary_table(summary: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
     columns = {"policy": summary.index, "episodes": [change.episodes for change in summary["change"]]}
     for title, name, digits in (
         ("avg. change", "change", ""),
@@ -161,8 +161,9 @@ def _summary_table(summary: pd.DataFrame, images: pd.Series) -> pd.DataFrame:
         ("rounds", "rounds", ".2f"),
     ):
         columns[title] = [format(mean, digits) for mean in summary[name]]
-    if images.notna().any():
-        columns["images"] = [count(images[policy]) for policy in summary.index]
+    for name in cost:
+        if cost[name].notna().any():
+            columns[str(name)] = [count(mean) for mean in cost.loc[summary.index, name]]
     judged = summary.filter(like=" change").map(str)
     return pd.DataFrame(columns).join(judged.reset_index(drop=True))
 

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 
 from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.humans.settings import win_stay
-from steer_env.policies import Policy
+from steer_env.policies import Policy, propensity
 from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter, RoundOutcome
 from steer_env.versions import package_versions
@@ -53,12 +53,15 @@ class Recorder:
 
     Attributes:
         outcomes: of the rounds played so far.
+        propensities: of the same rounds, float (N,) each, where policies play; see
+            :func:`steer_env.policies.propensity`.
     """
 
     def __init__(self, env: SteeringVectorEnv) -> None:
         self._env = env
         self._similarity, self._judged = env.dynamics.similarity.copy(), env.dynamics.judged()
         self.outcomes: list[RoundOutcome] = []
+        self.propensities: list[np.ndarray] = []
 
     def add(self, outcome: RoundOutcome | None) -> None:
         """A round has been played, by all places."""
@@ -116,11 +119,14 @@ class Recorder:
             "episode_seed": dynamics.seeds,
             "similarities": self.similarities.tolist(),
             "images": dynamics.images_made.tolist(),
+            "passes": dynamics.passes_made.tolist(),
         }
         if isinstance(env, TextSteeringVectorEnv):
             rows |= {"prompts": self.prompts, **{_SETTINGS[name]: tried for name, tried in self.settings.items()}}
         else:
             rows |= {"scales": self._later("scales"), "choices": self._later("choices")}
+            known = [row if np.isfinite(row).all() else [] for row in np.transpose(self.propensities).tolist()]
+            rows |= {"propensities": known} if known else {}
         judged = {
             name: np.stack([first, *(outcome.judged[name] for outcome in self.outcomes)], axis=1).tolist()
             for name, first in self._judged.items()
@@ -202,11 +208,13 @@ def _choosing(policies: Sequence[Policy], n: int, episode_seeds: Sequence[int]) 
     for policy in policies:
         policy.start(episode_seeds)
 
-    def act(observation: dict[str, Any], _: Recorder) -> np.ndarray:
+    def act(observation: dict[str, Any], recorder: Recorder) -> np.ndarray:
         scales = [
             policy.act({name: values[i * n : (i + 1) * n] for name, values in observation.items()})
             for i, policy in enumerate(policies)
         ]
+        chances = [propensity(policy, played) for policy, played in zip(policies, scales, strict=True)]
+        recorder.propensities.append(np.concatenate(chances))
         return np.concatenate(scales)[:, None]
 
     return act

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from steer_env.evaluation.uncertainty import Estimate, estimate
+from steer_env.traces import SteeringTrace
 
 
 def table(frame: pd.DataFrame, policy: str, column: str = "improvement") -> np.ndarray:
@@ -64,9 +67,9 @@ def judged_changes(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index)
 
 
-def images(frame: pd.DataFrame) -> pd.Series:
-    """How many images an episode takes on average: index policy; NaN where an episode's weren't counted."""
-    made = frame["images"].astype(float)
+def cost(frame: pd.DataFrame) -> pd.DataFrame:
+    """What an episode takes on average: index policy, columns ``images`` and ``passes``; NaN where nobody counted."""
+    made = frame[["images", "passes"]].astype(float)
     return made.groupby(frame["policy"], sort=False).agg(lambda counts: counts.mean(skipna=False))
 
 
@@ -108,3 +111,13 @@ def stay_rates(frame: pd.DataFrame) -> pd.DataFrame:
     stayed = pd.DataFrame(np.array(frame["choices"].tolist()) == 0)
     rates = stayed.groupby(frame["policy"].to_numpy(), sort=False).mean()
     return rates.rename_axis("policy").rename(columns=lambda place: f"round {place + 1}")
+
+
+def people_or_tasks(traces: Sequence[SteeringTrace]) -> pd.Series:
+    """Whose each episode is, within which episodes depend on each other: a person, or where users are simulated a task.
+
+    Returns:
+        N names, called ``unit``.
+    """
+    names = [t.human if t.human.startswith("person-") else f"{t.suite} {t.task_index}" for t in traces]
+    return pd.Series(names, name="unit")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +76,58 @@ def play_missing(
 
     Yields:
         The traces of each batch of tasks, in the order of the tasks, once the folder has them.
+
+    Raises:
+        TraceVersionError: a damaged file in the folder.
+        ValueError: a file there with other episodes than these.
+        FileNotFoundError: the folder loses what was written there.
     """
-    for path in sorted(folder.glob("*.parquet")):
-        yield [trace for trace in read_traces(path) if trace.task_index < tasks]
-    for traces in evaluate(policies, tasks, tasks_per_batch, tasks_done(folder), **options):
-        write_traces(traces, folder / f"{traces[0].task_index:08d}.parquet")
-        yield traces
+    noise = options.get("noise", 0)
+    found = {path: read_traces(path) for path in sorted(folder.glob("*.parquet"))}
+    if found:
+        _check_ours(found, policies, make_env(1, **{k: v for k, v in options.items() if k not in _PLAYING}), noise)
+    done = {trace.task_index: path for path, traces in found.items() for trace in traces}
+    place = 0
+    while place < tasks:
+        if place in done:
+            traces = found[done[place]]
+            yield [trace for trace in traces if trace.task_index < tasks]
+            place = 1 + max(trace.task_index for trace in traces)
+            continue
+        end = min([tasks, *(index for index in done if index > place)])
+        for traces in evaluate(policies, end, tasks_per_batch, place, **options):
+            path = folder / f"{traces[0].task_index:08d}.parquet"
+            if missing := [str(each) for each in found if not each.is_file()]:
+                raise FileNotFoundError(f"{missing[0]} was removed while the run was at work")
+            write_traces(traces, path)
+            found[path] = traces
+            yield traces
+        place = end
+
+
+_PLAYING = ("noise", "first_task", "quiet")
+"""Options of :func:`evaluate` that aren't the environment's."""
+
+
+def _check_ours(
+    found: Mapping[Path, Sequence[SteeringTrace]],
+    policies: Sequence[Policy | Prompter],
+    env: SteeringVectorEnv,
+    noise: int,
+) -> None:
+    """Raises a ValueError for a file with other episodes than those that these policies play here."""
+    players, seen = {(policy.name, policy.training_seed) for policy in policies}, set[int]()
+    for path, traces in found.items():
+        indices = sorted({trace.task_index for trace in traces})
+        played = sorted((trace.policy, trace.training_seed, trace.task_index) for trace in traces)
+        whole = played == sorted((*player, index) for player in players for index in indices)
+        seeds = all(trace.episode_seed == evaluation_seed(trace.task_index, noise) for trace in traces)
+        parts = {(trace.suite, trace.generator, trace.metric) for trace in traces}
+        own = (env.suite.name, env.dynamics.generator.id, env.dynamics.metric.id)
+        together = indices == list(range(indices[0], indices[-1] + 1)) if indices else False
+        if not (whole and seeds and together and parts == {own} and not seen & set(indices)):
+            raise ValueError(f"{path} holds other episodes than this run's: move it away, or choose another folder")
+        seen |= set(indices)
 
 
 def tasks_done(folder: Path) -> int:

@@ -156,6 +156,22 @@ def clustered_error(residuals: np.ndarray, units: pd.DataFrame) -> float:
     return float(max(sum(singles) - both, *singles) ** 0.5)
 
 
+def clustered_covariance(residuals: np.ndarray, units: pd.Series | np.ndarray) -> np.ndarray:
+    """Cluster-robust covariance of k means over the same rows.
+
+    Args:
+        residuals: float (N, k), values minus their means, or influences.
+        units: N, the unit that a row belongs to, such as a person.
+
+    Returns:
+        Float (k, k); its diagonal holds the squares of what :func:`clustered_error` gives; nan with fewer than 2 units.
+    """
+    sums = pd.DataFrame(residuals).groupby(np.asarray(units)).sum().to_numpy()
+    if len(sums) < 2:
+        return np.full((residuals.shape[1],) * 2, nan)
+    return np.asarray(sums.T @ sums / len(residuals) ** 2 * len(sums) / (len(sums) - 1))
+
+
 def _variance(sums: np.ndarray, rows: int) -> float:
     """Of a mean over so many rows, from the sums of the residuals of each unit."""
     units = len(sums)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steer_env.humans.options import HesitantOptions, PopulationOptions, RuleOptions, SoftmaxOptions
+from steer_env.humans.options import HesitantOptions, PersonOptions, PopulationOptions, RuleOptions, SoftmaxOptions
 from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build
 from steer_env.types import Human, Prompter
 
@@ -29,9 +29,11 @@ PROMPTERS: Parts = Registry(
         "attribute": Part(RuleOptions, f"{_RULES}:AttributePrompter"),
         "blind": Part(RuleOptions, f"{_RULES}:BlindPrompter"),
         "feedback": Part(RuleOptions, f"{_RULES}:FeedbackPrompter"),
+        "person": Part(PersonOptions, f"{_RULES}:PersonPrompter"),
     },
 )
-"""Who writes prompts for the embedded domain, by rule; see :class:`steer_env.humans.writers.WrittenPrompter`, too."""
+"""Who writes prompts for the embedded domain, by rule or as people do; and see
+:class:`steer_env.humans.writers.WrittenPrompter`."""
 
 
 def load_human(spec: Spec[Human] = "greedy", **options: Any) -> Human:

@@ -35,8 +35,9 @@ class LocalModel:
                 f"temperature must be at least 0 and max_tokens at least 1, got {temperature} and {longest}"
             )
         self.id = path.rstrip("/").rpartition("/")[2]
-        self._tokenizer, model = _load(str(Path(path).expanduser()), resolve_dtype(chosen.dtype))
-        self._model = model.eval().to(resolve_device(chosen.device))
+        device = resolve_device(chosen.device)
+        self._tokenizer, model = _load(str(Path(path).expanduser()), resolve_dtype(chosen.dtype, device))
+        self._model = model.eval().to(device)
         self._drawing: dict[str, Any] = {"max_new_tokens": longest, "do_sample": temperature > 0}
         if temperature > 0:
             self._drawing["temperature"] = temperature

@@ -59,6 +59,29 @@ class RuleOptions:
 
 
 @dataclass
+class PersonOptions:
+    """A user who sees the goal and rewrites prompts as people of the released study do: adds much, drops little.
+
+    A rewrite goes on from the last prompt, as people's do even where an earlier one came closer. The defaults are what
+    ``python -m experiments.fit_prompter`` printed; see docs/users.md for what they reproduce and what not.
+
+    Args:
+        named: probability in each rewrite, the first one's first, that a factor which the last prompt leaves open is
+            named; the last one for all further rewrites.
+        right: probability that what is newly named is what the goal has, rather than anything else.
+        lost: probability that a rewrite drops a factor that is named rightly.
+        taken_back: the same of one that is named wrongly.
+        synonym_rate: probability of another word for the same thing.
+    """
+
+    named: list[float] = field(default_factory=lambda: [0.32, 0.23, 0.17, 0.12])
+    right: float = 0.48
+    lost: float = 0.025
+    taken_back: float = 0.076
+    synonym_rate: float = 0.4
+
+
+@dataclass
 class EndpointOptions:
     """A language model behind a server that speaks OpenAI's protocol. Every answer is kept on disk.
 
@@ -92,7 +115,8 @@ class LocalOptions:
     Args:
         path: a local folder, or a hub id. Only safetensors are read, and no code that comes with them is run.
         device: where it runs: cpu, cuda, cuda:1; auto for a GPU if there is one.
-        dtype: precision of its weights: float32, float16 or bfloat16; auto for float32.
+        dtype: precision of its weights: float32, float16 or bfloat16; auto for half precision on a
+            GPU, and float32 elsewhere.
         temperature: of the draws; 0 for the likeliest words.
         max_tokens: of an answer.
     """

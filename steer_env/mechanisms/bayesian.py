@@ -143,16 +143,22 @@ class BayesianSteering:
             worth = (torch.maximum(likeness, screen.amax(dim=0)) * belief).sum(dim=1) - self._shown[place]
             if ahead:
                 short = worth.topk(min(ahead, self.pool)).indices
-                later = [self._worth_later(torch.cat([screen, likeness[i, None]]), likeness, belief) for i in short]
-                candidate = short[first_best_of(torch.stack(later) - self._shown[place, short])]
+                later = self._worth_later(screen, likeness[short], likeness, belief)
+                candidate = short[first_best_of(later - self._shown[place, short])]
             else:
                 candidate = first_best_of(worth)
             picked.append(candidate)
             screen = torch.cat([screen, likeness[candidate, None]])
         return torch.stack(picked)
 
-    def _worth_later(self, screen: Tensor, likeness: Tensor, belief: Tensor) -> Tensor:
-        """Expected similarity of the best image once the user has picked of the screen (M, P) and sees one more."""
-        chosen = torch.softmax(screen / self.temperature, dim=0) * belief
-        later = [torch.maximum(likeness, own) @ weight for own, weight in zip(screen, chosen, strict=True)]
-        return torch.stack(later).amax(dim=1).sum()
+    def _worth_later(self, screen: Tensor, offers: Tensor, likeness: Tensor, belief: Tensor) -> Tensor:
+        """Worth (A,) of offers (A, P), each beside the screen (M, P), once the user has picked and sees one more.
+
+        That is the expected similarity of the best image.
+        """
+        beside = torch.cat([screen.expand(len(offers), -1, -1), offers[:, None]], dim=1)
+        # Likely answers: (A, M + 1, P), what the answer leaves of the belief.
+        left = torch.softmax(beside / self.temperature, dim=1) * belief
+        kept = [torch.maximum(likeness, own) @ each.mT for own, each in zip(screen, left.unbind(1), strict=False)]
+        taken = [torch.maximum(likeness, own) @ each for own, each in zip(offers, left[:, -1], strict=True)]
+        return torch.stack([*kept, torch.stack(taken, dim=1)]).amax(dim=1).sum(dim=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -31,7 +31,8 @@ class Hypotheses:
     Args:
         studio: makes the images.
         metrics: embed them.
-        kept: how many pools to keep for other mechanisms that share this object and want them of the same episodes.
+        kept: how many pools to keep for other mechanisms and users that share this object and want them of the same
+            episodes.
     """
 
     def __init__(self, studio: Studio, metrics: Sequence[Metric], kept: int = 0) -> None:
@@ -75,28 +76,52 @@ class Hypotheses:
         Returns:
             Latents (n, P, *latent_shape); and by id of each metric unit vectors (n, P, D).
         """
-        pools = draw_pools(latents, seeds, pool)
-        where = torch.from_numpy(rows).to(latents.device)
-        keys = [_key(seed, preview_steps, conditioning, int(where[i])) for i, seed in enumerate(seeds)]
-        new = [i for i, key in enumerate(keys) if len(self._known.get(key, ())) < pool]
-        if new:
-            shared, place = where[new].repeat_interleave(pool), "pools of hypotheses"
-            every = pools[new].flatten(0, 1)
+        pools, where = draw_pools(latents, seeds, pool), torch.from_numpy(rows).to(latents.device)
+
+        def embed(new: list[int]) -> Tensor:
             found, _ = self._studio.picture(
-                every, conditioning, place, shared, metrics=self._names, preview_steps=preview_steps
+                pools[new].flatten(0, 1),
+                conditioning,
+                "pools of hypotheses",
+                where[new].repeat_interleave(pool),
+                metrics=self._names,
+                preview_steps=preview_steps,
             )
-            for i, *made in zip(new, *(values.split(pool) for values in found.values()), strict=True):
-                self._known[keys[i]] = torch.cat(made, dim=1)
-        embeddings = torch.stack([self._known[key][:pool] for key in keys])
+            return torch.cat(list(found.values()), dim=1).unflatten(0, (len(new), pool))
+
+        embeddings = self.recall(f"images {preview_steps}", seeds, pool, conditioning, rows, embed)
         parts = embeddings.split([metric.dimensions for metric in self._metrics.values()], dim=2)
-        while len(self._known) > self._kept:
-            del self._known[next(iter(self._known))]
         return pools, dict(zip(self._metrics, parts, strict=True))
 
+    def recall(
+        self,
+        kind: str,
+        seeds: Sequence[int],
+        pool: int,
+        conditioning: Conditioning,
+        rows: np.ndarray,
+        embed: Callable[[list[int]], Tensor],
+    ) -> Tensor:
+        """Embeddings (n, P, D) of n episodes' pools: kept ones, or new ones by ``embed``, of some of the n.
 
-def _key(seed: int, preview_steps: int, conditioning: Conditioning, row: int) -> str:
+        Args:
+            kind: what tells such embeddings from others of the same episode.
+            seeds, pool, conditioning, rows: as for :meth:`make`.
+            embed: places among the n → (m, P, D).
+        """
+        keys = [_key(kind, seed, conditioning, int(row)) for seed, row in zip(seeds, rows, strict=True)]
+        new = [i for i, key in enumerate(keys) if len(self._known.get(key, ())) < pool]
+        if new:
+            self._known.update(zip([keys[i] for i in new], embed(new), strict=True))
+        embeddings = torch.stack([self._known[key][:pool] for key in keys])
+        while len(self._known) > self._kept:
+            del self._known[next(iter(self._known))]
+        return embeddings
+
+
+def _key(kind: str, seed: int, conditioning: Conditioning, row: int) -> str:
     """What a pool's images depend on, but for their number."""
     parts = [conditioning[name][row] for name in sorted(conditioning)]
     return hashlib.sha256(
-        b"".join([f"{seed} {preview_steps}".encode(), *(p.float().cpu().numpy().tobytes() for p in parts)])
+        b"".join([f"{seed} {kind}".encode(), *(p.float().cpu().numpy().tobytes() for p in parts)])
     ).hexdigest()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from steer_env import assets
 from steer_env.mechanisms.bayesian import BayesianSteering
-from steer_env.mechanisms.hypotheses import draw_pools
+from steer_env.mechanisms.hypotheses import Hypotheses, draw_pools
 from steer_env.mechanisms.options import LearnedOptions
 from steer_env.types import Conditioning, GlimpsingGenerator, Metric, Studio
 
@@ -106,6 +106,7 @@ class LearnedSteering(BayesianSteering):
         metric: compares them; the predictor must know it.
         pool, temperature, ahead: see :class:`steer_env.mechanisms.options.LearnedOptions`.
         predictor: folder that :meth:`EmbeddingPredictor.save` wrote and that has a manifest.
+        hypotheses: keeps predictions, for mechanisms that share them.
 
     Raises:
         ValueError: a generator or a metric that the predictor doesn't know.
@@ -120,8 +121,9 @@ class LearnedSteering(BayesianSteering):
         temperature: float = LearnedOptions.temperature,
         ahead: int = LearnedOptions.ahead,
         predictor: str = LearnedOptions.predictor,
+        hypotheses: Hypotheses | None = None,
     ) -> None:
-        super().__init__(studio, metric, pool, temperature, ahead=ahead)
+        super().__init__(studio, metric, pool, temperature, ahead=ahead, hypotheses=hypotheses)
         generator = studio.generator
         folder = Path(predictor) if predictor else assets.ROOT / "tiles-predictor"
         self._predictor = EmbeddingPredictor.load(folder)
@@ -133,7 +135,8 @@ class LearnedSteering(BayesianSteering):
         self._predictor.to(generator.device)
         self._generator, self._guessed = generator, True
         self.extra_images, self.extra_passes = 0, pool * known.share
-        self.id = f"learned-{assets.version(folder)}-{pool}-{temperature:g}{f'-ahead{ahead}' if ahead else ''}"
+        self._version = assets.version(folder)
+        self.id = f"learned-{self._version}-{pool}-{temperature:g}{f'-ahead{ahead}' if ahead else ''}"
 
     @torch.inference_mode()
     def _imagine(
@@ -141,12 +144,16 @@ class LearnedSteering(BayesianSteering):
     ) -> tuple[Tensor, Tensor]:
         """As the Bayesian mechanism's; the vectors are no longer than 1."""
         pools = draw_pools(latents, seeds, self.pool)
-        expected = [
-            self._expect(part, {name: values[int(row)] for name, values in conditioning.items()})
-            for row, each in zip(rows, pools, strict=True)
-            for part in each.split(_AT_A_TIME)
-        ]
-        return pools, torch.cat(expected).unflatten(0, (len(seeds), self.pool))
+
+        def embed(new: list[int]) -> Tensor:
+            expected = [
+                self._expect(part, {name: values[int(rows[i])] for name, values in conditioning.items()})
+                for i in new
+                for part in pools[i].split(_AT_A_TIME)
+            ]
+            return torch.cat(expected).unflatten(0, (len(new), self.pool))
+
+        return pools, self._hypotheses.recall(f"predicted {self._version}", seeds, self.pool, conditioning, rows, embed)
 
     def _expect(self, latents: Tensor, prompt: Conditioning) -> Tensor:
         """Embeddings of latents (B, …) that share a prompt, one row of each conditioning."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from steer_env.compatibility import reason
 from steer_env.devices import resolve_device, resolve_dtype
 from steer_env.metrics.options import NetworkOptions
 from steer_env.registry import AUTO
@@ -23,12 +24,6 @@ _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 class CheckpointError(RuntimeError):
     """Weights that can't be had or can't be used; the message says what to do."""
-
-
-def reason(error: Exception) -> str:
-    """Another package's message, as a part of a sentence: one line of at most 300 characters."""
-    text = " ".join(str(error).split()).rstrip(".!")
-    return text if len(text) <= 300 else f"{text[:299]}…"
 
 
 def checkpoint_folder(path: str, patterns: Sequence[str], advice: str) -> Path:

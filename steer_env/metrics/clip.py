@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from steer_env.compatibility import mend_torchvision, quiet
+from steer_env.compatibility import mend_torchvision, quiet, reason
 from steer_env.fingerprints import fingerprint
-from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, checkpoint_folder, reason, resize
+from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, checkpoint_folder, resize
 from steer_env.metrics.options import CLIPOptions
 
 _FILES = ("config.json", "preprocessor_config.json", "model.safetensors")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from steer_env.policies.cards import PolicyCard, check_integer, check_name, check_number
+from steer_env.files import read_json, seal
+from steer_env.policies.cards import PolicyCard, TrainingRecord
 from steer_env.policies.histories import HistoryPolicy
-from steer_env.policies.stored import POLICY_FILE, PolicyError, StoredPolicy, read_json, refuse_pickles
+from steer_env.policies.stored import POLICY_FILE, PolicyError, StoredPolicy
 from steer_env.proposals import BUCKETS, bucket_scales
 
 Observation = Mapping[str, np.ndarray]
@@ -27,6 +28,14 @@ class Policy(Protocol):
 
     def act(self, observation: Observation) -> np.ndarray:
         """Observation with ``round`` and ``stayed``, int (N,) → mixture scales float64 (N,) in [0, 1]."""
+
+
+@runtime_checkable
+class ExploringPolicy(Policy, Protocol):
+    """A policy that draws scales at random, and knows how likely they were: what off-policy evaluation needs."""
+
+    def propensity(self, scales: np.ndarray) -> np.ndarray:
+        """Probability that the last :meth:`act` would give these scales, float (N,) each, at what it had seen."""
 
 
 class TablePolicy(StoredPolicy):
@@ -74,6 +83,60 @@ class RandomBucketPolicy:
     def act(self, observation: Observation) -> np.ndarray:
         return bucket_scales(np.array([rng.integers(BUCKETS) for rng in self._rngs]))
 
+    def propensity(self, scales: np.ndarray) -> np.ndarray:
+        """See :class:`ExploringPolicy`."""
+        return on_buckets(scales) / BUCKETS
+
+
+def on_buckets(scales: np.ndarray) -> np.ndarray:
+    """Which scales float (N,) are those of a bucket, bool (N,)."""
+    return np.isclose(scales * BUCKETS, np.rint(scales * BUCKETS)) & (scales > 0)
+
+
+class SoftPolicy:
+    """Plays a bucket at random in a share of rounds, and what another policy plays in the others.
+
+    Sessions that it logs serve to evaluate any policy off policy.
+
+    Args:
+        policy: the other, without randomness.
+        explore: that share, in (0, 1].
+
+    Raises:
+        ValueError: another share, or a policy with randomness.
+    """
+
+    training_seed = -1
+
+    def __init__(self, policy: Policy, explore: float) -> None:
+        if not 0 < explore <= 1:
+            raise ValueError(f"explore must be above 0 and at most 1, got {explore}")
+        if not isinstance(policy, StoredPolicy):
+            raise ValueError(f"only a policy without randomness can be explored around, not {policy.name!r}")
+        self._policy, self._explore = policy, explore
+        self.name = f"exploring {explore:g} {policy.name}"
+
+    def start(self, episode_seeds: Sequence[int]) -> None:
+        self._policy.start(episode_seeds)
+        self._rngs = [np.random.default_rng([seed, 5]) for seed in episode_seeds]
+
+    def act(self, observation: Observation) -> np.ndarray:
+        self._planned = self._policy.act(observation)
+        draws = np.array([(rng.random(), rng.integers(BUCKETS)) for rng in self._rngs])
+        return np.where(draws[:, 0] < self._explore, bucket_scales(draws[:, 1].astype(int)), self._planned)
+
+    def propensity(self, scales: np.ndarray) -> np.ndarray:
+        """See :class:`ExploringPolicy`."""
+        at_random = self._explore * on_buckets(scales) / BUCKETS
+        return at_random + (1 - self._explore) * np.isclose(scales, self._planned)
+
+
+def propensity(policy: Policy, scales: np.ndarray) -> np.ndarray:
+    """How likely a policy's last act gave these scales, float (N,); nan for one that is random and doesn't know."""
+    if isinstance(policy, StoredPolicy):
+        return np.ones(len(scales))
+    return policy.propensity(scales) if isinstance(policy, ExploringPolicy) else np.full(len(scales), np.nan)
+
 
 class RandomScalePolicy:
     """One scale from U(0, 1) for a whole session: the random condition of the paper's study."""
@@ -96,44 +159,29 @@ def published_policy() -> TablePolicy:
 
 
 def read_policy(folder: Path) -> StoredPolicy:
-    """Read a policy's folder, which may come from a stranger: no code in it is run.
+    """Read a policy's folder, which may come from a stranger: nothing but its policy is opened, and no code is run.
 
     Raises:
-        PolicyError: no policy there, files that could run code beside it, damaged or oversized JSON, another kind, a
-            wrong shape, a scale that isn't a number in [0, 1], or a card with impossible entries.
+        PolicyError: no policy there, a file that no policy has, damaged or oversized JSON, or a field that is missing,
+            unknown or impossible, see :mod:`steer_env.policies.schema`.
     """
+    from steer_env.policies.schema import check_files, check_policy
+
     path = folder / POLICY_FILE
     try:
-        refuse_pickles(folder)
-    except (OSError, ValueError) as error:
-        raise PolicyError(str(error)) from error
-    try:
-        return _from_record(read_json(path))
+        if folder.is_dir():
+            check_files(folder)
+        record = read_json(path)
+        return _from_record(check_policy(record), record)
     except FileNotFoundError as error:
         raise PolicyError(f"{folder} holds no {POLICY_FILE}") from error
-    except KeyError as error:
-        raise PolicyError(f"{path} is no policy: it lacks {error}") from error
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise PolicyError(f"{path} is no policy: {error}") from error
 
 
-def _from_record(record: Any) -> StoredPolicy:
-    if not isinstance(record, dict):
-        raise ValueError(f"it holds {type(record).__name__}, not a JSON object")
+def _from_record(stated: Any, record: Any) -> StoredPolicy:
+    if stated.seal not in (None, seal(record)):
+        raise ValueError("it is damaged: its content isn't what its seal says; after an edit by hand, remove the seal")
+    training = stated.card.training and TrainingRecord(**stated.card.training.model_dump())
     kinds: dict[str, Callable[..., StoredPolicy]] = {"table": TablePolicy, "histories": HistoryPolicy}
-    kind = str(record["kind"])
-    if kind not in kinds:
-        raise ValueError(f"unknown kind of policy {kind[:40]!r}; there are: {', '.join(kinds)}")
-    return kinds[kind](
-        check_name(record["name"]),
-        _scales(record["scales"]),
-        check_integer("training_seed", record["training_seed"], -1),
-        PolicyCard.from_record(record.get("card", {})),
-    )
-
-
-def _scales(rows: Any) -> list[list[float]]:
-    """Lists of numbers; NumPy itself would also take strings and truth values."""
-    if not isinstance(rows, list) or any(not isinstance(row, list) for row in rows):
-        raise ValueError("scales must be a list of lists of numbers, one a round")
-    return [[check_number("a mixture scale", value) for value in row] for row in rows]
+    return kinds[stated.kind](stated.name, stated.scales, stated.training_seed, PolicyCard(training))

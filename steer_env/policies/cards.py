@@ -44,21 +44,6 @@ class PolicyCard:
         """As JSON."""
         return {"training": asdict(self.training)} if self.training else {}
 
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> PolicyCard:
-        """The inverse of :meth:`record`; the ``claim`` of older cards is ignored.
-
-        Raises:
-            TypeError, ValueError: an entry too few or too many, or with an impossible value.
-        """
-        check_mapping("card", record)
-        if unknown := sorted(set(record) - {"training", "claim"}):
-            raise ValueError(f"unknown part of a card {unknown[0]!r}; there is: training")
-        if "training" not in record:
-            return cls()
-        check_mapping("training", record["training"])
-        return cls(TrainingRecord(**record["training"]))
-
 
 _PLAIN = re.compile(r"[a-z0-9]([\w.,:;+=()#%/@'!?*-]| (?! ))*(?<! )", re.ASCII | re.IGNORECASE)
 _LONGEST = 80
@@ -105,6 +90,25 @@ def check_number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not -1e300 <= value <= 1e300:
         raise ValueError(f"{name} must be a finite number, got {str(value)[:40]}")
     return float(value)
+
+
+def check_settings(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The value, unless it is too much, or holds text or a number that :func:`check_text` or JSON doesn't allow."""
+    left, inside = 1000, [value]
+    while inside:
+        each = inside.pop()
+        if isinstance(each, Mapping):
+            inside += [*each, *each.values()]
+        elif isinstance(each, list):
+            inside += each
+        elif isinstance(each, str) and each:
+            check_text("a setting", each)
+        elif isinstance(each, int | float) and not isinstance(each, bool):
+            check_number("a setting", each)
+        left -= 1
+        if left < 0:
+            raise ValueError("there are more than 1000 settings")
+    return value
 
 
 def check_mapping(name: str, value: Any) -> None:

@@ -56,7 +56,8 @@ def load_policies(
     Args:
         specs, writer: see :func:`steer_env.policies.names.load_policy`.
         rounds: of an episode; a folder's policy that can't play so many is refused; 0 for unknown.
-        refused: receives an error's message by folder, instead of the error.
+        refused: receives an error's message by folder, instead of the error. Among what strangers sent, a policy that
+            does what another of its name does is refused, too: a copy isn't another training.
 
     Raises:
         ValueError: an unknown name or option, or the same built-in policy twice.
@@ -68,6 +69,8 @@ def load_policies(
         try:
             policy = load_policy(spec, writer)
             _check_beside(policy, policies)
+            if refused is not None and isinstance(policy, StoredPolicy):
+                _check_no_copy(policy, policies)
             if isinstance(policy, StoredPolicy):
                 policy.rehearse(rounds)
         except PolicyError as error:
@@ -93,4 +96,14 @@ def _check_beside(policy: Policy | Prompter, others: Sequence[Policy | Prompter]
             raise PolicyError(
                 f"policies called {policy.name!r} were trained differently: only the seed may differ between the "
                 "trainings of one row; give them names of their own by agent.name"
+            )
+
+
+def _check_no_copy(policy: StoredPolicy, others: Sequence[Policy | Prompter]) -> None:
+    """Raises a PolicyError for a policy of another's name, but for its seed, with the same scales to half a bucket."""
+    for other in others:
+        if isinstance(other, StoredPolicy) and other.name == policy.name and policy.is_like(other):
+            raise PolicyError(
+                f"policy {policy.name!r} with seed {policy.training_seed} does what the one with seed "
+                f"{other.training_seed} does: a copy is no further training"
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steer_env import assets
-from steer_env.policies import POLICY_FILE, Policy, TablePolicy, read_policy
+from steer_env.policies import POLICY_FILE, Policy, SoftPolicy, TablePolicy, read_policy
 from steer_env.policies.cards import check_name, likeness
 from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build
@@ -41,6 +41,19 @@ class PrompterOptions:
     prompter: str
 
 
+@dataclass
+class ExploringOptions:
+    """Plays a bucket at random in a share of rounds: sessions of it serve to evaluate any policy off policy.
+
+    Args:
+        policy: what it plays in the other rounds: published, best-known, or the folder of a policy.
+        explore: that share, above 0 and at most 1.
+    """
+
+    policy: str = "published"
+    explore: float = 0.5
+
+
 _HERE = "steer_env.policies.names"
 POLICIES: Parts = Registry(
     "policy",
@@ -51,13 +64,14 @@ POLICIES: Parts = Registry(
         "schedule": Part(ScheduleOptions, f"{_HERE}:_schedule", "scales"),
         "published": Part(NoOptions, "steer_env.policies:published_policy"),
         "best-known": Part(NoOptions, f"{_HERE}:_best_known"),
+        "exploring": Part(ExploringOptions, f"{_HERE}:_exploring"),
         "text": Part(PrompterOptions, f"{_HERE}:_by_rule", "prompter"),
         "written": Part(PrompterOptions, f"{_HERE}:_by_model", "prompter"),
     },
 )
 
 _TAKEN = ("random bucket", "random scale per session", "published", "best known")
-_FAMILIES = ("constant", "schedule", "text")
+_FAMILIES = ("constant", "schedule", "exploring", "text")
 """Names of built-in policies, and how the names of built-in policies with options begin."""
 
 
@@ -75,6 +89,13 @@ def _schedule(scales: str, name: str = "") -> TablePolicy:
 
 def _best_known() -> StoredPolicy:
     return read_policy(assets.verified(assets.ROOT / "best-known"))
+
+
+def _exploring(policy: str = ExploringOptions.policy, explore: float = ExploringOptions.explore) -> SoftPolicy:
+    base = load_policy(policy)
+    if isinstance(base, Prompter):
+        raise ValueError(f"exploring needs a policy that chooses scales, not {policy!r}")
+    return SoftPolicy(base, explore)
 
 
 def _by_rule(prompter: str) -> Prompter:

@@ -1,4 +1,4 @@
-"""Policies as JSON files of their own, and the safe reading of a stranger's."""
+"""Policies as JSON files of their own."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import numpy as np
 
-from steer_env.files import write_atomically
+from steer_env.files import SEAL, seal, write_atomically
 from steer_env.policies.cards import PolicyCard
-from steer_env.proposals import check_scales
+from steer_env.proposals import BUCKETS, check_scales
 
 POLICY_FILE = "policy.json"
-LARGEST = 1 << 20
-"""Bytes of a JSON file; a table of mixture scales needs a few hundred."""
-DEEPEST = 12
-"""Lists and objects within each other; a card's settings need four."""
-_SUFFIXES = frozenset([".bin", ".ckpt", ".dill", ".joblib", ".npy", ".npz", ".pickle", ".pkl", ".pt", ".pth", ".zip"])
-_STARTS = (b"PK\x03\x04", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
-"""First bytes of zip archives, such as Stable-Baselines3 writes, and of pickles."""
 
 
 class PolicyError(ValueError):
@@ -81,54 +74,15 @@ class StoredPolicy:
         """SHA-256 of all but the card."""
         return hashlib.sha256(json.dumps(self.record()).encode()).hexdigest()
 
+    def is_like(self, other: StoredPolicy) -> bool:
+        """Does the other have the same scales, to half a bucket?"""
+        if [len(row) for row in self.rows] != [len(row) for row in other.rows]:
+            return False
+        pairs = zip(self._rows, other._rows, strict=True)
+        return all(np.abs(mine - theirs).max(initial=0) < 0.5 / BUCKETS for mine, theirs in pairs)
+
     def save(self, folder: Path) -> None:
         """Write ``policy.json``, all or nothing."""
         record = self.record() | {"card": self.card.record()}
+        record[SEAL] = seal(record)
         write_atomically(folder / POLICY_FILE, json.dumps(record, indent=2) + "\n")
-
-
-def refuse_pickles(folder: Path) -> None:
-    """Raises a ValueError if a file, by its name or its first bytes, may hold pickled objects, which can run code."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and (path.suffix.lower() in _SUFFIXES or _head(path, 4).startswith(_STARTS)):
-            raise ValueError(
-                f"{folder} holds {path.relative_to(folder)}, of a format that can run code when it is loaded: "
-                "a policy travels as policy.json alone"
-            )
-
-
-def _head(path: Path, size: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(size)
-
-
-def read_json(path: Path) -> Any:
-    """Parse a JSON file that may come from a stranger.
-
-    Raises:
-        FileNotFoundError: no such regular file.
-        ValueError: larger than :data:`LARGEST`, not JSON in UTF-8, nested too deeply, or with a NaN or an infinity.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    content = _head(path, LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"larger than {LARGEST} bytes")
-    try:
-        value = json.loads(content.decode(), parse_constant=_refuse_constant)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    _check_depth(value, DEEPEST)
-    return value
-
-
-def _check_depth(value: Any, left: int) -> None:
-    if isinstance(value, list | dict):
-        if not left:
-            raise ValueError("nested too deeply")
-        for inner in value.values() if isinstance(value, dict) else value:
-            _check_depth(inner, left - 1)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no finite number")

@@ -1,4 +1,4 @@
-"""Simulated users who write prompts for the embedded domain, by rules."""
+"""Simulated users who write prompts for the embedded domain, by rules, or as people of the released study do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from steer_env.tiles import tilings
 from steer_env.types import Task
 
 _STREAM = 3
+NAMED = (0.32, 0.23, 0.17, 0.12)
+"""Default rates of :class:`PersonPrompter`, by rewrite."""
 
 
 class RulePrompter:
@@ -78,3 +80,42 @@ class FeedbackPrompter(RulePrompter):
         value = int(rng.choice(np.setdiff1d(np.arange(tilings.CARDINALITIES[changed]), said[changed])))
         words[changed] = self.wording.name(changed, value, rng)
         return tilings.arrange(words)
+
+
+class PersonPrompter(RulePrompter):
+    """Sees the goal, and rewrites as people do; see :class:`steer_env.humans.options.PersonOptions`.
+
+    Raises:
+        ValueError: no rate for the first rewrite, or a probability outside [0, 1].
+    """
+
+    name = "text person"
+
+    def __init__(
+        self,
+        named: Sequence[float] = NAMED,
+        right: float = 0.48,
+        lost: float = 0.025,
+        taken_back: float = 0.076,
+        synonym_rate: float = tilings.CASUAL.synonym_rate,
+    ) -> None:
+        super().__init__(synonym_rate, 0.0)
+        rates = {"named": list(named), "right": right, "lost": lost, "taken_back": taken_back}
+        for name, rate in rates.items():
+            values = np.atleast_1d(rate)
+            if not values.size or not ((values >= 0) & (values <= 1)).all():
+                raise ValueError(f"{name} must lie in [0, 1], got {rate}")
+        self.named, self.right, self.lost, self.taken_back = list(named), right, lost, taken_back
+
+    def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
+        words, said, goal = tilings.words_of(prompts[-1]), tilings.parse(prompts[-1]), tilings.parse(task.goal_prompt)
+        named = self.named[min(len(prompts), len(self.named)) - 1]
+        for factor, (changed, right, other) in enumerate(rng.random((len(tilings.FACTORS), 3))):
+            if factor in words:
+                if changed < (self.lost if said[factor] == goal[factor] else self.taken_back):
+                    del words[factor]
+            elif changed < named and goal[factor] != tilings.UNNAMED:
+                others = np.setdiff1d(np.arange(tilings.CARDINALITIES[factor]), goal[factor])
+                value = goal[factor] if right < self.right else others[int(other * len(others))]
+                words[factor] = self.wording.name(factor, int(value), rng)
+        return tilings.arrange(words) or prompts[-1]

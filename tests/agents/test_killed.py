@@ -1,6 +1,5 @@
 """Trainings that are killed outright, at any moment."""
 
-import json
 import multiprocessing
 import time
 from multiprocessing.process import BaseProcess
@@ -13,7 +12,7 @@ import torch
 
 from agents.bandits import make_bandit
 from agents.episodes import Training
-from agents.files import CHECKPOINT, episodes_done
+from agents.files import episodes_done, read_checkpoint
 from agents.training import train
 from steer_env.evaluation.rollout import make_env
 from steer_env.traces import read_traces
@@ -62,6 +61,5 @@ def test_a_training_killed_again_and_again_ends_as_if_it_never_had_been(kind: st
     assert any(0 < count < EPISODES for count in counts)
     start(killed).join()
     assert (killed / "policy" / "policy.json").read_text() == (whole / "policy" / "policy.json").read_text()
-    states = [json.loads((folder / CHECKPOINT).read_text()) for folder in (whole, killed)]
-    assert states[0] == states[1]
+    assert read_checkpoint(killed) == read_checkpoint(whole)
     assert read_traces(whole / "traces") == read_traces(killed / "traces")

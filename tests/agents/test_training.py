@@ -1,5 +1,7 @@
 import json
 import os
+import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,10 +11,11 @@ import pytest
 
 from agents import checkpoints, training
 from agents.episodes import Training
-from agents.files import CHECKPOINT, RunExistsError
+from agents.files import CHECKPOINT, RunExistsError, read_checkpoint
 from agents.thompson import ThompsonSampling
 from agents.training import train
 from steer_env.evaluation.rollout import make_env
+from steer_env.files import DamagedError, seal
 from steer_env.traces import read_traces
 
 EPISODES = 22
@@ -32,8 +35,12 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def equal(one: Path, other: Path) -> None:
-    checkpoints = [json.loads((folder / CHECKPOINT).read_text()) for folder in (one, other)]
-    assert checkpoints[0] == checkpoints[1]
+    checkpoints = [read_checkpoint(folder) for folder in (one, other)]
+    assert checkpoints[0]
+    assert checkpoints[1]
+    # The files of traces may end elsewhere.
+    for name in ("identity", "episodes", "agent"):
+        assert checkpoints[0][name] == checkpoints[1][name]
     assert read_traces(one / "traces") == read_traces(other / "traces")
 
 
@@ -121,17 +128,13 @@ def test_a_crash_between_traces_and_checkpoint_counts_no_episode_twice(
     equal(uninterrupted, tmp_path)
 
 
-def test_a_checkpoint_of_before_goes_on_unless_it_was_played_in_parts_or_behind(
-    uninterrupted: Path, tmp_path: Path
-) -> None:
+def test_a_checkpoint_of_before_goes_on_unless_it_was_played_in_parts_or_behind(tmp_path: Path) -> None:
     run(tmp_path, episodes=12)
     path = tmp_path / CHECKPOINT
-    old = json.loads(path.read_text()) | {"earlier": []}
-    path.write_text(json.dumps(old))
-    run(tmp_path)
-    equal(uninterrupted, tmp_path)
+    old = json.loads(path.read_text())
     for name in ("parts", "lag"):
-        path.write_text(json.dumps(old | {"identity": old["identity"] | {name: 2}}))
+        changed = old | {"identity": old["identity"] | {name: 2}}
+        path.write_text(json.dumps(changed | {"seal": seal(changed)}))
         with pytest.raises(RunExistsError, match=f"holds a run with {{'{name}': 2}}"):
             run(tmp_path)
 
@@ -150,3 +153,56 @@ def test_a_folder_with_another_configuration_is_refused(
 ) -> None:
     with pytest.raises(RunExistsError, match=f"holds a run with {{{named}}}, not .*choose another folder"):
         run(uninterrupted, **change)
+
+
+def flipped(path: Path, place: float) -> None:
+    """One bit of a file, that far into it, is another one."""
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", [CHECKPOINT, "traces/00000000.parquet", "traces/00000008.parquet"])
+def test_what_is_damaged_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    run(tmp_path, episodes=12)
+    for place in np.linspace(0, 0.999, 30):
+        before = (tmp_path / name).read_bytes()
+        flipped(tmp_path / name, place)
+        with pytest.raises(DamagedError, match=re.escape(str(tmp_path / name))):
+            run(tmp_path)
+        (tmp_path / name).write_bytes(before[: int(place * len(before))])
+        with pytest.raises(DamagedError, match=re.escape(str(tmp_path / name))):
+            run(tmp_path)
+        (tmp_path / name).write_bytes(before)
+
+
+def test_a_deleted_and_a_foreign_file_of_traces_are_refused_by_name(uninterrupted: Path, tmp_path: Path) -> None:
+    run(tmp_path, episodes=12)
+    first, foreign = tmp_path / "traces" / "00000000.parquet", tmp_path / "traces" / "00000099.parquet"
+    content = first.read_bytes()
+    first.unlink()
+    with pytest.raises(DamagedError, match=r"00000000\.parquet is missing, which the checkpoint lists"):
+        run(tmp_path)
+    first.write_bytes(content)
+    foreign.write_bytes((uninterrupted / "traces" / "00000008.parquet").read_bytes())
+    with pytest.raises(DamagedError, match=r"00000099\.parquet isn't a file of this run"):
+        run(tmp_path)
+    foreign.unlink()
+    run(tmp_path)
+    equal(uninterrupted, tmp_path)
+
+
+def test_a_folder_that_is_removed_while_a_run_is_at_work_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play, calls = training.play, []
+
+    def removing(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            shutil.rmtree(tmp_path / "run")
+        return play(*args)
+
+    monkeypatch.setattr(training, "play", removing)
+    with pytest.raises(FileNotFoundError, match="run was removed, or emptied, while the run was at work there"):
+        run(tmp_path / "run")

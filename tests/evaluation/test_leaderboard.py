@@ -101,17 +101,20 @@ class TestTracks:
     def both(self, values: dict[str, np.ndarray]) -> pd.DataFrame:
         mixture = frame_of({name: values[name] for name in ("good", "poor")}, trained=("good",))
         other = frame_of({name: values[name] + 1 for name in ("poor", "fair")}, trained=("fair",))
-        return pd.concat([mixture.assign(images=10), other.assign(mechanism="bayesian", images=59)], ignore_index=True)
+        return pd.concat(
+            [mixture.assign(images=10, passes=20.0), other.assign(mechanism="bayesian", images=59, passes=118.5)],
+            ignore_index=True,
+        )
 
     def test_ranks_regret_and_cost_are_a_tracks_own(self, both: pd.DataFrame) -> None:
         found = [
             row for track in tracks(both, resamples=50) for row in track.rows(dict.fromkeys(both["policy"], ENTRY))
         ]
-        assert [(row.track, row.policy, row.rank, row.images) for row in found] == [
-            ("mixture", "good", 1, 10),
-            ("mixture", "poor", 2, 10),
-            ("bayesian", "fair", 1, 59),
-            ("bayesian", "poor", 2, 59),
+        assert [(row.track, row.policy, row.rank, row.images, row.passes) for row in found] == [
+            ("mixture", "good", 1, 10, 20),
+            ("mixture", "poor", 2, 10, 20),
+            ("bayesian", "fair", 1, 59, 118.5),
+            ("bayesian", "poor", 2, 59, 118.5),
         ]
         alone = Leaderboard(both[both["mechanism"] == "bayesian"], resamples=50).rows(
             dict.fromkeys(both["policy"], ENTRY)
@@ -126,6 +129,7 @@ class TestTracks:
         assert section.text.startswith("Each mechanism is a track of its own (mixture, bayesian): rank, regret and")
         assert section.tables[0]["track"].tolist() == ["mixture", "mixture", "bayesian", "bayesian"]
         assert section.tables[0]["images"].tolist() == ["10", "10", "59", "59"]
+        assert section.tables[0]["passes"].tolist() == ["20", "20", "118.5", "118.5"]
 
     def test_one_ranking_of_several_is_refused(self, both: pd.DataFrame) -> None:
         with pytest.raises(ValueError, match="each mechanism is a track of its own: rank mixture, bayesian apart"):

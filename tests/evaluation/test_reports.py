@@ -86,6 +86,10 @@ def test_cost_stands_beside_gain(traces: list[SteeringTrace]) -> None:
     assert dict(zip(table["policy"], table["images"], strict=True)) == {"random bucket": "59.5", "learned <b>": "–"}
     (table,) = steering_report([replace(trace, images=10) for trace in traces], "random bucket", 0.8).sections[0].tables
     assert table["images"].tolist() == ["10", "10"]
+    assert "passes" not in table.columns
+    both = [replace(trace, images=10, passes=194.5) for trace in traces]
+    (table,) = steering_report(both, "random bucket", 0.8).sections[0].tables
+    assert table["passes"].tolist() == ["194.5", "194.5"]
     first = steering_report(traces, "random bucket", 0.8).sections[0]
     assert "images" not in first.tables[0].columns
     assert "Images:" not in first.text

@@ -204,7 +204,7 @@ def test_a_bad_submission_is_a_row_of_its_own(
     for name in ("random bucket", "cut", "short"):
         TablePolicy("x", np.zeros((2, 2)), 3).save(tmp_path / "sent" / name)
     record = tmp_path / "sent" / "random bucket" / "policy.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"name": "random bucket"}))
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"name": "random bucket", "seal": None}))
     (tmp_path / "sent" / "cut" / "policy.json").write_text('{"kind": ')
     HistoryPolicy("short", [np.zeros(1)]).save(tmp_path / "sent" / "short")
     given = [f"folder={tmp_path}/board", f"policies=[random-bucket,'{tmp_path}/sent/*']", *SMALL, "strips=0"]

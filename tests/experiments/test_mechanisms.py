@@ -1,5 +1,6 @@
 """Several mechanisms and users side by side, as a user of the package runs them, at the smallest size."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,16 @@ def test_every_pair_is_played_and_pools_are_made_once(
     report = (tmp_path / "all" / "report.md").read_text()
     assert "User: greedy" in report
     assert "User: softmax" in report
+    rows = json.loads((tmp_path / "all" / "mechanisms.json").read_text())["rows"]
+    assert [(row["user"], row["mechanism"]) for row in rows][::3] == [("greedy", "mixture"), ("softmax", "mixture")]
+    traces = read_traces(tmp_path / "all" / "traces" / "greedy" / "bayesian-pool-4")
+    assert rows[1]["gain"] == pytest.approx(np.mean([trace.improvement for trace in traces]))
+    assert (rows[1]["images"], rows[1]["passes"], rows[1]["episodes"]) == (10, 20, 3)
+    assert [row["relative"] is None for row in rows] == [True, False, False] * 2
+    assert {path.name for path in (tmp_path / "all" / "figures").iterdir()} == {
+        "gain-against-cost-1.png",
+        "gain-against-cost-2.png",
+    }
 
     alone = ["mechanism=bayesian", "mechanism.pool=4", "strips=0"]
     policy = ["policies=[schedule:1.0-1.0-0.8-0.6]", "baseline=schedule 1.0 1.0 0.8 0.6"]
@@ -44,6 +55,15 @@ def test_every_pair_is_played_and_pools_are_made_once(
     command(mechanisms.main, *options)
     assert kept.stat().st_mtime_ns == before
     assert (tmp_path / "all" / "report.md").read_text() == report
+
+
+def test_the_frontier_is_what_nothing_cheaper_beats() -> None:
+    rows = [{"passes": p, "gain": g, "error": 0.1, "mechanism": f"{p}"} for p, g in ((9, 3), (2, 1), (4, 0.5), (9, 2))]
+    assert [row["passes"] for row in mechanisms.undominated(rows)] == [2, 9]
+    assert mechanisms.undominated(rows)[1]["gain"] == 3
+    (axes,) = mechanisms.frontier(rows, "user: greedy").axes
+    assert len(axes.get_legend_handles_labels()[1]) == 4
+    assert axes.lines[-1].get_xdata().tolist() == [2, 9]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,6 +36,7 @@ TRACE = SteeringTrace(
     choices=[0, 2, 0, 1],
     similarities=[0.5, 0.5, 0.6, 0.6, 0.75],
     judged={"pixel-correlation": [0.1, 0.1, 0.3, 0.3, 0.2]},
+    propensities=[1.0, 0.1, 0.5, 1.0],
     prompts=[],
     seeds=[],
     guidance=[],
@@ -62,10 +64,11 @@ def test_the_files_of_a_folder_are_joined_in_the_order_of_their_names(tmp_path: 
 def test_files_of_the_first_version_are_read(tmp_path: Path) -> None:
     """It had neither seeds nor guidance nor texts."""
     write_traces([TRACE], tmp_path / "new.parquet")
-    table = pq.read_table(tmp_path / "new.parquet").drop_columns(["seeds", "guidance", "texts", "goal_text"])
+    absent = ["seeds", "guidance", "texts", "goal_text", "propensities"]
+    table = pq.read_table(tmp_path / "new.parquet").drop_columns(absent)
     old = table.replace_schema_metadata({b"steer_env.trace_version": b"1"})
     pq.write_table(old, tmp_path / "old.parquet")
-    assert read_traces(tmp_path / "old.parquet") == [TRACE]
+    assert read_traces(tmp_path / "old.parquet") == [replace(TRACE, propensities=[])]
 
 
 def test_other_tools_read_the_file(tmp_path: Path) -> None:
@@ -82,18 +85,37 @@ def test_improvement_is_last_minus_first(tmp_path: Path) -> None:
     assert traces_to_frame([TRACE])["improvement"].tolist() == [pytest.approx(0.25)]
 
 
-def test_files_from_before_images_were_counted_are_read(tmp_path: Path) -> None:
-    write_traces([replace(TRACE, images=10)], tmp_path / "new.parquet")
+@pytest.mark.parametrize("cost", ["images", "passes"])
+def test_files_from_before_costs_were_counted_are_read(cost: str, tmp_path: Path) -> None:
+    write_traces([replace(TRACE, images=10, passes=194.5)], tmp_path / "new.parquet")
     table = pq.read_table(tmp_path / "new.parquet")
-    pq.write_table(table.drop_columns(["images"]), tmp_path / "old.parquet")
-    assert [trace.images for trace in read_traces(tmp_path / "new.parquet", tmp_path / "old.parquet")] == [10, None]
+    pq.write_table(table.drop_columns([cost]), tmp_path / "old.parquet")
+    found = read_traces(tmp_path / "new.parquet", tmp_path / "old.parquet")
+    assert [getattr(trace, cost) for trace in found] == [{"images": 10, "passes": 194.5}[cost], None]
+
+
+def test_a_flipped_bit_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    traces = [TRACE, replace(TRACE, task_index=4, prompts=["a", "an a"])]
+    write_traces(traces, tmp_path / "t.parquet")
+    content, rng = (tmp_path / "t.parquet").read_bytes(), np.random.default_rng(0)
+    refusals = []
+    for _ in range(200):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        (tmp_path / "t.parquet").write_bytes(damaged)
+        try:
+            assert read_traces(tmp_path / "t.parquet") == traces
+        except TraceVersionError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 100
+    assert all(str(tmp_path / "t.parquet") in refusal for refusal in refusals)
 
 
 class TestErrors:
     def test_an_incompatible_version_is_named(self, tmp_path: Path) -> None:
         schema = SCHEMA.with_metadata({b"steer_env.trace_version": json.dumps(99).encode()})
         pq.write_table(schema.empty_table(), tmp_path / "new.parquet")
-        with pytest.raises(TraceVersionError, match=r"new.parquet has trace version 99, this is version 3"):
+        with pytest.raises(TraceVersionError, match=r"new.parquet has trace version 99, this is version 4"):
             read_traces(tmp_path / "new.parquet")
 
     def test_a_table_of_something_else(self, tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ import numpy as np
 import torch
 
 from steer_env.imaging.studio import LocalStudio
+from steer_env.mechanisms import load_mechanism
 from steer_env.mechanisms.hypotheses import Hypotheses
+from steer_env.mechanisms.predicted import LearnedSteering
 from steer_env.metrics import load_metric
 from steer_env.proposals import draw_latents
-from steer_env.types import Metric
+from steer_env.types import Generator, Metric
 from tests.conftest import CountingGenerator
 
 
@@ -40,3 +42,17 @@ def test_what_is_kept_is_bounded_and_another_episode_gets_its_own(
         shared.make(latents[rows], [seed], 2, prompts, rows)
         made.append(len(counting_generator.latents) - before)
     assert made == [2, 0, 2, 2, 2]
+
+
+def test_what_one_mechanism_predicted_another_finds_again(generator: Generator, metric: Metric) -> None:
+    studio = LocalStudio(generator, metric)
+    shared = Hypotheses(studio, [metric], kept=2)
+    large, small = (load_mechanism(f"learned:pool={pool}", studio, hypotheses=shared) for pool in (6, 4))
+    assert isinstance(large, LearnedSteering)
+    assert isinstance(small, LearnedSteering)
+    latents, prompts = draw_latents([1, 2], generator.latent_shape), generator.encode(["red", "blue"])
+    pools, expected = large._imagine(latents, [5, 6], prompts, np.arange(2))
+    small._expect = None  # type: ignore[method-assign,assignment]
+    smaller, found = small._imagine(latents, [5, 6], prompts, np.arange(2))
+    assert torch.equal(smaller, pools[:, :4])
+    assert torch.equal(found, expected[:, :4])

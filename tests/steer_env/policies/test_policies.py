@@ -112,33 +112,46 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"scales": [[0.5, 1.5]]}, r"mixture scale 1\.5 is out of range: allowed is \[0, 1\]"),
-            ({"scales": [[-0.1, 0.5]]}, r"mixture scale -0\.1 is out of range"),
-            ({"scales": [[0.5, None]]}, "a mixture scale must be a finite number, got None"),
-            ({"scales": [["0.5", 0.5]]}, "a mixture scale must be a finite number, got 0.5"),
-            ({"scales": [[True, 0.5]]}, "a mixture scale must be a finite number, got True"),
-            ({"scales": [[10**4000, 0.5]]}, "a mixture scale must be a finite number, got 1000"),
+            ({"scales": [[0.5, 1.5]]}, r"scales.0.1: Input should be less than or equal to 1, got '1.5'"),
+            ({"scales": [[-0.1, 0.5]]}, r"scales.0.0: Input should be greater than or equal to 0, got '-0.1'"),
+            ({"scales": [[0.5, None]]}, r"scales.0.1: Input should be a valid number, got 'None'"),
+            ({"scales": [["0.5", 0.5]]}, r"scales.0.0: Input should be a valid number, got '0.5'"),
+            ({"scales": [[True, 0.5]]}, r"scales.0.0: Input should be a valid number, got 'True'"),
+            ({"scales": [[10**4000, 0.5]]}, r"scales.0.0: Input should be .*, got '1000"),
             ({"scales": [[float("nan"), 0.5]]}, "NaN is no finite number"),
             ({"scales": [[0.5, float("inf")]]}, "Infinity is no finite number"),
-            ({"scales": [0.5, 0.5]}, "scales must be a list of lists of numbers, one a round"),
-            ({"scales": [[0.5, 0.5, 0.5]]}, r"must have shape \(rounds, 2\)"),
-            ({"scales": [[0.5, 0.5], [0.5]]}, r"must have shape \(rounds, 2\)"),
-            ({"scales": []}, r"must have shape \(rounds, 2\)"),
-            ({"kind": "pickle"}, "unknown kind of policy 'pickle'; there are: table, histories"),
-            ({"kind": ["table"]}, "unknown kind of policy"),
+            ({"scales": [0.5, 0.5]}, r"scales.0: Input should be a valid list"),
+            ({"scales": [[0.5, 0.5, 0.5]]}, r"scales.0: List should have at most 2 items"),
+            ({"scales": [[0.5, 0.5], [0.5]]}, r"scales.1: List should have at least 2 items"),
+            ({"scales": [[0.5, 0.5]] * 65}, r"scales: List should have at most 64 items"),
+            ({"scales": []}, r"scales: List should have at least 1 item"),
+            ({"kind": "pickle"}, "unknown kind of policy 'pickle'; There are: table, histories"),
+            ({"kind": ["table"]}, "kind: it must be one of table, histories, got"),
             ({"name": ""}, "name must be 1 to 80 plain characters"),
             ({"name": "a\x1b[2J"}, "name must be 1 to 80 plain characters"),
             ({"name": ["a"]}, "name must be 1 to 80 plain characters"),
-            ({"training_seed": 0.5}, "training_seed must be a whole number of at least -1, got 0.5"),
-            ({"training_seed": -2}, "training_seed must be a whole number of at least -1, got -2"),
-            ({"training_seed": 2**63}, "training_seed must be a whole number"),
-            ({"card": []}, "card must be a JSON object"),
-            ({"card": {"scores": {}}}, "unknown part of a card 'scores'; there is: training"),
-            ({"card": {"training": TRAINING | {"episodes": -1}}}, "episodes must be a whole number of at least 0"),
-            ({"card": {"training": TRAINING | {"suite": 3}}}, "suite must be 1 to 200 printable characters"),
-            ({"card": {"training": {"suite": "s"}}}, "missing 3 required positional arguments: 'episodes'"),
-            ({"card": {"training": TRAINING | {"prize": 1}}}, "unexpected keyword argument 'prize'"),
-            ({"card": {"training": TRAINING | {"settings": 1}}}, "settings must be a JSON object"),
+            ({"training_seed": 0.5}, "training_seed: Input should be a valid integer, got '0.5'"),
+            ({"training_seed": -2}, "training_seed: Input should be greater than or equal to -1, got '-2'"),
+            ({"training_seed": 2**63}, "training_seed: Input should be less than"),
+            ({"card": []}, "card: Input should be a valid dictionary"),
+            ({"card": {"scores": {}}}, "card.scores: Extra inputs are not permitted"),
+            (
+                {"card": {"training": TRAINING | {"episodes": -1}}},
+                "card.training.episodes: Input should be greater than or equal to 0",
+            ),
+            (
+                {"card": {"training": TRAINING | {"suite": 3}}},
+                "card.training.suite: Input should be a valid string, got '3'",
+            ),
+            ({"card": {"training": {"suite": "s"}}}, "card.training.episodes: Field required"),
+            ({"card": {"training": TRAINING | {"prize": 1}}}, "card.training.prize: Extra inputs are not permitted"),
+            ({"card": {"training": TRAINING | {"settings": {"a": "\x1b[2J"}}}}, "a setting must be 1 to 200 printable"),
+            ({"card": {"training": TRAINING | {"settings": {"a": [0] * 2000}}}}, "more than 1000 settings"),
+            ({"seal": "0" * 64}, "its content isn't what its seal says; after an edit by hand, remove the seal"),
+            (
+                {"card": {"training": TRAINING | {"settings": 1}}},
+                "card.training.settings: Input should be a valid dictionary",
+            ),
         ],
     )
     def test_impossible_values(self, tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -151,9 +164,10 @@ class TestErrors:
         [
             (b"", "Expecting value"),
             (b"[]", "it holds list, not a JSON object"),
-            (b'{"kind": "table"}', "it lacks 'name'"),
-            (b'{"name": "x"}', "it lacks 'kind'"),
-            (b"\x80\x03", "of a format that can run code"),
+            (b'{"kind": "table"}', "name: Field required"),
+            (b'{"name": "x"}', "kind: it must be one of table, histories, got 'None'"),
+            (b'{"kind": "table", "kind": "histories"}', "an object has a key twice"),
+            (b"\x80\x03", "can't decode byte 0x80"),
             (b"\xff\xfe", "can't decode byte 0xff"),
             (b"[" * 100_000, "nested too deeply"),
             (b'{"kind": ' + b"[" * 13 + b"]" * 13 + b"}", "nested too deeply"),
@@ -174,7 +188,10 @@ class TestErrors:
         (folder / name).write_bytes(pickle.dumps(Bomb(evidence)))
         if beside:
             schedule().save(folder)
-        with pytest.raises(PolicyError, match=f"policy holds {name}, of a format that can run code .* policy.json"):
+        with pytest.raises(
+            PolicyError,
+            match=f"policy holds '{name.split('/')[0]}', which no policy has: a policy travels as policy.json",
+        ):
             read_policy(folder)
         assert not evidence.exists()
         pickle.loads((folder / name).read_bytes())
@@ -183,7 +200,7 @@ class TestErrors:
     def test_an_archive_under_another_name_is_refused(self, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "model", "w") as archive:
             archive.writestr("data.pkl", b"")
-        with pytest.raises(PolicyError, match="holds model, of a format"):
+        with pytest.raises(PolicyError, match="holds 'model', which no policy has"):
             read_policy(tmp_path)
 
     def test_what_else_lies_in_the_folder_may_stay(self, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from steer_env.files import seal
 from steer_env.policies import PolicyError, TablePolicy, read_policy
 from steer_env.policies.lists import load_policies
 
@@ -19,7 +20,7 @@ def sent(folder: Path, name: str, seed: int = 3, scale: float = 0.1) -> str:
     """A submission of that name, which needn't be one that we'd write."""
     TablePolicy.schedule("mine", [scale]).save(folder)
     record = json.loads((folder / "policy.json").read_text()) | {"name": name, "training_seed": seed}
-    (folder / "policy.json").write_text(json.dumps(record))
+    (folder / "policy.json").write_text(json.dumps(record | {"seal": seal(record)}))
     return str(folder)
 
 
@@ -66,6 +67,16 @@ def test_what_is_refused_can_be_collected(tmp_path: Path) -> None:
     assert "'good' is listed twice" in refused[bad[2]]
     with pytest.raises(ValueError, match="unknown policy"):
         load_policies(["publish", good], refused=refused)
+
+
+def test_a_copy_with_another_seed_is_no_further_training(tmp_path: Path) -> None:
+    """A board ranks what was trained more than once: a copy, or nearly one, would buy a rank."""
+    seeds = {"a": (3, 0.1), "b": (4, 0.1), "c": (5, 0.1004), "d": (6, 0.2)}
+    specs = [sent(tmp_path / name, "mine", seed, scale) for name, (seed, scale) in seeds.items()]
+    refused: dict[str, str] = {}
+    assert [policy.training_seed for policy in load_policies(specs, refused=refused)] == [3, 6]
+    assert list(refused) == specs[1:3]
+    assert "with seed 4 does what the one with seed 3 does: a copy is no further training" in refused[specs[1]]
 
 
 @pytest.mark.parametrize("spec", ["random-bucket", "published", "best-known", "text:attribute", "schedule:1.0-0.5"])

@@ -1,0 +1,62 @@
+"""Learn from recorded sessions, people's among them: ``python -m experiments.learn sessions=[outputs/people]``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.run import REQUIRED, Run, RunOptions, choice, command, option
+from experiments.run.options import AgentOptions
+
+
+@dataclass
+class LearnOptions(RunOptions):
+    """Train a bandit on recorded sessions of image steering, one after another in the order of their files.
+
+    The folder's policy/ can be played like any other. What is learned equals what a bandit learned that saw the same
+    sessions live, in the same order.
+
+    Args:
+        sessions: folders of traces, or of commands that left some.
+        seed: of the policy; nothing is drawn.
+        agent: thompson, thompson-eq9 or planning.
+    """
+
+    sessions: list[str] = option(REQUIRED, length=1, unique=True)
+    seed: int = option(0, least=0)
+    agent: AgentOptions = choice(AgentOptions, "thompson")
+
+
+@command(LearnOptions)
+def main(options: LearnOptions, run: Run) -> dict[str, Any]:
+    """Read the sessions, learn from each, and leave the policy with its value function."""
+    from agents.live import replay
+    from experiments.run.finished import sessions_in
+    from steer_env.evaluation import plots
+    from steer_env.evaluation.reports import Report, Section
+    from steer_env.evaluation.uncertainty import UNKNOWN
+
+    settings = vars(options.agent)
+    if "kind" not in settings:
+        raise ValueError(f"agent={settings['name']} learns only while it plays; choose thompson or planning")
+    traces = sessions_in(options.sessions)
+    agent = replay(traces, settings)
+    policy = agent.policy(settings["name"], options.seed)
+    policy.save(run.open() / "policy")
+    text = f"{len(traces)} sessions. {agent.meaning}. A star marks the best scale."
+    figure = plots.value_function(agent.means, agent.deviations, agent.counts)
+    table = policy_table(policy.scales, UNKNOWN)
+    run.publish(Report("Learned from recorded sessions", text, [Section("The policy", "", [table], [figure])]))
+    return {"sessions": len(traces), "scales": policy.scales.tolist()}
+
+
+def policy_table(scales: Any, unknown: str) -> Any:
+    """The scale of each round after a move and after a stay; before the first round there is neither."""
+    import pandas as pd
+
+    rows = [[f"round {i + 1}", moved, stayed if i else unknown] for i, (moved, stayed) in enumerate(scales)]
+    return pd.DataFrame(rows, columns=["", "after a move", "after a stay"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""A study with real people, in a browser: ``python -m experiments.people folder=outputs/people``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from experiments.people.options import PeopleOptions
+from experiments.run import Run, command
+
+
+@command(PeopleOptions)
+def main(options: PeopleOptions, run: Run) -> dict[str, Any] | None:
+    """Serve the study until Ctrl-C; or export what is there, or send bots."""
+    from experiments.people.export import export
+    from experiments.people.serve import check_address, serve
+    from experiments.people.study import Study
+
+    study = Study(options)
+    if options.mode == "export":
+        return export(study, run)
+    check_address(options.web)
+    folder = run.open()
+    serve(study, options, folder)
+    return None
+
+
+if __name__ == "__main__":
+    main()
