@@ -38,6 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"dynamics", "envs", "generators", "humans", "imaging", "mechanisms", "metrics", "proposals"}
     | {"rendering", "tasks"},
     "testing": {"types", "policies"},
+    "hub": {"", "files", "policies", "traces"},
     "sb3": {"envs", "evaluation", "traces"},
     "evaluation.uncertainty": set(),
     "evaluation.statistics": {"evaluation", "traces"},
