@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "fingerprints": set(),
     "imaging": BASE | {"compatibility", "files", "fingerprints", "imaging", "proposals", "versions"},
     "versions": {""},
-    "humans": BASE | {"compatibility", "devices", "humans"},
+    "humans": BASE | {"compatibility", "devices", "humans", "redaction"},
     "tasks": BASE | {"tiles"},
     "generators": BASE | {"compatibility", "devices", "files", "fingerprints", "generators", "servers"},
     "servers": {"compatibility", "files"},
