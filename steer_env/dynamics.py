@@ -294,12 +294,13 @@ class SteeringDynamics:
             ValueError: an action out of range, or a batch of the wrong size.
             FloatingPointError: latents or embeddings that aren't finite, with the round and the tasks.
         """
-        rows, directed = self._rows(rows), isinstance(self.mechanism, DirectedMechanism)
-        actions = check_directions(actions) if directed else check_scales(actions)
-        single = (
-            self.mechanism.action_shape(self.num_proposals) if isinstance(self.mechanism, DirectedMechanism) else ()
-        )
-        self._check_playable(rows, actions.shape, "actions" if directed else "mixture scales", single)
+        rows, mechanism = self._rows(rows), self.mechanism
+        if isinstance(mechanism, DirectedMechanism):
+            actions = check_directions(actions)
+            self._check_playable(rows, actions.shape, "actions", mechanism.action_shape(self.num_proposals))
+        else:
+            actions = check_scales(actions)
+            self._check_playable(rows, actions.shape, "mixture scales")
         given = {name: values[self._where(rows)] for name, values in self._conditioning.items()}
         noise, draws = self._draw(rows, self.num_proposals)
         proposals = self._propose(rows, actions, given, noise)

@@ -24,7 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "mechanisms": BASE | {"assets", "mechanisms", "metrics", "proposals"},
     "ties": set(),
     "fingerprints": set(),
-    "imaging": BASE | {"compatibility", "files", "fingerprints", "imaging", "proposals", "versions"},
+    "imaging": BASE
+    | {"assets", "compatibility", "files", "fingerprints", "imaging", "mechanisms", "proposals", "versions"},
     "versions": {""},
     "humans": BASE | {"compatibility", "devices", "humans", "redaction"},
     "tasks": BASE | {"tiles"},

@@ -215,10 +215,13 @@ class PlanningOptions(AgentOptions):
 
 @dataclass
 class SB3Options(AgentOptions):
-    """A Stable-Baselines3 algorithm on (round, stayed) (agent=ppo, agent=a2c, agent=dqn, agent=recurrent-ppo).
+    """A Stable-Baselines3 algorithm (agent=ppo, agent=a2c, agent=dqn, agent=recurrent-ppo, agent=sac, agent=td3).
+
+    It learns scales from (round, stayed); or, with env.observe and env.action, a network.
 
     Args:
-        algorithm: ppo, a2c, dqn or recurrent-ppo, whose policy has a memory.
+        algorithm: ppo, a2c; dqn, for buckets; sac, td3, for continuous actions; or recurrent-ppo, whose policy has a
+            memory.
         reward: final, or increment for each round's share.
         settings: hyper-parameters, arguments of the algorithm's class.
     """

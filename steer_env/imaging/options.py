@@ -46,3 +46,14 @@ class RayOptions(ShardOptions):
     cpus: float = 1
     gpus: float = 0
     patience: float = 600
+
+
+@dataclass
+class PredictedOptions:
+    """A world whose images are predicted, several times faster; agents trained there are judged in the real one.
+
+    Args:
+        predictor: folder of a predictor with a manifest; empty for the embedded model's.
+    """
+
+    predictor: str = ""

@@ -133,7 +133,7 @@ class SoftPolicy:
 
 def propensity(policy: Policy, scales: np.ndarray) -> np.ndarray:
     """How likely a policy's last act gave these scales, float (N,); nan for one that is random and doesn't know."""
-    if isinstance(policy, StoredPolicy):
+    if isinstance(policy, StoredPolicy) and policy.is_certain:
         return np.ones(len(scales))
     return policy.propensity(scales) if isinstance(policy, ExploringPolicy) else np.full(len(scales), np.nan)
 

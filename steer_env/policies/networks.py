@@ -83,6 +83,11 @@ class NetworkPolicy(StoredPolicy):
         """The kind of action that :meth:`act` returns: scales for buckets, too."""
         return "scale" if self.stated in SCALES else self.stated
 
+    @property
+    def is_certain(self) -> bool:
+        """Does it draw nothing at random?"""
+        return NOISE not in self.signature.inputs
+
     def _check_names(self) -> None:
         inputs, outputs = self.signature.inputs, self.signature.outputs
         states = {name for name in inputs if name.startswith(STATE)}

@@ -43,6 +43,11 @@ class StoredPolicy:
     def act(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         raise NotImplementedError
 
+    @property
+    def is_certain(self) -> bool:
+        """Does it draw nothing at random?"""
+        return True
+
     def rehearse(self, rounds: int) -> None:
         """Play one episode without a user; a PolicyError if the policy can't play so many rounds."""
         self.start([0])
