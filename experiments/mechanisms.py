@@ -189,6 +189,8 @@ def frontier(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     best = undominated(known)
     axes.plot([row["passes"] for row in best], [row["gain"] for row in best], color="0.6", zorder=0)
     axes.set(xscale="log", xlabel="denoiser passes an episode", ylabel="average change of similarity", title=title)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.legend(fontsize=7)
     return figure
 
