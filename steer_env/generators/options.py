@@ -143,7 +143,8 @@ class PipelineOptions(CheckpointOptions):
         steps: denoising steps an image; 0 for the pipeline's usual number, which few-step models need fewer of.
         guidance_scale: none for the pipeline's usual one.
         solver: ddim, dpm++, unipc or euler, where the pipeline can use it; empty for the checkpoint's own.
-        arguments: further arguments of the pipeline's call, on a command line '+generator.arguments={max_sequence_length: 77}'.
+        arguments: further arguments of the pipeline's call, on a command line
+            '+generator.arguments={max_sequence_length: 77}'.
         max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
             0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
         device: where it runs: cpu, cuda, cuda:1; auto for the environment's, which is a GPU if there is one.
