@@ -39,7 +39,7 @@ def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
     from agents.curves import learning_section
     from experiments.run.parts import configured_writer, env_options
-    from experiments.run.playing import check_tasks, draw_examples, play_suite
+    from experiments.run.playing import check_players, draw_examples, play_suite
     from steer_env.evaluation.reports import steering_report
     from steer_env.policies.lists import check_apart, expand, load_policies
 
@@ -49,7 +49,7 @@ def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     if options.baseline not in [policy.name for policy in policies]:
         names = ", ".join(policy.name for policy in policies)
         raise ValueError(f"the baseline {options.baseline!r} isn't among the policies evaluated: {names}")
-    check_tasks(options.tasks, policies, **env)
+    check_players(policies, options.tasks, **env)
     folder, size = run.open(), (options.tasks, options.tasks_per_batch)
     traces = play_suite(policies, *size, folder / "traces", **env)
     learning = [section for spec in specs if (section := learning_section(Path(spec).expanduser()))]

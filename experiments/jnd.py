@@ -95,7 +95,7 @@ def read_votes(options: JndOptions) -> pd.DataFrame:
     columns = [options.first, options.second, options.same]
     if missing := [name for name in columns if name not in table]:
         raise ValueError(
-            f"{place} has no column {missing[0]!r}; set first, second and same; it has: {', '.join(table)}"
+            f"{place} has no column {missing[0]!r}; set first, second and same; it has: {', '.join(map(str, table))}"
         )
     if table.empty:
         raise ValueError(f"{place} holds no votes")

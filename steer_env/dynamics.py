@@ -307,9 +307,9 @@ class SteeringDynamics:
         # A proposal that is the held latent (scale 0) shows the held image: rounding would else decide between the two.
         fresh = (proposals != self.latents[self._where(rows)][:, None]).flatten(2).any(dim=2)
         offer = self._offer(rows, proposals, given, draws, fresh)
-        if not isinstance(self.mechanism, DirectedMechanism):
+        if not isinstance(mechanism, DirectedMechanism):
             return replace(offer, scales=actions)
-        decided = self.mechanism.decided(torch.from_numpy(actions)).double().numpy()
+        decided = mechanism.decided(torch.from_numpy(actions)).double().numpy()
         return replace(offer, actions=actions, decided=decided)
 
     @usual_defaults()

@@ -22,9 +22,9 @@ _TEXT = """# Speed on a GPU
 `make gpu` (`python -m experiments.speed page=docs/gpu.md`) writes this page and [{json}]({json}) on a machine with one
 card, without a network or weights: models have the sizes of Stable Diffusion 1.4 and XL and random weights, which makes
 no difference to their speed. No measurement begins after {minutes:g} minutes, and what there was no time for is said.
-Everything is measured in one process, after a short run that isn't counted. “Of the matrix rate” is the share of the time that the
-counted operations of an image, decoding included, would take at the rate at which the card multiplies large matrices.
-Figures of two cards are never compared with each other.
+Everything is measured in one process, after a short run that isn't counted. “Of the matrix rate” is the share of the
+time that the counted operations of an image, decoding included, would take at the rate at which the card multiplies
+large matrices. Figures of two cards are never compared with each other.
 """
 _TITLES = {
     "machine": "Machine",

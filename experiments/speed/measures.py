@@ -168,9 +168,7 @@ class Measures:
             return StableDiffusionXLGenerator(str(path), **settings)
         return StableDiffusionGenerator(str(self.checkpoint), **settings)
 
-    def image_rate(
-        self, generator: DiffusionGenerator, n: int, steps: int, table: str, what: str, **known: Any
-    ) -> float:
+    def image_rate(self, generator: DiffusionGenerator, n: int, steps: int, table: str, what: str) -> None:
         """Images a second, n at a time, written down with all that belongs to it."""
         import torch
 
@@ -310,6 +308,7 @@ class Measures:
 
         few = max(1, self.best.get("batch", 1))
         tiles, perceptual = load_generator("tiles", device=self.device), load_metric(device=self.device)
+        made: list[tuple[str, Any, Any, int, bool]]
         made = [(self.plan.size, self.fastest, self.metric, few, False)]
         if torch.device(self.device).type == "cuda":
             made.append((f"{self.plan.size}, embedded beside the next shard", self.fastest, self.metric, few, True))
@@ -317,7 +316,7 @@ class Measures:
         for what, model, measured, n, overlap in made:
             generator = Timed(model, self.device, "encode", "generate")
             metric = Timed(measured, self.device, "embed")
-            if what == "embedded model":
+            if model is tiles:
                 self.play(generator, metric, n)
                 generator.seconds = metric.seconds = 0.0
             start = now(self.device)
@@ -327,7 +326,7 @@ class Measures:
             rate, images = n / seconds, env.dynamics.studio.images / seconds
             shown = {"episodes at a time": n, "episodes/s": rate, "images/s": images, "overhead": f"{outside:.1%}"}
             self.findings.add("episodes", model=what, **shown, metric=f"{metric.seconds / seconds:.1%} of the time")
-            if what != "embedded model":
+            if model is not tiles:
                 self.best["episodes"] = max(rate, self.best.get("episodes", 0.0))
 
     def choices(self) -> None:

@@ -67,8 +67,8 @@ class ImageEndpointOptions:
         base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
         key_variable: environment variable that holds the key; a server of one's own may need none.
         size: of images, WIDTHxHEIGHT in pixels.
-        arguments: further fields of each request, such as quality, or response_format=b64_json for servers that would
-            answer an address.
+        arguments: further fields of each request, such as quality; on a command line
+            '+generator.arguments={response_format: b64_json}', for servers that would answer an address.
         timeout: seconds until an answer must be there as a whole.
         retries: after a lost connection, a refusal for the time being or an error of the server, with growing pauses.
         per_minute: most requests; 0 for no limit.
@@ -143,7 +143,8 @@ class PipelineOptions(CheckpointOptions):
         steps: denoising steps an image; 0 for the pipeline's usual number, which few-step models need fewer of.
         guidance_scale: none for the pipeline's usual one.
         solver: ddim, dpm++, unipc or euler, where the pipeline can use it; empty for the checkpoint's own.
-        arguments: further arguments of the pipeline's call, such as max_sequence_length.
+        arguments: further arguments of the pipeline's call, on a command line
+            '+generator.arguments={max_sequence_length: 77}'.
         max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
             0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
         device: where it runs: cpu, cuda, cuda:1; auto for the environment's, which is a GPU if there is one.

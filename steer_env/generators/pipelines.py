@@ -132,8 +132,10 @@ class PipelineGenerator(BatchedGenerator):
             with torch.random.fork_rng(devices=_cuda(self.device)), self._counted() as rows:
                 torch.manual_seed(seed)
                 made.append(self._call(list(TRIED_PROMPTS[:n]), latents[:n], steps))
-        check_images(path, *made, self.dtype, of_scheduler(self.pipeline.scheduler))
-        self.image_shape = tuple(made[0].shape[1:])
+        first, again, alone = made
+        check_images(path, first, again, alone, self.dtype, of_scheduler(self.pipeline.scheduler))
+        _, _, height, width = first.shape
+        self.image_shape = (3, height, width)
         self.passes = -(-sum(rows) * self.steps // steps)
 
     @contextmanager

@@ -107,8 +107,8 @@ def _preprocessing(processor: dict[str, Any], image_size: int, folder: Path) -> 
             f"{folder / FILES[1]} isn't CLIP's: expected are bicubic resizing of the shortest edge, a central crop to "
             f"the model's {image_size} pixels, and rescaling and normalisation of values"
         )
-    channels = (tuple(processor[name]) for name in ("image_mean", "image_std"))
-    return Preprocessing(size["shortest_edge"], (crop["height"], crop["width"]), *channels)
+    mean, std = (tuple(processor[name]) for name in ("image_mean", "image_std"))
+    return Preprocessing(size["shortest_edge"], (crop["height"], crop["width"]), mean, std)
 
 
 def _load_text(folder: Path) -> tuple[Any, Any]:
