@@ -14,7 +14,7 @@ import numpy as np
 
 import steer_env
 
-N, BATCHES = 32, 24
+N, BATCHES = 32, 16
 env = gym.make_vec("steer_env:steer_env/ImageSteering-v0", num_envs=N, reward="increment")
 rng = np.random.default_rng(0)
 
