@@ -74,9 +74,9 @@ def read_claim(stated: str, policy: StoredPolicy, env: ImageSteeringVectorEnv) -
     """
     about = _about(policy, env)
     try:
-        if not Path(stated).is_file():
+        if not Path(stated).expanduser().is_file():
             return Claim(**about, improvement=float(stated))
-        claim = Claim(**read_json(Path(stated)))
+        claim = Claim(**read_json(Path(stated).expanduser()))
     except (OSError, TypeError, ValueError) as error:
         raise PolicyError(f"{stated} is neither a number nor a file with a claim: {error}") from error
     if claim.content != policy.content():

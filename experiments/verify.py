@@ -44,7 +44,7 @@ def main(options: VerifyOptions, run: Run) -> dict[str, Any]:
 
     arguments = env_options(options)
     check_apart(run.folder, [options.submission])
-    policy = read_policy(policy_folder(options.submission) or Path(options.submission))
+    policy = read_policy(policy_folder(options.submission) or Path(options.submission).expanduser())
     policy.rehearse(options.env.rounds)
     check_fit(policy, arguments)
     env = check_tasks(options.tasks, **options_for([policy], arguments))

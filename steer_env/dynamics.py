@@ -48,8 +48,8 @@ class Offer:
         shown: uint8 (n, 1 + P, 3, H, W), the images in that order; None unless images are kept.
         conditioning: n rows.
         scales: float (n,), mixture scales; None in text steering, and where actions are others.
-        actions: float32 (n, K, …), of a :class:`steer_env.types.DirectedMechanism`; None where there are scales.
         prompts: n new prompts, in text steering.
+        actions, decided: as in :class:`steer_env.types.RoundOutcome`.
     """
 
     rows: np.ndarray
@@ -61,8 +61,9 @@ class Offer:
     shown: Tensor | None
     conditioning: Conditioning
     scales: np.ndarray | None = None
-    actions: np.ndarray | None = None
     prompts: Sequence[str] | None = None
+    actions: np.ndarray | None = None
+    decided: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -306,7 +307,10 @@ class SteeringDynamics:
         # A proposal that is the held latent (scale 0) shows the held image: rounding would else decide between the two.
         fresh = (proposals != self.latents[self._where(rows)][:, None]).flatten(2).any(dim=2)
         offer = self._offer(rows, proposals, given, draws, fresh)
-        return replace(offer, **{"actions" if isinstance(mechanism, DirectedMechanism) else "scales": actions})
+        if not isinstance(mechanism, DirectedMechanism):
+            return replace(offer, scales=actions)
+        decided = mechanism.decided(torch.from_numpy(actions)).double().numpy()
+        return replace(offer, actions=actions, decided=decided)
 
     @usual_defaults()
     @torch.inference_mode()
@@ -331,13 +335,11 @@ class SteeringDynamics:
         self.stayed[rows], self.rounds[rows] = picked == 0, rounds
         self._made[rows] += offer.fresh.cpu().sum(dim=1).numpy()
         shown = None if offer.shown is None else offer.shown.numpy()
-        outcome = RoundOutcome(
-            *(rows, rounds, found, picked, self.similarity[rows], offer.scales, self.judged(rows), shown)
+        return RoundOutcome(
+            *(rows, rounds, found, picked, self.similarity[rows], offer.scales, self.judged(rows), shown),
+            actions=offer.actions,
+            decided=offer.decided,
         )
-        if offer.actions is None or not isinstance(self.mechanism, DirectedMechanism):
-            return outcome
-        decided = self.mechanism.decided(torch.from_numpy(offer.actions)).double().numpy()
-        return replace(outcome, actions=offer.actions, decided=decided)
 
     def judge(self, offer: Offer) -> dict[str, np.ndarray]:
         """By name of each judge, float64 (n, 1 + P): what :meth:`judged` would be after each choice.

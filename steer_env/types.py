@@ -88,6 +88,11 @@ def passes(generator: Generator) -> int:
     return int(getattr(generator, "passes", 1))
 
 
+def takes_latents(generator: Generator) -> bool:
+    """Whether images follow latents, which can be mixed: its attribute ``takes_latents``, or True where it has none."""
+    return bool(getattr(generator, "takes_latents", True))
+
+
 @runtime_checkable
 class Fingerprinted(Protocol):
     """A generator whose images may be kept from one run to the next, see :mod:`steer_env.imaging.banked`."""

@@ -27,9 +27,10 @@ ALLOWED: dict[str, set[str]] = {
     "imaging": BASE
     | {"assets", "compatibility", "files", "fingerprints", "imaging", "mechanisms", "proposals", "versions"},
     "versions": {""},
-    "humans": BASE | {"compatibility", "devices", "humans"},
+    "humans": BASE | {"compatibility", "devices", "humans", "redaction"},
     "tasks": BASE | {"tiles"},
-    "generators": BASE | {"compatibility", "devices", "fingerprints", "generators"},
+    "generators": BASE | {"compatibility", "devices", "files", "fingerprints", "generators", "servers"},
+    "servers": {"compatibility", "files"},
     "metrics": BASE | {"compatibility", "devices", "fingerprints", "metrics"},
     "compatibility": set(),
     "policies": BASE | {"assets", "files", "humans", "mechanisms", "policies", "proposals"},
@@ -38,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"dynamics", "envs", "generators", "humans", "imaging", "mechanisms", "metrics", "proposals"}
     | {"rendering", "tasks"},
     "testing": {"types", "policies"},
+    "hub": {"", "files", "policies", "traces"},
     "sb3": {"envs", "evaluation", "traces"},
     "evaluation.uncertainty": set(),
     "evaluation.statistics": {"evaluation", "traces"},
@@ -45,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.reports": {"evaluation", "files", "traces"},
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.claims": {"evaluation", "policies"},
+    "evaluation.ratings": {"evaluation", "registry"},
     "evaluation.off_policy": {"evaluation", "policies", "traces"},
     "evaluation.rollout": {"envs", "humans", "policies", "traces", "types", "versions"},
     "evaluation.suites": {"envs", "evaluation", "policies", "traces", "types"},

@@ -68,7 +68,8 @@ class SteeringVectorEnv(VectorEnv):
             word or a mapping; or a function of generator, metric, judges and goal bank that makes a studio.
         device: of the parts whose own options don't say otherwise: cpu, cuda, cuda:1; auto for a GPU if there is one.
             Where images are made in other processes these decide for themselves, and parts are loaded on the CPU.
-        dtype: the same of their precision: float32, float16 or bfloat16; auto for float32.
+        dtype: the same of their precision: float32, float16 or bfloat16; auto for half precision of a generator on a
+            GPU, and float32 elsewhere and of metrics.
         render_mode: None or ``rgb_array``.
         autoreset_mode: an ``AutoresetMode`` or its value; NEXT_STEP by default, as elsewhere in Gymnasium.
         max_episode_steps: R, as a single environment's spec has it; no other number is taken.

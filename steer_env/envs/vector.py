@@ -15,7 +15,7 @@ from steer_env.mechanisms import load_mechanism
 from steer_env.mechanisms.actions import ACTIONS
 from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import Spec, build, resolve
-from steer_env.types import DirectedMechanism, Human, Mechanism, RoundOutcome, Studio
+from steer_env.types import DirectedMechanism, Human, Mechanism, RoundOutcome, Studio, takes_latents
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -65,6 +65,11 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         return self.dynamics.mechanism.id
 
     def _way(self, studio: Studio) -> dict[str, Any]:
+        if not takes_latents(studio.generator):
+            raise ValueError(
+                f"{studio.generator.id} takes no latents, so its images can't be mixed: it is for text steering alone, "
+                "by users who write prompts"
+            )
         if resolve(ACTIONS, self.action)[0].factory:
             mechanism = build(ACTIONS, self.action, studio=studio)
         else:

@@ -46,11 +46,11 @@ def evaluate(
     Raises:
         ValueError: the suite has fewer tasks.
     """
-    suite = make_env(1, **options).suite
-    if tasks > len(suite):
-        raise ValueError(f"suite {suite.name!r} has {len(suite)} tasks, {tasks} were asked for")
     prompters = [policy for policy in policies if isinstance(policy, Prompter)]
     choosing = [policy for policy in policies if not isinstance(policy, Prompter)]
+    suite = (make_env if choosing else make_text_env)(1, **options).suite
+    if tasks > len(suite):
+        raise ValueError(f"suite {suite.name!r} has {len(suite)} tasks, {tasks} were asked for")
     for policy in choosing:
         check_fit(policy, options)
     kinds: list[tuple[Callable[[int], SteeringVectorEnv], Sequence[Any]]] = []
