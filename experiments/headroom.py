@@ -132,8 +132,6 @@ def play(
     Returns:
         By name what :func:`draw` found, (T, …); and improvements float (T,) of each way.
     """
-    from itertools import zip_longest
-
     from rich.progress import track
 
     from experiments.run.folder import slug
@@ -155,12 +153,11 @@ def play(
     gains: dict[tuple[Way, str], list[float]] = {way: [] for way in ways}
     drawn: dict[str, list[np.ndarray]] = {}
     # Batch by batch, as pools of images are kept for no longer; the lottery first, whose pools are the largest.
-    batches = zip_longest(lots, *played.values(), fillvalue=[])
-    for lot, *traces in track(batches, "headroom", total=-(-options.tasks // options.tasks_per_batch)):
+    for lot in track(lots, "headroom", total=-(-options.tasks // options.tasks_per_batch)):
         for name, values in lot.items():
             drawn.setdefault(name, []).append(values)
-        for way, found in zip(ways, traces, strict=True):
-            gains[way] += [trace.improvement for trace in found]
+        for way, playing in played.items():
+            gains[way] += [trace.improvement for trace in next(playing, [])]
     return {k: np.concatenate(v) for k, v in drawn.items()}, {k: np.array(v) for k, v in gains.items()}
 
 
