@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from experiments.people.log import Store
 from experiments.people.options import PeopleOptions
 from experiments.people.pages import HERE, Pages
+from experiments.people.researcher import Researcher
 from experiments.people.study import Study
 
 Scope = MutableMapping[str, Any]
@@ -113,12 +114,19 @@ async def _plain(send: Send, status: int, text: str, retry: bool = False) -> Non
 def make_app(study: Study, store: Store, options: PeopleOptions) -> Starlette:
     """The server's application."""
     pages = Pages(study, store, options)
+    own = Researcher(pages, study, store, options)
     routes = [
+        Route("/results", own.guarded(own.results)),
+        Route("/results/figure/{name}.png", own.guarded(own.figure)),
+        Route("/results/{name}", own.guarded(own.table)),
+        Route("/explore", own.guarded(own.explore)),
+        Route("/explore", own.guarded(own.begin), methods=["POST"]),
         Route("/", pages.arrival),
         Route("/arrive", pages.arrive, methods=["POST"]),
         Route("/s/{token}", pages.screen),
         Route("/s/{token}", pages.answer, methods=["POST"]),
         Route("/s/{token}/state", pages.state),
+        Route("/s/{token}/words", pages.words, methods=["POST"]),
         Route("/s/{token}/withdraw", pages.leave),
         Route("/s/{token}/withdraw", pages.withdraw, methods=["POST"]),
         Route("/s/{token}/picture/{step}/{item}.png", pages.picture),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from experiments.run import EnvOptions, RunOptions, option
+from experiments.run import EnvOptions, RunOptions, option, part
+from experiments.run.headlines.options import SentenceMetricOptions
 from experiments.run.options import PartsOptions
 from steer_env.registry import Part, Parts, Registry
 
@@ -55,6 +57,19 @@ class TextOptions:
 
 
 @dataclass
+class HeadlinesOptions:
+    """People write instructions by which a language model rewrites a headline (paper, B.2).
+
+    Args:
+        suite: as for experiments.headlines.
+        attempts: instructions that a person writes.
+    """
+
+    suite: str
+    attempts: int = 5
+
+
+@dataclass
 class RatingsOptions:
     """People rate what others made (paper, Figures 16 to 19).
 
@@ -76,6 +91,7 @@ CONDITIONS: Parts = Registry(
     {
         "images": Part(ImagesOptions, "", "policy"),
         "text": Part(TextOptions, ""),
+        "headlines": Part(HeadlinesOptions, "", "suite"),
         "ratings": Part(RatingsOptions, "", "question"),
     },
 )
@@ -166,6 +182,8 @@ class PeopleOptions(PartsOptions, RunOptions):
         title: of the study, on every page.
         consent: file with the text that people agree to, blank lines between paragraphs; an example by default.
         contact: whom people may write to.
+        writer: the language model that people of the condition headlines steer.
+        sentences: the similarity of headlines.
     """
 
     mode: str = option("serve", among=("serve", "export", "bots"))
@@ -182,6 +200,8 @@ class PeopleOptions(PartsOptions, RunOptions):
     title: str = "Steering images"
     consent: str = ""
     contact: str = ""
+    writer: Any = part("none")
+    sentences: SentenceMetricOptions = field(default_factory=lambda: SentenceMetricOptions(path=""))
     env: EnvOptions = field(default_factory=lambda: EnvOptions(suite="tiles-test-v1", judges=["pixel-correlation"]))
     codes: CodesOptions = field(default_factory=CodesOptions)
     web: WebOptions = field(default_factory=WebOptions)

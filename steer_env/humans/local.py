@@ -70,8 +70,9 @@ def _load(path: str, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        return tokenizer, AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        options = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
+        return tokenizer, AutoModelForCausalLM.from_pretrained(path, **options)
     except Exception as error:
         raise WriterError(
             f"{path} can't be loaded as a causal language model: give a folder with its tokenizer, configuration and "

@@ -76,3 +76,27 @@ class QeuboOptions:
     dimensions: int = 32
     length: float = 1.0
     temperature: float = 0.2
+
+
+@dataclass
+class DirectionsOptions:
+    """Proposals that a policy directs along low frequencies of the latent.
+
+    Args:
+        dimensions: d, coordinates of each proposal.
+        leash: from 0, a policy decides nothing of them, to less than 1: how far it may decide them.
+    """
+
+    dimensions: int = 32
+    leash: float = 0.9
+
+
+@dataclass
+class ProposalsOptions:
+    """Proposals that are a policy's own latents.
+
+    Args:
+        leash: how long they may be, in units of a typical latent's length; 0 for any.
+    """
+
+    leash: float = 1.0
