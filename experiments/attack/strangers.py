@@ -165,7 +165,9 @@ def watch(allowed: Sequence[Path], sent: Path, record: int) -> None:
             elif isinstance(path, str) and os.path.abspath(path).startswith(theirs):  # noqa: PTH100
                 said = "" if os.path.basename(path) in _READ or path.endswith(".parquet") else "read"  # noqa: PTH119
         elif event in _CHANGING:
-            said = "changed" if any(outside(path) for path in details[:2]) else ""
+            # Making a folder that is there, as Hydra does with the current one, changes nothing.
+            there = event == "os.mkdir" and os.path.isdir(details[0])  # noqa: PTH112
+            said = "changed" if not there and any(outside(path) for path in details[:2]) else ""
         elif event in _RUNNING or (event == "exec" and getattr(details[0], "co_filename", "").startswith(theirs)):
             said = "ran"
         if said:
