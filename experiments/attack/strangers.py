@@ -186,6 +186,7 @@ def attack(folder: Path, number: int) -> tuple[int, list[str]]:
     sent, failures = submissions(folder, number), list[str]()
     logs = folder / "logs"
     logs.mkdir()
+    (folder / "runs").mkdir()
     for place, submission in enumerate(sent):
         log, run = logs / submission.name, folder / "runs" / submission.name
         name = ("verify", "evaluate")[place % 2]
