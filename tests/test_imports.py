@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.reports": {"evaluation", "files", "traces"},
     "evaluation.leaderboard": {"evaluation", "traces"},
     "evaluation.claims": {"evaluation", "policies"},
+    "evaluation.ratings": {"evaluation", "registry"},
     "evaluation.off_policy": {"evaluation", "policies", "traces"},
     "evaluation.rollout": {"envs", "humans", "policies", "traces", "types", "versions"},
     "evaluation.suites": {"envs", "evaluation", "policies", "traces", "types"},

@@ -72,6 +72,11 @@ class EnvOptions:
         seeds: how many random seeds the model has for goals, first images and those of new prompts; 0 for all.
         choose: settings that users who write prompts choose with each prompt: seed, of the attempt's latent, and
             guidance, the scale of classifier-free guidance from 1 to 10.
+        action: what a policy decides in a round: bucket, one of ten mixture scales; scale; directions, coordinates of
+            each proposal in a low-frequency basis of the latent, with options as in directions:dimensions=32,leash=0.9;
+            or proposals, the latents themselves. Commands that play policies give each the kind that it takes.
+        observe: what a policy sees beside the round and whether the user stayed: embedding and latent of the current
+            image, conditioning, the encoded prompt, and history, all that was shown and chosen. Likewise.
         goal_bank: folder that keeps the embeddings of goals and first images, 4 GiB of them, for other runs and
             processes; empty for none. With a bank each is made alone, so that results are the same to the last digit
             whatever the folder holds; without one similarities differ by about 1e-6. A run may go on with another
@@ -84,6 +89,8 @@ class EnvOptions:
     judges: list[Any] = option([], unique=True)
     seeds: int = option(0, least=0)
     choose: list[str] = option([], unique=True)
+    action: str = "bucket"
+    observe: list[str] = option([], unique=True)
     goal_bank: str = ""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-ORDER = ("round", "stayed", "embedding", "latent")
+ORDER = ("round", "stayed", "embedding", "latent", "conditioning", "shown", "chosen", "played")
 """Parts that are vectors, or numbers that become one-hot vectors, in the order in which they are joined."""
 
 

@@ -12,14 +12,25 @@ from steer_env.envs.arguments import ImageArguments, SteeringArguments, check_ar
 from steer_env.envs.shell import SteeringVectorEnv
 from steer_env.humans import load_human
 from steer_env.mechanisms import load_mechanism
+from steer_env.mechanisms.options import DirectionsOptions, ProposalsOptions
 from steer_env.proposals import BUCKETS, bucket_scales
-from steer_env.registry import Registry, Spec
-from steer_env.types import Human, Mechanism, RoundOutcome, Studio
+from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build, resolve
+from steer_env.types import DirectedMechanism, Human, Mechanism, RoundOutcome, Studio
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-ACTIONS = Registry("kind of action", {"bucket": "one of 10 mixture scales", "scale": "a mixture scale in [0, 1]"})
+_DIRECTIONS = "steer_env.mechanisms.directions"
+ACTIONS: Parts = Registry(
+    "kind of action",
+    {
+        "bucket": Part(NoOptions, ""),
+        "scale": Part(NoOptions, ""),
+        "directions": Part(DirectionsOptions, f"{_DIRECTIONS}:load_directions"),
+        "proposals": Part(ProposalsOptions, f"{_DIRECTIONS}:load_proposals"),
+    },
+)
+"""One of 10 mixture scales, a mixture scale in [0, 1], or what a mechanism of its own takes."""
 
 
 class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
@@ -31,7 +42,7 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         num_envs: N.
         human, mechanism: a word such as ``softmax:temperature=0.05``, a mapping, or a part itself.
         proposals: K.
-        action: a name of ``ACTIONS``.
+        action: a name of ``ACTIONS``, with options of it, such as ``directions:dimensions=32``.
         **shared: see :class:`SteeringVectorEnv`.
 
     Raises:
@@ -49,8 +60,9 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         **shared: Unpack[SteeringArguments],
     ) -> None:
         check_arguments(ImageArguments, {"proposals": proposals, "action": action, **shared})
-        ACTIONS[action]
         self._action, self._proposals = action, proposals
+        if resolve(ACTIONS, action)[0].factory and mechanism not in ("mixture", {"name": "mixture"}):
+            raise ValueError(f"action={action} is a mechanism of its own: mechanism must be mixture, got {mechanism}")
         self._human, self._mechanism = load_human(human), mechanism
         super().__init__(num_envs, autoreset_mode=autoreset_mode, **shared)
 
@@ -60,10 +72,16 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         return self.dynamics.mechanism.id
 
     def _way(self, studio: Studio) -> dict[str, Any]:
-        mechanism = load_mechanism(self._mechanism, studio, **self._where)
+        if resolve(ACTIONS, self._action)[0].factory:
+            mechanism = build(ACTIONS, self._action, studio=studio)
+        else:
+            mechanism = load_mechanism(self._mechanism, studio, **self._where)
         return {"human": self._human, "proposals": self._proposals, "mechanism": mechanism}
 
     def _action_space(self) -> spaces.Space:
+        mechanism = self.dynamics.mechanism
+        if isinstance(mechanism, DirectedMechanism):
+            return spaces.Box(-1, 1, mechanism.action_shape(self._proposals), np.float32)
         return spaces.Discrete(BUCKETS) if self._action == "bucket" else spaces.Box(0, 1, (1,), np.float32)
 
     def _observation_space(self) -> spaces.Dict:
@@ -75,8 +93,11 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         if actions.shape != expected:
             raise ValueError(f"{self.num_envs} environments need actions of shape {expected}, got {actions.shape}")
         chosen = actions[rows]
-        scales = bucket_scales(chosen) if self._action == "bucket" else chosen[:, 0].astype(np.float64)
-        return self.dynamics.step(scales, rows)
+        if self._action == "bucket":
+            chosen = bucket_scales(chosen)
+        elif self._action == "scale":
+            chosen = chosen[:, 0].astype(np.float64)
+        return self.dynamics.step(chosen, rows)
 
     def observe(self) -> dict[str, Any]:
         """The round, whether the user just stayed, and what is observed besides."""

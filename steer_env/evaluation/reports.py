@@ -115,11 +115,13 @@ def steering_report(
     ]
     if not chosen.empty:
         stays = statistics.stay_rates(chosen).map("{:.1%}".format).reset_index()
-        scales, reading = plots.scale_choices(chosen), "Mean, and 10th to 90th percentile."
-        sections += [
-            Section("How often the user stays", "Share of rounds in which no proposal was picked.", [stays]),
-            Section("Mixture scales played", reading, figures=[scales]),
-        ]
+        sections.append(
+            Section("How often the user stays", "Share of rounds in which no proposal was picked.", [stays])
+        )
+    scaled = chosen[chosen["scales"].map(len) > 0]
+    if not scaled.empty:
+        reading = "Mean, and 10th to 90th percentile."
+        sections.append(Section("Mixture scales played", reading, figures=[plots.scale_choices(scaled)]))
     sections += learning
     if strips:
         sections.append(examples(strips))

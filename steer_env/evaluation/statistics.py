@@ -98,8 +98,8 @@ def paired_difference(frame: pd.DataFrame, policy: str, baseline: str, column: s
 
 
 def by_choosing(frame: pd.DataFrame) -> pd.DataFrame:
-    """The episodes of image steering: those in which users chose among images of given mixture scales."""
-    return frame[frame["scales"].map(len) > 0]
+    """The episodes of image steering: those in which users chose among images."""
+    return frame[frame["choices"].map(len) > 0]
 
 
 def stay_rates(frame: pd.DataFrame) -> pd.DataFrame:

@@ -99,11 +99,11 @@ class SoftPolicy:
     Sessions that it logs serve to evaluate any policy off policy.
 
     Args:
-        policy: the other, without randomness.
+        policy: the other, a table of scales or one for each history.
         explore: that share, in (0, 1].
 
     Raises:
-        ValueError: another share, or a policy with randomness.
+        ValueError: another share, or another kind of policy.
     """
 
     training_seed = -1
@@ -111,8 +111,8 @@ class SoftPolicy:
     def __init__(self, policy: Policy, explore: float) -> None:
         if not 0 < explore <= 1:
             raise ValueError(f"explore must be above 0 and at most 1, got {explore}")
-        if not isinstance(policy, StoredPolicy):
-            raise ValueError(f"only a policy without randomness can be explored around, not {policy.name!r}")
+        if not isinstance(policy, TablePolicy | HistoryPolicy):
+            raise ValueError(f"only a table or a history of scales can be explored around, not {policy.name!r}")
         self._policy, self._explore = policy, explore
         self.name = f"exploring {explore:g} {policy.name}"
 

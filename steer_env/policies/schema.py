@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from steer_env.policies.cards import check_name, check_settings, check_text
 from steer_env.registry import Registry
 
-ALLOWED = ("policy.json", "policy.onnx", "README.md", "LICENSE", "manifest.json")
+ALLOWED = ("policy.json", "policy.onnx", "card.json", "README.md", "LICENSE", "manifest.json")
 """Names of files beside each other in a policy's folder. Hidden ones are left alone, unopened."""
 ROUNDS = 64
 """Most rows of a table."""
