@@ -242,7 +242,7 @@ def _images(session: Session) -> dict[str, Any]:
         "similarities": _held([offer["similarities"] for offer in offers], choices),
         "judged": {name: _held([offer["judged"][name] for offer in offers], choices) for name in offers[0]["judged"]},
         "propensities": [offer["propensity"] for offer in offers],
-        **{name: offers[-1][name] for name in ("images", "passes")},
+        **{name: offers[-1].get(name) for name in ("images", "passes")},
     }
 
 
