@@ -100,6 +100,14 @@ def test_a_person_who_asks_too_often_is_slowed_down_and_others_are_not(hall: Ope
     assert house.client.get(second.path).status_code == 200
 
 
+def test_an_address_sends_so_many_new_people_and_no_more(hall: Open) -> None:
+    house = hall("conditions=[images:random-bucket]", "web.arrivals_per_minute=6")
+    form = fields(house.client.get("/").text)
+    codes = [house.client.post("/arrive", data=form).status_code for _ in range(5)]
+    assert codes[:2] == [200, 200]
+    assert codes[2:] == [429] * 3
+
+
 def test_pictures_are_those_of_the_screen_that_the_person_has(hall: Open) -> None:
     house = hall("conditions=[images:random-bucket]", "sessions=1", "env.rounds=2")
     first, second = house.person(), house.person()
