@@ -30,7 +30,9 @@ def test_what_people_write_is_escaped_wherever_it_is_shown(hall: Open) -> None:
     refused = person.answer(prompt="\x00bad")
     assert refused.status_code == 422
     person.play()
-    assert "<script>alert" not in house.client.get("/results").text
+    results = house.client.get("/results").text
+    assert "<script>alert" not in results
+    assert "<progress" not in results, "a page of the researcher has no person's progress"
 
 
 def test_every_answer_has_strict_headers(hall: Open) -> None:
