@@ -17,7 +17,8 @@ class EvaluateOptions(PlayOptions):
     Args:
         policies: random-bucket, random-session, constant:SCALE, schedule:S-S-S-S, published, best-known; folders of
             training runs, or patterns such as outputs/sweep/*; or users who write prompts: text:person,
-            text:attribute, text:blind, text:feedback, and with a writer written:blind and written:feedback. Episodes of the last are drawn.
+            text:attribute, text:blind, text:feedback, and with a writer written:blind and written:feedback. Episodes of
+            the last are drawn.
         baseline: name of the policy that the others are compared with.
         threshold: similarity whose reaching is counted.
         strips: how many episodes to draw.
