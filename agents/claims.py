@@ -48,8 +48,10 @@ def write_claims(
     for policy in policies:
         if isinstance(policy, StoredPolicy):
             found = scores(traces, policy)
+            # A policy that decides more than scales brings the mechanism.
+            played = next(trace.mechanism for trace in traces if trace.policy == policy.name)
             claim = Claim(
-                **_about(policy, env),
+                **_about(policy, env) | {"mechanism": played},
                 improvement=found.value,
                 error=found.error,
                 tasks=found.episodes,
@@ -72,9 +74,9 @@ def read_claim(stated: str, policy: StoredPolicy, env: ImageSteeringVectorEnv) -
     """
     about = _about(policy, env)
     try:
-        if not Path(stated).is_file():
+        if not Path(stated).expanduser().is_file():
             return Claim(**about, improvement=float(stated))
-        claim = Claim(**read_json(Path(stated)))
+        claim = Claim(**read_json(Path(stated).expanduser()))
     except (OSError, TypeError, ValueError) as error:
         raise PolicyError(f"{stated} is neither a number nor a file with a claim: {error}") from error
     if claim.content != policy.content():

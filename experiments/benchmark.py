@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
     from steer_env.evaluation.reports import Report, Section
     from steer_env.traces import SteeringTrace
+    from steer_env.types import Metric
 
 DRAWN = "drawn"
 OWN = "metric"
 """What tables call the metric that users and rewards go by."""
 _RESAMPLES = 2000
+_GOALS = 64
+"""Goals that two decoders are compared on."""
 
 
 @dataclass
@@ -50,7 +53,7 @@ class BenchmarkOptions(PlayOptions):
 @command(BenchmarkOptions)
 def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
     """Steer every generator by every policy, the first one also with each setting to choose, and leave the tables."""
-    from experiments.run.playing import check_tasks, play_suite
+    from experiments.run.playing import check_players, play_suite
     from steer_env.policies.lists import load_policies
     from steer_env.types import Prompter
 
@@ -60,7 +63,7 @@ def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
         raise ValueError(f"the first of policies must write prompts, such as text:attribute, not {options.policies[0]}")
     envs = {spec: env_with(options, spec) for spec in options.generators}
     for env in envs.values():
-        check_tasks(options.tasks, **{**env, "choose": options.choose})
+        check_players(policies, options.tasks, **{**env, "choose": options.choose})
     folder, size = run.open() / "traces", (options.tasks, options.tasks_per_batch)
     traces = {spec: play_suite(policies, *size, folder / slug(spec), **env) for spec, env in envs.items()}
     first = envs[options.generators[0]]
@@ -71,7 +74,10 @@ def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
     suite, attempts = options.env.suite, options.env.rounds + 1
     lead = f"{len(policies)} policies on {options.tasks} tasks of {suite}, {attempts} attempts; "
     lead += f"user {options.human.name}, metric {options.metric.name}. Standard errors in parentheses."
-    run.publish(benchmark_report(Played(traces, settings, user.name, options.alignment), lead), wide=True)
+    report = benchmark_report(Played(traces, settings, user.name, options.alignment), lead)
+    if gaps := decoder_gaps(options):
+        report.sections.append(gaps)
+    run.publish(report, wide=True)
     return {"generators": options.generators, "tasks": options.tasks}
 
 
@@ -271,6 +277,47 @@ def alignment_figure(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fig
         if handle is not None:
             handle.set_alpha(1)
     return figure
+
+
+def decoder_gaps(options: BenchmarkOptions) -> Section | None:
+    """How similar goals are through a small decoder and through the checkpoint's own; None where none is small."""
+    from steer_env.evaluation.reports import Section
+    from steer_env.registry import parse_spec
+
+    rows = []
+    for spec in options.generators:
+        name, settings = parse_spec(spec)
+        if settings.get("decoder"):
+            small, own = (_goal_embeddings(options, {"name": name, **settings, **by}) for by in ({}, {"decoder": ""}))
+            rows.append((spec, estimate((small.metric.similarity(small.goals, own.goals)).double().numpy())))
+    if not rows:
+        return None
+    text = (
+        f"Similarity of the same {min(options.tasks, _GOALS)} goals through the small decoder and the checkpoint's own."
+    )
+    return Section("Small decoders", text, [pd.DataFrame(rows, columns=["generator", "similarity"])])
+
+
+@dataclass(frozen=True)
+class _Goals:
+    goals: Any
+    metric: Metric
+
+
+def _goal_embeddings(options: BenchmarkOptions, generator: dict[str, Any]) -> _Goals:
+    """Embeddings of the first goals of the suite, (T, D), and what embedded them."""
+    from steer_env.generators import load_generator
+    from steer_env.imaging import make_studio
+    from steer_env.metrics import load_metric
+    from steer_env.tasks import load_suite
+
+    where = {"device": options.device, "dtype": options.dtype}
+    metric = load_metric(asdict(options.metric), **where)
+    studio = make_studio("here", load_generator(generator, **where), metric, {})
+    tasks = load_suite(options.env.suite)[: min(options.tasks, _GOALS)]
+    pictures = [(task.goal_prompt, task.goal_seed) for task in tasks]
+    embeddings, _ = studio.picture(*studio.prepare(pictures), "goals through two decoders")
+    return _Goals(embeddings[""].cpu(), metric)
 
 
 def _setting(played: Played, setting: str) -> Section:

@@ -84,10 +84,10 @@ def _episodes(trainings: list[str]) -> list[SteeringTrace]:
     from agents.files import CHECKPOINT, RESULT
     from steer_env.traces import check_alike, read_traces
 
-    for folder in map(Path, trainings):
+    for folder in (Path(folder).expanduser() for folder in trainings):
         if not ((folder / CHECKPOINT).is_file() and (folder / RESULT).is_file()):
             raise ValueError(f"{folder} holds no finished training: give folders of experiments.train")
-    episodes = [trace for folder in trainings for trace in read_traces(Path(folder) / "traces")]
+    episodes = [trace for folder in trainings for trace in read_traces(Path(folder).expanduser() / "traces")]
     check_alike(episodes, ("suite", *_PARTS))
     return episodes
 

@@ -32,7 +32,7 @@ def main(options: CompareOptions, run: Run) -> dict[str, Any]:
     from steer_env.evaluation.reports import steering_report
     from steer_env.traces import read_traces
 
-    traces = merge([read_traces(Path(folder) / "traces") for folder in options.evaluations])
+    traces = merge([read_traces(Path(folder).expanduser() / "traces") for folder in options.evaluations])
     report = steering_report(traces, options.baseline, options.threshold)
     run.open()
     run.publish(report)

@@ -87,12 +87,12 @@ def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
     """Read traces, and make and embed their goals again; refuse all that differs but the generator."""
     from steer_env.traces import check_alike, read_traces
 
-    runs = [read_traces(Path(folder) / "traces") for folder in folders]
+    runs = [read_traces(Path(folder).expanduser() / "traces") for folder in folders]
     check_alike([trace for run in runs for trace in run], ("suite", "mechanism", "human", "metric", "policy"))
     generators = [run[0].generator for run in runs]
     if len(set(generators)) < max(2, len(runs)):
         raise ValueError(f"evaluations of at least two generators, each once, are needed, got {', '.join(generators)}")
-    return [_embed(Path(folder), run) for folder, run in zip(folders, runs, strict=True)]
+    return [_embed(Path(folder).expanduser(), run) for folder, run in zip(folders, runs, strict=True)]
 
 
 def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:

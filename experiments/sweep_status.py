@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from steer_env.traces import SteeringTrace
 
-_COLOURS = {"running": "blue", "failed": "red", "done": "green", "unfinished": "yellow"}
+_COLOURS = {"running": "blue", "failed": "red", "damaged": "red", "done": "green", "unfinished": "yellow"}
 
 
 @dataclass
@@ -49,8 +49,8 @@ def main(options: SweepStatusOptions, run: Run) -> None:
     if measured:
         say(f"best so far: {max(measured)[1]}")
     for job in jobs:
-        if job.state == "failed":
-            say("\n".join([f"\n{job.name} failed:", *job.error[-options.lines :]]))
+        if job.error:
+            say("\n".join([f"\n{job.name} {job.state}:", *job.error[-options.lines :]]))
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class Job:
 
     Args:
         name: its folder, below the sweep's.
-        state: ``running``, ``failed``, ``done`` or ``unfinished``.
+        state: ``running``, ``failed``, ``damaged``, ``done`` or ``unfinished``.
         played: episodes in its checkpoint.
         episodes: how many it is to play; None where it failed before that was settled.
         recent: improvement of its last episodes; None before there are two.
-        error: the lines of the error with which it failed; none otherwise.
+        error: the lines of the error with which it failed, or of what is damaged; none otherwise.
     """
 
     name: str
@@ -106,15 +106,15 @@ def _read_job(folder: Path, name: str, window: int) -> Job:
     from steer_env.files import printable
 
     error = (folder / ERROR).read_text("utf-8", "replace") if (folder / ERROR).is_file() else ""
-    improvements = np.array([trace.improvement for trace in _last_traces(folder / "traces", window)])
-    return Job(
-        printable(name),
-        _state(folder),
-        episodes_done(folder),
-        _episodes(folder / CONFIG),
-        estimate(improvements) if improvements.size > 1 else None,
-        [printable(line) for line in error.splitlines()],
-    )
+    state, played, improvements = _state(folder), 0, np.array([])
+    try:
+        played = episodes_done(folder)
+        improvements = np.array([trace.improvement for trace in _last_traces(folder / "traces", window)])
+    except (OSError, ValueError) as damage:
+        state, error = "damaged", str(damage)
+    recent = estimate(improvements) if improvements.size > 1 else None
+    lines = [printable(line) for line in error.splitlines()]
+    return Job(printable(name), state, played, _episodes(folder / CONFIG), recent, lines)
 
 
 def _episodes(path: Path) -> int | None:
@@ -123,7 +123,7 @@ def _episodes(path: Path) -> int | None:
 
     try:
         config = yaml.safe_load(path.read_bytes())
-    except (FileNotFoundError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
     episodes = config.get("episodes") if isinstance(config, dict) else None
     return episodes if isinstance(episodes, int) else None

@@ -75,7 +75,7 @@ def main(options: TuneOptions, run: Run) -> dict[str, Any]:
 def _check(options: TuneOptions) -> Mapping[str, BaseDistribution]:
     """The search space, with all parts loaded."""
     if not find_spec("optuna"):
-        raise ModuleNotFoundError("tuning needs a package that isn't here: pip install -e '.[dev]'")
+        raise ModuleNotFoundError("tuning needs a package that isn't here: make setup")
     from experiments.run.learning import make_learner
     from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks

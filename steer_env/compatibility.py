@@ -61,6 +61,27 @@ def _declare() -> None:
     _declared.append(library)
 
 
+def reason(error: Exception) -> str:
+    """Another package's message, as a part of a sentence: one line of at most 300 characters."""
+    text = " ".join(str(error).split()).rstrip(".!")
+    return text if len(text) <= 300 else f"{text[:299]}…"
+
+
+def let_hooks_travel() -> None:
+    """Make text encoders picklable that have been used: what their hooks write to is sent by its name.
+
+    Without it, a generator that has encoded a prompt couldn't be sent to another process.
+    """
+    import copyreg
+
+    try:
+        from transformers.utils.output_capturing import _active_collector as collector
+    except ImportError:
+        # Versions without such hooks.
+        return
+    copyreg.pickle(type(collector), lambda _: "_active_collector")
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars and no remarks on what a checkpoint's configuration holds besides; errors still raise."""

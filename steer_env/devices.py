@@ -34,14 +34,17 @@ def resolve_device(name: str) -> str:
     return name
 
 
-def resolve_dtype(name: str) -> torch.dtype:
-    """The precision of that name; ``auto`` is float32.
+def resolve_dtype(name: str, device: str = "cpu") -> torch.dtype:
+    """The precision of that name; ``auto`` is half precision on a GPU, bfloat16 where it has it, and float32 elsewhere.
 
     Raises:
         ValueError: an unknown name.
     """
     import torch
 
+    if name == AUTO and torch.device(device).type == "cuda":
+        major, _ = torch.cuda.get_device_capability(device)
+        name = "bfloat16" if major >= 8 else "float16"
     dtype: torch.dtype = getattr(torch, "float32" if name == AUTO else DTYPES[name])
     return dtype
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,52 @@ from steer_env.types import (
 )
 
 _NOISE_STREAM, _PERSON_STREAM = 0x51EE, 0x9E50
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What n episodes have on the screen in a round, until their users choose.
+
+    Args:
+        rows: int64 (n,), the episodes' places in the batch.
+        similarities: float (n, 1 + P), to the goal: the current image, then the proposals.
+        draws: float (n, 1 + P), uniform in (0, 1), for simulated users.
+        proposals: float (n, P, *latent_shape).
+        candidates: by name of each metric, float (n, 1 + P, D), embeddings in the order of ``similarities``.
+        fresh: bool (n, P), which proposals took an image of their own.
+        shown: uint8 (n, 1 + P, 3, H, W), the images in that order; None unless images are kept.
+        conditioning: n rows.
+        scales: float (n,), mixture scales; None in text steering, and where actions are others.
+        prompts: n new prompts, in text steering.
+        actions, decided: as in :class:`steer_env.types.RoundOutcome`.
+    """
+
+    rows: np.ndarray
+    similarities: Tensor
+    draws: Tensor
+    proposals: Tensor
+    candidates: dict[str, Tensor]
+    fresh: Tensor
+    shown: Tensor | None
+    conditioning: Conditioning
+    scales: np.ndarray | None = None
+    prompts: Sequence[str] | None = None
+    actions: np.ndarray | None = None
+    decided: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, place: int) -> Offer:
+        """One episode's, by its place among the n."""
+        one = slice(place, place + 1)
+        values: dict[str, Any] = {
+            name: None if v is None else v[one] for name, v in vars(self).items() if name not in _NAMED
+        }
+        return Offer(**values, **{name: {k: v[one] for k, v in getattr(self, name).items()} for name in _NAMED})
+
+
+_NAMED = ("candidates", "conditioning")
 
 
 class SteeringDynamics:
@@ -228,6 +275,15 @@ class SteeringDynamics:
     def step(self, actions: np.ndarray, rows: np.ndarray | None = None) -> RoundOutcome:
         """Play one round of image steering: propose, let the user choose, go on from the choice.
 
+        Args and errors: as for :meth:`propose`.
+        """
+        return self._let_choose(self.propose(actions, rows))
+
+    @usual_defaults()
+    @torch.inference_mode()
+    def propose(self, actions: np.ndarray, rows: np.ndarray | None = None) -> Offer:
+        """The first half of a round of image steering, for users who choose in their own time; :meth:`take` goes on.
+
         Args:
             actions: float (n,), mixture scales in [0, 1]; or float (n, K, …) in [−1, 1], what a
                 :class:`steer_env.types.DirectedMechanism` takes instead.
@@ -238,22 +294,69 @@ class SteeringDynamics:
             ValueError: an action out of range, or a batch of the wrong size.
             FloatingPointError: latents or embeddings that aren't finite, with the round and the tasks.
         """
-        rows, directed = self._rows(rows), isinstance(self.mechanism, DirectedMechanism)
-        actions = check_directions(actions) if directed else check_scales(actions)
-        single = (
-            self.mechanism.action_shape(self.num_proposals) if isinstance(self.mechanism, DirectedMechanism) else ()
-        )
-        self._check_playable(rows, actions.shape, "actions" if directed else "mixture scales", single)
+        rows, mechanism = self._rows(rows), self.mechanism
+        if isinstance(mechanism, DirectedMechanism):
+            actions = check_directions(actions)
+            self._check_playable(rows, actions.shape, "actions", mechanism.action_shape(self.num_proposals))
+        else:
+            actions = check_scales(actions)
+            self._check_playable(rows, actions.shape, "mixture scales")
         given = {name: values[self._where(rows)] for name, values in self._conditioning.items()}
         noise, draws = self._draw(rows, self.num_proposals)
         proposals = self._propose(rows, actions, given, noise)
         # A proposal that is the held latent (scale 0) shows the held image: rounding would else decide between the two.
         fresh = (proposals != self.latents[self._where(rows)][:, None]).flatten(2).any(dim=2)
-        outcome = self._offer(rows, proposals, given, draws, fresh)
-        if not isinstance(self.mechanism, DirectedMechanism):
-            return replace(outcome, scales=actions)
-        decided = self.mechanism.decided(torch.from_numpy(actions)).double().numpy()
-        return replace(outcome, actions=actions, decided=decided)
+        offer = self._offer(rows, proposals, given, draws, fresh)
+        if not isinstance(mechanism, DirectedMechanism):
+            return replace(offer, scales=actions)
+        decided = mechanism.decided(torch.from_numpy(actions)).double().numpy()
+        return replace(offer, actions=actions, decided=decided)
+
+    @usual_defaults()
+    @torch.inference_mode()
+    def take(self, offer: Offer, choices: Tensor) -> RoundOutcome:
+        """The second half of a round: go on from the choices.
+
+        Args:
+            offer: of the round that these episodes are in.
+            choices: int64 (n,), 0 to keep the current image, k to take proposal k.
+        """
+        rows, where, rounds = offer.rows, self._where(offer.rows), self.rounds[offer.rows] + 1
+        self._move(where, rows, choices, offer.candidates, offer.proposals)
+        picked = choices.cpu().numpy()
+        if offer.shown is not None:
+            self.images[rows] = offer.shown.numpy()[np.arange(len(rows)), picked]
+        if offer.prompts is not None and picked.any():
+            taken = np.flatnonzero(picked)
+            written = [prompt for prompt, choice in zip(offer.prompts, picked, strict=True) if choice]
+            self._condition(rows[taken], written, {k: v[taken] for k, v in offer.conditioning.items()})
+        found = offer.similarities.cpu().double().numpy()
+        self.similarity[rows] = found[np.arange(len(rows)), picked]
+        self.stayed[rows], self.rounds[rows] = picked == 0, rounds
+        self._made[rows] += offer.fresh.cpu().sum(dim=1).numpy()
+        shown = None if offer.shown is None else offer.shown.numpy()
+        return RoundOutcome(
+            *(rows, rounds, found, picked, self.similarity[rows], offer.scales, self.judged(rows), shown),
+            actions=offer.actions,
+            decided=offer.decided,
+        )
+
+    def judge(self, offer: Offer) -> dict[str, np.ndarray]:
+        """By name of each judge, float64 (n, 1 + P): what :meth:`judged` would be after each choice.
+
+        A judge that compares images with their prompts has those of a new prompt only once it is taken.
+        """
+        where = self._where(offer.rows)
+        return {
+            name: metric.similarity(offer.candidates[name], self._targets[name][where][:, None]).cpu().double().numpy()
+            for name, metric in self._metrics.items()
+            if name and name in self.studio.metrics
+        }
+
+    def _let_choose(self, offer: Offer) -> RoundOutcome:
+        """Go on from what the simulated user chooses."""
+        choices = self.human.choose(offer.similarities, offer.draws, self._persons[self._where(offer.rows)])
+        return self.take(offer, choices)
 
     @usual_defaults()
     @torch.inference_mode()
@@ -290,7 +393,7 @@ class SteeringDynamics:
         if seeds is not None:
             latents = draw_latents(list(seeds), self.generator.latent_shape).to(latents.device)[:, None]
         fresh = latents.new_ones(len(rows), 1, dtype=torch.bool)
-        outcome = self._offer(rows, latents, conditioning, draws, fresh, prompts=prompts)
+        outcome = self._let_choose(self._offer(rows, latents, conditioning, draws, fresh, prompts=prompts))
         return replace(outcome, prompts=prompts, seeds=seeds, guidance=guidance)
 
     def _encode(self, prompts: Sequence[str], guidance: Sequence[float] | None) -> Conditioning:
@@ -308,8 +411,8 @@ class SteeringDynamics:
         draws: Tensor,
         fresh: Tensor,
         prompts: Sequence[str] | None = None,
-    ) -> RoundOutcome:
-        """Make the images of the fresh (n, P) ones of proposals (n, P, *latent_shape); let the user choose.
+    ) -> Offer:
+        """Make the images of the fresh (n, P) ones of proposals (n, P, *latent_shape).
 
         Where proposals come of new prompts (n), P is 1, and who takes one goes on with its prompt.
         """
@@ -321,20 +424,8 @@ class SteeringDynamics:
         )
         candidates = {name: _beside(self._current[name][where], fresh, values) for name, values in offered.items()}
         similarities = self.metric.similarity(candidates[""], self._targets[""][where][:, None])
-        choices = self.human.choose(similarities, draws, self._persons[where])
-        self._move(where, rows, choices, candidates, proposals)
-        made = fresh.cpu()
-        shown = self._show(rows, choices, made, images)
-        picked = choices.cpu().numpy()
-        if prompts is not None and picked.any():
-            taken = np.flatnonzero(picked)
-            written = [prompt for prompt, choice in zip(prompts, picked, strict=True) if choice]
-            self._condition(rows[taken], written, {k: v[taken] for k, v in conditioning.items()})
-        found = similarities.cpu().double().numpy()
-        self.similarity[rows] = found[np.arange(len(rows)), picked]
-        self.stayed[rows], self.rounds[rows] = picked == 0, rounds
-        self._made[rows] += made.sum(dim=1).numpy()
-        return RoundOutcome(rows, rounds, found, picked, self.similarity[rows], judged=self.judged(rows), shown=shown)
+        shown = None if images is None else _beside(torch.from_numpy(self.images[rows]), fresh.cpu(), images)
+        return Offer(rows, similarities, draws, proposals, candidates, fresh, shown, conditioning, prompts=prompts)
 
     def _rows(self, rows: np.ndarray | None) -> np.ndarray:
         return np.arange(self.num_episodes) if rows is None else np.asarray(rows, dtype=np.int64)
@@ -398,13 +489,6 @@ class SteeringDynamics:
         self._past_choices[where, played] = choices
         for name, screens in self._screens.items():
             screens[where, played, : 1 + proposals.shape[1]] = candidates[name]
-
-    def _show(self, rows: np.ndarray, choices: Tensor, fresh: Tensor, images: Tensor | None) -> np.ndarray | None:
-        if images is None:
-            return None
-        shown = _beside(torch.from_numpy(self.images[rows]), fresh, images).numpy()
-        self.images[rows] = shown[np.arange(len(rows)), choices.cpu().numpy()]
-        return shown
 
 
 def _beside(held: Tensor, fresh: Tensor, made: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -211,6 +212,8 @@ def checked_value(name: str, value: Any, hint: Any) -> Any:
     if not set(allowed) <= set(_NAMES):
         return value
     kinds = {int: (int, float), tuple: (tuple, list)}.get(type(value), (type(value),))
+    if isinstance(value, float) and math.isnan(value):
+        raise ValueError(f"{name} must be a number, got nan")
     if any(kind in allowed for kind in kinds):
         return value
     expected = " or ".join(_NAMES[kind] for kind in allowed)
@@ -245,7 +248,7 @@ class Loaded(Generic[T]):
         self._known.clear()
 
 
-_PATHS = ("path", "cache_dir")
+_PATHS = ("path", "cache_dir", "config", "lora", "decoder")
 """Options that name files or folders."""
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Conditioning = Mapping[str, "Tensor"]
 """What a generator makes of prompts: named tensors, each with one row a prompt."""
+OBSERVATIONS = ("round", "stayed", "embedding", "latent", "conditioning", "shown", "chosen", "played")
+"""Parts of an observation that are vectors, or numbers that become one-hot vectors, in the order of joining."""
 Picture = tuple[str, int]
 """Prompt, and seed of the latent: an image as goals and first images are defined."""
 
@@ -84,6 +86,11 @@ class GlimpsingGenerator(Generator, Protocol):
 def passes(generator: Generator) -> int:
     """Denoiser passes that an image takes: the generator's attribute ``passes``, or 1 where it has none."""
     return int(getattr(generator, "passes", 1))
+
+
+def takes_latents(generator: Generator) -> bool:
+    """Whether images follow latents, which can be mixed: its attribute ``takes_latents``, or True where it has none."""
+    return bool(getattr(generator, "takes_latents", True))
 
 
 @runtime_checkable

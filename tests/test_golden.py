@@ -196,9 +196,9 @@ class TestGolden:
 
 class TestOldFiles:
     def test_traces_of_both_versions_are_read(self) -> None:
-        """Written by the code of their time; the first version had no prompts, and neither counted images."""
+        """Written by the code of their time; the first version had no prompts, and neither counted images or passes."""
         for version in (1, 2):
-            then = _recorded("old-traces") | ({"prompts": [[]]} if version == 1 else {})
+            then = _recorded("old-traces") | {"passes": [None]} | ({"prompts": [[]]} if version == 1 else {})
             assert columns(read_traces(GOLDEN / f"traces-{version}.parquet")) == then
 
     def test_a_policy_is_read(self) -> None:

@@ -65,7 +65,7 @@ def load_logger(kind: str, **options: Any) -> Opener:
     try:
         return partial(getattr(import_module(module), name), **options)
     except ImportError as error:
-        raise ImportError(f"logger={kind} needs a package that isn't here: pip install -e '.[dev]'") from error
+        raise ImportError(f"logger={kind} needs a package that isn't here: make setup") from error
 
 
 def training_metrics(traces: Sequence[SteeringTrace]) -> dict[str, float | np.ndarray]:

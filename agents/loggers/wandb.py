@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import warnings
@@ -30,8 +31,8 @@ class WandbLogger(Logger):
         folder: of the run.
         done: episodes in its checkpoint.
         config: of the run, as JSON.
-        project, entity, group: where the run is shown; an empty one is left to wandb.
-        mode: online, offline or disabled.
+        project, entity, group: where the run is shown; an empty one is the environment's (WANDB_PROJECT, …).
+        mode: online, offline or disabled; empty for the environment's WANDB_MODE, or else online.
         timeout: seconds to wait for the server at the start, and at the end for what isn't sent yet, which stays in the
             folder for ``wandb sync``.
     """
@@ -47,9 +48,10 @@ class WandbLogger(Logger):
         mode: str,
         timeout: float,
     ) -> None:
+        mode = mode or os.environ.get("WANDB_MODE") or "online"
         options: dict[str, Any] = {
             "mode": mode,
-            "project": project,
+            "project": project or os.environ.get("WANDB_PROJECT") or "steer-env",
             "entity": entity or None,
             "group": group or None,
             "name": folder.name,

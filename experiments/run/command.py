@@ -22,6 +22,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from experiments.run.console import patient
 from experiments.run.folder import Run, job_name
 from experiments.run.options import (
     CONF,
@@ -37,7 +38,9 @@ from experiments.run.options import (
     limits_text,
     register_groups,
 )
+from steer_env.files import printable
 from steer_env.imaging import close_studios
+from steer_env.redaction import redacted
 from steer_env.registry import Registry
 
 O = TypeVar("O")  # noqa: E741
@@ -106,7 +109,10 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
 
         @wraps(body)
         def main() -> None:
-            arguments = sys.argv[1:]
+            with patient():
+                run(sys.argv[1:])
+
+        def run(arguments: list[str]) -> None:
             if {"--help", "-h"} & set(arguments):
                 print(help_text(name, options))
                 raise SystemExit
@@ -178,7 +184,7 @@ def _quoted(argument: str) -> str:
 def _complain(error: BaseException) -> None:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
     text = "; ".join(line.strip() for part in (error, cause) if part for line in str(part).splitlines() if line.strip())
-    print(f"error: {text or type(error).__name__}", file=sys.stderr)
+    print(redacted(f"error: {printable(text) or type(error).__name__}"), file=sys.stderr)
 
 
 def check_overrides(name: str, options: type, overrides: Sequence[str]) -> None:
@@ -192,7 +198,7 @@ def check_overrides(name: str, options: type, overrides: Sequence[str]) -> None:
         if not equals:
             raise ValueError(f"{override!r} is no option with a value, such as {fields(options)[0].name}=…")
         if (module := NEEDS.get(override)) and not find_spec(module):
-            raise ValueError(f"{override} needs a package that isn't here: pip install -e '.[dev]'")
+            raise ValueError(f"{override} needs a package that isn't here: make setup")
         if key != "experiment":
             _check_key(name, options, key.partition("@")[0], [] if elsewhere else overrides)
         elif not elsewhere:
@@ -209,6 +215,8 @@ def _check_key(name: str, options: type, key: str, overrides: Sequence[str]) -> 
             choices(first)[word]
         if dot and rest:
             places = [PARTS[first][word].options for word in chosen] if first in PARTS else kinds(base)
+            if not all(is_dataclass(place) for place in places):
+                return
             known = {"name": "", **{own.name: own for place in places for own in fields(place)}}
             Registry(f"option of {first} {'|'.join(chosen)}", known)[rest.partition(".")[0]]
         return

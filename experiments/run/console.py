@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.markdown import Markdown
+
+from steer_env.redaction import redacted
 
 console = Console()
 
 
 def say(message: str) -> None:
     """Print a line. A function, since the console itself can't travel to a launcher's process."""
-    _safely(lambda: console.print(message, soft_wrap=True, markup=False, highlight=False))
+    text = redacted(message)
+    _safely(lambda: console.print(text, soft_wrap=True, markup=False, highlight=False))
 
 
 def show(markdown: str, wide: bool = False) -> None:
@@ -29,12 +35,54 @@ def draw(page: RenderableType) -> None:
     _safely(lambda: console.print(page))
 
 
-def _safely(write: Callable[[], None]) -> None:
-    """A terminal without these letters gets others in their place; one that is full or gone gets nothing."""
-    stream = sys.stdout
-    try:
-        if hasattr(stream, "reconfigure"):
+class _Patient:
+    """A stream that is never in the way: letters it lacks become others, and what it can't take is lost.
+
+    Args:
+        stream: such as ``sys.stdout``.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        with suppress(AttributeError, ValueError, OSError):
             stream.reconfigure(errors="replace")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return int(self._stream.write(text) or 0)
+        except (OSError, ValueError):
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            # Else the interpreter would try once more at its end, and make an exit status of it.
+            with suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """While it lasts, nothing that is printed, by whichever package, decides how a run ends."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Patient(sys.stdout), _Patient(sys.stderr)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _safely(write: Callable[[], None]) -> None:
+    """Outside a command, too: a terminal that is full or gone gets nothing."""
+    before = sys.stdout
+    sys.stdout = before if isinstance(before, _Patient) else _Patient(before)  # type: ignore[assignment]
+    try:
         write()
-    except OSError:
-        return
+    finally:
+        sys.stdout = before

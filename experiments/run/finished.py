@@ -16,7 +16,7 @@ def read_policy(evaluation: str, policy: str) -> list[SteeringTrace]:
     Raises:
         ValueError: the evaluation doesn't have it.
     """
-    traces = read_traces(Path(evaluation) / "traces")
+    traces = read_traces(Path(evaluation).expanduser() / "traces")
     own = [trace for trace in traces if trace.policy == policy]
     if not own:
         names = ", ".join(sorted({trace.policy for trace in traces}))

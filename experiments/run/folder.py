@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from agents.files import CHECKPOINT, RESULT, RunExistsError, write_json
 from experiments.run.console import say, show
 from steer_env.files import write_atomically
+from steer_env.redaction import redacted, without_secrets
 
 if TYPE_CHECKING:
     from steer_env.evaluation.reports import Report
@@ -28,7 +29,10 @@ CONFIG, ERROR, LOCK, JOB = "config.yaml", "error.txt", "run.lock", "job.txt"
 LEADERBOARD, CLAIMS = "leaderboard.json", "claims"
 APART = ("folder", "overwrite", "threads", "launcher", "studio", "logger")
 """Options that may differ between runs that are the same."""
-_ASIDE = (*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resamples", "timed_tasks", "claim", "trials")
+_ASIDE = (
+    *(*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resamples", "timed_tasks", "claim", "trials"),
+    *("mode", "web", "bots", "places", "gather", "patience", "device"),
+)
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
@@ -42,9 +46,8 @@ _LEFT_BEHIND = (
         "figures",
         "tensorboard",
         "wandb",
-        "rule",
-        "people",
     ),
+    *("rule", "people", "study.sqlite", "study.sqlite-wal", "study.sqlite-shm"),
     CLAIMS,
 )
 _PATIENCE, _PATIENCE_REQUEUED = 1, 60
@@ -73,12 +76,16 @@ class Run:
         """Check, run the command, and write its result, which marks the run as finished."""
         sweep = HydraConfig.get() if HydraConfig.get().mode == RunMode.MULTIRUN else None
         has_folder = "overwrite" in self.config  # A command may have another folder among its options.
+        if has_folder and not sweep and not str(self.config.folder).strip():
+            raise ValueError("folder must be a path, got ''; without folder= a new one below outputs/ is made")
+        if has_folder:
+            _check_place(self.folder)
         if sweep and has_folder:
             self.config.folder = str(Path(sweep.sweep.dir).expanduser() / sweep.sweep.subdir)
         elif "launcher" in self.config and self.config.launcher.kind != "basic":
             raise ValueError(f"launcher={self.config.launcher.kind} is for sweeps: add --multirun")
         typed = options()
-        self.settings = OmegaConf.to_container(self.config, resolve=True)
+        self.settings = without_secrets(OmegaConf.to_container(self.config, resolve=True))
         if self.config.get("threads"):
             import torch
 
@@ -108,7 +115,7 @@ class Run:
             raise
         except Exception as error:
             if lock_of(self.folder).is_locked:
-                write_atomically(self.folder / ERROR, traceback.format_exc())
+                write_atomically(self.folder / ERROR, redacted(traceback.format_exc()))
                 say(f"failed: {self.folder}: {error}")
             raise
         if result is not None:
@@ -126,7 +133,7 @@ class Run:
     def _different(self, aside: tuple[str, ...]) -> list[str]:
         """Names of options, but for those aside, that the run in the folder has another value of."""
         path = self.folder / CONFIG
-        now: Any = OmegaConf.to_container(self.config, resolve=True)
+        now: Any = without_secrets(OmegaConf.to_container(self.config, resolve=True))
         # The file was written resolved: no interpolation in it, which may be a stranger's, is evaluated.
         before: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else now
         return sorted(str(k) for k in now if k not in aside and _matters(k, before) != _matters(k, now))
@@ -155,7 +162,8 @@ class Run:
         if job := os.environ.get("SLURM_JOB_ID"):
             write_atomically(folder / JOB, job)
         # All or nothing: half of it would look like another run's, and stop this one from going on after a kill.
-        write_atomically(folder / CONFIG, OmegaConf.to_yaml(self.config, resolve=True))
+        plain = without_secrets(OmegaConf.to_container(self.config, resolve=True))
+        write_atomically(folder / CONFIG, OmegaConf.to_yaml(plain))
         return folder
 
     def publish(self, report: Report, wide: bool = False) -> None:
@@ -178,6 +186,13 @@ def _matters(name: Any, config: Any) -> Any:
 def _refuse(folder: Path, what: str, different: list[str]) -> NoReturn:
     other = f" with other {', '.join(different)}" if different else ""
     raise RunExistsError(f"{folder} holds {what}{other}: choose another folder, or overwrite=true")
+
+
+def _check_place(folder: Path) -> None:
+    """Raises a NotADirectoryError where something that isn't a folder is in the way."""
+    there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), folder)
+    if os.path.lexists(there) and not there.is_dir():
+        raise NotADirectoryError(f"folder={folder} can't be made: {there} is no folder")
 
 
 def _clear(folder: Path) -> None:

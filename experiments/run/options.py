@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING as NOT_GIVEN
@@ -133,7 +134,8 @@ class PartsOptions:
         env: its tasks, rounds and judges.
         device: of all parts that don't name their own: cpu, cuda, cuda:1; auto for a GPU if there is one. With
             studio=ray the workers' own GPUs.
-        dtype: precision of all parts that don't name their own: float32, float16 or bfloat16; auto for float32.
+        dtype: precision of all parts that don't name their own: float32, float16 or bfloat16; auto for half
+            precision of what makes images or writes, on a GPU, and float32 elsewhere and of metrics.
         generator: makes the images.
         metric: how similar images are, for users and for the reward.
         human: the simulated user who chooses.
@@ -188,7 +190,7 @@ class ThompsonOptions(AgentOptions):
 
     kind: str = "thompson"
     cells: str = option("round-stayed", among=("round", "round-stayed"))
-    prior_variance: float = 1.0
+    prior_variance: float = option(1.0, least=1e-12, most=1e12)
 
 
 @dataclass
@@ -213,10 +215,13 @@ class PlanningOptions(AgentOptions):
 
 @dataclass
 class SB3Options(AgentOptions):
-    """A Stable-Baselines3 algorithm on (round, stayed) (agent=ppo, agent=a2c, agent=dqn, agent=recurrent-ppo).
+    """A Stable-Baselines3 algorithm (agent=ppo, agent=a2c, agent=dqn, agent=recurrent-ppo, agent=sac, agent=td3).
+
+    It learns scales from (round, stayed); or, with env.observe and env.action, a network.
 
     Args:
-        algorithm: ppo, a2c, dqn or recurrent-ppo, whose policy has a memory.
+        algorithm: ppo, a2c; dqn, for buckets; sac, td3, for continuous actions; or recurrent-ppo, whose policy has a
+            memory.
         reward: final, or increment for each round's share.
         settings: hyper-parameters, arguments of the algorithm's class.
     """
@@ -245,16 +250,17 @@ class WandbOptions(LoggerOptions):
     """Weights & Biases (logger=wandb).
 
     Args:
-        project, entity, group: where the run is shown.
-        mode: online; offline, kept in the folder for ``wandb sync``; or disabled. Online without a server that answers
-            becomes offline, with a warning.
+        project, entity, group: where the run is shown; empty for what WANDB_PROJECT, WANDB_ENTITY and WANDB_RUN_GROUP
+            say, or else for the project steer-env.
+        mode: online; offline, kept in the folder for ``wandb sync``; disabled; or empty for what WANDB_MODE says, or
+            else for online. Online without a server that answers becomes offline, with a warning.
         timeout: seconds to wait for the server, at the start and at the end.
     """
 
-    project: str = "steer-env"
+    project: str = ""
     entity: str = ""
     group: str = ""
-    mode: str = option("online", among=("online", "offline", "disabled"))
+    mode: str = option("", among=("", "online", "offline", "disabled"))
     timeout: float = option(10.0, least=0)
 
 
@@ -278,7 +284,7 @@ class JoblibOptions(LauncherOptions):
         jobs: at a time; -1 for as many as there are cores.
     """
 
-    jobs: int = -1
+    jobs: int = option(-1, least=-1)
 
 
 @dataclass
@@ -308,7 +314,7 @@ class SlurmOptions(LauncherOptions):
     requeues: int = option(20, least=0)
     memory_gb: int = option(4, least=1)
     cpus: int = option(1, least=1)
-    gpus: int | None = None
+    gpus: int | None = option(None, least=0)
     jobs: int = option(256, least=1)
     setup: str = ""
     sbatch: dict[str, Any] = field(default_factory=lambda: {"requeue": True})
@@ -421,6 +427,8 @@ def check_limits(options: Any, place: str = "") -> None:
             check_limits(value, f"{name}.")
         elif part.metadata and "least" in part.metadata:
             _check_value(name, value, part.metadata)
+        elif isinstance(value, float) and math.isnan(value):
+            raise ValueError(f"{name} must be a number, got nan")
 
 
 def _check_value(name: str, value: Any, limits: Mapping[str, Any]) -> None:

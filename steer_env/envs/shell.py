@@ -63,11 +63,13 @@ class SteeringVectorEnv(VectorEnv):
             Figure 7): all goals come from the first of them; 0 for as many as there are.
         goal_bank: folder that keeps embeddings of goals and first images, and the images where they are needed, for
             later episodes and runs; or such a bank. None by default.
-        studio: makes the images: ``here``, this process, or ``ray:count=8``, many processes (docs/ray.md), by a word or
-            a mapping; or a function of generator, metric, judges and goal bank that makes a studio.
+        studio: makes the images: ``here``, this process; ``predicted``, none, see
+            :class:`steer_env.imaging.predicted.PredictedStudio`; or ``ray:count=8``, many processes (docs/ray.md); by a
+            word or a mapping; or a function of generator, metric, judges and goal bank that makes a studio.
         device: of the parts whose own options don't say otherwise: cpu, cuda, cuda:1; auto for a GPU if there is one.
             Where images are made in other processes these decide for themselves, and parts are loaded on the CPU.
-        dtype: the same of their precision: float32, float16 or bfloat16; auto for float32.
+        dtype: the same of their precision: float32, float16 or bfloat16; auto for half precision of a generator on a
+            GPU, and float32 elsewhere and of metrics.
         render_mode: None or ``rgb_array``.
         autoreset_mode: an ``AutoresetMode`` or its value; NEXT_STEP by default, as elsewhere in Gymnasium.
         max_episode_steps: R, as a single environment's spec has it; no other number is taken.

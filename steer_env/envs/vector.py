@@ -12,25 +12,13 @@ from steer_env.envs.arguments import ImageArguments, SteeringArguments, check_ar
 from steer_env.envs.shell import SteeringVectorEnv
 from steer_env.humans import load_human
 from steer_env.mechanisms import load_mechanism
-from steer_env.mechanisms.options import DirectionsOptions, ProposalsOptions
+from steer_env.mechanisms.actions import ACTIONS
 from steer_env.proposals import BUCKETS, bucket_scales
-from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build, resolve
-from steer_env.types import DirectedMechanism, Human, Mechanism, RoundOutcome, Studio
+from steer_env.registry import Spec, build, resolve
+from steer_env.types import DirectedMechanism, Human, Mechanism, RoundOutcome, Studio, takes_latents
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_DIRECTIONS = "steer_env.mechanisms.directions"
-ACTIONS: Parts = Registry(
-    "kind of action",
-    {
-        "bucket": Part(NoOptions, ""),
-        "scale": Part(NoOptions, ""),
-        "directions": Part(DirectionsOptions, f"{_DIRECTIONS}:load_directions"),
-        "proposals": Part(ProposalsOptions, f"{_DIRECTIONS}:load_proposals"),
-    },
-)
-"""One of 10 mixture scales, a mixture scale in [0, 1], or what a mechanism of its own takes."""
 
 
 class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
@@ -60,11 +48,16 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         **shared: Unpack[SteeringArguments],
     ) -> None:
         check_arguments(ImageArguments, {"proposals": proposals, "action": action, **shared})
-        self._action, self._proposals = action, proposals
+        self.action, self._proposals = action, proposals
         if resolve(ACTIONS, action)[0].factory and mechanism not in ("mixture", {"name": "mixture"}):
             raise ValueError(f"action={action} is a mechanism of its own: mechanism must be mixture, got {mechanism}")
         self._human, self._mechanism = load_human(human), mechanism
         super().__init__(num_envs, autoreset_mode=autoreset_mode, **shared)
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """What is observed on request."""
+        return self._observe
 
     @property
     def mechanism_id(self) -> str:
@@ -72,8 +65,13 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         return self.dynamics.mechanism.id
 
     def _way(self, studio: Studio) -> dict[str, Any]:
-        if resolve(ACTIONS, self._action)[0].factory:
-            mechanism = build(ACTIONS, self._action, studio=studio)
+        if not takes_latents(studio.generator):
+            raise ValueError(
+                f"{studio.generator.id} takes no latents, so its images can't be mixed: it is for text steering alone, "
+                "by users who write prompts"
+            )
+        if resolve(ACTIONS, self.action)[0].factory:
+            mechanism = build(ACTIONS, self.action, studio=studio)
         else:
             mechanism = load_mechanism(self._mechanism, studio, **self._where)
         return {"human": self._human, "proposals": self._proposals, "mechanism": mechanism}
@@ -82,7 +80,7 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         mechanism = self.dynamics.mechanism
         if isinstance(mechanism, DirectedMechanism):
             return spaces.Box(-1, 1, mechanism.action_shape(self._proposals), np.float32)
-        return spaces.Discrete(BUCKETS) if self._action == "bucket" else spaces.Box(0, 1, (1,), np.float32)
+        return spaces.Discrete(BUCKETS) if self.action == "bucket" else spaces.Box(0, 1, (1,), np.float32)
 
     def _observation_space(self) -> spaces.Dict:
         return spaces.Dict({"stayed": spaces.Discrete(2), **super()._observation_space()})
@@ -93,9 +91,9 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         if actions.shape != expected:
             raise ValueError(f"{self.num_envs} environments need actions of shape {expected}, got {actions.shape}")
         chosen = actions[rows]
-        if self._action == "bucket":
+        if self.action == "bucket":
             chosen = bucket_scales(chosen)
-        elif self._action == "scale":
+        elif self.action == "scale":
             chosen = chosen[:, 0].astype(np.float64)
         return self.dynamics.step(chosen, rows)
 

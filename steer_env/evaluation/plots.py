@@ -124,7 +124,7 @@ def strip(frames: Sequence[np.ndarray], title: str) -> Figure:
     height, width = frames[0].shape[:2]
     figure, panels = canvas(6.0, 6.0 * len(frames) * height / width + 0.4, len(frames), squeeze=False)
     figure.set_dpi(110)
-    figure.suptitle(title, fontsize="small", wrap=True)
+    figure.suptitle(title, fontsize="small", wrap=True, parse_math=False)
     for place, (axes, picture) in enumerate(zip(panels[:, 0], frames, strict=True)):
         axes.imshow(picture, interpolation="nearest")
         axes.set_ylabel(f"round {place + 1}", fontsize="small")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.uncertainty import UNKNOWN
-from steer_env.files import write_atomically
+from steer_env.files import printable, write_atomically
 from steer_env.traces import SteeringTrace, traces_to_frame
 
 _COST = (
@@ -45,10 +45,10 @@ class Report:
 
     def markdown(self) -> str:
         """Title, texts and tables; figures are left to the HTML page."""
-        parts = [f"# {self.title}", self.lead]
+        parts = [f"# {plain(self.title)}", plain(self.lead)]
         for section in self.sections:
             if section.tables:
-                parts += [f"## {section.title}", section.text, *map(markdown_table, section.tables)]
+                parts += [f"## {plain(section.title)}", plain(section.text), *map(markdown_table, section.tables)]
         return "\n\n".join(parts) + "\n"
 
     def html(self) -> str:
@@ -146,12 +146,19 @@ def conditions(frame: pd.DataFrame) -> str:
     """A sentence on what was played, and with which parts."""
     first, chosen = frame.iloc[0], statistics.by_choosing(frame)
     parts = {} if chosen.empty else {"user": chosen["human"], "mechanism": chosen["mechanism"]}
-    users = "".join(f"{name} {', '.join(ids.unique())}, " for name, ids in parts.items())
+    users = "".join(f"{name} {_named(ids.unique())}, " for name, ids in parts.items())
     return (
         f"{frame['policy'].nunique()} policies on {frame['task_index'].nunique()} tasks of {first['suite']}: "
         f"{len(first['similarities']) - 1} rounds, {users}generator {first['generator']}, metric {first['metric']}. "
         f"Every policy met the same goals, first {_made(frame)}s and noise."
     )
+
+
+def _named(ids: Sequence[str]) -> str:
+    """The ids of parts, or how many people there are."""
+    people = [part for part in ids if part.startswith("person-")]
+    others = [part for part in ids if part not in people]
+    return ", ".join([*others, *([f"{len(people)} people"] if people else [])])
 
 
 def _summary_table(summary: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
@@ -163,9 +170,9 @@ def _summary_table(summary: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
         ("rounds", "rounds", ".2f"),
     ):
         columns[title] = [format(mean, digits) for mean in summary[name]]
-    for name in cost:
-        if cost[name].notna().any():
-            columns[str(name)] = [count(mean) for mean in cost.loc[summary.index, name]]
+    for taken in ("images", "passes"):
+        if cost[taken].notna().any():
+            columns[taken] = [count(mean) for mean in cost[taken].loc[summary.index]]
     judged = summary.filter(like=" change").map(str)
     return pd.DataFrame(columns).join(judged.reset_index(drop=True))
 
@@ -193,7 +200,17 @@ def markdown_table(table: pd.DataFrame) -> str:
     |:---------|:----|
     | a        | 1.5 |
     """
-    return table.map(str).to_markdown(index=False, disable_numparse=True)
+    shown = table.map(lambda cell: plain(str(cell)).replace("|", "\\|"))
+    return shown.to_markdown(index=False, disable_numparse=True)
+
+
+def plain(text: str) -> str:
+    r"""Text on one line that is no HTML, and that a terminal prints and doesn't obey, whoever wrote it.
+
+    >>> plain("<b>\x1b[2J")
+    '&lt;b>?[2J'
+    """
+    return printable(" ".join(text.split())).replace("<", "&lt;")
 
 
 def _png(figure: Figure) -> str:

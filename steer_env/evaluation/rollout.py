@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.humans.settings import win_stay
 from steer_env.policies import Policy, propensity
+from steer_env.policies.networks import NetworkPolicy
+from steer_env.policies.stored import PolicyError
 from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter, RoundOutcome
 from steer_env.versions import package_versions
@@ -44,7 +47,7 @@ def ways(policies: Sequence[Policy]) -> dict[str, list[Policy]]:
 
 
 def options_for(policies: Sequence[Policy], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of an environment for policies that take one kind of action: that, and all that any of them observes."""
+    """Options of an environment for policies of one kind of action: that, and all that any of them observes."""
     seen = {name for policy in policies for name in getattr(policy, "observe", ())}
     known = {name: value for name, value in options.items() if name not in ("action", "observe")}
     return {**known, "action": getattr(policies[0], "action", SCALE), "observe": sorted(seen)}
@@ -59,6 +62,23 @@ def make_text_env(num_envs: int, **options: Any) -> TextSteeringVectorEnv:
     """The same for prompters; options that only image steering knows are left out."""
     known = {name: value for name, value in options.items() if name not in _CHOOSERS_OPTIONS}
     return TextSteeringVectorEnv(num_envs, autoreset_mode=AutoresetMode.DISABLED, **known)
+
+
+def check_fit(policy: Policy | Prompter, options: Mapping[str, Any]) -> None:
+    """Can a policy that was trained elsewhere be played in an environment of these options?
+
+    Raises:
+        PolicyError: it sees or decides something of another shape, or an action that this mechanism doesn't take.
+    """
+    if not isinstance(policy, NetworkPolicy):
+        return
+    try:
+        env = make_env(1, **options_for([policy], options))
+    except ValueError as error:
+        raise PolicyError(f"policy {policy.name!r}: {error}") from error
+    parts = cast("spaces.Dict", env.single_observation_space).spaces
+    shapes = {k: (int(v.n),) if isinstance(v, spaces.Discrete) else v.shape or () for k, v in parts.items()}
+    policy.check_fit(shapes, env.single_action_space.shape or ())
 
 
 Act = Callable[[dict[str, Any], "Recorder"], Any]

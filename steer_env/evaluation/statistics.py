@@ -69,8 +69,11 @@ def judged_changes(frame: pd.DataFrame) -> pd.DataFrame:
 
 def cost(frame: pd.DataFrame) -> pd.DataFrame:
     """What an episode takes on average: index policy, columns ``images`` and ``passes``; NaN where nobody counted."""
-    made = frame[["images", "passes"]].astype(float)
-    return made.groupby(frame["policy"], sort=False).agg(lambda counts: counts.mean(skipna=False))
+
+    def mean(counts: pd.Series) -> float:
+        return float(counts.mean(skipna=False))
+
+    return frame[["images", "passes"]].astype(float).groupby(frame["policy"], sort=False).agg(mean)
 
 
 def attempts(frame: pd.DataFrame) -> pd.DataFrame:

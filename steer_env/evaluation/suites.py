@@ -11,7 +11,7 @@ import numpy as np
 from rich.progress import track
 
 from steer_env.envs import SteeringVectorEnv
-from steer_env.evaluation.rollout import make_env, make_text_env, options_for, play, ways
+from steer_env.evaluation.rollout import check_fit, make_env, make_text_env, options_for, play, ways
 from steer_env.policies import Policy
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 from steer_env.types import Prompter
@@ -46,11 +46,13 @@ def evaluate(
     Raises:
         ValueError: the suite has fewer tasks.
     """
-    suite = make_env(1, **options).suite
-    if tasks > len(suite):
-        raise ValueError(f"suite {suite.name!r} has {len(suite)} tasks, {tasks} were asked for")
     prompters = [policy for policy in policies if isinstance(policy, Prompter)]
     choosing = [policy for policy in policies if not isinstance(policy, Prompter)]
+    suite = (make_env if choosing else make_text_env)(1, **options).suite
+    if tasks > len(suite):
+        raise ValueError(f"suite {suite.name!r} has {len(suite)} tasks, {tasks} were asked for")
+    for policy in choosing:
+        check_fit(policy, options)
     kinds: list[tuple[Callable[[int], SteeringVectorEnv], Sequence[Any]]] = []
     for group in ways(choosing).values():
         kinds.append((partial(make_env, **options_for(group, options)), group))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from steer_env.compatibility import mend_torchvision, quiet
+from steer_env.compatibility import let_hooks_travel, mend_torchvision, quiet, reason
 from steer_env.fingerprints import fingerprint
+from steer_env.generators.options import CheckpointOptions
 from steer_env.registry import Registry
 
 SOLVERS = Registry(
@@ -28,56 +31,159 @@ SOLVERS = Registry(
 """Deterministic schedulers of diffusers."""
 
 
-def load_pipeline(kind: str, path: str, dtype: torch.dtype, variant: str = "", **options: Any) -> Any:
-    """The checkpoint as a diffusers pipeline.
+ANY = "DiffusionPipeline"
+"""Reads a checkpoint as whatever pipeline it names."""
+
+
+def load_pipeline(kind: str, chosen: CheckpointOptions, dtype: torch.dtype, **options: Any) -> Any:
+    """The checkpoint as a diffusers pipeline, with its LoRA weights and its small decoder.
 
     Args:
-        kind: name of the pipeline's class.
-        path: a local folder or a hub id.
+        kind: name of the pipeline's class, or :data:`ANY`.
+        chosen: which checkpoint.
         dtype: of its weights.
-        variant: of its files, such as fp16 for ``*.fp16.safetensors``; empty for those without one.
         **options: of the class.
 
     Raises:
         FileNotFoundError, OSError, ValueError: as for :class:`steer_env.generators.diffusion.DiffusionGenerator`.
     """
-    local = Path(path).expanduser()
-    looks_local = local.is_absolute() or path.startswith((".", "~"))
-    if looks_local and not (local / "model_index.json").is_file():
-        raise FileNotFoundError(f"{local} is no Stable Diffusion checkpoint: it holds no model_index.json")
+    local = _local(chosen.path)
     mend_torchvision()
+    let_hooks_travel()
     with quiet():
         # Imported here because the import itself remarks on optional packages.
         import diffusers
 
-        source = str(local) if local.is_dir() else path
         try:
-            declared = diffusers.DiffusionPipeline.load_config(source)["_class_name"]
-            if ("XL" in declared) != ("XL" in kind):
-                # The other family's pipeline would read it, and fail over the first image.
-                name = "stable-diffusion-xl" if "XL" in declared else "stable-diffusion"
-                raise _OtherFamilyError(
-                    f"{path} is a checkpoint for diffusers' {declared}: read it with generator={name}"
-                )
-            options |= {"variant": variant or None, "use_safetensors": True}
-            pipeline = getattr(diffusers, kind).from_pretrained(source, dtype=dtype, **options)
-        except _OtherFamilyError:
+            declared = _declared(chosen, local)
+            _check_family(chosen.path, kind, declared)
+            options |= {"dtype": dtype} | ({} if kind != ANY else _UNWATCHED if "safety_checker" in declared else {})
+            if chosen.decoder:
+                options["vae"] = _decoder(chosen.decoder, dtype)
+            name = declared.get("_class_name", kind) if kind == ANY else kind
+            if local.is_file():
+                read = getattr(diffusers, name).from_single_file
+                pipeline = read(str(local), config=chosen.config or None, **options)
+            else:
+                # Code that a checkpoint brings is never run.
+                options |= {"variant": chosen.variant or None, "use_safetensors": True, "trust_remote_code": False}
+                pipeline = getattr(diffusers, kind).from_pretrained(_source(chosen.path), **options)
+            if chosen.lora:
+                _add_lora(pipeline, chosen.lora, chosen.lora_weight)
+        except _RefusedError:
             raise
         except Exception as error:
-            raise OSError(f"{path} can't be loaded: {_advice(local, variant)} ({str(error).strip()[:300]})") from error
+            advice = _advice(local, chosen)
+            raise OSError(f"{chosen.path} can't be loaded: {advice} ({reason(error)})") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-class _OtherFamilyError(ValueError):
-    pass
+_UNWATCHED = {"safety_checker": None, "requires_safety_checker": False}
+
+
+class _RefusedError(ValueError):
+    """What was found is another thing than what was wanted, and the message says which."""
+
+
+def _local(path: str) -> Path:
+    """A checkpoint's place, if it is a local one that can be read, or may be a hub's."""
+    local = Path(path).expanduser()
+    if local.is_file():
+        if local.suffix != ".safetensors":
+            raise ValueError(f"{path} is no safetensors file; others may hold code, and aren't read: convert it")
+    elif local.suffix == ".safetensors":
+        raise FileNotFoundError(f"there is no file {local}")
+    elif (local.is_absolute() or path.startswith((".", "~"))) and not (local / "model_index.json").is_file():
+        raise FileNotFoundError(f"{local} is no Stable Diffusion checkpoint: it holds no model_index.json")
+    return local
+
+
+def _source(path: str) -> str:
+    """A local folder, or a hub id."""
+    local = Path(path).expanduser()
+    return str(local) if local.is_dir() else path
+
+
+def _declared(chosen: CheckpointOptions, local: Path) -> Mapping[str, Any]:
+    """What ``model_index.json`` says; for a single file that of its configuration, if it is given."""
+    import diffusers
+
+    if not local.is_file():
+        return dict(diffusers.DiffusionPipeline.load_config(_source(chosen.path)))
+    return dict(diffusers.DiffusionPipeline.load_config(_source(chosen.config))) if chosen.config else {}
+
+
+def _check_family(path: str, kind: str, declared: Mapping[str, Any]) -> None:
+    """The other family's pipeline would read a checkpoint, and fail over the first image."""
+    name = declared.get("_class_name")
+    if kind == ANY:
+        if not declared:
+            raise _RefusedError(
+                f"{path} is a single file: set config=FOLDER, whose model_index.json names its pipeline"
+            )
+        if not isinstance(name, str):
+            raise _RefusedError(f"{path} needs code of its own, {name!r}, which isn't run")
+    elif name and ("XL" in name) != ("XL" in kind):
+        other = "stable-diffusion-xl" if "XL" in name else "stable-diffusion"
+        raise _RefusedError(f"{path} is a checkpoint for diffusers' {name}: read it with generator={other}")
+
+
+def _decoder(path: str, dtype: torch.dtype) -> Any:
+    """A small decoder from a folder or hub of its own."""
+    import diffusers
+
+    try:
+        return diffusers.AutoencoderTiny.from_pretrained(_source(path), use_safetensors=True, torch_dtype=dtype)
+    except Exception as error:
+        raise _RefusedError(f"decoder {path} can't be loaded as TAESD's kind of decoder: {reason(error)}") from error
+
+
+def _add_lora(pipeline: Any, path: str, weight: float) -> None:
+    """Add low-rank weights to the pipeline's own, as if it had been trained with them."""
+    if find_spec("peft") is None:
+        raise _RefusedError("lora= needs a package that isn't here: pip install 'steer-env[lora]'")
+    local = Path(path).expanduser()
+    named = {"weight_name": local.name} if local.is_file() else {}
+    try:
+        pipeline.load_lora_weights(str(local.parent) if named else _source(path), use_safetensors=True, **named)
+    except Exception as error:
+        raise _RefusedError(f"lora {path} can't be added to {type(pipeline).__name__}: {reason(error)}") from error
+    if not any(pipeline.get_list_adapters().values()):
+        raise _RefusedError(f"lora {path} holds no weights for {type(pipeline).__name__}")
+    pipeline.fuse_lora(lora_scale=weight)
+    pipeline.unload_lora_weights()
 
 
 def load_solver(name: str, pipeline: Any) -> Any:
-    """A solver with the settings of the checkpoint's own."""
+    """A solver with the settings of the checkpoint's own.
+
+    Raises:
+        ValueError: an unknown name, or one that the pipeline can't use.
+    """
     import diffusers
 
-    return getattr(diffusers, SOLVERS[name]).from_config(pipeline.scheduler.config)
+    kind, own = getattr(diffusers, SOLVERS[name]), pipeline.scheduler
+    if not _takes_solvers(own):
+        raise ValueError(f"solver {name} can't take the place of {type(own).__name__}, which {_others(own)}")
+    return kind.from_config(own.config)
+
+
+def _takes_solvers(scheduler: Any) -> bool:
+    """Whether a scheduler denoises along a schedule of noise, as all solvers do; flow matching knows none."""
+    return "beta_schedule" in scheduler.config
+
+
+def _others(scheduler: Any) -> str:
+    """Which solvers can take a scheduler's place, in words."""
+    fitting = ", ".join(SOLVERS)
+    return f"solver can replace by one of: {fitting}" if _takes_solvers(scheduler) else "no solver can replace"
+
+
+def of_scheduler(scheduler: Any) -> str:
+    """What to do about a scheduler that draws noise."""
+    name = type(scheduler).__name__
+    return f"its {name}, it seems, draws fresh noise at its steps, which {_others(scheduler)}"
 
 
 def solve(scheduler: Any, steps: int, sample: Tensor, denoise: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -117,16 +223,26 @@ def _draws_noise(scheduler: Any, steps: int, channels: int, predicted: int) -> b
     return not torch.equal(*(values.nan_to_num() for values in samples))
 
 
-def latent_size(path: str, unet: Any) -> tuple[int, int]:
-    """Height and width of a denoiser's latents; a ValueError where its configuration doesn't give them."""
-    size = unet.config.sample_size
+def latent_size(chosen: CheckpointOptions, pipeline: Any) -> tuple[int, int]:
+    """Height and width of a denoiser's latents; a ValueError where they can't be had, or aren't given."""
+    size, scale = pipeline.unet.config.sample_size, pipeline.vae_scale_factor
+    wanted = chosen.height, chosen.width
+    unit = math.lcm(scale, _UNIT)
+    if any(side % unit for side in wanted):
+        raise ValueError(f"height and width must be multiples of {unit} pixels, got {wanted[0]} and {wanted[1]}")
+    if all(wanted):
+        return wanted[0] // scale, wanted[1] // scale
     sides = size if isinstance(size, list | tuple) else [size, size]
     if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
         raise ValueError(
-            f"{path}: sample_size in unet/config.json must be a number of latent pixels, or height and width, "
-            f"got {size}"
+            f"{chosen.path}: sample_size in unet/config.json must be a number of latent pixels, or height and width, "
+            f"got {size}; or set both height and width"
         )
-    return sides[0], sides[1]
+    return wanted[0] // scale or sides[0], wanted[1] // scale or sides[1]
+
+
+_UNIT = 8
+"""Pipelines of diffusers make pictures whose sides are multiples of it."""
 
 
 def pipeline_fingerprint(pipeline: Any) -> str:
@@ -150,8 +266,15 @@ def plain_config(config: Any) -> dict[str, str]:
     return {name: repr(value) for name, value in values.items() if not name.startswith("_")}
 
 
-def _advice(local: Path, variant: str) -> str:
-    if not variant and (names := _variants(local)):
+def _advice(local: Path, chosen: CheckpointOptions) -> str:
+    if local.is_file():
+        if not chosen.config:
+            return (
+                "a single file holds no configuration, and diffusers asks its hub for one; set config=FOLDER, a "
+                "checkpoint of the same model in diffusers' format, whose weights aren't needed"
+            )
+        return f"it is damaged, or isn't a model of the architecture that {chosen.config} describes"
+    if not chosen.variant and (names := _variants(local)):
         return f"its weights are of a variant; set variant={' or '.join(names)}"
     if local.is_dir():
         return (

@@ -8,24 +8,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from types import MappingProxyType
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor
 
 from steer_env.compatibility import quiet
 from steer_env.devices import resolve_device, resolve_dtype
+from steer_env.generators.batches import (
+    TOLERANCE,
+    TRIED_PROMPTS,
+    TRIED_STEPS,
+    BatchedGenerator,
+    check_images,
+    mean_gap,
+    trial_latents,
+)
 from steer_env.generators.checkpoints import (
     SOLVERS,
     check_solver,
     latent_size,
     load_pipeline,
     load_solver,
+    of_scheduler,
     pipeline_fingerprint,
     plain_config,
     solve,
 )
 from steer_env.generators.options import StableDiffusionOptions
-from steer_env.generators.speed import Speed, fitting_batch, padded_size
+from steer_env.generators.speed import Speed, padded_size
 from steer_env.types import Conditioning
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +57,7 @@ def _stop_here(_: Any, inputs: tuple[Tensor, ...]) -> None:
     raise _Reached(inputs[0])
 
 
-class DiffusionGenerator:
+class DiffusionGenerator(BatchedGenerator):
     """f(z, prompt) through a checkpoint's own scheduler, deterministically (DDIM's η is 0).
 
     A subclass turns prompts into the denoiser's arguments.
@@ -77,25 +88,59 @@ class DiffusionGenerator:
         chosen = StableDiffusionOptions(path=path, steps=steps, guidance_scale=guidance_scale, **options)
         if steps < 1 or chosen.max_batch < 0:
             raise ValueError(f"steps must be at least 1, max_batch at least 0, got {steps} and {chosen.max_batch}")
-        device, precision = resolve_device(chosen.device), resolve_dtype(chosen.dtype)
+        device = resolve_device(chosen.device)
         if solver := chosen.solver:
             SOLVERS[solver]
         self.speed = Speed(**{field.name: getattr(chosen, field.name) for field in fields(Speed)})
-        self.pipeline = load_pipeline(self.kind, path, precision, chosen.variant, **self.settings)
+        self.dtype = resolve_dtype(chosen.dtype, device)
+        self.pipeline = load_pipeline(self.kind, chosen, self.dtype, **self.settings)
         self._prepare(path)
         if solver:
             self.pipeline.scheduler = load_solver(solver, self.pipeline)
         check_solver(path, self.pipeline, steps)
         self._scheduler, self._unet, self._vae = self.pipeline.scheduler, self.pipeline.unet, self.pipeline.vae
-        self.id = chosen.id or " ".join([f"{path}@{steps}x{guidance_scale:g}", *filter(None, [solver, chosen.variant])])
+        self.id = chosen.id or " ".join(
+            [f"{path}@{steps}x{guidance_scale:g}", *filter(None, [solver]), *chosen.changes()]
+        )
         self.steps, self.guidance_scale = steps, guidance_scale
-        height, width = latent_size(path, self._unet)
+        height, width = latent_size(chosen, self.pipeline)
         self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, height, width)
         self.image_shape = (3, height * self.pipeline.vae_scale_factor, width * self.pipeline.vae_scale_factor)
         self._weights: str | None = None
         self._batch_is_fixed, self.max_batch = bool(chosen.max_batch), chosen.max_batch or 1
         self.speed.lay_out(self._unet, self._vae)
         self.to(device)
+        self._check(path)
+
+    @torch.inference_mode()
+    def _check(self, path: str) -> None:
+        """See that few steps give the same image twice, in a batch and alone, and the one of the pipeline."""
+        few = copy.copy(self)
+        few._scheduler, few._denoise, few.steps = (
+            copy.deepcopy(self._scheduler),
+            self._unet,
+            min(self.steps, TRIED_STEPS),
+        )
+        few._prompts = EncodedPrompts(self.pipeline.tokenizer, self._embed)
+        latents = trial_latents(self.latent_shape, self.device)
+        both, one = ({name: rows[:n] for name, rows in few.encode(TRIED_PROMPTS).items()} for n in (2, 1))
+        first, again, alone = few._sample(latents, both), few._sample(latents, both), few._sample(latents[:1], one)
+        check_images(path, first, again, alone, self.dtype, of_scheduler(self._scheduler))
+        expected = self._of_pipeline(TRIED_PROMPTS[0], latents[:1].to(self._unet.dtype), few.steps)
+        if (gap := mean_gap(alone, expected)) > TOLERANCE[self.dtype]:
+            raise ValueError(
+                f"{path} asks for something that generator=stable-diffusion doesn't do: its image is {gap:.2g} away "
+                f"from that of diffusers' {self.kind}, in the mean of all pixels; read it with generator=diffusers"
+            )
+
+    def _of_pipeline(self, prompt: str, latents: Tensor, steps: int) -> Tensor:
+        """The image (1, 3, H, W) that diffusers' own pipeline makes."""
+        _, height, width = self.image_shape
+        options = {"num_inference_steps": steps, "guidance_scale": self.guidance_scale, "output_type": "pt"}
+        with catch_warnings():
+            # Pipelines warn of what other parts of their own library do.
+            simplefilter("ignore")
+            return self.pipeline(prompt, latents=latents, height=height, width=width, **options).images
 
     def _prepare(self, path: str) -> None:
         """Check and change what has just been loaded."""
@@ -107,18 +152,9 @@ class DiffusionGenerator:
         self._prompts = EncodedPrompts(self.pipeline.tokenizer, self._embed)
         self._denoise = self._unet
         if not self._batch_is_fixed:
-            self.max_batch = fitting_batch(self.device, self._peak)
+            self.max_batch = self._fitting_batch()
         self._denoise = self.speed.denoiser(self._unet)
         return self
-
-    @torch.inference_mode()
-    def _peak(self, images: int) -> int:
-        """Most bytes of a GPU while it makes so many images."""
-        latents, conditioning = torch.zeros(images, *self.latent_shape).to(self.device), self.encode([""] * images)
-        before = torch.cuda.memory_allocated(self.device)
-        torch.cuda.reset_peak_memory_stats(self.device)
-        self._sample(latents, conditioning)
-        return torch.cuda.max_memory_allocated(self.device) - before
 
     def fingerprint(self) -> str:
         """Of weights and settings, wherever they were read from."""
@@ -131,7 +167,12 @@ class DiffusionGenerator:
     @property
     def passes(self) -> int:
         """Denoiser passes an image: its steps, each twice where it is guided."""
-        return self.steps * (2 if self.guidance_scale > 1 else 1)
+        return self.steps * (2 if self.guidance_scale > 1 and not self._is_told_guidance else 1)
+
+    @property
+    def _is_told_guidance(self) -> bool:
+        """Whether the denoiser was distilled to take the guidance scale as an input, and so needs no second pass."""
+        return self._unet.config.time_cond_proj_dim is not None
 
     def preview(self, steps: int) -> DiffusionGenerator:
         """See :class:`steer_env.types.PreviewingGenerator`; the copy shares weights and encoded prompts.
@@ -167,7 +208,8 @@ class DiffusionGenerator:
         sample = latents.to(self._unet.dtype) * self._scheduler.init_noise_sigma
         hook = enlarging.register_forward_pre_hook(_stop_here)
         try:
-            self._unet(self._scheduler.scale_model_input(sample, time), time, **self._arguments(own))
+            arguments = self._arguments(own) | self._told(1.0, len(latents))
+            self._unet(self._scheduler.scale_model_input(sample, time), time, **arguments)
         except _Reached as reached:
             return reached.activations
         finally:
@@ -187,6 +229,15 @@ class DiffusionGenerator:
         """Arguments of the denoiser."""
         raise NotImplementedError
 
+    def _told(self, scales: float | Tensor, n: int) -> dict[str, Tensor]:
+        """What a denoiser that takes the guidance scale as an input needs for n images: one scale, or (n,)."""
+        if not self._is_told_guidance:
+            return {}
+        weights = torch.as_tensor(scales, dtype=torch.float32, device=self.device).expand(n) - 1
+        embed = self.pipeline.get_guidance_scale_embedding
+        embedded = embed(weights.cpu(), embedding_dim=self._unet.config.time_cond_proj_dim)
+        return {"timestep_cond": embedded.to(self.device, self._unet.dtype)}
+
     @torch.inference_mode()
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Prompts (B) → ``prompt_embeds`` (B, length, width) and what else the denoiser needs, with B rows each.
@@ -195,7 +246,7 @@ class DiffusionGenerator:
         cut, with a warning.
         """
         conditioning = self._rows(prompts)
-        return conditioning | self._without(conditioning) if self.guidance_scale > 1 else conditioning
+        return conditioning | (self._without(conditioning) if self.guidance_scale > 1 else {})
 
     @torch.inference_mode()
     def encode_guided(self, prompts: Sequence[str], scales: Sequence[float]) -> Conditioning:
@@ -209,35 +260,10 @@ class DiffusionGenerator:
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _without(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The conditioning of guidance's second pass, with as many rows."""
+        """The conditioning of guidance's second pass, with as many rows; nothing where there is none."""
+        if self._is_told_guidance:
+            return {}
         return {f"negative_{name}": row.expand_as(conditioning[name]) for name, row in self._unguided().items()}
-
-    @torch.inference_mode()
-    def generate(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
-        """Standard normal latents (B, *latent_shape) → images float32 (B, 3, H, W) in [0, 1].
-
-        Raises:
-            ValueError: latents of another shape, or conditioning with another number of rows.
-        """
-        rows = len(conditioning["prompt_embeds"])
-        if tuple(latents.shape[1:]) != self.latent_shape or rows != len(latents):
-            expected = f"({rows}, {', '.join(map(str, self.latent_shape))})"
-            raise ValueError(f"latents for {rows} prompts must have shape {expected}, got {tuple(latents.shape)}")
-        images: list[Tensor] = []
-        start = 0
-        while start < len(latents):
-            part = slice(start, start + self.max_batch)
-            try:
-                images.append(self._sample(latents[part], {k: v[part] for k, v in conditioning.items()}))
-            except torch.OutOfMemoryError:
-                if self.max_batch == 1:
-                    raise
-                self.max_batch //= 2
-                torch.cuda.empty_cache()
-                _LOG.warning("not enough memory on %s: going on with %d images at a time", self.device, self.max_batch)
-            else:
-                start = part.stop
-        return torch.cat(images)
 
     def _sample(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
         n = len(latents)
@@ -252,7 +278,7 @@ class DiffusionGenerator:
         guided = len(own) < len(inputs)
         if guided:
             inputs = {name: torch.cat([inputs[f"negative_{name}"], inputs[name]]) for name in own}
-        arguments = {"return_dict": False, **self._arguments(inputs)}
+        arguments = {"return_dict": False, **self._arguments(inputs), **self._told(scales, size)}
 
         def denoise(noisy: Tensor, time: Tensor) -> Tensor:
             if not guided:

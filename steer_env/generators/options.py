@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from steer_env.registry import AUTO
 
@@ -18,8 +19,9 @@ class DiffusionOptions:
         max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
             0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
         device: where it runs: cpu, cuda, cuda:1; auto for the environment's, which is a GPU if there is one.
-        dtype: precision of its weights: float32, float16 or bfloat16; auto for the environment's, which is float32.
-        id: what traces call it; path, steps, guidance, solver and variant by default.
+        dtype: precision of its weights: float32, float16 or bfloat16; auto for the environment's, which is half
+            precision on a GPU.
+        id: what traces call it; path, steps, guidance, solver and what changes the checkpoint by default.
         channels_last: the memory format of weights and activations, which suits convolutions on tensor cores.
         compile: a mode of torch.compile: default, reduce-overhead, max-autotune; the last two record CUDA graphs. The
             denoiser is compiled for few fixed sizes of batches, ``max_batch`` and its halvings; others are padded.
@@ -57,15 +59,105 @@ class TilesOptions(DiffusionOptions):
 
 
 @dataclass(kw_only=True)
-class StableDiffusionOptions(DiffusionOptions):
-    """Any checkpoint in the format of Stable Diffusion 1, 2 or XL.
+class ImageEndpointOptions:
+    """An image model behind a server that speaks OpenAI's images API, for users who write prompts.
 
     Args:
-        path: a local folder as diffusers saves its pipeline, or a hub id.
-        variant: of the checkpoint's files, such as fp16.
+        model: as the server calls it.
+        base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
+        key_variable: environment variable that holds the key; a server of one's own may need none.
+        size: of images, WIDTHxHEIGHT in pixels.
+        arguments: further fields of each request, such as quality; on a command line
+            '+generator.arguments={response_format: b64_json}', for servers that would answer an address.
+        timeout: seconds until an answer must be there as a whole.
+        retries: after a lost connection, a refusal for the time being or an error of the server, with growing pauses.
+        per_minute: most requests; 0 for no limit.
+        cache: folder of the images, so that a run can be repeated, and goes on where it was interrupted.
+        id: what traces call it; model and size by default.
+    """
 
-    The others are those of all latent diffusion models.
+    model: str
+    base_url: str = ""
+    key_variable: str = "OPENAI_API_KEY"
+    size: str = "1024x1024"
+    arguments: dict[str, Any] = field(default_factory=dict)
+    timeout: float = 180.0
+    retries: int = 5
+    per_minute: float = 0.0
+    cache: str = "outputs/images"
+    id: str = ""
+
+
+@dataclass(kw_only=True)
+class CheckpointOptions:
+    """A checkpoint, and what changes it.
+
+    Args:
+        path: a local folder as diffusers saves its pipeline, a hub id, or a single file, ``….safetensors``.
+        variant: of the checkpoint's files, such as fp16.
+        config: of a single file: a folder or hub id with configuration and tokenizers of the same model in diffusers'
+            format, whose weights aren't read; by default what diffusers takes from the hub.
+        lora: a file or folder of LoRA weights that are added to the checkpoint's; empty for none.
+        lora_weight: how much of them.
+        decoder: a folder with a small decoder in the format of TAESD, in the place of the checkpoint's; empty for its
+            own.
+        height, width: of images, in pixels; 0 for the checkpoint's own.
     """
 
     path: str
     variant: str = ""
+    config: str = ""
+    lora: str = ""
+    lora_weight: float = 1.0
+    decoder: str = ""
+    height: int = 0
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 0:
+            raise ValueError(f"height and width must be at least 0, got {self.height} and {self.width}")
+
+    def changes(self) -> list[str]:
+        """What an id says of a checkpoint beside its path."""
+        size = f"{self.height or 'own'}x{self.width or 'own'}" if self.height or self.width else ""
+        lora = f"lora={self.lora}*{self.lora_weight:g}" if self.lora else ""
+        return list(filter(None, [self.variant, lora, self.decoder and f"decoder={self.decoder}", size]))
+
+
+@dataclass(kw_only=True)
+class StableDiffusionOptions(CheckpointOptions, DiffusionOptions):
+    """Any checkpoint in the format of Stable Diffusion 1, 2 or XL.
+
+    The options are those of all latent diffusion models, and of all checkpoints.
+    """
+
+
+@dataclass(kw_only=True)
+class PipelineOptions(CheckpointOptions):
+    """Any text-to-image pipeline of diffusers that takes latents, such as Stable Diffusion 3, Flux, SANA or PixArt.
+
+    The pipeline itself is called. For Stable Diffusion 1, 2 and XL, ``stable-diffusion`` and ``stable-diffusion-xl``
+    make the same images faster.
+
+    Args:
+        steps: denoising steps an image; 0 for the pipeline's usual number, which few-step models need fewer of.
+        guidance_scale: none for the pipeline's usual one.
+        solver: ddim, dpm++, unipc or euler, where the pipeline can use it; empty for the checkpoint's own.
+        arguments: further arguments of the pipeline's call, on a command line
+            '+generator.arguments={max_sequence_length: 77}'.
+        max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
+            0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
+        device: where it runs: cpu, cuda, cuda:1; auto for the environment's, which is a GPU if there is one.
+        dtype: precision of its weights: float32, float16 or bfloat16; auto for the environment's, which is half
+            precision on a GPU.
+        id: what traces call it; path, steps, guidance and what changes the checkpoint by default.
+    """
+
+    steps: int = 0
+    guidance_scale: float | None = None
+    solver: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    max_batch: int = 16
+    device: str = AUTO
+    dtype: str = AUTO
+    id: str = ""

@@ -43,6 +43,16 @@ class StableDiffusionXLGenerator(DiffusionGenerator):
         if vae.dtype == torch.float16 and vae.config.force_upcast:
             vae.float()
 
+    def _of_pipeline(self, prompt: str, latents: Tensor, steps: int) -> Tensor:
+        if (computes := self._vae.dtype) == self.dtype:
+            return super()._of_pipeline(prompt, latents, steps)
+        # The pipeline brings the decoder into float32 by itself, and back.
+        self._vae.to(self.dtype)
+        try:
+            return super()._of_pipeline(prompt, latents, steps)
+        finally:
+            self._vae.to(computes)
+
     def _embed(self, prompts: list[str]) -> dict[str, Tensor]:
         encode = self.pipeline.encode_prompt
         embeds, _, pooled, _ = encode(prompts, device=self.device, do_classifier_free_guidance=False)
@@ -63,8 +73,9 @@ class StableDiffusionXLGenerator(DiffusionGenerator):
 
     def _decode(self, sample: Tensor) -> Tensor:
         config = self._vae.config
-        if config.latents_mean is not None and config.latents_std is not None:
-            statistics = (config.latents_mean, config.latents_std)
+        # A small decoder has no statistics.
+        statistics = config.get("latents_mean"), config.get("latents_std")
+        if None not in statistics:
             mean, deviation = (sample.new_tensor(values).view(1, -1, 1, 1) for values in statistics)
             # The scaling factor, which all decoders divide by, stands between the two.
             sample = sample * deviation + mean * config.scaling_factor

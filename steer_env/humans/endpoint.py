@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from steer_env.humans.options import EndpointOptions
 from steer_env.humans.writers import Request, WriterError
+from steer_env.redaction import redacted
 
+LARGEST = 1 << 20
+"""Bytes of an answer; a prompt needs a few thousand."""
 _AT_A_TIME = 8
+_FOR_NOW = (408, 409, 429)
+"""Statuses of a refusal for the time being."""
 
 
 class Endpoint:
@@ -47,17 +54,18 @@ class Endpoint:
         self.id, self._server, self._cache = model, chosen.base_url, chosen.cache
         self._settings = {"model": model, "temperature": chosen.temperature, "max_tokens": chosen.max_tokens}
         server = {"api_key": key or "none", "base_url": chosen.base_url or None}
-        self._client_options = {**server, "timeout": chosen.timeout, "max_retries": chosen.retries}
+        self._client_options = {**server, "timeout": chosen.timeout}
+        self._timeout, self._retries = chosen.timeout, chosen.retries
         self._pause = 60 / chosen.per_minute if chosen.per_minute else 0.0
         self._next, self._turn = 0.0, Lock()
-        self._client: Any = _client(self._client_options)
+        _client(self._client_options)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_client", "_turn")}
+        return {name: value for name, value in vars(self).items() if name != "_turn"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._turn, self._client = Lock(), _client(self._client_options)
+        self._turn = Lock()
 
     def write(self, requests: Sequence[Request]) -> list[str]:
         """As for :class:`steer_env.humans.writers.Writer`; answers before or beside an error are kept, too."""
@@ -83,26 +91,53 @@ class Endpoint:
         return [known[key] for key in keys]
 
     def _ask(self, request: Request) -> str:
-        import openai
-
-        self._wait()
-        where = self._server or "OpenAI's server"
-        try:
-            answer = self._client.chat.completions.create(
-                messages=request.messages, seed=request.seed, **self._settings
-            )
-            content = answer.choices[0].message.content
-        except openai.APITimeoutError as error:
-            raise WriterError(f"{where} didn't answer in time: timeout is {self._client.timeout} s") from error
-        except openai.APIConnectionError as error:
-            raise WriterError(f"{where} can't be reached ({error}): does it run, is base_url right?") from error
-        except openai.APIStatusError as error:
-            raise WriterError(f"{where} refused, with status {error.status_code}: {error.message[:300]}") from error
-        except Exception as error:
-            raise WriterError(f"{where} answered no chat completion: {error!r}"[:400]) from error
+        where = redacted(self._server) or "OpenAI's server"
+        for left in range(self._retries, -1, -1):
+            self._wait()
+            try:
+                content = asyncio.run(self._in_time(request))
+            except _Refused as refused:
+                if not (left and refused.again):
+                    raise WriterError(redacted(f"{where} {refused}")) from refused
+                pause = refused.pause if 0 < refused.pause <= self._timeout else 0.5 * 2 ** (self._retries - left)
+                time.sleep(min(pause, self._timeout))
+            except (TimeoutError, asyncio.TimeoutError) as error:
+                if not left:
+                    raise WriterError(f"{where} didn't answer in time: timeout is {self._timeout} s") from error
+            else:
+                break
         if not isinstance(content, str):
             raise WriterError(f"{where} answered no text, but {content!r}"[:400])
-        return content
+        # A lone surrogate is JSON, but no text that a file can hold.
+        return content.encode("utf-8", "replace").decode()
+
+    async def _in_time(self, request: Request) -> Any:
+        """The content of an answer, whose time is bounded as a whole: the client itself bounds each gap in it."""
+        async with _client(self._client_options) as client:
+            return await asyncio.wait_for(self._answer(client, request), self._timeout)
+
+    async def _answer(self, client: Any, request: Request) -> Any:
+        import openai
+
+        try:
+            answer = await client.chat.completions.create(
+                messages=request.messages, seed=request.seed, **self._settings
+            )
+            return answer.choices[0].message.content
+        except openai.APITimeoutError as error:
+            raise TimeoutError from error
+        except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, _Refused):
+                raise error.__cause__ from None
+            raise _Refused(f"can't be reached ({error}): does it run, is base_url right?", again=True) from error
+        except openai.APIStatusError as error:
+            again = error.status_code in _FOR_NOW or error.status_code >= 500
+            told = f"refused, with status {error.status_code}: {error.message[:300]}"
+            raise _Refused(told, again, _seconds(error.response.headers.get("retry-after", ""))) from error
+        except _Refused:
+            raise
+        except Exception as error:
+            raise _Refused(f"answered no chat completion: {error!r}"[:300]) from error
 
     def _wait(self) -> None:
         """Keep to the rate."""
@@ -135,11 +170,50 @@ class Endpoint:
                 connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, answer))
 
 
+class _Refused(Exception):
+    """Why there is no answer, whether there may be one later, and after how many seconds the server says so."""
+
+    def __init__(self, reason: str, again: bool = False, pause: float = 0.0) -> None:
+        super().__init__(reason)
+        self.again, self.pause = again, pause
+
+
+def _seconds(text: str) -> float:
+    """Of a header ``Retry-After``; 0 where it isn't a number of seconds."""
+    return float(text) if text.isascii() and text.isdigit() else 0.0
+
+
 def _client(options: dict[str, Any]) -> Any:
     try:
-        from openai import OpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
     except ImportError as error:
         raise WriterError(
             "writer=endpoint needs a package that isn't here: pip install 'steer-env[endpoint]'"
         ) from error
-    return OpenAI(**options)
+    # Not compressed: a few bytes of an archive may be gigabytes.
+    http = DefaultAsyncHttpxClient(
+        event_hooks={"response": [_bounded]}, headers={"Accept-Encoding": "identity"}, timeout=options["timeout"]
+    )
+    return AsyncOpenAI(**options, max_retries=0, http_client=http)
+
+
+async def _bounded(response: Any) -> None:
+    """Let no answer be larger than :data:`LARGEST`, whether it is a completion or an error."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise _Refused("answered something compressed, which wasn't asked for")
+    stream = response.stream
+    kind: Any = import_module(type(response).__module__.partition(".")[0]).AsyncByteStream
+
+    class Bounded(kind):  # type: ignore[misc]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for chunk in stream:
+                size += len(chunk)
+                if size > LARGEST:
+                    raise _Refused(f"answered more than {LARGEST} bytes")
+                yield chunk
+
+        async def aclose(self) -> None:
+            await stream.aclose()
+
+    response.stream = Bounded()

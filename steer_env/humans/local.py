@@ -35,8 +35,9 @@ class LocalModel:
                 f"temperature must be at least 0 and max_tokens at least 1, got {temperature} and {longest}"
             )
         self.id = path.rstrip("/").rpartition("/")[2]
-        self._tokenizer, model = _load(str(Path(path).expanduser()), resolve_dtype(chosen.dtype))
-        self._model = model.eval().to(resolve_device(chosen.device))
+        device = resolve_device(chosen.device)
+        self._tokenizer, model = _load(str(Path(path).expanduser()), resolve_dtype(chosen.dtype, device))
+        self._model = model.eval().to(device)
         self._drawing: dict[str, Any] = {"max_new_tokens": longest, "do_sample": temperature > 0}
         if temperature > 0:
             self._drawing["temperature"] = temperature
@@ -69,8 +70,9 @@ def _load(path: str, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        return tokenizer, AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        options = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
+        return tokenizer, AutoModelForCausalLM.from_pretrained(path, **options)
     except Exception as error:
         raise WriterError(
             f"{path} can't be loaded as a causal language model: give a folder with its tokenizer, configuration and "

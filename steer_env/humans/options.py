@@ -90,9 +90,9 @@ class EndpointOptions:
         base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
         key_variable: environment variable that holds the key; a local server may need none.
         temperature, max_tokens: of the answers.
-        timeout: seconds to wait for an answer.
+        timeout: seconds to wait for a whole answer, of 1 MiB at most.
         retries: after a timeout, a lost connection, a refusal for the time being or an error of the server, with
-            growing pauses.
+            growing pauses, or those that the server asks for, none of them longer than the timeout.
         per_minute: most requests; 0 for no limit.
         cache: file of the answers; empty for none.
     """
@@ -115,7 +115,8 @@ class LocalOptions:
     Args:
         path: a local folder, or a hub id. Only safetensors are read, and no code that comes with them is run.
         device: where it runs: cpu, cuda, cuda:1; auto for a GPU if there is one.
-        dtype: precision of its weights: float32, float16 or bfloat16; auto for float32.
+        dtype: precision of its weights: float32, float16 or bfloat16; auto for half precision on a
+            GPU, and float32 elsewhere.
         temperature: of the draws; 0 for the likeliest words.
         max_tokens: of an answer.
     """

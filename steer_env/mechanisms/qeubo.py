@@ -61,7 +61,9 @@ class QeuboSteering:
             if not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
         try:
-            import botorch  # noqa: F401
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # The library, at its import, of what torch deprecates.
+                import botorch  # noqa: F401
         except ImportError as error:
             advice = "mechanism=qeubo needs a package that isn't here: pip install 'steer-env[qeubo]'"
             raise ImportError(advice) from error

@@ -15,9 +15,9 @@ from warnings import catch_warnings, simplefilter
 import torch
 from torch import Tensor, nn
 
-from steer_env.compatibility import mend_torchvision
+from steer_env.compatibility import mend_torchvision, reason
 from steer_env.fingerprints import fingerprint
-from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, check_torch_file, reason, resize, tensors_only
+from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, check_torch_file, resize, tensors_only
 from steer_env.metrics.options import DreamSimOptions
 from steer_env.registry import Registry
 

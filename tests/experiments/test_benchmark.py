@@ -9,6 +9,7 @@ import pytest
 from experiments import benchmark, evaluate
 from steer_env.traces import read_traces
 from tests.markdown import compact
+from tests.steer_env.checkpoints import diffusion_folder, tiny_decoder
 
 OPTIONS = ["tasks=4", "tasks_per_batch=2", "policies=[text:attribute,random-bucket]"]
 CHOSEN = 'generators=["tiles","tiles:steps=1,solver=euler"]'
@@ -82,3 +83,16 @@ def test_evaluation_refuses_what_can_not_be_chosen(tmp_path: Path, command: Call
     with pytest.raises(ValueError, match="unknown setting 'sampler'"):
         command(evaluate.main, f"folder={tmp_path / 'run'}", "tasks=2", "env.choose=[sampler]")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_small_decoder_costs(tmp_path: Path, command: Callable[..., None]) -> None:
+    """Its goals are compared with the same ones through the checkpoint's own decoder."""
+    model = diffusion_folder(tmp_path / "model")
+    decoder = tiny_decoder(tmp_path / "taesd")
+    spec = f"stable-diffusion:path={model},steps=1,decoder={decoder}"
+    only = ["policies=[text:blind]", "choose=[]", "alignment=", "env.rounds=1", "env.judges=[]"]
+    chosen = [f'generators=["{spec}"]', "metric=pixel-correlation"]
+    command(benchmark.main, f"folder={tmp_path / 'run'}", *OPTIONS[:2], *only, *chosen)
+    ((name, similarity),) = cells((tmp_path / "run" / "report.md").read_text(), "Small decoders")
+    assert name == spec
+    assert -1 <= float(similarity.split()[0]) < 0.999

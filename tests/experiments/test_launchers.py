@@ -38,8 +38,8 @@ def test_where_a_job_runs_doesnt_name_its_folder(option: str) -> None:
     ("options", "message"),
     [
         (["launcher.partitoin=x"], "unknown option of launcher basic 'partitoin'; did you mean 'partition'"),
-        (["launcher=slurm"], "launcher=slurm needs a package that isn't here: pip install -e '.\\[dev\\]'"),
-        (["studio=ray"], "studio=ray needs a package that isn't here: pip install -e '.\\[dev\\]'"),
+        (["launcher=slurm"], "launcher=slurm needs a package that isn't here: make setup"),
+        (["studio=ray"], "studio=ray needs a package that isn't here: make setup"),
     ],
 )
 def test_what_isnt_there_is_an_error_that_says_what_is(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -192,42 +193,58 @@ def check_travels(metric: Any) -> None:
         assert sent.to("meta").embed(images.to("meta")).device.type == "meta"
 
 
-def diffusion_folder(folder: Path, xl: bool = False, **pipeline: Any) -> Path:
+def change(path: Path, **settings: Any) -> None:
+    """Set entries of a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+
+def diffusion_folder(
+    folder: Path, xl: bool = False, unet: Mapping[str, Any] | None = None, scheduler: Mapping[str, Any] | None = None
+) -> Path:
     """A Stable Diffusion checkpoint of tiny parts, or one of Stable Diffusion XL; its images are 16 pixels a side.
 
     Args:
         folder: where to.
         xl: whether it has two text encoders, and a denoiser that is told the image's size.
-        pipeline: further arguments of the pipeline's class.
+        unet, scheduler: changes to their configurations.
     """
     import diffusers
-    from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(assets.ROOT / "tiles-generator" / "tokenizer")
-    tokenizer.model_max_length = 12
+    tokenizer = tiny_tokenizer()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         parts = {
-            "vae": _tiny_vae(),
-            "unet": _tiny_unet(xl),
-            "text_encoder": _tiny_text(tokenizer),
+            "vae": tiny_vae(),
+            "unet": _tiny_unet(xl, **(unet or {})),
+            "text_encoder": tiny_text(tokenizer),
             "tokenizer": tokenizer,
         }
         if xl:
-            parts |= {"text_encoder_2": _tiny_text(tokenizer, projected=True), "tokenizer_2": tokenizer}
-    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+            parts |= {"text_encoder_2": tiny_text(tokenizer, projected=True), "tokenizer_2": tokenizer}
+    betas: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     if xl:
-        scheduler = diffusers.EulerDiscreteScheduler(**betas, timestep_spacing="leading", steps_offset=1)
-        made = diffusers.StableDiffusionXLPipeline(**parts, scheduler=scheduler, add_watermarker=False, **pipeline)
+        options = betas | {"timestep_spacing": "leading", "steps_offset": 1} | dict(scheduler or {})
+        solver: Any = diffusers.EulerDiscreteScheduler(**options)
+        made: Any = diffusers.StableDiffusionXLPipeline(**parts, scheduler=solver, add_watermarker=False)
     else:
-        scheduler = diffusers.DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+        options = betas | {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1} | dict(scheduler or {})
+        solver = diffusers.DDIMScheduler(**options)
         nothing = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        made = diffusers.StableDiffusionPipeline(**parts, scheduler=scheduler, **nothing, **pipeline)
+        made = diffusers.StableDiffusionPipeline(**parts, scheduler=solver, **nothing)
     made.save_pretrained(folder)
     return folder
 
 
-def _tiny_unet(xl: bool) -> Any:
+def tiny_tokenizer() -> Any:
+    """The embedded model's, which reads 12 words."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(assets.ROOT / "tiles-generator" / "tokenizer")
+    tokenizer.model_max_length = 12
+    return tokenizer
+
+
+def _tiny_unet(xl: bool, **changes: Any) -> Any:
     from diffusers import UNet2DConditionModel
 
     text_time: dict[str, Any] = {
@@ -236,20 +253,21 @@ def _tiny_unet(xl: bool) -> Any:
         "projection_class_embeddings_input_dim": 6 * 4 + 16,
         "use_linear_projection": True,
     }
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        norm_num_groups=4,
-        attention_head_dim=2,
-        cross_attention_dim=32 if xl else 16,
-        **(text_time if xl else {}),
-    )
+    usual = {
+        "sample_size": 8,
+        "block_out_channels": (8, 16),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "layers_per_block": 1,
+        "norm_num_groups": 4,
+        "attention_head_dim": 2,
+        "cross_attention_dim": 32 if xl else 16,
+    }
+    return UNet2DConditionModel(**{**usual, **(text_time if xl else {}), **changes})
 
 
-def _tiny_vae() -> Any:
+def tiny_vae(**further: Any) -> Any:
+    """Two times smaller latents of four channels."""
     from diffusers import AutoencoderKL
 
     return AutoencoderKL(
@@ -259,10 +277,12 @@ def _tiny_vae() -> Any:
         norm_num_groups=4,
         latent_channels=4,
         sample_size=16,
+        **further,
     )
 
 
-def _tiny_text(tokenizer: Any, projected: bool = False) -> Any:
+def tiny_text(tokenizer: Any, projected: bool = False) -> Any:
+    """A CLIP text encoder of width 16."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     narrow = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -270,3 +290,84 @@ def _tiny_text(tokenizer: Any, projected: bool = False) -> Any:
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     config = CLIPTextConfig(**narrow, **ends, projection_dim=16, max_position_embeddings=12)
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
+
+
+def tiny_decoder(folder: Path) -> Path:
+    """A decoder in TAESD's format that doubles the resolution once, as the tiny checkpoint's own does."""
+    from diffusers import AutoencoderTiny
+
+    narrow = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = AutoencoderTiny(**narrow, num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1))
+    made.save_pretrained(folder)
+    return folder
+
+
+def single_file(folder: Path, file: Path) -> Path:
+    """The weights of :func:`diffusion_folder` under the names of Stable Diffusion's first release, in one file."""
+    from safetensors.torch import load_file
+
+    unet = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    vae = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    text = load_file(folder / "text_encoder" / "model.safetensors")
+    old = {f"model.diffusion_model.{_old(_UNET, name)}": value for name, value in unet.items()}
+    for name, value in vae.items():
+        # Attention was a convolution of one pixel.
+        pixel = "attentions" in name and value.ndim == 2
+        old[f"first_stage_model.{_old(_VAE, name)}"] = value[:, :, None, None] if pixel else value
+    for name, value in text.items():
+        old[f"cond_stage_model.transformer.text_model.{name.removeprefix('text_model.')}"] = value
+    save_file({name: value.contiguous().clone() for name, value in old.items()}, file)
+    return file
+
+
+def _old(table: Mapping[str, str], name: str) -> str:
+    for pattern, replacement in table.items():
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+_UNET = {
+    r"^time_embedding.linear_1": "time_embed.0",
+    r"^time_embedding.linear_2": "time_embed.2",
+    r"^conv_in": "input_blocks.0.0",
+    r"^conv_norm_out": "out.0",
+    r"^conv_out": "out.2",
+    r"^down_blocks.0.resnets.0": "input_blocks.1.0",
+    r"^down_blocks.0.downsamplers.0.conv": "input_blocks.2.0.op",
+    r"^down_blocks.1.resnets.0": "input_blocks.3.0",
+    r"^down_blocks.1.attentions.0": "input_blocks.3.1",
+    r"^mid_block.resnets.0": "middle_block.0",
+    r"^mid_block.attentions.0": "middle_block.1",
+    r"^mid_block.resnets.1": "middle_block.2",
+    r"^up_blocks.0.resnets.(\d)": r"output_blocks.\1.0",
+    r"^up_blocks.0.attentions.(\d)": r"output_blocks.\1.1",
+    r"^up_blocks.0.upsamplers.0.conv": "output_blocks.1.2.conv",
+    r"^up_blocks.1.resnets.0": "output_blocks.2.0",
+    r"^up_blocks.1.resnets.1": "output_blocks.3.0",
+    r"\.norm1\.(?=weight|bias)(?<!transformer_blocks.0.norm1.)": ".in_layers.0.",
+    r"\.conv1": ".in_layers.2",
+    r"\.norm2\.(?=weight|bias)(?<!transformer_blocks.0.norm2.)": ".out_layers.0.",
+    r"\.conv2": ".out_layers.3",
+    r"\.time_emb_proj": ".emb_layers.1",
+    r"\.conv_shortcut": ".skip_connection",
+}
+_VAE = {
+    r"conv_norm_out": "norm_out",
+    r"down_blocks.(\d).resnets.(\d)": r"down.\1.block.\2",
+    r"down_blocks.(\d).downsamplers.0": r"down.\1.downsample",
+    r"up_blocks.0.resnets.(\d)": r"up.1.block.\1",
+    r"up_blocks.1.resnets.(\d)": r"up.0.block.\1",
+    r"up_blocks.0.upsamplers.0": "up.1.upsample",
+    r"mid_block.attentions.0": "mid.attn_1",
+    r"mid_block.resnets.0": "mid.block_1",
+    r"mid_block.resnets.1": "mid.block_2",
+    r"group_norm": "norm",
+    r"to_q": "q",
+    r"to_k": "k",
+    r"to_v": "v",
+    r"to_out.0": "proj_out",
+    r"conv_shortcut": "nin_shortcut",
+}
+"""Names of diffusers → names of the first release, in the order of their replacement, for the tiny checkpoint."""

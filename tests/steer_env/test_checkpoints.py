@@ -13,7 +13,7 @@ import torch
 
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator, StableDiffusionXLGenerator
 from steer_env.proposals import draw_latents
-from tests.steer_env.checkpoints import diffusion_folder
+from tests.steer_env.checkpoints import change, diffusion_folder
 
 RANDOM: list[tuple[str, dict[str, Any]]] = [
     ("EulerAncestralDiscreteScheduler", {}),
@@ -42,10 +42,6 @@ def with_scheduler(folder: Path, name: str, **settings: Any) -> str:
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"scheduler": ["diffusers", name]}))
     return str(folder)
-
-
-def change(path: Path, **settings: Any) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
 
 
 @pytest.mark.parametrize(("name", "settings"), RANDOM)
@@ -106,3 +102,97 @@ def test_weights_of_a_variant(tmp_path: Path, xl: bool) -> None:
     latents = draw_latents([0], ours.latent_shape)
     assert torch.equal(ours.generate(latents, ours.encode([""])), theirs.generate(latents, theirs.encode([""])))
     assert ours.id.endswith("fp16")
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["sd", "xl"])
+def distilled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    xl = request.param
+    folder = diffusion_folder(tmp_path_factory.mktemp("distilled"), xl, unet={"time_cond_proj_dim": 8})
+    return folder, StableDiffusionXLGenerator if xl else StableDiffusionGenerator
+
+
+class TestGuidanceAsAnInput:
+    """A distilled denoiser takes the guidance scale as an input, in one pass (LCM, some Turbo models)."""
+
+    def test_the_image_is_the_pipelines_in_one_pass(self, distilled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder, kind = distilled
+        ours = kind(str(folder), 3, 5.0)
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
+        pipeline.set_progress_bar_config(disable=True)
+        latents = draw_latents([1], ours.latent_shape)
+        options = {"num_inference_steps": 3, "guidance_scale": 5.0, "output_type": "pt"}
+        expected = pipeline("a star", latents=latents, **options).images
+        sizes: list[int] = []
+        forward = ours._unet.forward
+        monkeypatch.setattr(ours._unet, "forward", lambda x, *a, **k: sizes.append(len(x)) or forward(x, *a, **k))
+        found = ours.generate(latents, ours.encode(["a star"]))
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+        assert sizes == [1, 1, 1]
+        assert ours.passes == 3
+
+    def test_each_image_may_have_a_scale_of_its_own(self, distilled: Any) -> None:
+        folder, kind = distilled
+        ours = kind(str(folder), 2, 5.0)
+        latents, prompts = draw_latents([1, 2], ours.latent_shape), ["a star", "a ring"]
+        found = ours.generate(latents, ours.encode_guided(prompts, [1.0, 8.0]))
+        for i, scale in enumerate((1.0, 8.0)):
+            other = kind(str(folder), 2, scale)
+            expected = other.generate(latents[i : i + 1], other.encode(prompts[i : i + 1]))
+            torch.testing.assert_close(found[i : i + 1], expected, atol=2e-5, rtol=0)
+        assert (found - ours.generate(latents, ours.encode(prompts))).abs().max() > 1e-4
+
+    def test_previews_and_glimpses_are_told_too(self, distilled: Any) -> None:
+        folder, kind = distilled
+        ours = kind(str(folder), 2, 5.0)
+        latents = draw_latents([1], ours.latent_shape)
+        assert ours.glimpse(latents, ours.encode(["a star"])).ndim == 4
+        unguided = kind(str(folder), 1, 1.0)
+        found = ours.preview(1).generate(latents, ours.encode(["a star"]))
+        torch.testing.assert_close(found, unguided.generate(latents, unguided.encode(["a star"])), atol=2e-5, rtol=0)
+
+
+def test_v_prediction_is_the_pipelines(tmp_path: Path) -> None:
+    settings = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    folder = diffusion_folder(tmp_path / "v", scheduler=settings)
+    ours = StableDiffusionGenerator(str(folder), 4, 2.0)
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    latents = draw_latents([1], ours.latent_shape)
+    options = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "pt"}
+    expected = pipeline("a star", latents=latents, **options).images
+    torch.testing.assert_close(ours.generate(latents, ours.encode(["a star"])), expected, atol=2e-5, rtol=0)
+
+
+class TestTheFirstImages:
+    """At load one image is made twice, in a batch and alone, and by diffusers' own pipeline."""
+
+    def test_an_image_that_is_another_each_time(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        decode = StableDiffusionGenerator._decode
+        noisy = lambda self, sample: decode(self, sample + 0.1 * torch.randn_like(sample))  # noqa: E731
+        monkeypatch.setattr(StableDiffusionGenerator, "_decode", noisy)
+        with pytest.raises(ValueError, match=r"makes other images of the same latents and prompts each time: its DDIM"):
+            StableDiffusionGenerator(str(folder), 1)
+
+    def test_a_demand_that_isnt_met(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        decode = StableDiffusionGenerator._decode
+        monkeypatch.setattr(StableDiffusionGenerator, "_decode", lambda self, sample: decode(self, 1.5 * sample))
+        with pytest.raises(ValueError, match=r"its image is 0\.\d+ away from that of diffusers' Stable.*=diffusers$"):
+            StableDiffusionGenerator(str(folder), 1)
+
+    def test_others_random_numbers_and_prompts_are_left_alone(self, folder: Path) -> None:
+        state = torch.get_rng_state()
+        ours = StableDiffusionGenerator(str(folder), 1)
+        assert torch.equal(torch.get_rng_state(), state)
+        assert not ours._prompts._known
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"height": 20}, "height and width must be multiples of 8 pixels, got 20 and 0"),
+        ({"width": -8}, "height and width must be at least 0, got 0 and -8"),
+    ],
+)
+def test_sizes_that_cant_be(folder: Path, options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StableDiffusionGenerator(str(folder), 1, **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from steer_env.generators import load_generator
 from steer_env.generators.stable_diffusion import StableDiffusionXLGenerator
 from steer_env.proposals import draw_latents
 from steer_env.testing import check_generator
-from tests.steer_env.checkpoints import diffusion_folder
+from tests.steer_env.checkpoints import change, diffusion_folder
 
 PROMPTS = ["four red stars", "a blue ring", ""]
 
@@ -55,10 +54,6 @@ def of_the_pipeline(folder: Path, steps: int, guidance: float) -> Tensor:
         for seed, prompt in enumerate(PROMPTS)
     ]
     return torch.stack(images)
-
-
-def change(path: Path, **settings: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
 
 
 @pytest.mark.parametrize(("steps", "guidance"), [(1, 1.0), (3, 5.0)])

@@ -1,0 +1,1 @@
+"""Attacks the project, and counts what holds."""

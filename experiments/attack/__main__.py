@@ -1,0 +1,184 @@
+"""Attack the project: ``python -m experiments.attack folder=outputs/attack``; see docs/reliability.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from experiments.run import Run, RunOptions, command, option, say
+
+_KINDS = ("wrong", "strangers", "kills", "damage", "state", "parsers")
+
+
+@dataclass
+class SoakOptions:
+    """Commands again and again in one process, whose memory, descriptors and threads should stay as they are.
+
+    Args:
+        minutes: how long; 0 for none.
+        share: of a core, at most.
+    """
+
+    minutes: float = option(0.0, least=0, most=100_000)
+    share: float = option(1.0, least=0.01, most=1)
+
+
+@dataclass
+class AttackOptions(RunOptions):
+    """Try to break what the project promises, and count what fails. The exit status is 1 if anything does.
+
+    A failure is a traceback, a wrong option that is taken, a folder that is left, a file that a submission touches, a
+    board that it stops, an episode that a kill loses or doubles, a damaged file that is read, or a number that depends
+    on what else the process did.
+
+    Args:
+        kinds: of attacks: wrong options, submissions of strangers, kills, damage to files, the state of the process,
+            and parsers of foreign files.
+        wrong: how many options of commands, of all that can be made from their declarations.
+        strangers: how many submissions.
+        kills: how many.
+        damage: how many flipped bits and cut files.
+        state: how many pairs of a command and a mess in the process.
+        parsers: seconds of fuzzing for each parser.
+        lanes: processes at a time, each with kinds of its own.
+        seed: of what is drawn.
+        soak: a long run, beside the kinds.
+    """
+
+    kinds: list[str] = option(list(_KINDS), unique=True)
+    wrong: int = option(320, least=1)
+    strangers: int = option(240, least=1)
+    kills: int = option(210, least=1)
+    damage: int = option(120, least=1)
+    state: int = option(27, least=1)
+    parsers: float = option(10.0, least=0)
+    lanes: int = option(2, least=1, most=64)
+    seed: int = option(0, least=0)
+    soak: SoakOptions = field(default_factory=SoakOptions)
+
+
+TITLES = {
+    "wrong": ("Wrong options of all commands", "one line, exit status 2, no folder"),
+    "strangers": (
+        "Hostile submissions to verify, evaluate and leaderboard",
+        "nothing touched or run, no board stopped",
+    ),
+    "kills": ("SIGKILL before a random file operation", "nothing lost, doubled or different"),
+    "damage": ("Flipped bits and cut files", "refused by name, or of no consequence"),
+    "state": ("The same command in a process that others have changed", "the same numbers"),
+    "parsers": ("Fuzzed foreign files", "only errors of one line"),
+    "soak": ("Train and evaluate again and again in one process", "memory, descriptors and threads flat"),
+}
+
+
+@command(AttackOptions)
+def main(options: AttackOptions, run: Run) -> dict[str, Any]:
+    """Try each kind in forks of a process that has imported everything, and leave a table."""
+    import matplotlib as mpl
+
+    from experiments.attack.workers import warm
+    from steer_env.registry import Registry
+
+    for kind in options.kinds:
+        Registry("kind of attack", dict.fromkeys(_KINDS))[kind]
+    folder = run.open()
+    mpl.use("agg")
+    warm()
+    results = _in_lanes(options, folder.resolve() / "tries")
+    figures = []
+    if options.soak.minutes:
+        results["soak"], figures = _soaked(options.soak, folder)
+    for kind, found in results.items():
+        for failure in found["failures"]:
+            say(f"{kind}: {failure}")
+    run.publish(_report(results, figures))
+    run.status = int(any(found["failures"] for found in results.values()))
+    return {kind: {**found, "failures": len(found["failures"])} for kind, found in results.items()}
+
+
+def _attacks(options: AttackOptions) -> dict[str, Callable[[Path], tuple[int, list[str]]]]:
+    from experiments.attack import damage, kills, parsers, state, strangers, wrong
+
+    return {
+        "wrong": partial(wrong.attack, number=options.wrong, seed=options.seed),
+        "kills": partial(kills.attack, number=options.kills, seed=options.seed),
+        "strangers": partial(strangers.attack, number=options.strangers),
+        "damage": partial(damage.attack, number=options.damage, seed=options.seed),
+        "state": partial(state.attack, number=options.state),
+        "parsers": partial(parsers.attack, seconds=options.parsers),
+    }
+
+
+def _in_lanes(options: AttackOptions, folder: Path) -> dict[str, Any]:
+    """By kind: how often it was tried, what failed, and how long it took."""
+    from experiments.attack.workers import forked
+
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = {kind: attack for kind, attack in _attacks(options).items() if kind in options.kinds}
+    lanes = [list(chosen.items())[lane :: options.lanes] for lane in range(options.lanes)]
+    children = []
+    for place, lane in enumerate(lanes):
+        child = os.fork()
+        if not child:
+            outcome = forked(partial(_lane, lane, folder), folder / f"lane-{place}", seconds=100_000)
+            os._exit(outcome.status & 255)
+        children.append(child)
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    results = {}
+    for kind in chosen:
+        path = folder / f"{kind}.json"
+        broken = {"tried": 0, "failures": [f"the attack itself failed, see {folder}"], "seconds": 0.0}
+        results[kind] = json.loads(path.read_text()) if path.is_file() else broken
+    assert all(status == 0 for status in statuses) or any(found["failures"] for found in results.values())
+    return results
+
+
+def _lane(attacks: list[tuple[str, Callable[[Path], tuple[int, list[str]]]]], folder: Path) -> None:
+    for kind, attack in attacks:
+        start = time.monotonic()
+        tried, failures = attack(folder / kind)
+        found = {"tried": tried, "failures": failures, "seconds": round(time.monotonic() - start, 1)}
+        (folder / f"{kind}.json").write_text(json.dumps(found, indent=1))
+
+
+def _soaked(options: SoakOptions, folder: Path) -> tuple[dict[str, Any], list[Any]]:
+    from experiments.attack.figures import curve
+    from experiments.attack.soak import grown, soak
+
+    samples = soak(options.minutes, options.share, folder)
+    found = {"tried": len(samples), "failures": grown(samples), "seconds": 60 * samples[-1].minutes}
+    return found, [curve(samples)]
+
+
+def _report(results: Mapping[str, Any], figures: list[Any]) -> Any:
+    import pandas as pd
+
+    from steer_env.evaluation.reports import Report, Section
+
+    rows = [
+        {
+            "kind": TITLES[kind][0],
+            "tried": found["tried"],
+            "failed": len(found["failures"]),
+            "what holds": TITLES[kind][1],
+            "seconds": f"{found['seconds']:.0f}",
+            "command": f"python -m experiments.attack kinds=[{'' if kind == 'soak' else kind}]",
+        }
+        for kind, found in results.items()
+    ]
+    sections = [Section("Attacks", "", [pd.DataFrame(rows)], figures=figures)]
+    for kind, found in results.items():
+        if found["failures"]:
+            table = pd.DataFrame({"failure": found["failures"]})
+            sections.append(Section(TITLES[kind][0], "", [table]))
+    return Report("Reliability", "What was tried against the project, and what of it failed.", sections)
+
+
+if __name__ == "__main__":
+    main()

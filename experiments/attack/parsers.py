@@ -1,0 +1,175 @@
+"""Fuzzing of every parser of a foreign file: only its own errors, in one line, and soon."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+
+Parser = Callable[[Path], object]
+_SLOW = 5.0
+"""Seconds that no file of a few kB may take."""
+
+
+def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
+    """By name: what reads a file, and good files to begin with.
+
+    Args:
+        folder: for the good files.
+    """
+    import numpy as np
+
+    from agents.claims import Claim, read_json
+    from agents.files import read_checkpoint
+    from experiments.sweep_status import read_jobs
+    from steer_env.policies import HistoryPolicy, TablePolicy, read_policy
+    from steer_env.policies.cards import PolicyCard, TrainingRecord
+    from steer_env.tasks import load_suite
+    from steer_env.traces import read_improvements, read_traces
+
+    card = PolicyCard(TrainingRecord("tiles-train-v1", 8, {"cells": "round", "a": [1, {"b": 0.5}]}, {"numpy": "2"}))
+    TablePolicy("mine", np.full((2, 2), 0.5), 3, card).save(folder / "table")
+    HistoryPolicy("mine", [np.full(2**i, 0.5) for i in range(3)]).save(folder / "histories")
+    policies = [(folder / name / "policy.json").read_bytes() for name in ("table", "histories")]
+    unsealed = [
+        json.dumps({k: v for k, v in json.loads(policy).items() if k != "seal"}).encode() for policy in policies
+    ]
+    traces = _traces(folder / "traces.parquet")
+    table = b'goal_prompt,prompt,goal_seed,initial_seed\n"a cat, red",a cat,1,42.0\na dog,dog,,\n'
+    checkpoint = json.dumps({"identity": {}, "episodes": 8, "traces": {}, "files": {}, "agent": [], "seal": "0" * 64})
+    claim = {"policy": "p", "content": "0f", "suite": "s", "generator": "g", "metric": "m", "human": "h"}
+    claim |= {"mechanism": "d", "rounds": 4, "proposals": 2, "improvement": 0.2, "error": 0.01, "tasks": 9, "noise": 0}
+    config = b"episodes: 8\nfolder: a\nagent:\n  kind: thompson\nmore: ${oc.env:HOME}\n"
+    return {
+        "policy.json": (lambda path: read_policy(path.parent), [*policies, *unsealed]),
+        "traces.parquet": (lambda path: (read_traces(path), read_improvements(path.parent, 100)), [traces]),
+        "tasks.csv": (lambda path: list(load_suite(f"csv:{path}")), [table]),
+        "checkpoint.json": (lambda path: read_checkpoint(path.parent), [checkpoint.encode()]),
+        "claim.json": (lambda path: Claim(**read_json(path)), [json.dumps(claim).encode()]),
+        "config.yaml": (lambda path: read_jobs(path.parent, 2), [config]),
+    }
+
+
+def _traces(path: Path) -> bytes:
+    from steer_env.traces import SteeringTrace, write_traces
+    from steer_env.types import Task
+
+    task = Task("s", 0, "a cat", 1, "cat", 2)
+    parts = {"mechanism": "m", "policy": "p", "human": "h", "generator": "g", "metric": "m"}
+    write_traces([SteeringTrace.of(task, **parts, scales=[0.5], choices=[1], similarities=[0.1, 0.2])], path)
+    return path.read_bytes()
+
+
+def mutated(good: list[bytes]) -> st.SearchStrategy[bytes]:
+    """Good files with some bytes changed, cut out, doubled or put in; files of any JSON; and any bytes."""
+    values = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
+    )
+    records = [record for each in good if isinstance(record := _json(each), dict)]
+    strategies = [st.builds(_mutate, st.sampled_from(good), st.randoms(use_true_random=False)), st.binary(max_size=300)]
+    if records:
+        changed = st.builds(
+            lambda record, name, value: json.dumps({**record, name: value}).encode("utf-8", "surrogatepass"),
+            st.sampled_from(records),
+            st.sampled_from([name for record in records for name in record]) | st.text(max_size=10),
+            values,
+        )
+        strategies.append(changed)
+    return st.one_of(strategies)
+
+
+def _json(content: bytes) -> Any:
+    with suppress(ValueError):
+        return json.loads(content)
+    return None
+
+
+def _mutate(content: bytes, rng: random.Random) -> bytes:
+    data = bytearray(content)
+    for _ in range(rng.randint(1, 8)):
+        place, size = rng.randrange(len(data) + 1), rng.randint(1, 16)
+        kind = rng.randrange(5)
+        if kind == 0 and place < len(data):
+            data[place] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            del data[place : place + size]
+        elif kind == 2:
+            data[place:place] = data[place : place + size]
+        elif kind == 3:
+            data[place:place] = bytes(rng.randrange(256) for _ in range(size))
+        else:
+            data[place:place] = rng.choice([b'"', b"[", b"{", b",", b"\n", b"\x00", b"1e999", b"-", b"\xff", b"null"])
+    return bytes(data)
+
+
+def fuzz(name: str, parser: Parser, good: list[bytes], folder: Path, seconds: float) -> tuple[int, list[str]]:
+    """Give a parser files for so long; how many it had, and what went wrong.
+
+    Args:
+        name: of the file that it reads.
+        parser: takes its path.
+        good: files that it reads.
+        folder: for the files.
+        seconds: at least; a hundred files even then.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tried, failures = 0, list[str]()
+
+    def attempt(content: bytes) -> None:
+        nonlocal tried
+        tried += 1
+        (folder / name).write_bytes(content)
+        start = time.perf_counter()
+        try:
+            parser(folder / name)
+        except (ValueError, OSError):
+            # Others are faults; a message of several lines is printed as one.
+            return
+        assert time.perf_counter() - start < _SLOW, "slow"
+
+    for content in good:
+        attempt(content)
+    for number in _until(seconds):
+        run = settings(
+            max_examples=100, deadline=None, database=None, phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck), print_blob=False,
+        )(given(mutated(good))(attempt))  # fmt: skip
+        try:
+            seeded(number)(run)()
+        except Exception as error:
+            failures.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
+            (folder / f"{name}.failed-{number}").write_bytes((folder / name).read_bytes())
+        if len(failures) > 20:
+            break
+    return tried, failures
+
+
+def _until(seconds: float) -> Iterator[int]:
+    start, number = time.monotonic(), 0
+    while not number or time.monotonic() - start < seconds:
+        yield number
+        number += 1
+
+
+def attack(folder: Path, seconds: float) -> tuple[int, list[str]]:
+    """Fuzz every parser for so long each; how many files were tried, and what went wrong.
+
+    Args:
+        folder: an empty one.
+        seconds: for each parser.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tried, failures = 0, list[str]()
+    for name, (parser, good) in parsers(folder).items():
+        number, found = fuzz(name, parser, good, folder / f"of-{name}", seconds)
+        tried, failures = tried + number, failures + found
+    return tried, failures

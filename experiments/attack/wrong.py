@@ -1,0 +1,170 @@
+"""Wrong options of every command, made from the declarations of the options themselves."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import Field, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.attack.workers import Outcome, ran
+from experiments.run.folder import Run
+from experiments.run.options import PARTS, REQUIRED, RunOptions, choices, default_of, groups_of
+
+EXPERIMENTS = Path(__file__).parents[1]
+ACCEPTED = 77
+"""Exit status of a command that would have begun its work."""
+_NOWHERE = "nosuch"
+_NUMBERS = ("int", "float", "int | None", "float | None")
+_ANYWHERE = ("nonsense", "=3", "nosuch=1", "+nosuch.deep=1", "nosuch/group=a", "threads", "threads=", "threads=[1]")
+_RUNS = ("folder=", "overwrite=perhaps", "folder=[a,b]", "folder=/dev/null", "folder=/dev/null/run")
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A command line that can't be right.
+
+    Args:
+        command: its name.
+        option: the wrong one, ``key=value``.
+    """
+
+    command: str
+    option: str
+
+
+def commands() -> list[str]:
+    """Names of all commands but this one."""
+    files = [path.stem for path in EXPERIMENTS.glob("*.py") if path.stem != "__init__"]
+    folders = [path.parent.name for path in EXPERIMENTS.glob("*/__main__.py")]
+    return sorted({*files, *folders} - {Path(__file__).parent.name})
+
+
+def options_of(command: str) -> Any:
+    """A command's class of options."""
+    inner = "" if (EXPERIMENTS / f"{command}.py").exists() else ".__main__"
+    return importlib.import_module(f"experiments.{command}{inner}").main.options
+
+
+def wrong_options(command: str) -> list[Wrong]:
+    """Everything wrong that can be said of a command's options by their types, ranges, choices and lengths."""
+    options = options_of(command)
+    found = [*_ANYWHERE, *(_RUNS if issubclass(options, RunOptions) else ())]
+    found += _of_fields(options, "", groups_of(options))
+    for group in groups_of(options):
+        found += [f"{group}={_NOWHERE}", f"{group}=", f"{group}.{_NOWHERE}=1"]
+        for name, part in PARTS.get(group, {}).items():
+            known = [own for own in fields(part.options) if _kind(own) in _NUMBERS or _kind(own) == "bool"]
+            found += [f"{group}={name} {group}.{own.name}=word" for own in known]
+            found += [f"{group}={name} {group}.{own.name}=nan" for own in known if _kind(own) == "float"]
+        if group not in PARTS:
+            found += [f"{group}={name} {group}.{_NOWHERE}=1" for name in choices(group)]
+    return [Wrong(command, option) for option in dict.fromkeys(found)]
+
+
+def _of_fields(kind: Any, place: str, groups: Any) -> Iterator[str]:
+    for own in fields(kind):
+        value, name = default_of(own), f"{place}{own.name}"
+        if own.name in groups and not place:
+            continue
+        if is_dataclass(value):
+            yield f"{name}=3"
+            yield f"{name}.{_NOWHERE}=1"
+            yield from _of_fields(value, f"{name}.", {})
+        else:
+            yield from (f"{name}={wrong}" for wrong in _values(own, value))
+            yield f"{name}x=1"
+
+
+def _values(own: Field[Any], value: Any) -> Iterator[str]:
+    limits, kind = own.metadata, _kind(own)
+    many = kind.startswith("list")
+    if limits.get("length"):
+        yield "[]"
+    if limits.get("unique") and value and value is not REQUIRED:
+        yield f"[{value[0]},{value[0]}]"
+    for bound, step in (("least", -1), ("most", 1)):
+        if limits.get(bound) is not None:
+            beyond = f"{limits[bound] + step:g}"
+            yield f"[{beyond}]" if many else beyond
+    if limits.get("among"):
+        yield f"[{_NOWHERE}]" if many else _NOWHERE
+    if kind in _NUMBERS:
+        yield from ("word", "[1]", "{a:1}", "1e999" if "float" in kind else "1.5", "99999999999999999999x")
+    if "float" in kind and not many:
+        yield "nan"
+    if kind == "bool":
+        yield from ("perhaps", "[true]", "3")
+    if many:
+        yield from ("3", "word", "{a:1}")
+    if kind == "str":
+        yield "[a,b]"
+        yield "{a:1}"
+
+
+def _kind(own: Field[Any]) -> str:
+    return own.type if isinstance(own.type, str) else getattr(own.type, "__name__", str(own.type))
+
+
+def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
+    """Try so many of all wrong options; how many were tried, and what wasn't refused in one line.
+
+    Args:
+        folder: an empty one, for what the commands print.
+        number: of wrong options, evenly over all commands; all of them if there are fewer.
+        seed: of the choice.
+    """
+    every = [wrong_options(command) for command in commands()]
+    rng = np.random.default_rng(seed)
+    drawn: list[Wrong] = []
+    piles = [[pile[i] for i in rng.permutation(len(pile))] for pile in every]
+    while len(drawn) < number and any(piles):
+        drawn += [pile.pop() for pile in piles if pile]
+    failures = []
+    here = folder / "here"
+    here.mkdir(parents=True)
+    for place, wrong in enumerate(drawn[:number]):
+        if complaint := _try(wrong, folder / f"{place:04d}", here):
+            failures.append(f"{wrong.command} {wrong.option}: {complaint}")
+    return len(drawn[:number]), failures
+
+
+def _try(wrong: Wrong, log: Path, here: Path) -> str:
+    given = wrong.option.split(" ")
+    needed = _required(options_of(wrong.command))
+    own = [] if any(option.startswith("folder=") for option in given) else [f"folder={here / 'new'}"]
+    arguments = [*(own if "folder" in vars(options_of(wrong.command))["__dataclass_fields__"] else []), *needed, *given]
+    keys = [option.partition("=")[0] for option in given]
+    arguments = [option for option in arguments if option in given or option.partition("=")[0] not in keys]
+    outcome = ran(wrong.command, arguments, log, lambda: _trip(here), seconds=10)
+    return _complaint(outcome, here)
+
+
+def _required(kind: Any) -> Sequence[str]:
+    """Values for the options that have no default."""
+    groups = groups_of(kind)
+    lacking = [own for own in fields(kind) if own.name not in groups and default_of(own) == REQUIRED]
+    return [f"{own.name}={'[x]' if _kind(own).startswith('list') else 'x'}" for own in lacking]
+
+
+def _complaint(outcome: Outcome, here: Path) -> str:
+    left = sorted(path.name for path in here.iterdir())
+    if left:
+        return f"it left {left}"
+    if outcome.refusal:
+        return ""
+    return "accepted" if outcome.status in (0, ACCEPTED) else str(outcome)
+
+
+def _trip(here: Path) -> None:
+    """Whatever begins its work ends here."""
+    os.chdir(here)
+
+    def begun(*_: Any) -> None:
+        raise SystemExit(ACCEPTED)
+
+    Run.open = begun  # type: ignore[method-assign]

@@ -1,0 +1,136 @@
+"""The server: Starlette's routes, and what guards them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from experiments.people.log import Store
+from experiments.people.options import PeopleOptions
+from experiments.people.pages import HERE, Pages
+from experiments.people.researcher import Researcher
+from experiments.people.study import Study
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+LARGEST = 16_384
+"""Bytes of a request's body."""
+_BURST = 20
+_POLICY = (
+    "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; font-src 'none'; "
+    "base-uri 'none'; form-action 'self'{forms}; frame-ancestors {frames}"
+)
+_MTURK = "https://www.mturk.com https://workersandbox.mturk.com"
+
+
+class Guard:
+    """Limits of size and rate, and headers for every answer.
+
+    Args:
+        app: what it guards.
+        options: of the study.
+    """
+
+    def __init__(self, app: Any, options: PeopleOptions) -> None:
+        self._app, self._rate = app, options.web.requests_per_second
+        self._buckets: dict[str, tuple[float, float]] = {}
+        mturk = options.codes.platform == "mturk"
+        policy = _POLICY.format(forms=f" {_MTURK}" if mturk else "", frames=_MTURK if mturk else "'none'")
+        self._headers = [
+            (b"content-security-policy", policy.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"cross-origin-opener-policy", b"same-origin"),
+            (b"cross-origin-resource-policy", b"same-origin"),
+            (b"permissions-policy", b"camera=(), microphone=(), geolocation=(), interest-cohort=()"),
+            (b"x-robots-tag", b"noindex, nofollow"),
+            *([] if mturk else [(b"x-frame-options", b"DENY")]),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        guarded = self._headed(scope, send)
+        if not self._allows(scope):
+            await _plain(guarded, 429, "Too many requests. Please wait a moment, then reload.", retry=True)
+            return
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > LARGEST or len(scope["raw_path"]) + len(scope["query_string"]) > 2000:
+            await _plain(guarded, 413, "That is too large.")
+            return
+        await self._app(scope, self._bounded(receive), guarded)
+
+    def _allows(self, scope: Scope) -> bool:
+        """A token bucket for each person, and for each address that isn't a person's."""
+        parts = scope["path"].split("/")
+        key = parts[2] if len(parts) > 2 and parts[1] == "s" else (scope.get("client") or ("",))[0]
+        now, full = time.monotonic(), _BURST * self._rate
+        if len(self._buckets) > 10_000:
+            self._buckets = {k: v for k, v in self._buckets.items() if now - v[1] < _BURST}
+        left, before = self._buckets.get(key, (full, now))
+        left = min(full, left + (now - before) * self._rate)
+        self._buckets[key] = (left - (left >= 1), now)
+        return left >= 1
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Bodies whose length isn't announced are cut off, too."""
+        seen = 0
+
+        async def bounded() -> MutableMapping[str, Any]:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            return {"type": "http.disconnect"} if seen > LARGEST else message
+
+        return bounded
+
+    def _headed(self, scope: Scope, send: Send) -> Send:
+        cached = scope["path"].startswith("/static/")
+
+        async def headed(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                keep = b"public, max-age=3600" if cached else b"no-store"
+                message["headers"] = [*message["headers"], *self._headers, (b"cache-control", keep)]
+            await send(message)
+
+        return headed
+
+
+async def _plain(send: Send, status: int, text: str, retry: bool = False) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *([(b"retry-after", b"5")] if retry else [])]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
+
+
+def make_app(study: Study, store: Store, options: PeopleOptions) -> Starlette:
+    """The server's application."""
+    pages = Pages(study, store, options)
+    own = Researcher(pages, study, store, options)
+    routes = [
+        Route("/results", own.guarded(own.results)),
+        Route("/results/figure/{name}.png", own.guarded(own.figure)),
+        Route("/results/{name}", own.guarded(own.table)),
+        Route("/explore", own.guarded(own.explore)),
+        Route("/explore", own.guarded(own.begin), methods=["POST"]),
+        Route("/", pages.arrival),
+        Route("/arrive", pages.arrive, methods=["POST"]),
+        Route("/s/{token}", pages.screen),
+        Route("/s/{token}", pages.answer, methods=["POST"]),
+        Route("/s/{token}/state", pages.state),
+        Route("/s/{token}/words", pages.words, methods=["POST"]),
+        Route("/s/{token}/withdraw", pages.leave),
+        Route("/s/{token}/withdraw", pages.withdraw, methods=["POST"]),
+        Route("/s/{token}/picture/{step}/{item}.png", pages.picture),
+        Mount("/static", StaticFiles(directory=HERE / "static")),
+    ]
+    handlers: dict[Any, Any] = {404: pages.missing, 500: pages.broken}
+    return Starlette(routes=routes, middleware=[Middleware(Guard, options=options)], exception_handlers=handlers)

@@ -1,0 +1,285 @@
+"""The log of a study: events in SQLite, of which every screen is a function. Nothing is ever changed in it.
+
+Only withdrawing deletes. An event has a place that it can take once, so that a double click, a second tab or a request
+that is sent again counts once.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+DATABASE = "study.sqlite"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS persons (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL UNIQUE, arrived REAL NOT NULL, platform TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, person INTEGER NOT NULL, session INTEGER NOT NULL, kind TEXT NOT NULL,
+    place INTEGER NOT NULL, at REAL NOT NULL, data TEXT NOT NULL, UNIQUE (person, session, kind, place));
+CREATE TABLE IF NOT EXISTS pictures (
+    person INTEGER NOT NULL, session INTEGER NOT NULL, place INTEGER NOT NULL, item INTEGER NOT NULL,
+    png BLOB NOT NULL, PRIMARY KEY (person, session, place, item));
+CREATE TABLE IF NOT EXISTS queue (id INTEGER PRIMARY KEY AUTOINCREMENT, person INTEGER NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS sources (
+    condition INTEGER NOT NULL, item INTEGER NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (condition, item));
+CREATE TABLE IF NOT EXISTS source_pictures (
+    condition INTEGER NOT NULL, item INTEGER NOT NULL, attempt INTEGER NOT NULL, png BLOB NOT NULL,
+    PRIMARY KEY (condition, item, attempt));
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+GOAL = -1
+"""Place of a session's goal picture."""
+NO_SESSION = -1
+"""Of events that belong to no session."""
+
+Key = tuple[int, str, int]
+Log = dict[Key, dict[str, Any]]
+"""A person's events: session, kind and place → data, with ``at``, seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened in a session, at a place that it has once.
+
+    Args:
+        session: the person's, from 0; −1 for what belongs to none.
+        kind: such as ``chosen``.
+        place: round, attempt or question, from 0.
+        data: as JSON holds it.
+    """
+
+    session: int
+    kind: str
+    place: int
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a person was given to do, and how far it got.
+
+    Args:
+        person: whose.
+        cells: condition and goal of each session.
+        finished: sessions.
+        seen: seconds since 1970, of the last event.
+        failed: whether the person has failed too many checks.
+    """
+
+    person: int
+    cells: list[tuple[int, int]]
+    finished: frozenset[int]
+    seen: float
+    failed: bool
+
+
+Pictures = Mapping[tuple[int, int], bytes]
+"""By place and item, PNG files."""
+
+
+class Store:
+    """The study's database, for one process.
+
+    Args:
+        folder: of the run.
+        waits: of a person's events, whether the worker has to go on with them.
+    """
+
+    def __init__(self, folder: Path, waits: Callable[[Log], bool]) -> None:
+        self._waits, self._lock = waits, RLock()
+        self._db = sqlite3.connect(folder / DATABASE, timeout=60, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA secure_delete=ON")
+        self._db.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, and alone."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def secret(self) -> str:
+        """Of this study, for CSRF tokens."""
+        with self.transaction() as db:
+            db.execute("INSERT OR IGNORE INTO settings VALUES ('secret', ?)", (secrets.token_hex(32),))
+        return str(self._one("SELECT value FROM settings WHERE name = 'secret'")[0])
+
+    def arrive(self, platform: Mapping[str, str]) -> str:
+        """A new person, or the one whom a platform sent before; returns the token."""
+        known = json.dumps(dict(sorted(platform.items())))
+        with self.transaction() as db:
+            found = db.execute("SELECT token FROM persons WHERE platform = ? AND ? != '{}'", (known, known)).fetchone()
+            if found:
+                return str(found[0])
+            token = secrets.token_urlsafe(16)
+            db.execute("INSERT INTO persons (token, arrived, platform) VALUES (?, ?, ?)", (token, time.time(), known))
+        return token
+
+    def person(self, token: str) -> int | None:
+        """Whose token it is."""
+        found = self._one("SELECT id FROM persons WHERE token = ?", (token,))
+        return int(found[0]) if found else None
+
+    def platform(self, person: int) -> dict[str, str]:
+        """What the platform said of a person."""
+        found = self._one("SELECT platform FROM persons WHERE id = ?", (person,))
+        return dict(json.loads(found[0])) if found else {}
+
+    def active(self, seconds: float) -> int:
+        """How many people have shown themselves in the last seconds."""
+        query = "SELECT COUNT(DISTINCT person) FROM events WHERE at > ?"
+        return int(self._one(query, (time.time() - seconds,))[0])
+
+    def plans(self) -> list[Plan]:
+        """Of all who were given something to do."""
+        with self._lock:
+            given = self._db.execute("SELECT person, data FROM events WHERE kind = 'assigned' ORDER BY id").fetchall()
+            seen = dict(self._db.execute("SELECT person, MAX(at) FROM events GROUP BY person"))
+            ended = self._db.execute("SELECT person, session, kind FROM events WHERE kind IN ('finished', 'failed')")
+            finished: dict[int, set[int]] = {}
+            for person, session, kind in ended:
+                finished.setdefault(person, set()).add(session if kind == "finished" else -1)
+        return [
+            Plan(
+                person,
+                [(condition, goal) for condition, goal in json.loads(data)["cells"]],
+                frozenset(finished.get(person, set()) - {-1}),
+                seen[person],
+                -1 in finished.get(person, set()),
+            )
+            for person, data in given
+            if "explore" not in json.loads(data)
+        ]
+
+    def persons(self) -> list[int]:
+        with self._lock:
+            return [row[0] for row in self._db.execute("SELECT id FROM persons ORDER BY id")]
+
+    def log(self, person: int) -> Log:
+        """A person's events."""
+        with self._lock:
+            return self._read(self._db, person)
+
+    def logs(self) -> dict[int, Log]:
+        """Everybody's events."""
+        logs: dict[int, Log] = {person: {} for person in self.persons()}
+        with self._lock:
+            rows = self._db.execute("SELECT person, session, kind, place, at, data FROM events ORDER BY id").fetchall()
+        for person, session, kind, place, at, data in rows:
+            if person in logs:
+                logs[person][session, kind, place] = {**json.loads(data), "at": at}
+        return logs
+
+    @staticmethod
+    def _read(db: sqlite3.Connection, person: int) -> Log:
+        rows = db.execute("SELECT session, kind, place, at, data FROM events WHERE person = ? ORDER BY id", (person,))
+        return {(session, kind, place): {**json.loads(data), "at": at} for session, kind, place, at, data in rows}
+
+    def append(self, person: int, events: Iterable[Event], pictures: Pictures | None = None) -> Log:
+        """Add events whose places aren't taken, and the pictures of the first; returns all of the person's.
+
+        Who then waits for the worker is queued, and who doesn't isn't, in the same transaction. Events of a person who
+        has withdrawn are dropped.
+        """
+        with self.transaction() as db:
+            return self.append_in(db, person, events, pictures)
+
+    def append_in(
+        self, db: sqlite3.Connection, person: int, events: Iterable[Event], pictures: Pictures | None = None
+    ) -> Log:
+        """The same inside of a transaction."""
+        if not db.execute("SELECT 1 FROM persons WHERE id = ?", (person,)).fetchone():
+            return {}
+        for event in events:
+            row = (person, event.session, event.kind, event.place, time.time(), json.dumps(dict(event.data)))
+            added = db.execute(
+                "INSERT OR IGNORE INTO events (person, session, kind, place, at, data) VALUES (?, ?, ?, ?, ?, ?)", row
+            )
+            if added.rowcount and pictures:
+                db.executemany(
+                    "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?)",
+                    [(person, event.session, *where, png) for where, png in pictures.items()],
+                )
+        log = self._read(db, person)
+        waits = "INSERT OR IGNORE INTO queue (person) VALUES (?)" if self._waits(log) else None
+        db.execute(waits or "DELETE FROM queue WHERE person = ?", (person,))
+        return log
+
+    def queue(self) -> list[int]:
+        """Who waits for the worker, the longest first."""
+        with self._lock:
+            return [row[0] for row in self._db.execute("SELECT person FROM queue ORDER BY id")]
+
+    def place_in_queue(self, person: int) -> int:
+        """From 1; 0 for who doesn't wait."""
+        found = self._one("SELECT COUNT(*) FROM queue WHERE id <= (SELECT id FROM queue WHERE person = ?)", (person,))
+        return int(found[0])
+
+    def picture(self, person: int, session: int, place: int, item: int) -> bytes | None:
+        """A PNG file."""
+        where = "person = ? AND session = ? AND place = ? AND item = ?"
+        found = self._one(f"SELECT png FROM pictures WHERE {where}", (person, session, place, item))
+        return bytes(found[0]) if found else None
+
+    def sources(self, condition: int) -> list[str]:
+        """Facts of what a condition's people rate, in order."""
+        query = "SELECT facts FROM sources WHERE condition = ? ORDER BY item"
+        with self._lock:
+            return [row[0] for row in self._db.execute(query, (condition,))]
+
+    def add_sources(self, condition: int, sources: Sequence[tuple[str, Mapping[int, bytes]]]) -> None:
+        """Keep what is to be rated: facts, and pictures by attempt."""
+        with self.transaction() as db:
+            for item, (facts, pictures) in enumerate(sources):
+                if db.execute("INSERT OR IGNORE INTO sources VALUES (?, ?, ?)", (condition, item, facts)).rowcount:
+                    rows = [(condition, item, attempt, png) for attempt, png in pictures.items()]
+                    db.executemany("INSERT INTO source_pictures VALUES (?, ?, ?, ?)", rows)
+
+    def source_picture(self, condition: int, item: int, attempt: int) -> bytes | None:
+        """A PNG file."""
+        where = "condition = ? AND item = ? AND attempt = ?"
+        found = self._one(f"SELECT png FROM source_pictures WHERE {where}", (condition, item, attempt))
+        return bytes(found[0]) if found else None
+
+    def begin_by_hand(self, plan: Mapping[str, Any]) -> str:
+        """A session of the researcher's own, which counts nowhere; returns its token."""
+        token = secrets.token_urlsafe(16)
+        with self.transaction() as db:
+            row = (token, time.time(), json.dumps({"explore": token}))
+            person = int(
+                db.execute("INSERT INTO persons (token, arrived, platform) VALUES (?, ?, ?)", row).lastrowid or 0
+            )
+            events = [Event(NO_SESSION, "consented", 0, {"agrees": True}), Event(NO_SESSION, "instructed", 0, {})]
+            self.append_in(db, person, [*events, Event(NO_SESSION, "assigned", 0, {**plan, "person": person})])
+        return token
+
+    def forget(self, person: int) -> None:
+        """Delete all that is known of a person, who has withdrawn; the token then leads nowhere."""
+        with self.transaction() as db:
+            for table in ("events", "pictures", "queue"):
+                db.execute(f"DELETE FROM {table} WHERE person = ?", (person,))
+            db.execute("DELETE FROM persons WHERE id = ?", (person,))
+        with self._lock:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _one(self, query: str, values: tuple[Any, ...] = ()) -> Any:
+        with self._lock:
+            return self._db.execute(query, values).fetchone()

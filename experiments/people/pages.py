@@ -1,0 +1,221 @@
+"""The pages that people see, and what they send."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.templating import Jinja2Templates
+
+from experiments.people.answers import LONGEST, AnswerError, answer
+from experiments.people.log import GOAL, Store
+from experiments.people.options import PeopleOptions
+from experiments.people.screens import SCALES, Screen, screen_of
+from experiments.people.study import Study
+from experiments.run.headlines.rule import forbidden_words
+
+HERE = Path(__file__).parent
+_PATIENCE, _LOOK = 1.5, 0.03
+"""Seconds for which a page is held back until images are there, and between looks."""
+_STEPS = ("consent", "instructions", "sessions", "done")
+_PLATFORM = {
+    "none": (),
+    "prolific": ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID"),
+    "mturk": ("workerId", "assignmentId", "hitId", "turkSubmitTo"),
+}
+_LONGEST_ID = 128
+_TURK = ("https://www.mturk.com", "https://workersandbox.mturk.com")
+
+
+class Pages:
+    """Handlers of requests.
+
+    Args:
+        study, store, options: what they show, and where answers go.
+    """
+
+    def __init__(self, study: Study, store: Store, options: PeopleOptions) -> None:
+        self._study, self._store, self._options = study, store, options
+        self._secret = store.secret()
+        self._templates = Jinja2Templates(directory=HERE / "templates")
+        self._templates.env.trim_blocks = self._templates.env.lstrip_blocks = True
+        self._templates.env.globals["study"] = options
+
+    def csrf(self, what: str) -> str:
+        """A token that only a page of this server can know."""
+        return hmac.new(self._secret.encode(), what.encode(), hashlib.sha256).hexdigest()[:32]
+
+    def page(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
+        """A template as an answer."""
+        return self._templates.TemplateResponse(request, f"{name}.html", values, status_code=status)
+
+    async def arrival(self, request: Request) -> Response:
+        """The first page, before a person has a token."""
+        names = _PLATFORM[self._options.codes.platform]
+        known = {name: request.query_params.get(name, "")[:_LONGEST_ID] for name in names}
+        lacking = [name for name in names[:1] if not known[name]]
+        return self.page(request, "arrival", known=known, lacking=lacking, csrf=self.csrf("arrive"))
+
+    async def arrive(self, request: Request) -> Response:
+        """A new person."""
+        form = await request.form(max_files=0, max_fields=20)
+        if not self._ours(form, "arrive"):
+            return self.page(request, "problem", 403, text="This page is too old. Please open the study's link again.")
+        if self._store.active(60 * self._options.patience) >= self._options.web.people:
+            return self.page(
+                request, "problem", 503, text="Too many people are taking part right now. Please come back later."
+            )
+        names = _PLATFORM[self._options.codes.platform]
+        known = {name: str(form.get(name, ""))[:_LONGEST_ID] for name in names}
+        if known.get("turkSubmitTo") not in _TURK:
+            known["turkSubmitTo"] = ""
+        known = {name: value for name, value in known.items() if value}
+        return RedirectResponse(f"/s/{self._store.arrive(known)}", 303)
+
+    async def screen(self, request: Request) -> Response:
+        """The person's screen; images that are nearly there are awaited."""
+        person = self._person(request)
+        if person is None:
+            return await self.missing(request)
+        end = time.monotonic() + _PATIENCE
+        while (screen := self._screen(person)).waits and time.monotonic() < end:
+            await anyio.sleep(_LOOK)
+        return self._show(request, person, screen)
+
+    async def answer(self, request: Request) -> Response:
+        """Take what a person sends; whatever it is, the person's screen follows."""
+        person = self._person(request)
+        if person is None:
+            return await self.missing(request)
+        form = await request.form(max_files=0, max_fields=20)
+        token = request.path_params["token"]
+        if not self._ours(form, token):
+            return self.page(request, "problem", 403, text="This page is too old. Please reload it, and try again.")
+        texts = {name: value for name, value in form.items() if isinstance(value, str)}
+        try:
+            answer(self._store, self._study, person, texts)
+        except AnswerError as error:
+            return self._show(request, person, self._screen(person), 422, error=str(error), given=texts)
+        return RedirectResponse(f"/s/{token}", 303)
+
+    async def state(self, request: Request) -> Response:
+        """What the page asks while it waits: the step that the person is at, and the place in the queue."""
+        person = self._person(request)
+        if person is None:
+            return JSONResponse({"step": ""}, 404)
+        end = time.monotonic() + _PATIENCE
+        while (screen := self._screen(person)).waits and time.monotonic() < end:
+            await anyio.sleep(_LOOK)
+        return JSONResponse({"step": screen.step, "place": self._store.place_in_queue(person)})
+
+    async def picture(self, request: Request) -> Response:
+        """A picture of the screen that the person has now, and no other."""
+        person, item = self._person(request), request.path_params["item"]
+        screen = self._screen(person) if person else None
+        if person is None or screen is None or screen.step != request.path_params["step"]:
+            return Response(status_code=404)
+        if item == "goal":
+            png = self._picture(person, screen, GOAL, 0)
+        elif item.isdigit() and len(item) < 4 and int(item) < len(screen.data.get("items", ())):
+            png = self._picture(person, screen, *screen.data["items"][int(item)])
+        else:
+            png = None
+        return Response(png, media_type="image/png") if png else Response(status_code=404)
+
+    async def words(self, request: Request) -> Response:
+        """The forbidden words in what a person is typing."""
+        person = self._person(request)
+        screen = self._screen(person) if person else None
+        if screen is None or screen.name != "headline":
+            return JSONResponse({"words": []}, 404)
+        form = await request.form(max_files=0, max_fields=20)
+        text = str(form.get("prompt", ""))[: 2 * LONGEST]
+        return JSONResponse({"words": forbidden_words(text, screen.data["original"], screen.data["goal"])})
+
+    async def leave(self, request: Request) -> Response:
+        """Ask whether a person wants to withdraw."""
+        if self._person(request) is None:
+            return await self.missing(request)
+        token = request.path_params["token"]
+        return self.page(request, "withdraw", token=token, csrf=self.csrf(token))
+
+    async def withdraw(self, request: Request) -> Response:
+        """Delete all that is known of a person."""
+        person, token = self._person(request), request.path_params["token"]
+        if person is None:
+            return await self.missing(request)
+        if not self._ours(await request.form(max_files=0, max_fields=20), token):
+            return self.page(request, "problem", 403, text="This page is too old. Please reload it, and try again.")
+        self._store.forget(person)
+        return self.page(request, "withdrawn")
+
+    async def missing(self, request: Request, _: Exception | None = None) -> Response:
+        """No such page."""
+        return self.page(request, "problem", 404, text="There is no such page. Please open the study's link again.")
+
+    async def broken(self, request: Request, _: Exception) -> Response:
+        """A fault of ours."""
+        return self.page(
+            request, "problem", 500, text="Something went wrong here. Please reload the page: nothing is lost."
+        )
+
+    def _picture(self, person: int, screen: Screen, place: int, item: int) -> bytes | None:
+        """Of the session, or of what is rated in it."""
+        if "source" in screen.data:
+            sitting = screen.data["sitting"]
+            condition = sitting.plan["cells"][screen.session][0]
+            return self._store.source_picture(condition, screen.data["source"], place)
+        return self._store.picture(person, screen.session, place, item)
+
+    def _person(self, request: Request) -> int | None:
+        return self._store.person(request.path_params["token"])
+
+    def _screen(self, person: int) -> Screen:
+        return screen_of(self._store.log(person), self._study)
+
+    def _ours(self, form: Mapping[str, Any], what: str) -> bool:
+        given = form.get("csrf", "")
+        return isinstance(given, str) and hmac.compare_digest(given.encode(), self.csrf(what).encode())
+
+    def _show(self, request: Request, person: int, screen: Screen, status: int = 200, **values: Any) -> Response:
+        token = request.path_params["token"]
+        log = self._store.log(person)
+        plan = log.get((-1, "assigned", 0), {"cells": []})
+        condition = screen.data["sitting"].condition if "sitting" in screen.data else None
+        shown: dict[str, Any] = {
+            "screen": screen,
+            "token": token,
+            "csrf": self.csrf(token),
+            "place": self._store.place_in_queue(person),
+            "sessions": len(plan["cells"]),
+            "condition": condition,
+            "consent": self._study.consent.split("\n\n"),
+            "longest": LONGEST,
+            "kinds": sorted({each.kind for each in self._study.conditions}),
+            "codes": self._options.codes,
+            "given": {},
+            "error": "",
+            "progress": progress(screen, plan, self._study),
+            "explore": plan.get("explore"),
+            "platform": self._store.platform(person),
+            "scales": SCALES,
+        }
+        return self.page(request, screen.name, status, **{**shown, **values})
+
+
+def progress(screen: Screen, plan: Mapping[str, Any], study: Study) -> int:
+    """Percent of all steps that are behind the person, from 0 to 100."""
+    if screen.name in ("consent", "instructions", "full"):
+        return 0
+    if screen.is_last or screen.name == "remarks":
+        return 100
+    steps = [study.condition_of(plan, session).steps for session in range(len(plan["cells"]))]
+    done = sum(steps[: screen.session]) + screen.place
+    return round(100 * done / max(1, sum(steps)))

@@ -1,0 +1,82 @@
+"""What is printed never decides how a run ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.run.console import patient, say
+from tests.test_imports import ROOT
+
+STUDY = [sys.executable, "-m", "experiments.lottery", "--help"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
+def test_help_is_printed_in_any_encoding(encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    ran = subprocess.run(STUDY, capture_output=True, cwd=ROOT, env=environment)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert b"OPTION=VALUE" in ran.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_full_stdout_is_no_failure() -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(STUDY, stdout=full, stderr=subprocess.PIPE, cwd=ROOT)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+class Full:
+    """A stream of a disk without space."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_what_a_full_stream_cannot_take_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Full())
+    with patient():
+        print("a")
+        sys.stdout.flush()
+    say("b")
+    assert isinstance(sys.stdout, Full)
+
+
+def test_a_secret_is_not_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "topsecret1")
+    say("the server said: bad key topsecret1 at http://me:pass@host")
+    assert capsys.readouterr().out == "the server said: bad key [secret] at http://[secret]@host\n"
+
+
+def test_secrets_reach_neither_configuration_nor_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that isn't there, with a password in its address and a key that the process knows."""
+    folder = tmp_path / "run"
+    program = [
+        sys.executable,
+        "-m",
+        "experiments.evaluate",
+        f"folder={folder}",
+        "policies=[random-bucket,written:blind]",
+    ]
+    program += ["writer=endpoint", "writer.model=m", "writer.base_url=http://me:pass12345@127.0.0.1:9/v1"]
+    program += ["writer.retries=0", "tasks=2", "env.rounds=1", "env.proposals=1", "strips=0", "writer.cache="]
+    environment = {**os.environ, "OPENAI_API_KEY": "topsecret1"}
+    ran = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=environment)
+    texts = [
+        ran.stdout,
+        ran.stderr,
+        *(path.read_text() for path in folder.rglob("*.*") if path.suffix in (".yaml", ".txt")),
+    ]
+    assert len(texts) == 4, ran.stderr
+    assert not any("topsecret1" in text or "pass12345" in text for text in texts)
+    assert json.dumps(texts).count("[secret]") >= 2
