@@ -29,6 +29,9 @@ class Actor(nn.Module):
         normalised: what its observations went through.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, model: BaseAlgorithm, normalised: VecNormalize) -> None:
         super().__init__()
         self.policy, rms = model.policy, normalised.obs_rms

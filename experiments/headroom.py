@@ -168,7 +168,7 @@ def stretched(policy: Any, rounds: int, others: int) -> Any:
     if others == rounds or not isinstance(policy, TablePolicy):
         return policy
     places = [place * rounds // others for place in range(others)]
-    return TablePolicy(policy.name, [policy.scales[min(place, len(policy.scales) - 1)] for place in places])
+    return TablePolicy(policy.name, policy.scales[np.minimum(places, len(policy.scales) - 1)])
 
 
 def lottery(
@@ -183,8 +183,12 @@ def lottery(
             tasks = range(start, min(start + options.tasks_per_batch, options.tasks))
             outcomes = (1 + options.env.proposals) ** options.env.rounds
             found = draw(dynamics, shared, options, tasks, outcomes)
-            write_atomically(path, partial(np.savez, **found))
+            write_atomically(path, partial(_save, found))
         yield dict(np.load(path))
+
+
+def _save(found: dict[str, Any], file: Any) -> None:
+    np.savez(file, **found)
 
 
 def draw(
@@ -297,8 +301,8 @@ def _row(name: str, gain: np.ndarray | None, **columns: Any) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name, "gain": None if gain is None else _record(estimate(gain))}
     for key, value in columns.items():
         if key in ("luck", "pool"):
-            known = value is not None and gain is not None and value.mean() > 0
-            row[f"of {key}"] = _record(ratio(gain, value)) if known else None
+            known = gain is not None and value is not None and value.mean() > 0
+            row[f"of {key}"] = _record(ratio(gain, value)) if known and gain is not None else None
         else:
             row[key] = _record(estimate(value)) if isinstance(value, np.ndarray) else value
     return row

@@ -74,7 +74,8 @@ class Offer:
         values: dict[str, Any] = {
             name: None if v is None else v[one] for name, v in vars(self).items() if name not in _NAMED
         }
-        return Offer(**values, **{name: {k: v[one] for k, v in getattr(self, name).items()} for name in _NAMED})
+        values |= {name: {k: v[one] for k, v in getattr(self, name).items()} for name in _NAMED}
+        return Offer(**values)
 
 
 _NAMED = ("candidates", "conditioning")
