@@ -48,8 +48,10 @@ def write_claims(
     for policy in policies:
         if isinstance(policy, StoredPolicy):
             found = scores(traces, policy)
+            # A policy that decides more than scales brings the mechanism.
+            played = next(trace.mechanism for trace in traces if trace.policy == policy.name)
             claim = Claim(
-                **_about(policy, env),
+                **_about(policy, env) | {"mechanism": played},
                 improvement=found.value,
                 error=found.error,
                 tasks=found.episodes,

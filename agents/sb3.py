@@ -1,4 +1,4 @@
-"""Train a Stable-Baselines3 agent on (round, stayed), and keep of it the scales that it comes down to."""
+"""Train a Stable-Baselines3 agent: on (round, stayed), or as a network on whatever else the environment shows."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
-from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from agents.checkpoints import Checkpoints
 from agents.episodes import EpisodeStream, Training
@@ -26,9 +28,12 @@ from steer_env.sb3 import SteeringVecEnv
 from steer_env.traces import SteeringTrace
 
 ALGORITHMS: Registry[type[BaseAlgorithm]] = Registry(
-    "algorithm", {"ppo": PPO, "a2c": A2C, "dqn": DQN, "recurrent-ppo": RecurrentPPO}
+    "algorithm", {"ppo": PPO, "a2c": A2C, "dqn": DQN, "recurrent-ppo": RecurrentPPO, "sac": SAC, "td3": TD3}
 )
+_DISCRETE, _CONTINUOUS = ("dqn",), ("sac", "td3")
+"""Algorithms that know one kind of action alone."""
 WEIGHTS = "checkpoint.pt"
+_NORMALISATION = "normalisation"
 
 
 def train_sb3(
@@ -48,33 +53,40 @@ def train_sb3(
     Args:
         algorithm: a name of :data:`ALGORITHMS`.
         settings: hyper-parameters, arguments of the algorithm's class.
-        env: buckets as actions, autoreset disabled.
+        env: autoreset disabled. On named parts, (round, stayed), and buckets the policy comes down to scales. On flat
+            observations it is a network; they and the rewards are normalised, by statistics that go with it.
         training: how long; whole rollouts are played, so the episodes may be slightly more.
         folder: receives ``checkpoint.json``, ``checkpoint.pt`` (weights, read without unpickling) and ``traces/``.
         name: of the policy.
         logger: receives the metrics of each checkpoint.
 
     Returns:
-        The greedy policy: a table of scales for (round, stayed), or of an algorithm with a memory a scale for each
-        history of stays; None if training was stopped.
+        The greedy policy: a network; or a table of scales for (round, stayed), or of an algorithm with a memory a scale
+        for each history of stays; None if training was stopped.
 
     Raises:
         RunExistsError: the folder's checkpoint is of another configuration.
-        ValueError: an unknown algorithm.
+        ValueError: an unknown algorithm, or one that doesn't know this kind of action.
     """
     kind = ALGORITHMS[algorithm]
+    check_actions(algorithm, env)
     checkpoints = Checkpoints(folder, {"algorithm": algorithm, "settings": settings}, env, training, logger)
     done, resumed = checkpoints.load()
     stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
     with interruptible() as interrupted, progress(training.episodes, done) as report:
         watch = _Watch(done, checkpoints, training, interrupted, report)
-        wrapped = SteeringVecEnv(
+        wrapped: VecEnv = SteeringVecEnv(
             env, lambda: stream.options(watch.done, env.num_envs), watch.finished, name, training.seed
         )
-        network = "MultiInputLstmPolicy" if kind is RecurrentPPO else "MultiInputPolicy"
+        seeing = isinstance(env.single_observation_space, spaces.Box)
+        if seeing:
+            wrapped = VecNormalize(wrapped, gamma=settings.get("gamma", 0.99))
+        network = f"{'Mlp' if seeing else 'MultiInput'}{'Lstm' if kind is RecurrentPPO else ''}Policy"
         model = kind(network, wrapped, seed=training.seed, device="cpu", **settings)
         if resumed is not None:
-            model.set_parameters(torch.load(checkpoints.file(WEIGHTS), weights_only=True), device="cpu")
+            weights = torch.load(checkpoints.file(WEIGHTS), weights_only=True)
+            _restore(wrapped, weights.pop(_NORMALISATION, {}))
+            model.set_parameters(weights, device="cpu")
             model.num_timesteps = done * rounds
         if done < training.episodes:
             left = (training.episodes - done) * rounds
@@ -82,6 +94,10 @@ def train_sb3(
             watch.save()
     if watch.done < training.episodes:
         return None
+    if isinstance(wrapped, VecNormalize):
+        from agents.exports import exported
+
+        return exported(model, wrapped, env.action, env.observed, name, training.seed)
     read_out = greedy_histories if kind is RecurrentPPO else greedy_table
     return read_out(model, rounds, name, training.seed)
 
@@ -107,12 +123,40 @@ class _Watch(BaseCallback):
     def save(self) -> None:
         """Traces, weights and the checkpoint that counts them."""
         if self._unsaved:
-            weights = {WEIGHTS: lambda file: torch.save(self.model.get_parameters(), file)}
-            self._checkpoints.save(self.done, self._unsaved, {}, weights)
+            known = self.model.get_parameters() | _statistics(self.model.get_vec_normalize_env())
+            self._checkpoints.save(self.done, self._unsaved, {}, {WEIGHTS: lambda file: torch.save(known, file)})
             self._unsaved = []
 
     def _on_step(self) -> bool:
         return not self._interrupted()
+
+
+def check_actions(algorithm: str, env: ImageSteeringVectorEnv) -> None:
+    """Raises a ValueError for an algorithm that doesn't know the environment's kind of action."""
+    discrete = isinstance(env.single_action_space, spaces.Discrete)
+    if algorithm in (_CONTINUOUS if discrete else _DISCRETE):
+        others = "scale, directions or proposals" if discrete else "bucket"
+        raise ValueError(f"agent {algorithm} needs env.action={others}, got {env.action}")
+
+
+def _statistics(env: VecNormalize | None) -> dict[str, Any]:
+    """What observations and rewards are normalised by, as tensors."""
+    if env is None:
+        return {}
+    means = {name: getattr(env, name) for name in ("obs_rms", "ret_rms")}
+    return {
+        _NORMALISATION: {
+            name: {part: torch.as_tensor(getattr(known, part)) for part in ("mean", "var", "count")}
+            for name, known in means.items()
+        }
+    }
+
+
+def _restore(env: VecEnv, statistics: dict[str, dict[str, torch.Tensor]]) -> None:
+    """The inverse of :func:`_statistics`."""
+    for name, parts in statistics.items():
+        for part, value in parts.items():
+            setattr(getattr(env, name), part, value.numpy() if value.ndim else value.item())
 
 
 def greedy_table(model: BaseAlgorithm, rounds: int, name: str, training_seed: int) -> TablePolicy:

@@ -6,14 +6,13 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.run import EnvOptions, ProgramOptions, Run, command, option, say
-from experiments.run.clock import now
+from experiments.run.clock import Timed
 from experiments.run.options import PartsOptions
 
 if TYPE_CHECKING:
@@ -98,25 +97,6 @@ def _row(n: int, measured: list[Timing], rates: list[float]) -> tuple[str, ...]:
         f"{statistics.median(ratios):.1f}",
         f"{measured[0].peak_mebibytes:.0f}",
     )
-
-
-class Timed:
-    """A generator or metric that counts the seconds of some of its methods."""
-
-    def __init__(self, part: Any, device: Any, *methods: str) -> None:
-        self._part, self._device, self._methods = part, device, methods
-        self.seconds = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return partial(self._timed, name) if name in self._methods else getattr(self._part, name)
-
-    def _timed(self, name: str, *inputs: Any) -> Any:
-        start = now(self._device)
-        result = getattr(self._part, name)(*inputs)
-        self.seconds += now(self._device) - start
-        return result
 
 
 def time_environment(n: int, episodes: int, **options: Any) -> Timing:

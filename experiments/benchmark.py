@@ -53,7 +53,7 @@ class BenchmarkOptions(PlayOptions):
 @command(BenchmarkOptions)
 def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
     """Steer every generator by every policy, the first one also with each setting to choose, and leave the tables."""
-    from experiments.run.playing import check_tasks, play_suite
+    from experiments.run.playing import check_players, play_suite
     from steer_env.policies.lists import load_policies
     from steer_env.types import Prompter
 
@@ -63,7 +63,7 @@ def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
         raise ValueError(f"the first of policies must write prompts, such as text:attribute, not {options.policies[0]}")
     envs = {spec: env_with(options, spec) for spec in options.generators}
     for env in envs.values():
-        check_tasks(options.tasks, **{**env, "choose": options.choose})
+        check_players(policies, options.tasks, **{**env, "choose": options.choose})
     folder, size = run.open() / "traces", (options.tasks, options.tasks_per_batch)
     traces = {spec: play_suite(policies, *size, folder / slug(spec), **env) for spec, env in envs.items()}
     first = envs[options.generators[0]]

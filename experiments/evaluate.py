@@ -16,14 +16,17 @@ class EvaluateOptions(PlayOptions):
 
     Args:
         policies: random-bucket, random-session, constant:SCALE, schedule:S-S-S-S, published, best-known; folders of
-            training runs, or patterns such as outputs/sweep/*; or users who write prompts: text:attribute, text:blind,
-            text:feedback, and with a writer written:blind and written:feedback. Episodes of the last are drawn.
+            training runs, or patterns such as outputs/sweep/*; or users who write prompts: text:person,
+            text:attribute, text:blind, text:feedback, and with a writer written:blind and written:feedback. Episodes of
+            the last are drawn.
+        suite: in place of env.suite, in short.
         baseline: name of the policy that the others are compared with.
         threshold: similarity whose reaching is counted.
         strips: how many episodes to draw.
     """
 
     policies: list[str] = option(["random-bucket"], length=1, unique=True)
+    suite: str = ""
     baseline: str = "random bucket"
     threshold: float = option(0.8, least=-1, most=1)
     strips: int = option(4, least=0)
@@ -36,17 +39,17 @@ def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
     from agents.curves import learning_section
     from experiments.run.parts import configured_writer, env_options
-    from experiments.run.playing import check_tasks, draw_examples, play_suite
+    from experiments.run.playing import check_players, draw_examples, play_suite
     from steer_env.evaluation.reports import steering_report
     from steer_env.policies.lists import check_apart, expand, load_policies
 
-    specs, env = expand(options.policies), env_options(options)
+    specs, env = expand(options.policies), env_options(options, **({"suite": options.suite} if options.suite else {}))
     check_apart(run.folder, specs)
     policies = load_policies(specs, configured_writer(options.writer))
     if options.baseline not in [policy.name for policy in policies]:
         names = ", ".join(policy.name for policy in policies)
         raise ValueError(f"the baseline {options.baseline!r} isn't among the policies evaluated: {names}")
-    check_tasks(options.tasks, **env)
+    check_players(policies, options.tasks, **env)
     folder, size = run.open(), (options.tasks, options.tasks_per_batch)
     traces = play_suite(policies, *size, folder / "traces", **env)
     learning = [section for spec in specs if (section := learning_section(Path(spec).expanduser()))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 from experiments.run import PlayOptions, Run, command, option, say
@@ -47,6 +48,7 @@ def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks, draw_examples, play_suite, time_policies
     from steer_env.evaluation.leaderboard import leaderboard_report, tracks
+    from steer_env.evaluation.rollout import check_fit
     from steer_env.policies.lists import check_apart, expand, load_policies
     from steer_env.traces import traces_to_frame
     from steer_env.types import Prompter
@@ -54,7 +56,8 @@ def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     specs, arguments = expand(options.policies), env_options(options)
     check_apart(run.folder, specs)
     refused: dict[str, str] = {}
-    policies = load_policies(specs, rounds=options.env.rounds, refused=refused)
+    fits = partial(check_fit, options=arguments)
+    policies = load_policies(specs, rounds=options.env.rounds, refused=refused, check=fits)
     for spec, reason in refused.items():
         say(f"refused: {spec}: {reason}")
     if not policies:

@@ -138,11 +138,12 @@ def measure(played: Mapping[Pair, Sequence[SteeringTrace]]) -> list[dict[str, An
     from steer_env.evaluation.statistics import cost
     from steer_env.traces import traces_to_frame
 
-    rows, base = [], {}
+    rows: list[dict[str, Any]] = []
+    base: dict[str, np.ndarray] = {}
     for (user, mechanism), traces in played.items():
         gains, made = _gains(traces), cost(traces_to_frame(traces)).iloc[0]
         base.setdefault(user, gains)
-        row = {"user": user, "mechanism": mechanism, "episodes": len(gains)}
+        row: dict[str, Any] = {"user": user, "mechanism": mechanism, "episodes": len(gains)}
         row |= {"gain": float(gains.mean()), "error": estimate(gains).error}
         row |= dict.fromkeys(("relative", "low", "high"))
         if gains is not base[user] and base[user].mean() > 0:
@@ -188,6 +189,8 @@ def frontier(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     best = undominated(known)
     axes.plot([row["passes"] for row in best], [row["gain"] for row in best], color="0.6", zorder=0)
     axes.set(xscale="log", xlabel="denoiser passes an episode", ylabel="average change of similarity", title=title)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.legend(fontsize=7)
     return figure
 

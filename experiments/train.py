@@ -33,6 +33,7 @@ def main(options: TrainOptions, run: Run) -> dict[str, Any]:
     from experiments.run.learning import keep_plot, make_learner
     from steer_env.evaluation import plots
     from steer_env.policies.cards import PolicyCard
+    from steer_env.policies.stored import ScalesPolicy
     from steer_env.traces import read_traces
 
     open_logger, learn = load_logger(**run.settings["logger"]), make_learner(options)
@@ -45,9 +46,11 @@ def main(options: TrainOptions, run: Run) -> dict[str, Any]:
         policy.save(folder / "policy")
         improvements = np.array([trace.improvement for trace in read_traces(folder / "traces")])
         keep_plot(plots.training_curve(improvements), "training", folder, logger)
-    say(f"learned mixture scales, {policy.order}: {policy.rows}")
+    scales = policy.rows if isinstance(policy, ScalesPolicy) else []
+    if isinstance(policy, ScalesPolicy):
+        say(f"learned mixture scales, {policy.order}: {scales}")
     say(f"wrote {folder}/policy and the plots beside it")
-    return {"episodes": len(improvements), "scales": policy.rows}
+    return {"episodes": len(improvements), "scales": scales}
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ def main(options: VerifyOptions, run: Run) -> dict[str, Any]:
     from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks, play_suite
     from steer_env.evaluation.claims import judge
+    from steer_env.evaluation.rollout import check_fit, options_for
     from steer_env.policies import read_policy
     from steer_env.policies.lists import check_apart
     from steer_env.policies.names import policy_folder
@@ -45,7 +46,8 @@ def main(options: VerifyOptions, run: Run) -> dict[str, Any]:
     check_apart(run.folder, [options.submission])
     policy = read_policy(policy_folder(options.submission) or Path(options.submission).expanduser())
     policy.rehearse(options.env.rounds)
-    env = check_tasks(options.tasks, **arguments)
+    check_fit(policy, arguments)
+    env = check_tasks(options.tasks, **options_for([policy], arguments))
     claim = read_claim(options.claim, policy, env) if options.claim else None
     size = (options.tasks, options.tasks_per_batch)
     traces = play_suite([policy], *size, run.open() / "traces", noise=options.noise, **arguments)

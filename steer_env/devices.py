@@ -43,8 +43,8 @@ def resolve_dtype(name: str, device: str = "cpu") -> torch.dtype:
     import torch
 
     if name == AUTO and torch.device(device).type == "cuda":
-        with torch.cuda.device(device):
-            name = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+        major, _ = torch.cuda.get_device_capability(device)
+        name = "bfloat16" if major >= 8 else "float16"
     dtype: torch.dtype = getattr(torch, "float32" if name == AUTO else DTYPES[name])
     return dtype
 

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from steer_env.compatibility import usual_defaults
 from steer_env.mechanisms.mixtures import Mixture
-from steer_env.proposals import check_scales, draw_latents
+from steer_env.proposals import check_directions, check_scales, draw_latents
 from steer_env.types import (
     Alignment,
     ComparingMechanism,
     Conditioning,
+    DirectedMechanism,
     Generator,
     GuidedGenerator,
     Human,
@@ -45,8 +47,9 @@ class Offer:
         fresh: bool (n, P), which proposals took an image of their own.
         shown: uint8 (n, 1 + P, 3, H, W), the images in that order; None unless images are kept.
         conditioning: n rows.
-        scales: float (n,), mixture scales; None in text steering.
+        scales: float (n,), mixture scales; None in text steering, and where actions are others.
         prompts: n new prompts, in text steering.
+        actions, decided: as in :class:`steer_env.types.RoundOutcome`.
     """
 
     rows: np.ndarray
@@ -57,8 +60,10 @@ class Offer:
     fresh: Tensor
     shown: Tensor | None
     conditioning: Conditioning
-    scales: np.ndarray | None
-    prompts: Sequence[str] | None
+    scales: np.ndarray | None = None
+    prompts: Sequence[str] | None = None
+    actions: np.ndarray | None = None
+    decided: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -140,7 +145,10 @@ class SteeringDynamics:
         self._persons = torch.zeros(n, device=device)
         self._past_proposals = torch.zeros(n, r, k, *shape, device=device)
         self._past_choices = torch.zeros(n, r, dtype=torch.int64, device=device)
-        self._screens = torch.zeros(n, r, 1 + k, self._metrics[self._seen].dimensions, device=device)
+        self._screens = {
+            name: torch.zeros(n, r, 1 + k, self._metrics[name].dimensions, device=device)
+            for name in dict.fromkeys(["", self._seen])
+        }
         self._conditioning: dict[str, Tensor] = {}
         self._current = {
             name: torch.zeros(n, metric.dimensions, device=device) for name, metric in self._metrics.items()
@@ -164,6 +172,23 @@ class SteeringDynamics:
     def embeddings(self) -> Tensor:
         """Float (N, D), of the current images under the metric."""
         return self._current[""]
+
+    @property
+    def prompt_vectors(self) -> Tensor:
+        """Float (N, P), of the current prompts: what the generator made of them, its tensors' means over tokens."""
+        return pooled(self._conditioning)
+
+    def history(self) -> dict[str, Tensor]:
+        """What happened before, as users saw it; zero in rounds that aren't played yet.
+
+        Returns:
+            ``shown``, float (N, R, 1 + K, D), embeddings of what was on the screen, the current image first;
+            ``chosen``, float (N, R, 1 + K), 1 for the image that the user went on with; ``played``, float (N, R).
+        """
+        rounds = torch.arange(self.num_rounds, device=self.latents.device)
+        played = (rounds < torch.from_numpy(self.rounds).to(rounds.device)[:, None]).float()
+        chosen = one_hot(self._past_choices, 1 + self.num_proposals) * played[..., None]
+        return {"shown": self._screens[""] * played[..., None, None], "chosen": chosen, "played": played}
 
     @property
     def images_made(self) -> np.ndarray:
@@ -229,7 +254,8 @@ class SteeringDynamics:
         self._condition(rows, [task.prompt for task in tasks], {k: v[initial] for k, v in conditioning.items()})
         if images is not None:
             self.goal_images[rows], self.images[rows] = images[goal.cpu()], images[initial.cpu()]
-        self._past_proposals[where], self._past_choices[where], self._screens[where] = 0, 0, 0
+        for past in (self._past_proposals, self._past_choices, *self._screens.values()):
+            past[where] = 0
         self._begin(rows, tasks, seeds, where)
 
     def _begin(self, rows: np.ndarray, tasks: Sequence[Task], seeds: Sequence[int], where: Tensor) -> None:
@@ -246,35 +272,45 @@ class SteeringDynamics:
 
     @usual_defaults()
     @torch.inference_mode()
-    def step(self, scales: np.ndarray, rows: np.ndarray | None = None) -> RoundOutcome:
+    def step(self, actions: np.ndarray, rows: np.ndarray | None = None) -> RoundOutcome:
         """Play one round of image steering: propose, let the user choose, go on from the choice.
 
         Args and errors: as for :meth:`propose`.
         """
-        return self._let_choose(self.propose(scales, rows))
+        return self._let_choose(self.propose(actions, rows))
 
     @usual_defaults()
     @torch.inference_mode()
-    def propose(self, scales: np.ndarray, rows: np.ndarray | None = None) -> Offer:
+    def propose(self, actions: np.ndarray, rows: np.ndarray | None = None) -> Offer:
         """The first half of a round of image steering, for users who choose in their own time; :meth:`take` goes on.
 
         Args:
-            scales: float (n,), mixture scales in [0, 1].
+            actions: float (n,), mixture scales in [0, 1]; or float (n, K, …) in [−1, 1], what a
+                :class:`steer_env.types.DirectedMechanism` takes instead.
             rows: int64 (n,), which places of the batch play; all by default.
 
         Raises:
             RuntimeError: an episode that has not started, or is over.
-            ValueError: a scale out of range, or a batch of the wrong size.
+            ValueError: an action out of range, or a batch of the wrong size.
             FloatingPointError: latents or embeddings that aren't finite, with the round and the tasks.
         """
-        rows, scales = self._rows(rows), check_scales(scales)
-        self._check_playable(rows, scales.shape, "mixture scales")
+        rows, mechanism = self._rows(rows), self.mechanism
+        if isinstance(mechanism, DirectedMechanism):
+            actions = check_directions(actions)
+            self._check_playable(rows, actions.shape, "actions", mechanism.action_shape(self.num_proposals))
+        else:
+            actions = check_scales(actions)
+            self._check_playable(rows, actions.shape, "mixture scales")
         given = {name: values[self._where(rows)] for name, values in self._conditioning.items()}
         noise, draws = self._draw(rows, self.num_proposals)
-        proposals = self._propose(rows, scales, given, noise)
+        proposals = self._propose(rows, actions, given, noise)
         # A proposal that is the held latent (scale 0) shows the held image: rounding would else decide between the two.
         fresh = (proposals != self.latents[self._where(rows)][:, None]).flatten(2).any(dim=2)
-        return self._offer(rows, proposals, given, draws, fresh, scales)
+        offer = self._offer(rows, proposals, given, draws, fresh)
+        if not isinstance(mechanism, DirectedMechanism):
+            return replace(offer, scales=actions)
+        decided = mechanism.decided(torch.from_numpy(actions)).double().numpy()
+        return replace(offer, actions=actions, decided=decided)
 
     @usual_defaults()
     @torch.inference_mode()
@@ -299,7 +335,11 @@ class SteeringDynamics:
         self.stayed[rows], self.rounds[rows] = picked == 0, rounds
         self._made[rows] += offer.fresh.cpu().sum(dim=1).numpy()
         shown = None if offer.shown is None else offer.shown.numpy()
-        return RoundOutcome(rows, rounds, found, picked, self.similarity[rows], offer.scales, self.judged(rows), shown)
+        return RoundOutcome(
+            *(rows, rounds, found, picked, self.similarity[rows], offer.scales, self.judged(rows), shown),
+            actions=offer.actions,
+            decided=offer.decided,
+        )
 
     def judge(self, offer: Offer) -> dict[str, np.ndarray]:
         """By name of each judge, float64 (n, 1 + P): what :meth:`judged` would be after each choice.
@@ -370,7 +410,6 @@ class SteeringDynamics:
         conditioning: Conditioning,
         draws: Tensor,
         fresh: Tensor,
-        scales: np.ndarray | None = None,
         prompts: Sequence[str] | None = None,
     ) -> Offer:
         """Make the images of the fresh (n, P) ones of proposals (n, P, *latent_shape).
@@ -386,7 +425,7 @@ class SteeringDynamics:
         candidates = {name: _beside(self._current[name][where], fresh, values) for name, values in offered.items()}
         similarities = self.metric.similarity(candidates[""], self._targets[""][where][:, None])
         shown = None if images is None else _beside(torch.from_numpy(self.images[rows]), fresh.cpu(), images)
-        return Offer(rows, similarities, draws, proposals, candidates, fresh, shown, conditioning, scales, prompts)
+        return Offer(rows, similarities, draws, proposals, candidates, fresh, shown, conditioning, prompts=prompts)
 
     def _rows(self, rows: np.ndarray | None) -> np.ndarray:
         return np.arange(self.num_episodes) if rows is None else np.asarray(rows, dtype=np.int64)
@@ -407,9 +446,12 @@ class SteeringDynamics:
             if isinstance(metric, Alignment):
                 self._targets[name][self._where(rows)] = metric.embed_prompts(prompts).to(self.latents.device)
 
-    def _check_playable(self, rows: np.ndarray, shape: tuple[int, ...], actions: str) -> None:
-        if shape != rows.shape:
-            raise ValueError(f"{len(rows)} episodes need {len(rows)} {actions}, got an array of {shape}")
+    def _check_playable(
+        self, rows: np.ndarray, shape: tuple[int, ...], actions: str, single: tuple[int, ...] = ()
+    ) -> None:
+        if shape != (*rows.shape, *single):
+            each = f" of {single}" if single else ""
+            raise ValueError(f"{len(rows)} episodes need {len(rows)} {actions}{each}, got an array of {shape}")
         if (self.rounds[rows] < 0).any():
             raise RuntimeError("call reset before step: an episode has not started")
         if (self.rounds[rows] >= self.num_rounds).any():
@@ -424,13 +466,14 @@ class SteeringDynamics:
             torch.rand(1 + k, generator=self._noise[row], out=draws[i])
         return noise.to(self.latents.device), draws.to(self.latents.device)
 
-    def _propose(self, rows: np.ndarray, scales: np.ndarray, conditioning: Conditioning, noise: Tensor) -> Tensor:
+    def _propose(self, rows: np.ndarray, actions: np.ndarray, conditioning: Conditioning, noise: Tensor) -> Tensor:
         """Latents of the proposals (n, K, *latent_shape)."""
         where, seeds = self._where(rows), [self.seeds[row] for row in rows]
-        self._screens[where, self._where(self.rounds[rows]), 0] = self._current[self._seen][where]
-        past = self._past_proposals[where], self._past_choices[where], self._screens[where]
+        screens = self._screens[self._seen]
+        screens[where, self._where(self.rounds[rows]), 0] = self._current[self._seen][where]
+        past = self._past_proposals[where], self._past_choices[where], screens[where]
         history = SteeringHistory(rows, self.rounds[rows], seeds, conditioning, *past)
-        return self.mechanism.propose(self.latents[where], torch.from_numpy(scales).to(noise.device), noise, history)
+        return self.mechanism.propose(self.latents[where], torch.from_numpy(actions).to(noise.device), noise, history)
 
     def _move(
         self, where: Tensor, rows: np.ndarray, choices: Tensor, candidates: dict[str, Tensor], proposals: Tensor
@@ -444,7 +487,8 @@ class SteeringDynamics:
         played = torch.from_numpy(self.rounds[rows]).to(where.device)
         self._past_proposals[where, played, : proposals.shape[1]] = proposals
         self._past_choices[where, played] = choices
-        self._screens[where, played, : 1 + proposals.shape[1]] = candidates[self._seen]
+        for name, screens in self._screens.items():
+            screens[where, played, : 1 + proposals.shape[1]] = candidates[name]
 
 
 def _beside(held: Tensor, fresh: Tensor, made: Tensor) -> Tensor:
@@ -452,6 +496,15 @@ def _beside(held: Tensor, fresh: Tensor, made: Tensor) -> Tensor:
     candidates = torch.stack([held] * (1 + fresh.shape[1]), dim=1)
     candidates[:, 1:][fresh] = made
     return candidates
+
+
+def pooled(conditioning: Conditioning) -> Tensor:
+    """Float (N, P): means over all but the first and the last dimension, joined in the order of their names.
+
+    What guidance needs beside the prompt is left out: it is the same for all prompts.
+    """
+    own = [values.float() for name, values in sorted(conditioning.items()) if not name.startswith("negative_")]
+    return torch.cat([part.reshape(len(part), -1, part.shape[-1]).mean(dim=1) for part in own], dim=1)
 
 
 def _names(tasks: Sequence[Task | None]) -> str:

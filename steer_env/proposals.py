@@ -45,6 +45,19 @@ def check_scales(scales: np.ndarray) -> np.ndarray:
     return scales
 
 
+def check_directions(actions: np.ndarray) -> np.ndarray:
+    """Actions as float32.
+
+    Raises:
+        ValueError: an entry outside [−1, 1] or not finite.
+    """
+    actions = np.asarray(actions, dtype=np.float32)
+    wrong = ~((actions >= -1) & (actions <= 1))
+    if wrong.any():
+        raise ValueError(f"an action holds {actions[wrong].flat[0]}: allowed is [-1, 1]")
+    return actions
+
+
 def mix(latents: Tensor, noise: Tensor, scales: Tensor) -> Tensor:
     """Eq. 8: ((1 − s) z + s ε) / sqrt(s² + (1 − s)²), which keeps the variance of standard normal latents.
 

@@ -6,7 +6,7 @@ to the same checks in its tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -104,28 +104,46 @@ def check_mechanism(mechanism: Mechanism, shape: tuple[int, ...] = (4, 8, 8)) ->
             latents = torch.cat([latents[:, None], proposals], dim=1)[torch.arange(n), choices[:, played]]
 
 
-def check_policy(make: Callable[[], Policy], rounds: int = 4, episodes: int = 16) -> None:
-    """Scales are in range, and an episode's scales depend on its own seed and observations alone.
+def check_policy(
+    make: Callable[[], Policy],
+    rounds: int = 4,
+    episodes: int = 16,
+    observations: Mapping[str, tuple[int, ...]] | None = None,
+) -> None:
+    """Actions are in range, and an episode's depend on its own seed and observations alone.
 
     Args:
         make: gives a fresh policy of the same kind each time.
         rounds: R.
         episodes: how many.
+        observations: shape of each vector that the policy sees beside ``round`` and ``stayed``, of one episode, such as
+            ``{"embedding": (96,)}``; a :class:`steer_env.policies.networks.NetworkPolicy` says itself.
     """
+    policy = make()
+    scaled = getattr(policy, "action", "scale") == "scale"
+    shapes = getattr(policy, "sees", {}) if observations is None else observations
     rng = np.random.default_rng(0)
     stayed = np.concatenate([np.zeros((1, episodes), int), rng.integers(0, 2, (rounds - 1, episodes))])
+    seen = {name: rng.uniform(-1, 1, (rounds, episodes, *shape)).astype(np.float32) for name, shape in shapes.items()}
 
-    def scales(policy: Policy, part: slice) -> np.ndarray:
+    def actions(policy: Policy, part: slice) -> np.ndarray:
         policy.start(range(part.start, part.stop))
         n = part.stop - part.start
-        seen: list[Observation] = [{"round": np.full(n, i), "stayed": stayed[i, part]} for i in range(rounds)]
-        return np.stack([policy.act(observation) for observation in seen])
+        shown: list[Observation] = [
+            {"round": np.full(n, i), "stayed": stayed[i, part], **{name: own[i, part] for name, own in seen.items()}}
+            for i in range(rounds)
+        ]
+        return np.stack([policy.act(observation) for observation in shown])
 
-    together = scales(make(), slice(0, episodes))
-    assert together.shape == (rounds, episodes), f"act must return one scale an episode, got {together.shape[1:]}"
-    assert bool(((together >= 0) & (together <= 1)).all()), "mixture scales must lie in [0, 1]"
-    apart = np.concatenate([scales(make(), slice(i, i + 1)) for i in range(episodes)], axis=1)
-    assert np.array_equal(together, apart), "an episode's scales must not depend on the other episodes of a batch"
+    together = actions(policy, slice(0, episodes))
+    kind = "scale" if scaled else "action"
+    right = together.shape == (rounds, episodes) if scaled else together.shape[:2] == (rounds, episodes)
+    assert right, f"act must return one {kind} an episode, got {together.shape[1:]}"
+    low = 0 if scaled else -1
+    held = bool(((together >= low) & (together <= 1)).all())
+    assert held, f"{'mixture scales' if scaled else 'actions'} must lie in [{low}, 1]"
+    apart = np.concatenate([actions(make(), slice(i, i + 1)) for i in range(episodes)], axis=1)
+    assert np.array_equal(together, apart), f"an episode's {kind}s must not depend on the other episodes of a batch"
 
 
 def check_prompter(make: Callable[[], Prompter], tasks: Sequence[Task], rounds: int = 4) -> None:

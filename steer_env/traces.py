@@ -43,7 +43,8 @@ class SteeringTrace:
         policy: name of the policy, or of the prompter.
         training_seed: seed of the policy's training; −1 for a policy that wasn't trained.
         human, generator, metric: ids of the parts.
-        scales: (R,), mixture scale of each round; empty for text steering.
+        scales: (R,), mixture scale of each round; empty for text steering, and where actions are others.
+        actions: R lists, each round's action where it isn't a mixture scale, flattened; empty otherwise.
         choices: (R,), 0 if the user stayed, k for proposal k; empty for text steering.
         propensities: (R,), probability with which the policy played each round's scale, given what it saw: 1 for a
             policy without randomness; empty where it isn't known.
@@ -75,6 +76,7 @@ class SteeringTrace:
     generator: str
     metric: str
     scales: Sequence[float] = field(default_factory=list)
+    actions: Sequence[Sequence[float]] = field(default_factory=list)
     choices: Sequence[int] = field(default_factory=list)
     propensities: Sequence[float] = field(default_factory=list)
     similarities: Sequence[float]
@@ -125,6 +127,7 @@ def check_alike(traces: Iterable[SteeringTrace], parts: Sequence[str]) -> None:
 _INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "training_seed", "images"}
 _LISTS = {
     "scales": pa.float64(),
+    "actions": pa.list_(pa.float32()),
     "choices": pa.int64(),
     "propensities": pa.float64(),
     "similarities": pa.float64(),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Conditioning = Mapping[str, "Tensor"]
 """What a generator makes of prompts: named tensors, each with one row a prompt."""
+OBSERVATIONS = ("round", "stayed", "embedding", "latent", "conditioning", "shown", "chosen", "played")
+"""Parts of an observation that are vectors, or numbers that become one-hot vectors, in the order of joining."""
 Picture = tuple[str, int]
 """Prompt, and seed of the latent: an image as goals and first images are defined."""
 
@@ -84,6 +86,11 @@ class GlimpsingGenerator(Generator, Protocol):
 def passes(generator: Generator) -> int:
     """Denoiser passes that an image takes: the generator's attribute ``passes``, or 1 where it has none."""
     return int(getattr(generator, "passes", 1))
+
+
+def takes_latents(generator: Generator) -> bool:
+    """Whether images follow latents, which can be mixed: its attribute ``takes_latents``, or True where it has none."""
+    return bool(getattr(generator, "takes_latents", True))
 
 
 @runtime_checkable
@@ -282,6 +289,20 @@ class ComparingMechanism(Mechanism, Protocol):
     extra_passes: float
 
 
+@runtime_checkable
+class DirectedMechanism(Mechanism, Protocol):
+    """A mechanism that is told more than a mixture scale: :meth:`propose` takes actions in place of the scales.
+
+    Its ``id`` is the spec that makes it again, such as ``directions:dimensions=32,leash=0.9``.
+    """
+
+    def action_shape(self, proposals: int) -> tuple[int, ...]:
+        """Of an episode's action in a round, whose entries lie in [−1, 1]: (K, …)."""
+
+    def decided(self, actions: Tensor) -> Tensor:
+        """How much of the proposals a policy decides, float (N,), of actions (N, K, …): see the mechanism."""
+
+
 @dataclass(frozen=True)
 class RoundOutcome:
     """What happened in one round, or attempt of text steering, to the n episodes that played it.
@@ -293,7 +314,9 @@ class RoundOutcome:
             the image of the new prompt.
         choices: int64 (n,), 0 if the user stayed, k for proposal k.
         similarity: float64 (n,), of the image that the user goes on with.
-        scales: float64 (n,), mixture scales; None in text steering.
+        scales: float64 (n,), mixture scales; None in text steering, and where actions are others.
+        actions: float32 (n, K, …), of a :class:`DirectedMechanism`; None where there are scales, and in text steering.
+        decided: float64 (n,), how much of the proposals these decided.
         judged: by name of each further metric, float64 (n,): that image's similarity under it.
         shown: uint8 (n, 1 + K, 3, H, W), the images in the order of ``similarities``; None unless images are kept.
         prompts, seeds, guidance: n of each, the new prompts, the seeds of their latents and their guidance scales, in
@@ -311,3 +334,5 @@ class RoundOutcome:
     prompts: Sequence[str] | None = None
     seeds: Sequence[int] | None = None
     guidance: Sequence[float] | None = None
+    actions: np.ndarray | None = None
+    decided: np.ndarray | None = None

@@ -1,9 +1,12 @@
 """One environment: the lock names all that is installed, and images and CI install from it."""
 
+import datetime
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -61,7 +64,8 @@ def test_the_extra_called_all_holds_every_extra() -> None:
 @pytest.mark.skipif(not Path(sys.prefix, ".ready").exists(), reason="not in an environment that `make setup` made")
 def test_nothing_is_installed_that_the_lock_does_not_name() -> None:
     versions = locked()
-    installed = list(metadata.distributions())
+    # Ray puts a folder of its own packages on the path.
+    installed = list(metadata.distributions(path=[sysconfig.get_path(kind) for kind in ("purelib", "platlib")]))
     found = {canonicalize_name(each.metadata["Name"]): Version(each.version).public for each in installed}
     others = {name: version for name, version in found.items() if versions.get(name) != version and name != "steer-env"}
     assert others == {}
@@ -90,3 +94,25 @@ def test_public_ci_does_what_ci_does_on_every_python() -> None:
     classifiers = {line.rpartition(" ")[2] for line in PROJECT["project"]["classifiers"] if "Python :: 3." in line}
     assert pythons == classifiers
     assert PROJECT["project"]["requires-python"] == ">=" + min(pythons, key=lambda text: int(text[2:]))
+
+
+BUMP = runpy.run_path(str(ROOT / ".ci" / "bump.py"))["bump"]
+
+
+def test_a_release_writes_its_version_in_three_places(tmp_path: Path) -> None:
+    for name in ("steer_env/__init__.py", "CITATION.cff", "CHANGELOG.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    BUMP(tmp_path, "98.7.6", datetime.date(2030, 1, 2))
+    assert '__version__ = "98.7.6"' in (tmp_path / "steer_env/__init__.py").read_text()
+    citation = yaml.safe_load((tmp_path / "CITATION.cff").read_text())
+    assert (citation["version"], citation["date-released"]) == ("98.7.6", datetime.date(2030, 1, 2))
+    assert "## Unreleased\n\n## 98.7.6 (2030-01-02)\n" in (tmp_path / "CHANGELOG.md").read_text()
+    with pytest.raises(SystemExit, match=r"has 98\.7\.6 already"):
+        BUMP(tmp_path, "98.7.6", datetime.date(2030, 1, 2))
+
+
+@pytest.mark.parametrize("version", ["", "0.2", "v0.2.0", "0.2.0rc1"])
+def test_a_release_has_three_numbers(version: str) -> None:
+    with pytest.raises(SystemExit, match="three numbers"):
+        BUMP(ROOT, version, datetime.date(2030, 1, 2))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from experiments.run import REQUIRED, EnvOptions, Run, RunOptions, command, option
 from experiments.run.options import PartsOptions
+
+if TYPE_CHECKING:
+    from steer_env.policies import Policy
+    from steer_env.traces import SteeringTrace
 
 
 @dataclass
@@ -18,7 +23,7 @@ class FitUsersOptions(PartsOptions, RunOptions):
     The user is fitted: the option human has no effect.
 
     Args:
-        path: as for experiments.study.
+        path: as for experiments.study; or a folder of experiments.people, whose people are then those fitted.
         games: played with each policy that people had, a task of env.suite each.
         tasks_per_batch: how many of them at a time.
     """
@@ -36,13 +41,11 @@ def main(options: FitUsersOptions, run: Run) -> dict[str, Any]:
     from experiments.fit_users.report import fit_users, users_report
     from experiments.fit_users.reweighting import play_games
     from experiments.run.parts import env_options
-    from experiments.run.released.files import load_study
-    from experiments.run.released.sessions import study_traces
     from steer_env.evaluation.rollout import make_env
-    from steer_env.policies import RandomScalePolicy, published_policy
+    from steer_env.policies import RandomBucketPolicy, RandomScalePolicy, published_policy
     from steer_env.registry import Registry
 
-    stays = observed_stays(study_traces(load_study(Path(options.path).expanduser())))
+    stays = observed_stays(_sessions(Path(options.path).expanduser()))
     env, policies = env_options(options), list(dict.fromkeys(stays.policies))
     suite, rounds = make_env(1, **env).suite, stays.shares.shape[1]
     if options.env.rounds != rounds:
@@ -51,17 +54,35 @@ def main(options: FitUsersOptions, run: Run) -> dict[str, Any]:
     if options.games > most:
         raise ValueError(f"games must be 2 to {most}, so that each has its task of {suite.name}, got {options.games}")
     run.open()
-    known = Registry(
-        "policy of the study", {policy.name: policy for policy in (published_policy(), RandomScalePolicy())}
-    )
+    played = (published_policy(), RandomScalePolicy(), RandomBucketPolicy())
+    known = Registry("policy of the study", {policy.name: policy for policy in played})
     games = {}
     for place, name in enumerate(policies):
         tasks = range(place * options.games, (place + 1) * options.games)
-        games[name] = play_games(known[name], tasks, options.tasks_per_batch, **env)
+        games[name] = play_games(_policy(name, known), tasks, options.tasks_per_batch, **env)
     fitted = fit_users(stays, games)
     setting = f"Games of simulated users: {options.games} of {options.env.rounds} rounds on {options.env.suite} with "
     run.publish(users_report(fitted, f"{setting}each policy that people had."), wide=True)
     return {"games": options.games, "fits": fitted.record()}
+
+
+def _sessions(path: Path) -> list[SteeringTrace]:
+    """Of the release, or of a study with people of one's own."""
+    from experiments.run.finished import sessions_in
+    from experiments.run.released.files import load_study
+    from experiments.run.released.sessions import study_traces
+
+    return sessions_in([str(path)]) if (path / "traces").is_dir() else study_traces(load_study(path))
+
+
+def _policy(name: str, known: Mapping[str, Policy]) -> Policy:
+    """A built-in policy by its name in traces; a ValueError for another one."""
+    from steer_env.policies.names import load_policy
+
+    kind, _, scales = name.partition(" ")
+    if kind in ("constant", "schedule"):
+        return cast("Policy", load_policy(f"{kind}:{scales.replace(' ', '-')}"))
+    return known[name]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ class Stays:
     """Shares of sessions in which no proposal was picked, by condition and round.
 
     Args:
-        conditions: C suites, such as ``study-image-tiles``.
+        conditions: C suites, such as ``study-image-tiles``, with the policy where people had several on one.
         policies: C, which policy people had there.
         sessions, people: int, C each.
         shares: float (C, R), in [0, 1].
@@ -73,13 +73,13 @@ def observed_stays(traces: Sequence[SteeringTrace]) -> Stays:
         raise StudyError(f"sessions of image steering must have one number of rounds, found {lengths}")
     stayed = np.array(frame["choices"].tolist()) == 0
     conditions = dict.fromkeys(zip(frame["suite"], frame["policy"], strict=True))
-    parts = [(frame["suite"] == suite).to_numpy() for suite, _ in conditions]
+    parts = [((frame["suite"] == suite) & (frame["policy"] == policy)).to_numpy() for suite, policy in conditions]
     people = [frame["person"][here].nunique() for here in parts]
     for (suite, _), number in zip(conditions, people, strict=True):
         if number <= lengths[0]:
             raise StudyError(f"{suite}: the covariance of {lengths[0]} rounds needs more people than {number}")
     return Stays(
-        [suite for suite, _ in conditions],
+        _names(list(conditions)),
         [policy for _, policy in conditions],
         [int(here.sum()) for here in parts],
         people,
@@ -87,6 +87,12 @@ def observed_stays(traces: Sequence[SteeringTrace]) -> Stays:
         _covariance(stayed, parts, frame["person"]),
         *_numbers(frame.assign(number=stayed.sum(axis=1))),
     )
+
+
+def _names(conditions: Sequence[tuple[str, str]]) -> list[str]:
+    """Suites, with the policy where a suite has several."""
+    suites = [suite for suite, _ in conditions]
+    return [f"{suite}, {policy}" if suites.count(suite) > 1 else suite for suite, policy in conditions]
 
 
 def _covariance(stayed: np.ndarray, parts: Sequence[np.ndarray], persons: pd.Series) -> np.ndarray:
@@ -102,7 +108,7 @@ def _covariance(stayed: np.ndarray, parts: Sequence[np.ndarray], persons: pd.Ser
 
 def _numbers(frame: pd.DataFrame) -> tuple[float, Estimate | None]:
     """Variance of the number of stays within a condition, and how alike it is in two sessions of a person."""
-    apart = frame["number"] - frame.groupby("suite")["number"].transform("mean")
+    apart = frame["number"] - frame.groupby(["suite", "policy"])["number"].transform("mean")
     people = [rows.to_numpy() for _, rows in apart.groupby(frame["person"]) if len(rows) > 1]
     squares = np.array([(x**2).mean() for x in people])
     if len(people) < 2 or not squares.any():

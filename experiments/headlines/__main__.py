@@ -7,19 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option, part
-
-
-@dataclass
-class SentenceMetricOptions:
-    """Similarity of texts: cosine of the mean of an encoder's token embeddings.
-
-    Args:
-        path: a folder with an encoder as transformers saves it, such as all-MiniLM-L6-v2, or a hub id.
-        device: where it runs.
-    """
-
-    path: str = REQUIRED
-    device: str = "cpu"
+from experiments.run.headlines.options import SentenceMetricOptions
 
 
 @dataclass
@@ -66,12 +54,12 @@ class HeadlinesOptions(RunOptions):
 @command(HeadlinesOptions)
 def main(options: HeadlinesOptions, run: Run) -> dict[str, Any]:
     """Play every user on the same headlines, write traces as they come, and leave a report."""
-    from experiments.headlines.dynamics import HeadlineDynamics
-    from experiments.headlines.embeddings import SentenceMetric
     from experiments.headlines.report import episode_section, people_section, rule_section, score
     from experiments.headlines.rollout import play_suite
-    from experiments.headlines.tasks import load_headlines
     from experiments.headlines.users import USERS
+    from experiments.run.headlines.dynamics import HeadlineDynamics
+    from experiments.run.headlines.embeddings import SentenceMetric
+    from experiments.run.headlines.tasks import load_headlines
     from experiments.run.parts import configured_writer
     from experiments.run.playing import spread
     from experiments.run.released.files import load_source

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from experiments.headlines.dynamics import TextMetric
 from experiments.headlines.rollout import OVERLAP, RuleCount
-from experiments.headlines.rule import forbidden_words, word_overlap
+from experiments.run.headlines.dynamics import TextMetric
+from experiments.run.headlines.rule import forbidden_words, word_overlap
 from experiments.run.released.headlines import ATTEMPTS, Session, headline_traces
 from steer_env.evaluation.reports import Section
 from steer_env.evaluation.uncertainty import UNKNOWN, Interval, estimate, percentiles

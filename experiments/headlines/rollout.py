@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.progress import track
 
 from agents.files import write_json
-from experiments.headlines.dynamics import HeadlineDynamics
-from experiments.headlines.rule import forbidden_words, without
-from experiments.headlines.tasks import HeadlineSuite, HeadlineTask, prompt_for
 from experiments.headlines.users import Episode, HeadlineUser
+from experiments.run.headlines.dynamics import HeadlineDynamics
+from experiments.run.headlines.rule import forbidden_words, without
+from experiments.run.headlines.tasks import HeadlineSuite, HeadlineTask, prompt_for
 from steer_env.evaluation.suites import evaluation_seed, tasks_done
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 from steer_env.types import Task

@@ -15,9 +15,14 @@ def main(options: PeopleOptions, run: Run) -> dict[str, Any] | None:
     from experiments.people.serve import check_address, serve
     from experiments.people.study import Study
 
+    if options.mode == "bots":
+        from experiments.people.bots import run_bots
+
+        return run_bots(options, run)
     study = Study(options)
     if options.mode == "export":
-        return export(study, run)
+        export(study, run)
+        return None
     check_address(options.web)
     folder = run.open()
     serve(study, options, folder)

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from experiments.people.log import Event, Log, Store
-from experiments.people.screens import NO_SESSION, Screen, failures, screen_of
+from experiments.people.log import GOAL, NO_SESSION, Event, Log, Store
+from experiments.people.screens import SCALES, Screen, failures, screen_of
 from experiments.people.study import Study
+from experiments.run.headlines.rule import forbidden_words
 from steer_env.humans.prompts import CHARACTERS
 
 LONGEST = 1000
@@ -53,7 +54,7 @@ def answer(store: Store, study: Study, person: int, form: Form) -> Screen:
 def _plan(store: Store, study: Study, person: int) -> dict[str, Any] | None:
     plans = store.plans()
     cells = study.plan(person, taken(store, study), len(plans))
-    return {"cells": cells, "attention": study.attention(person, cells)} if cells else None
+    return {"person": person, "cells": cells, "attention": study.attention(person, cells)} if cells else None
 
 
 def taken(store: Store, study: Study) -> dict[tuple[int, int], int]:
@@ -87,12 +88,35 @@ def _nothing(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, An
 
 def _chosen(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, Any]:
     position = _position(screen, form)
-    return {"position": position, "choice": screen.data["items"][position][1]}
+    scale = {"scale": _scale(form)} if "scale" in form and "explore" in screen.data["sitting"].plan else {}
+    return {"position": position, "choice": screen.data["items"][position][1], **scale}
+
+
+def _scale(form: Form) -> float:
+    try:
+        scale = float(form["scale"])
+    except ValueError:
+        scale = -1.0
+    if not 0 <= scale <= 1:
+        raise AnswerError("Please give a mixture scale from 0 to 1.")
+    return scale
+
+
+def _rated(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, Any]:
+    attempts = [attempt for attempt, _ in screen.data["items"]]
+    rated = {"question": screen.data["question"], "source": screen.data["source"], "attempts": attempts}
+    if screen.data["question"] not in SCALES:
+        position = _position(screen, form)
+        return {**rated, "values": [int(place == position) for place in range(len(attempts))]}
+    values = [_number(form.get(f"value-{place}", "")) for place in range(len(attempts))]
+    if not all(value is not None and 1 <= value <= SCALES[screen.data["question"]] for value in values):
+        raise AnswerError("Please rate every image.")
+    return {**rated, "values": values}
 
 
 def _checked(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, Any]:
     position = _position(screen, form)
-    return {"position": position, "passed": tuple(screen.data["items"][position]) == (-1, 0)}
+    return {"position": position, "passed": tuple(screen.data["items"][position]) == (GOAL, 0)}
 
 
 def _position(screen: Screen, form: Form) -> int:
@@ -110,7 +134,9 @@ def _written(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, An
         raise AnswerError(f"Please use at most {LONGEST} characters; there are {len(prompt)}.")
     if strange := sorted(set(prompt) - _KNOWN):
         raise AnswerError(f"Please leave out {strange[0]!r}.")
-    options = study.conditions[screen.data["condition"]].options
+    if screen.name == "headline" and (words := forbidden_words(prompt, screen.data["original"], screen.data["goal"])):
+        raise AnswerError(f"These words are the goal’s alone: {', '.join(words)}. Please say it in other words.")
+    options = screen.data["sitting"].condition.options
     return {"prompt": prompt, **{name: _SETTINGS[name](form) for name in getattr(options, "choose", ())}}
 
 
@@ -147,6 +173,7 @@ _ANSWERS: Mapping[str, Callable[[Study, Log, Screen, Form], dict[str, Any]]] = {
     "chosen": _chosen,
     "checked": _checked,
     "written": _written,
+    "rated": _rated,
     "seen": _nothing,
     "remarked": _remarked,
 }

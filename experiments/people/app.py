@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from experiments.people.log import Store
 from experiments.people.options import PeopleOptions
 from experiments.people.pages import HERE, Pages
+from experiments.people.researcher import Researcher
 from experiments.people.study import Study
 
 Scope = MutableMapping[str, Any]
@@ -39,6 +40,7 @@ class Guard:
 
     def __init__(self, app: Any, options: PeopleOptions) -> None:
         self._app, self._rate = app, options.web.requests_per_second
+        self._arrivals = options.web.arrivals_per_minute / 60
         self._buckets: dict[str, tuple[float, float]] = {}
         mturk = options.codes.platform == "mturk"
         policy = _POLICY.format(forms=f" {_MTURK}" if mturk else "", frames=_MTURK if mturk else "'none'")
@@ -70,13 +72,15 @@ class Guard:
 
     def _allows(self, scope: Scope) -> bool:
         """A token bucket for each person, and for each address that isn't a person's."""
-        parts = scope["path"].split("/")
+        parts, rate = scope["path"].split("/"), self._rate
         key = parts[2] if len(parts) > 2 and parts[1] == "s" else (scope.get("client") or ("",))[0]
-        now, full = time.monotonic(), _BURST * self._rate
+        if scope["path"] == "/arrive":
+            key, rate = f"arrivals from {key}", self._arrivals
+        now, full = time.monotonic(), max(1.0, _BURST * rate)
         if len(self._buckets) > 10_000:
             self._buckets = {k: v for k, v in self._buckets.items() if now - v[1] < _BURST}
         left, before = self._buckets.get(key, (full, now))
-        left = min(full, left + (now - before) * self._rate)
+        left = min(full, left + (now - before) * rate)
         self._buckets[key] = (left - (left >= 1), now)
         return left >= 1
 
@@ -113,12 +117,19 @@ async def _plain(send: Send, status: int, text: str, retry: bool = False) -> Non
 def make_app(study: Study, store: Store, options: PeopleOptions) -> Starlette:
     """The server's application."""
     pages = Pages(study, store, options)
+    own = Researcher(pages, study, store, options)
     routes = [
+        Route("/results", own.guarded(own.results)),
+        Route("/results/figure/{name}.png", own.guarded(own.figure)),
+        Route("/results/{name}", own.guarded(own.table)),
+        Route("/explore", own.guarded(own.explore)),
+        Route("/explore", own.guarded(own.begin), methods=["POST"]),
         Route("/", pages.arrival),
         Route("/arrive", pages.arrive, methods=["POST"]),
         Route("/s/{token}", pages.screen),
         Route("/s/{token}", pages.answer, methods=["POST"]),
         Route("/s/{token}/state", pages.state),
+        Route("/s/{token}/words", pages.words, methods=["POST"]),
         Route("/s/{token}/withdraw", pages.leave),
         Route("/s/{token}/withdraw", pages.withdraw, methods=["POST"]),
         Route("/s/{token}/picture/{step}/{item}.png", pages.picture),

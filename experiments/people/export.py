@@ -2,59 +2,247 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.people.log import Store
-from experiments.people.screens import screen_of
-from experiments.people.study import Study
-from experiments.run import Run
-from steer_env.tasks import load_suite
-from steer_env.traces import SteeringTrace, write_traces
+import pandas as pd
+
+from experiments.people.log import DATABASE, GOAL, NO_SESSION, Store
+from experiments.people.screens import SCALES, screen_of
+from experiments.people.sources import Source, prepare
+from experiments.people.study import Condition, Study
+from experiments.run import Run, say
+from experiments.run.headlines.tasks import prompt_for
+from steer_env.evaluation.ratings import COLUMNS, ratings_sections
+from steer_env.evaluation.reports import Report, steering_report
+from steer_env.files import write_atomically
+from steer_env.traces import SteeringTrace, traces_to_frame, write_traces
+from steer_env.types import Task
 
 
-def export(study: Study, run: Run) -> dict[str, Any]:
-    """Write all that is in a study's folder beside it."""
+def export(study: Study, run: Run) -> None:
+    """Write all that is in a study's folder beside it: traces, tables, and the report. The study can still go on."""
+    if not (run.folder / DATABASE).is_file():
+        raise FileNotFoundError(f"no study with people in {run.folder}")
     store = Store(run.folder, lambda log: screen_of(log, study).waits)
-    traces = traces_of(study, store)
-    write_traces(traces, run.folder / "traces" / "people.parquet")
-    return {"traces": len(traces)}
+    prepare(study, store)
+    traces, tables = traces_of(study, store), tables_of(study, store)
+    if traces:
+        write_traces(traces, run.folder / "traces" / "people.parquet")
+    for name, table in tables.items():
+        write_atomically(run.folder / f"{name}.csv", table.to_csv(index=False))
+        if name in ("rounds", "ratings"):
+            write_atomically(run.folder / f"{name}.parquet", table.to_parquet())
+    run.publish(report_of(study, store))
+    say(f"{len(traces)} sessions and {len(tables['ratings'])} ratings")
+
+
+def tables_of(study: Study, store: Store) -> dict[str, pd.DataFrame]:
+    """By name: ``traces``; ``rounds``, one row a choice; ``ratings``, one row an answer; and ``people``."""
+    sessions = finished(study, store)
+    traces = traces_to_frame(traces_of(study, store))
+    ratings = [row for session in sessions if session.condition.kind == "ratings" for row in _ratings(study, session)]
+    rounds = [row for session in sessions if session.condition.kind == "images" for row in _rounds(session)]
+    people = [
+        {"person": f"person-{person}", "sessions": sum(key[1] == "finished" for key in log), **store.platform(person)}
+        for person, log in store.logs().items()
+        if "explore" not in log.get((NO_SESSION, "assigned", 0), {})
+    ]
+    return {
+        "traces": traces,
+        "rounds": pd.DataFrame(rounds, columns=ROUNDS),
+        "ratings": pd.DataFrame(ratings, columns=RATINGS),
+        "people": pd.DataFrame(people, columns=None if people else ["person", "sessions"]),
+    }
+
+
+TIMINGS = ("ms", "loaded", "hidden", "width", "height")
+ROUNDS = [
+    *("person", "session", "condition", "policy", "mechanism", "suite", "task_index", "round", "scale", "propensity"),
+    *("stayed_before", "choice", "position", "order", "similarities", "at", *TIMINGS),
+]
+"""Columns of ``rounds``."""
+RATINGS = [
+    *(*COLUMNS, "duplicate", "suite", "task_index", "policy", "mechanism", "generator", "position", "at"),
+    *TIMINGS,
+]
+"""Columns of ``ratings``."""
+
+
+def _rounds(session: Session) -> list[dict[str, Any]]:
+    """One row a round: what was offered, with which chance, and what was chosen."""
+    rows, facts = [], session.events["offered", 0]["facts"]
+    for place in range(session.condition.steps):
+        offered, chosen = session.events["offered", place], session.events["chosen", place]
+        rows.append(
+            {
+                "person": session.human,
+                "session": session.number,
+                "condition": session.condition.spec,
+                "policy": facts["policy"],
+                "mechanism": facts["mechanism"],
+                "suite": facts["task"]["suite"],
+                "task_index": facts["task"]["index"],
+                "round": place + 1,
+                "scale": offered["scale"],
+                "propensity": offered["propensity"],
+                "stayed_before": bool(place) and session.events["chosen", place - 1]["choice"] == 0,
+                "choice": chosen["choice"],
+                "position": chosen["position"],
+                "order": offered["order"],
+                "similarities": offered["similarities"],
+                **{name: chosen.get(name) for name in ("at", *TIMINGS)},
+            }
+        )
+    return rows
+
+
+def _ratings(study: Study, session: Session) -> list[dict[str, Any]]:
+    """One row an answer: each value of a scale; or of two images, whether the last one, or the goal, was picked."""
+    rows, options = [], session.condition.options
+    for place in range(session.condition.steps):
+        rated = session.events["rated", place]
+        source: Source = study.sources[session.cell[0]][rated["source"]]
+        names = ("suite", "task_index", "policy", "mechanism", "generator")
+        facts = {
+            **{name: getattr(source, name) for name in ("item", "person", *names)},
+            **{name: rated.get(name) for name in ("at", *TIMINGS)},
+            "rater": session.human,
+            "question": rated["question"],
+        }
+        answers = list(enumerate(zip(rated["attempts"], rated["values"], strict=True)))
+        if rated["question"] not in SCALES:
+            last = source.attempts - 1
+            meant = last if rated["question"] == "improvement" else GOAL
+            own = {"attempt": 0 if options.attempt == "first" else last, "duplicate": False}
+            if rated["question"] == "prompt":
+                own["question"] = "POM-1" if options.attempt == "first" else f"POM-{OF_FIVE}"
+            rows += [{**facts, **own, "value": v, "position": p} for p, (attempt, v) in answers if attempt == meant]
+            continue
+        for position, (attempt, value) in answers:
+            similarity = 1.0 if attempt == GOAL else source.similarities[attempt]
+            own = {"attempt": attempt, "duplicate": attempt == GOAL, "value": value, "similarity": similarity}
+            rows.append({**facts, **own, "position": position})
+    return rows
+
+
+OF_FIVE = 5
+"""What the paper calls the last attempt."""
+
+
+def progress_table(study: Study, store: Store, taken: Mapping[tuple[int, int], int]) -> pd.DataFrame:
+    """One row a condition: sessions finished, going on, and still to be given."""
+    done = Counter(session.cell[0] for session in finished(study, store))
+    held = Counter()
+    for (condition, _), count in taken.items():
+        held[condition] += count
+    rows = []
+    for place, condition in enumerate(study.conditions):
+        counts = (done[place], max(0, held[place] - done[place]), max(0, study.options.goals - held[place]))
+        rows.append((condition.spec, *counts))
+    return pd.DataFrame(rows, columns=["condition", "finished", "going on", "free"])
+
+
+def report_of(study: Study, store: Store) -> Report:
+    """The usual report of each kind of session, and tables of the ratings."""
+    sections = []
+    for traces in comparable(traces_of(study, store)):
+        names = [trace.policy for trace in traces]
+        sections += steering_report(traces, names[0], 0.8).sections
+    ratings = tables_of(study, store)["ratings"]
+    if len(judged := ratings[~ratings["duplicate"].astype(bool)]):
+        sections += ratings_sections(judged.astype({"similarity": float}))
+    return Report(
+        "A study with people", "Sessions that are finished; of goals that every condition has played.", sections
+    )
+
+
+def comparable(traces: Sequence[SteeringTrace]) -> list[list[SteeringTrace]]:
+    """Traces that one report can hold: of one suite and length, on the goals that all of its policies have played."""
+    groups: dict[Any, list[SteeringTrace]] = {}
+    for trace in traces:
+        key = (trace.suite, trace.generator, trace.metric, len(trace.similarities), bool(trace.texts))
+        groups.setdefault(key, []).append(trace)
+    found = []
+    for group in groups.values():
+        varying = len({trace.mechanism for trace in group if not trace.prompts}) > 1
+        named = [replace(t, policy=f"{t.policy}, {t.mechanism}") if varying and not t.prompts else t for t in group]
+        goals = [{t.task_index for t in named if t.policy == policy} for policy in {t.policy for t in named}]
+        common = set.intersection(*goals)
+        if len(common) > 1:
+            found.append([trace for trace in named if trace.task_index in common])
+    return found
 
 
 def traces_of(study: Study, store: Store) -> list[SteeringTrace]:
-    """Of all finished sessions, one of each cell."""
-    from steer_env.evaluation.suites import evaluation_seed
+    """Of all finished sessions of steering; of a cell that two people played, the first one's."""
+    traces: dict[tuple[int, int], SteeringTrace] = {}
+    for session in finished(study, store):
+        if session.condition.kind in _KINDS:
+            traces.setdefault(session.cell, session.trace())
+    return list(traces.values())
 
-    traces = []
+
+@dataclass(frozen=True)
+class Session:
+    """A finished one, of a person who didn't fail the checks of attention.
+
+    Args:
+        person, number: whose, and which of the person's, from 0.
+        condition, cell: what was assigned.
+        events: kind and place → data.
+        ended: seconds since 1970.
+    """
+
+    person: int
+    number: int
+    condition: Condition
+    cell: tuple[int, int]
+    events: Mapping[tuple[str, int], Mapping[str, Any]]
+    ended: float
+
+    @property
+    def human(self) -> str:
+        """What traces and tables call the person."""
+        return f"person-{self.person}"
+
+    def trace(self) -> SteeringTrace:
+        """Of a session of steering."""
+        facts = dict((self.events.get(("begun", 0)) or self.events["offered", 0])["facts"])
+        task = Task(**facts.pop("task"))
+        if written := self.events.get(("written", 0)):
+            task = replace(task, prompt=written["prompt"])
+        return SteeringTrace.of(task, human=self.human, **{**facts, **_KINDS[self.condition.kind](self)})
+
+
+def finished(study: Study, store: Store) -> list[Session]:
+    """Sessions that count, in the order in which they ended."""
+    sessions = []
     for person, log in store.logs().items():
-        plan = log.get((-1, "assigned", 0))
-        if plan is None or (-1, "failed", 0) in log:
+        plan = log.get((NO_SESSION, "assigned", 0))
+        if plan is None or "explore" in plan or (NO_SESSION, "failed", 0) in log:
             continue
-        for session, (place, goal) in enumerate(plan["cells"]):
-            if (session, "finished", 0) not in log:
-                continue
-            condition = study.conditions[place]
-            task = load_suite(condition.options.suite)[goal]
-            events = {(kind, step): data for (own, kind, step), data in log.items() if own == session}
-            if written := events.get(("written", 0)):
-                task = replace(task, prompt=written["prompt"])
-            record = _KINDS[condition.kind](events, condition.steps)
-            traces.append(
-                SteeringTrace.of(task, human=f"person-{person}", episode_seed=evaluation_seed(goal), **record)
-            )
-    return traces
+        for number, (condition, goal) in enumerate(plan["cells"]):
+            if ended := log.get((number, "finished", 0)):
+                events = {(kind, place): data for (own, kind, place), data in log.items() if own == number}
+                cell = (condition, goal)
+                sessions.append(Session(person, number, study.conditions[condition], cell, events, ended["at"]))
+    return sorted(sessions, key=lambda session: session.ended)
 
 
-def _images(events: dict[tuple[str, int], Any], rounds: int) -> dict[str, Any]:
+def _images(session: Session) -> dict[str, Any]:
+    events, rounds = session.events, session.condition.steps
     offers = [events["offered", place] for place in range(rounds)]
     choices = [events["chosen", place]["choice"] for place in range(rounds)]
     return {
-        **offers[0]["facts"],
         "scales": [offer["scale"] for offer in offers],
         "choices": choices,
         "similarities": _held([offer["similarities"] for offer in offers], choices),
         "judged": {name: _held([offer["judged"][name] for offer in offers], choices) for name in offers[0]["judged"]},
-        "images": offers[-1]["images"],
+        "propensities": [offer["propensity"] for offer in offers],
+        **{name: offers[-1].get(name) for name in ("images", "passes")},
     }
 
 
@@ -63,18 +251,22 @@ def _held(shown: list[list[float]], choices: list[int]) -> list[float]:
     return [shown[0][0], *(values[choice] for values, choice in zip(shown, choices, strict=True))]
 
 
-def _texts(events: dict[tuple[str, int], Any], attempts: int) -> dict[str, Any]:
+def _texts(session: Session) -> dict[str, Any]:
+    events, attempts = session.events, session.condition.steps
     made = [events["made", place] for place in range(attempts)]
     written = [events["written", place] for place in range(attempts)]
+    prompts = [event["prompt"] for event in written]
+    if original := events["begun", 0].get("original"):
+        prompts = [prompt_for(original, prompt) for prompt in prompts]
     chosen = {"seeds": "seed", "guidance": "guidance"}
     return {
-        **events["begun", 0]["facts"],
-        "prompts": [event["prompt"] for event in written],
+        "prompts": prompts,
         "similarities": [event["similarity"] for event in made],
         "judged": {name: [event["judged"][name] for event in made] for name in made[0]["judged"]},
         **{field: [event[name] for event in written] for field, name in chosen.items() if name in written[0]},
-        "images": made[-1]["images"],
+        **({"texts": [event["text"] for event in made]} if "text" in made[0] else {}),
+        **{name: made[-1][name] for name in ("images", "passes") if name in made[-1]},
     }
 
 
-_KINDS = {"images": _images, "text": _texts}
+_KINDS = {"images": _images, "text": _texts, "headlines": _texts}

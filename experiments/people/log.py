@@ -10,7 +10,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,17 @@ CREATE TABLE IF NOT EXISTS pictures (
     person INTEGER NOT NULL, session INTEGER NOT NULL, place INTEGER NOT NULL, item INTEGER NOT NULL,
     png BLOB NOT NULL, PRIMARY KEY (person, session, place, item));
 CREATE TABLE IF NOT EXISTS queue (id INTEGER PRIMARY KEY AUTOINCREMENT, person INTEGER NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS sources (
+    condition INTEGER NOT NULL, item INTEGER NOT NULL, facts TEXT NOT NULL, PRIMARY KEY (condition, item));
+CREATE TABLE IF NOT EXISTS source_pictures (
+    condition INTEGER NOT NULL, item INTEGER NOT NULL, attempt INTEGER NOT NULL, png BLOB NOT NULL,
+    PRIMARY KEY (condition, item, attempt));
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 GOAL = -1
 """Place of a session's goal picture."""
+NO_SESSION = -1
+"""Of events that belong to no session."""
 
 Key = tuple[int, str, int]
 Log = dict[Key, dict[str, Any]]
@@ -159,6 +166,7 @@ class Store:
                 -1 in finished.get(person, set()),
             )
             for person, data in given
+            if "explore" not in json.loads(data)
         ]
 
     def persons(self) -> list[int]:
@@ -230,6 +238,38 @@ class Store:
         where = "person = ? AND session = ? AND place = ? AND item = ?"
         found = self._one(f"SELECT png FROM pictures WHERE {where}", (person, session, place, item))
         return bytes(found[0]) if found else None
+
+    def sources(self, condition: int) -> list[str]:
+        """Facts of what a condition's people rate, in order."""
+        query = "SELECT facts FROM sources WHERE condition = ? ORDER BY item"
+        with self._lock:
+            return [row[0] for row in self._db.execute(query, (condition,))]
+
+    def add_sources(self, condition: int, sources: Sequence[tuple[str, Mapping[int, bytes]]]) -> None:
+        """Keep what is to be rated: facts, and pictures by attempt."""
+        with self.transaction() as db:
+            for item, (facts, pictures) in enumerate(sources):
+                if db.execute("INSERT OR IGNORE INTO sources VALUES (?, ?, ?)", (condition, item, facts)).rowcount:
+                    rows = [(condition, item, attempt, png) for attempt, png in pictures.items()]
+                    db.executemany("INSERT INTO source_pictures VALUES (?, ?, ?, ?)", rows)
+
+    def source_picture(self, condition: int, item: int, attempt: int) -> bytes | None:
+        """A PNG file."""
+        where = "condition = ? AND item = ? AND attempt = ?"
+        found = self._one(f"SELECT png FROM source_pictures WHERE {where}", (condition, item, attempt))
+        return bytes(found[0]) if found else None
+
+    def begin_by_hand(self, plan: Mapping[str, Any]) -> str:
+        """A session of the researcher's own, which counts nowhere; returns its token."""
+        token = secrets.token_urlsafe(16)
+        with self.transaction() as db:
+            row = (token, time.time(), json.dumps({"explore": token}))
+            person = int(
+                db.execute("INSERT INTO persons (token, arrived, platform) VALUES (?, ?, ?)", row).lastrowid or 0
+            )
+            events = [Event(NO_SESSION, "consented", 0, {"agrees": True}), Event(NO_SESSION, "instructed", 0, {})]
+            self.append_in(db, person, [*events, Event(NO_SESSION, "assigned", 0, {**plan, "person": person})])
+        return token
 
     def forget(self, person: int) -> None:
         """Delete all that is known of a person, who has withdrawn; the token then leads nowhere."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from experiments.run import EnvOptions, RunOptions, option
+from experiments.run import EnvOptions, RunOptions, option, part
+from experiments.run.headlines.options import SentenceMetricOptions
 from experiments.run.options import PartsOptions
 from steer_env.registry import Part, Parts, Registry
 
@@ -55,6 +57,19 @@ class TextOptions:
 
 
 @dataclass
+class HeadlinesOptions:
+    """People write instructions by which a language model rewrites a headline (paper, B.2).
+
+    Args:
+        suite: as for experiments.headlines.
+        attempts: instructions that a person writes.
+    """
+
+    suite: str
+    attempts: int = 5
+
+
+@dataclass
 class RatingsOptions:
     """People rate what others made (paper, Figures 16 to 19).
 
@@ -76,6 +91,7 @@ CONDITIONS: Parts = Registry(
     {
         "images": Part(ImagesOptions, "", "policy"),
         "text": Part(TextOptions, ""),
+        "headlines": Part(HeadlinesOptions, "", "suite"),
         "ratings": Part(RatingsOptions, "", "question"),
     },
 )
@@ -92,7 +108,7 @@ class WebOptions:
         password: of the researcher's pages, for the user researcher; needed as soon as the address isn't loopback.
         proxy: address of the reverse proxy before the server, whose word on where a request comes from is taken.
         requests_per_second: of one person, or of one address that isn't a person's yet; 20 times as many at once.
-        arrivals_per_minute: new people from one address.
+        arrivals_per_minute: new people from one address; a third of them at once.
         people: at a time; more are asked to come back later.
     """
 
@@ -166,6 +182,8 @@ class PeopleOptions(PartsOptions, RunOptions):
         title: of the study, on every page.
         consent: file with the text that people agree to, blank lines between paragraphs; an example by default.
         contact: whom people may write to.
+        writer: the language model that people of the condition headlines steer.
+        sentences: the similarity of headlines.
     """
 
     mode: str = option("serve", among=("serve", "export", "bots"))
@@ -182,6 +200,8 @@ class PeopleOptions(PartsOptions, RunOptions):
     title: str = "Steering images"
     consent: str = ""
     contact: str = ""
+    writer: Any = part("none")
+    sentences: SentenceMetricOptions = field(default_factory=lambda: SentenceMetricOptions(path=""))
     env: EnvOptions = field(default_factory=lambda: EnvOptions(suite="tiles-test-v1", judges=["pixel-correlation"]))
     codes: CodesOptions = field(default_factory=CodesOptions)
     web: WebOptions = field(default_factory=WebOptions)

@@ -17,8 +17,9 @@ from starlette.templating import Jinja2Templates
 from experiments.people.answers import LONGEST, AnswerError, answer
 from experiments.people.log import GOAL, Store
 from experiments.people.options import PeopleOptions
-from experiments.people.screens import Screen, screen_of
+from experiments.people.screens import SCALES, Screen, screen_of
 from experiments.people.study import Study
+from experiments.run.headlines.rule import forbidden_words
 
 HERE = Path(__file__).parent
 _PATIENCE, _LOOK = 1.5, 0.03
@@ -30,6 +31,7 @@ _PLATFORM = {
     "mturk": ("workerId", "assignmentId", "hitId", "turkSubmitTo"),
 }
 _LONGEST_ID = 128
+_TURK = ("https://www.mturk.com", "https://workersandbox.mturk.com")
 
 
 class Pages:
@@ -72,6 +74,9 @@ class Pages:
             )
         names = _PLATFORM[self._options.codes.platform]
         known = {name: str(form.get(name, ""))[:_LONGEST_ID] for name in names}
+        if known.get("turkSubmitTo") not in _TURK:
+            known["turkSubmitTo"] = ""
+        known = {name: value for name, value in known.items() if value}
         return RedirectResponse(f"/s/{self._store.arrive(known)}", 303)
 
     async def screen(self, request: Request) -> Response:
@@ -117,12 +122,22 @@ class Pages:
         if person is None or screen is None or screen.step != request.path_params["step"]:
             return Response(status_code=404)
         if item == "goal":
-            png = self._store.picture(person, screen.session, GOAL, 0)
+            png = self._picture(person, screen, GOAL, 0)
         elif item.isdigit() and len(item) < 4 and int(item) < len(screen.data.get("items", ())):
-            png = self._store.picture(person, screen.session, *screen.data["items"][int(item)])
+            png = self._picture(person, screen, *screen.data["items"][int(item)])
         else:
             png = None
         return Response(png, media_type="image/png") if png else Response(status_code=404)
+
+    async def words(self, request: Request) -> Response:
+        """The forbidden words in what a person is typing."""
+        person = self._person(request)
+        screen = self._screen(person) if person else None
+        if screen is None or screen.name != "headline":
+            return JSONResponse({"words": []}, 404)
+        form = await request.form(max_files=0, max_fields=20)
+        text = str(form.get("prompt", ""))[: 2 * LONGEST]
+        return JSONResponse({"words": forbidden_words(text, screen.data["original"], screen.data["goal"])})
 
     async def leave(self, request: Request) -> Response:
         """Ask whether a person wants to withdraw."""
@@ -151,6 +166,14 @@ class Pages:
             request, "problem", 500, text="Something went wrong here. Please reload the page: nothing is lost."
         )
 
+    def _picture(self, person: int, screen: Screen, place: int, item: int) -> bytes | None:
+        """Of the session, or of what is rated in it."""
+        if "source" in screen.data:
+            sitting = screen.data["sitting"]
+            condition = sitting.plan["cells"][screen.session][0]
+            return self._store.source_picture(condition, screen.data["source"], place)
+        return self._store.picture(person, screen.session, place, item)
+
     def _person(self, request: Request) -> int | None:
         return self._store.person(request.path_params["token"])
 
@@ -165,7 +188,7 @@ class Pages:
         token = request.path_params["token"]
         log = self._store.log(person)
         plan = log.get((-1, "assigned", 0), {"cells": []})
-        condition = self._study.conditions[screen.data["condition"]] if "condition" in screen.data else None
+        condition = screen.data["sitting"].condition if "sitting" in screen.data else None
         shown: dict[str, Any] = {
             "screen": screen,
             "token": token,
@@ -175,22 +198,24 @@ class Pages:
             "condition": condition,
             "consent": self._study.consent.split("\n\n"),
             "longest": LONGEST,
-            "kinds": sorted({self._study.conditions[place].kind for place, _ in plan["cells"]})
-            or sorted({each.kind for each in self._study.conditions}),
+            "kinds": sorted({each.kind for each in self._study.conditions}),
             "codes": self._options.codes,
             "given": {},
             "error": "",
-            "progress": progress(screen, plan["cells"], self._study),
+            "progress": progress(screen, plan, self._study),
+            "explore": plan.get("explore"),
+            "platform": self._store.platform(person),
+            "scales": SCALES,
         }
         return self.page(request, screen.name, status, **{**shown, **values})
 
 
-def progress(screen: Screen, cells: list[Any], study: Study) -> int:
+def progress(screen: Screen, plan: Mapping[str, Any], study: Study) -> int:
     """Percent of all steps that are behind the person, from 0 to 100."""
     if screen.name in ("consent", "instructions", "full"):
         return 0
     if screen.is_last or screen.name == "remarks":
         return 100
-    steps = [study.conditions[condition].steps for condition, _ in cells]
+    steps = [study.condition_of(plan, session).steps for session in range(len(plan["cells"]))]
     done = sum(steps[: screen.session]) + screen.place
     return round(100 * done / max(1, sum(steps)))

@@ -22,16 +22,19 @@ from PIL import Image
 from experiments.people.log import GOAL, Event, Log, Store
 from experiments.people.options import PeopleOptions
 from experiments.people.screens import Screen, screen_of
+from experiments.people.sources import prepare
 from experiments.people.study import Condition, Study
-from steer_env.dynamics import Offer
+from experiments.run.headlines.dynamics import HeadlineDynamics
+from experiments.run.headlines.tasks import HeadlineTask, load_headlines
+from steer_env.dynamics import Offer, SteeringDynamics
 from steer_env.envs import SteeringVectorEnv
 from steer_env.evaluation.rollout import VERSIONS, make_env, make_text_env
 from steer_env.evaluation.suites import evaluation_seed
-from steer_env.policies import Policy, RandomBucketPolicy
+from steer_env.humans.writers import Writer, load_writer
+from steer_env.policies import Policy, propensity
 from steer_env.policies.names import load_policy
-from steer_env.proposals import BUCKETS
 from steer_env.tasks import load_suite
-from steer_env.types import Prompter, Studio, Task
+from steer_env.types import DirectedMechanism, Prompter, Studio, passes
 
 _IDLE = 0.02
 """Seconds between looks at an empty queue."""
@@ -44,7 +47,7 @@ class Due:
     Args:
         person, log, screen: whose, what happened, and what the person sees.
         condition: of the session.
-        task: of the session, with the prompt that the person wrote, if that comes first.
+        task: of the session, with the prompt that the person wrote, if that comes first; or of headlines.
         seed: of its noise: that of every evaluation, so that people and simulated users meet the same proposals.
     """
 
@@ -52,7 +55,7 @@ class Due:
     log: Log
     screen: Screen
     condition: Condition
-    task: Task
+    task: Any
     seed: int
 
     @property
@@ -119,25 +122,20 @@ class Worker:
         study: the study.
         store: its log.
         parts: the environment's keyword arguments.
+        model: the language model that people steer.
     """
 
-    def __init__(self, study: Study, store: Store, parts: Mapping[str, Any]) -> None:
+    def __init__(self, study: Study, store: Store, parts: Mapping[str, Any], model: Writer | None = None) -> None:
         self._study, self._store, self._options, self._parts = study, store, study.options, parts
+        self._headlines = (
+            Headlines(study, store, model) if any(c.kind == "headlines" for c in study.conditions) else None
+        )
+        prepare(study, store)
         self._stages: dict[tuple[Any, ...], Stage] = {}
         self._studio: Studio | None = None
         self._policies: dict[str, Policy] = {}
         for condition in study.conditions:
-            if condition.kind == "images":
-                policy = load_policy(condition.options.policy)
-                if isinstance(policy, Prompter):
-                    raise ValueError(
-                        f"{condition.spec}: {condition.options.policy} writes prompts; people choose images"
-                    )
-                self._policies[condition.spec] = policy
             if condition.kind in ("images", "text"):
-                suite = load_suite(condition.options.suite)
-                if self._options.goals > len(suite):
-                    raise ValueError(f"goals must be 1 to {len(suite)}, the size of {suite.name}")
                 self._stage(condition)
 
     def _stage(self, condition: Condition) -> Stage:
@@ -164,14 +162,22 @@ class Worker:
             else:
                 own |= {"rounds": options.attempts - 1, "choose": options.choose}
                 env = make_text_env(self._options.places, **own)
+            if isinstance(env.dynamics.mechanism, DirectedMechanism):
+                raise ValueError(
+                    f"{condition.spec}: people's proposals are decided by scales, not by {env.mechanism_id}"
+                )
             self._studio = env.dynamics.studio
             self._stages[key] = Stage(env)
+        if condition.kind == "images" and condition.spec not in self._policies:
+            policy = load_policy(options.policy)
+            assert not isinstance(policy, Prompter)
+            self._policies[condition.spec] = policy
         return self._stages[key]
 
-    def facts(self, condition: Condition) -> dict[str, Any]:
+    def facts(self, due: Due) -> dict[str, Any]:
         """What traces say of the parts."""
-        stage = self._stage(condition)
-        policy = self._policies.get(condition.spec)
+        stage = self._stage(due.condition)
+        policy = self._policies.get(due.condition.spec)
         return {
             "mechanism": stage.env.mechanism_id,
             "generator": stage.dynamics.generator.id,
@@ -179,6 +185,8 @@ class Worker:
             "policy": policy.name if policy else "person",
             "training_seed": policy.training_seed if policy else -1,
             "versions": VERSIONS,
+            "episode_seed": due.seed,
+            "task": vars(due.task),
         }
 
     def turn(self, least: int = 1) -> int:
@@ -186,7 +194,9 @@ class Worker:
         dues = [due for person in self._store.queue()[: self._options.places] if (due := self._due(person))]
         if len(dues) < least:
             return 0
-        for stage, group in self._grouped(dues):
+        if self._headlines is not None:
+            self._headlines.turn([due for due in dues if due.condition.kind == "headlines"])
+        for stage, group in self._grouped([due for due in dues if due.condition.kind != "headlines"]):
             beginning = [due for due in group if due.screen.data["for"] == "begun"]
             self._begin(stage, beginning)
             rest = [due for due in group if due.screen.data["for"] != "begun"]
@@ -203,8 +213,11 @@ class Worker:
         if not screen.waits:
             self._store.append(person, [])
             return None
-        condition = self._study.conditions[screen.data["condition"]]
-        goal = log[-1, "assigned", 0]["cells"][screen.session][1]
+        sitting = screen.data["sitting"]
+        condition, goal = sitting.condition, sitting.goal
+        if condition.kind == "headlines":
+            assert self._headlines is not None
+            return Due(person, log, screen, condition, self._headlines.task(goal), evaluation_seed(goal))
         task = load_suite(condition.options.suite)[goal]
         if written := log.get((screen.session, "written", 0)):
             task = replace(task, prompt=written["prompt"])
@@ -227,7 +240,7 @@ class Worker:
         assert images is not None
         for due in dues:
             goal = images[pictures.index((due.task.goal_prompt, due.task.goal_seed))]
-            self._record(due, "begun", {"facts": self.facts(due.condition)}, {(GOAL, 0): png(goal.numpy())})
+            self._record(due, "begun", {"facts": self.facts(due)}, {(GOAL, 0): png(goal.numpy())})
 
     def _offer(self, stage: Stage, dues: list[Due]) -> None:
         """Play each session up to the round that its person waits for."""
@@ -256,8 +269,11 @@ class Worker:
         assert seat.policy is not None
         observation = {name: values[[seat.row]] for name, values in stage.env.observe().items()}
         scale = float(seat.policy.act(observation)[0])
-        offered = due.event("offered", seat.place)
-        return float(offered["scale"]) if offered else scale
+        if offered := due.event("offered", seat.place):
+            return float(offered["scale"])
+        by_hand = due.screen.data["sitting"].plan.get("explore", {}).get("scale")
+        before = due.event("chosen", seat.place - 1) or {}
+        return scale if by_hand is None else float(before.get("scale", by_hand))
 
     def _record_offer(self, stage: Stage, due: Due, seat: Seat, judged: dict[str, list[float]]) -> None:
         offer, place = seat.offer, seat.place
@@ -270,13 +286,13 @@ class Worker:
         assert seat.policy is not None
         data = {
             "scale": float(offer.scales[0]),
-            "propensity": propensity(seat.policy),
+            "propensity": propensity(seat.policy, offer.scales).tolist()[0],
             "similarities": offer.similarities[0].double().tolist(),
             "judged": judged,
             "fresh": offer.fresh[0].tolist(),
             "order": self._study.order(*due.key, place, len(offer.shown[0])),
-            "facts": self.facts(due.condition),
-            "images": int(stage.dynamics.images_made[seat.row]) + int(offer.fresh.sum()),
+            "facts": self.facts(due),
+            **_cost(stage.dynamics, seat.row, int(offer.fresh.sum())),
         }
         self._record(due, "offered", data, pictures, place)
 
@@ -304,7 +320,7 @@ class Worker:
         data = {
             "similarity": float(dynamics.similarity[seat.row]),
             "judged": {name: float(values[0]) for name, values in dynamics.judged(row).items()},
-            "images": int(dynamics.images_made[seat.row]),
+            **_cost(dynamics, seat.row),
         }
         self._record(due, "made", data, {(seat.place, 0): png(dynamics.images[seat.row])}, seat.place)
 
@@ -315,11 +331,83 @@ class Worker:
         self._store.append(due.person, [Event(due.screen.session, kind, place, data)], pictures)
 
 
-def propensity(policy: Policy) -> float | None:
-    """Chance with which a policy decides as it did, for off-policy evaluation; None where it isn't known."""
-    if isinstance(policy, RandomBucketPolicy):
-        return 1 / BUCKETS
-    return 1.0 if hasattr(policy, "scales") else None
+class Headlines:
+    """Makes what people wait for who steer a language model.
+
+    An attempt depends on its headline, instructions and number alone: there is no state to keep.
+
+    Args:
+        study, store: as for :class:`Worker`.
+        model: the language model.
+    """
+
+    def __init__(self, study: Study, store: Store, model: Writer | None) -> None:
+        from experiments.run.headlines.embeddings import SentenceMetric
+
+        if model is None or not study.options.sentences.path:
+            raise ValueError(
+                "headlines need a language model and a similarity: writer=local writer.path=… sentences.path=…"
+            )
+        self._store, self._model = store, model
+        self._metric = SentenceMetric(study.options.sentences.path, study.options.sentences.device)
+        (spec,) = {condition.options.suite for condition in study.conditions if condition.kind == "headlines"}
+        self._suite = load_headlines(spec)
+        if study.options.goals > len(self._suite.tasks):
+            raise ValueError(f"goals must be 1 to {len(self._suite.tasks)}, the size of {self._suite.name}")
+
+    def task(self, goal: int) -> HeadlineTask:
+        """The headline of a cell."""
+        return self._suite.tasks[goal]
+
+    def turn(self, dues: Sequence[Due]) -> None:
+        """Go on with all of them: those at the same attempt are one request to the model."""
+        places: dict[int, list[Due]] = {}
+        for due in dues:
+            places.setdefault(-1 if due.screen.data["for"] == "begun" else due.screen.place, []).append(due)
+        for place, group in places.items():
+            if place < 0:
+                self._begin(group)
+            else:
+                self._rewrite(group, place)
+
+    def _begin(self, dues: Sequence[Due]) -> None:
+        dynamics = HeadlineDynamics(self._model, self._metric)
+        dynamics.reset([due.task for due in dues], [due.seed for due in dues])
+        facts = {
+            "mechanism": "text",
+            "policy": "person",
+            "generator": self._model.id,
+            "metric": self._metric.id,
+            "versions": VERSIONS,
+        }
+        for due, goal in zip(dues, dynamics.goals, strict=True):
+            named = ("suite", "index", "goal_prompt", "goal_seed", "initial_seed")
+            task = {**{name: getattr(due.task, name) for name in named}, "prompt": ""}
+            own = {**facts, "episode_seed": due.seed, "task": task, "goal_text": goal}
+            begun = {"facts": own, "original": due.task.original, "goal": goal}
+            self._store.append(due.person, [Event(due.screen.session, "begun", 0, begun)])
+
+    def _rewrite(self, dues: Sequence[Due], place: int) -> None:
+        dynamics = HeadlineDynamics(self._model, self._metric, place + 1)
+        begun = [due.event("begun", 0) or {} for due in dues]
+        tasks = [replace(due.task, goal=b["goal"], goal_prompt="") for due, b in zip(dues, begun, strict=True)]
+        dynamics.reset(tasks, [due.seed for due in dues])
+        for row, due in enumerate(dues):
+            dynamics.texts[row] = [(due.event("made", i) or {})["text"] for i in range(place)]
+        dynamics.rewrite([(due.event("written", place) or {})["prompt"] for due in dues])
+        for row, due in enumerate(dues):
+            made = {
+                "text": dynamics.texts[row][-1],
+                "similarity": dynamics.similarities[row][-1],
+                "judged": {"word-overlap": dynamics.overlaps[row][-1]},
+            }
+            self._store.append(due.person, [Event(due.screen.session, "made", place, made)])
+
+
+def _cost(dynamics: SteeringDynamics, row: int, more: int = 0) -> dict[str, Any]:
+    """Of a session with so many images more than it took before: images, and passes of the denoiser."""
+    spent = float(dynamics.passes_made[row]) + more * passes(dynamics.generator)
+    return {"images": int(dynamics.images_made[row]) + more, "passes": spent}
 
 
 def png(image: np.ndarray) -> bytes:
@@ -329,13 +417,13 @@ def png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def work(options: PeopleOptions, parts: Mapping[str, Any], folder: Path) -> None:
+def work(options: PeopleOptions, parts: Mapping[str, Any], model: Mapping[str, Any], folder: Path) -> None:
     """The worker's process: go on with who waits until the server is gone."""
     if options.threads:
         torch.set_num_threads(options.threads)
     study, parent = Study(options), os.getppid()
     store = Store(folder, lambda log: screen_of(log, study).waits)
-    worker = Worker(study, store, parts)
+    worker = Worker(study, store, parts, load_writer(model) if model["name"] != "none" else None)
     while os.getppid() == parent:
         if not store.queue():
             time.sleep(_IDLE)

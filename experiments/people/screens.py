@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.people.log import Log
+from experiments.people.log import GOAL, NO_SESSION, Log
 from experiments.people.study import Condition, Study
-
-NO_SESSION = -1
 
 
 @dataclass(frozen=True)
@@ -59,17 +57,36 @@ def screen_of(log: Log, study: Study) -> Screen:
     plan = outside["assigned"]
     if failures(log) > study.options.failures:
         return Screen("failed")
-    for session, (condition, _) in enumerate(plan["cells"]):
+    for session, (_, goal) in enumerate(plan["cells"]):
+        sitting = Sitting(study, study.condition_of(plan, session), plan, session, goal)
         of_session = {(kind, place): data for (own, kind, place), data in log.items() if own == session}
-        step = _KINDS[study.conditions[condition].kind](
-            study.conditions[condition], of_session, plan["attention"][session]
-        )
-        if step:
+        if step := _KINDS[sitting.condition.kind](sitting, of_session):
             name, place, answer, data = step
-            return Screen(name, session, place, answer, {**data, "condition": condition})
+            return Screen(name, session, place, answer, {**data, "sitting": sitting})
+    if "explore" in plan:
+        return Screen("explored")
     if "remarked" not in outside:
         return Screen("remarks", answer="remarked")
     return Screen("done")
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A session as it was assigned.
+
+    Args:
+        study: whose.
+        condition: of the session.
+        plan: all that the person was assigned.
+        session: the person's, from 0.
+        goal: task of the suite, or which of the things to rate.
+    """
+
+    study: Study
+    condition: Condition
+    plan: Mapping[str, Any]
+    session: int
+    goal: int
 
 
 def failures(log: Log) -> int:
@@ -83,7 +100,8 @@ Session = Mapping[tuple[str, int], Mapping[str, Any]]
 """Events of a session: kind and place → data."""
 
 
-def _images(condition: Condition, log: Session, checked: int) -> Step | None:
+def _images(sitting: Sitting, log: Session) -> Step | None:
+    condition, checked = sitting.condition, sitting.plan["attention"][sitting.session]
     if condition.options.first == "own":
         if ("begun", 0) not in log:
             return ("wait", 0, "", {"for": "begun"})
@@ -97,7 +115,8 @@ def _images(condition: Condition, log: Session, checked: int) -> Step | None:
         if ("chosen", place) not in log:
             offered = log["offered", place]
             items = [(place, item) for item in offered["order"]]
-            return ("steer", place, "chosen", {"items": items, "held": offered["order"].index(0)})
+            similar = [offered["similarities"][item] for item in offered["order"]]
+            return ("steer", place, "chosen", {"items": items, "held": offered["order"].index(0), "similar": similar})
     return None
 
 
@@ -106,27 +125,56 @@ def _check(log: Session, place: int) -> dict[str, Any]:
     before = place - 1
     others = [item for item in sorted(log["offered", before]["order"]) if item != log["chosen", before]["choice"]]
     items = [(before, item) for item in others]
-    items.insert(log["offered", before]["order"][0] % (len(items) + 1), (-1, 0))
+    items.insert(log["offered", before]["order"][0] % (len(items) + 1), (GOAL, 0))
     return {"items": items, "held": None}
 
 
-def _texts(condition: Condition, log: Session, _: int) -> Step | None:
+def _texts(sitting: Sitting, log: Session) -> Step | None:
+    """Of images, and of headlines."""
+    steps, name = sitting.condition.steps, "write" if sitting.condition.kind == "text" else "headline"
     if ("begun", 0) not in log:
         return ("wait", 0, "", {"for": "begun"})
-    for place in range(condition.steps):
+    for place in range(steps):
+        made = [(i, 0) for i in range(place)]
         if ("written", place) not in log:
-            before = log["written", place - 1] if place else None
-            return (
-                "write",
-                place,
-                "written",
-                {"attempts": condition.steps, "before": before, "items": [(i, 0) for i in range(place)]},
-            )
+            data = {"attempts": steps, "before": log["written", place - 1] if place else None, "items": made}
+            return (name, place, "written", {**data, **_headline(log, place)})
         if ("made", place) not in log:
             return ("wait", place, "", {"for": "made"})
-    if ("seen", condition.steps - 1) not in log:
-        return ("seen", condition.steps - 1, "seen", {"items": [(i, 0) for i in range(condition.steps)]})
+    if ("seen", steps - 1) not in log:
+        return ("seen", steps - 1, "seen", {"items": [(i, 0) for i in range(steps)], **_headline(log, steps)})
     return None
 
 
-_KINDS = {"images": _images, "text": _texts}
+def _headline(log: Session, attempts: int) -> dict[str, Any]:
+    """Original, goal, and instructions and texts so far; nothing where people steer images."""
+    begun = log["begun", 0]
+    if "original" not in begun:
+        return {}
+    tried = [(log["written", place]["prompt"], log["made", place]["text"]) for place in range(attempts)]
+    return {"original": begun["original"], "goal": begun["goal"], "tried": tried}
+
+
+def _ratings(sitting: Sitting, log: Session) -> Step | None:
+    options, sources = sitting.condition.options, sitting.study.sources[sitting.plan["cells"][sitting.session][0]]
+    for place in range(options.goals):
+        if ("rated", place) not in log:
+            number = (sitting.goal * options.goals + place) % len(sources)
+            source = sources[number]
+            rated = 0 if options.attempt == "first" else source.attempts - 1
+            attempts = {
+                "similarity": [*range(source.attempts), GOAL],
+                "satisfaction": [*range(source.attempts)],
+                "improvement": [0, source.attempts - 1],
+                "prompt": [GOAL, rated],
+            }[options.question]
+            order = sitting.study.order(sitting.plan["person"], sitting.session, place, len(attempts))
+            data = {"question": options.question, "source": number, "items": [(attempts[i], 0) for i in order]}
+            name = "rate" if options.question in SCALES else "compare"
+            return (name, place, "rated", {**data, "held": None, "prompt": source.prompt(rated)})
+    return None
+
+
+SCALES = {"similarity": 10, "satisfaction": 4}
+"""Points of the questions that have a scale."""
+_KINDS = {"images": _images, "text": _texts, "headlines": _texts, "ratings": _ratings}

@@ -6,7 +6,7 @@ import ipaddress
 import multiprocessing
 import signal
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from typing import Any
 from experiments.people.log import Store
 from experiments.people.options import PeopleOptions, WebOptions
 from experiments.people.screens import screen_of
+from experiments.people.sources import prepare
 from experiments.people.study import Study
 from experiments.run import say
 from experiments.run.parts import env_options
 
-_PARTS = ("generator", "metric", "human", "mechanism", "studio")
-_AGAIN = 2.0
-"""Seconds between a worker's end and the next one."""
+_PARTS = ("generator", "metric", "human", "mechanism", "studio", "writer")
+_AGAIN, _FAILURES = 1.0, 3
+"""Seconds between a worker's end and the next one; and how often it may fail in a row."""
 
 
 def check_address(web: WebOptions) -> None:
@@ -35,8 +36,8 @@ def check_address(web: WebOptions) -> None:
         address = ipaddress.ip_address(web.host)
     except ValueError:
         raise ValueError(f"web.host must be an IP address such as 127.0.0.1 or 0.0.0.0, got {web.host!r}") from None
-    if not address.is_loopback and len(web.password) < 8:
-        raise ValueError(f"web.host={web.host} can be reached by others: give web.password, of at least 8 characters")
+    if not (address.is_loopback and not web.proxy) and len(web.password) < 8:
+        raise ValueError(f"others reach {web.proxy or web.host}: give web.password, of 8 characters or more")
 
 
 class Keeper(threading.Thread):
@@ -46,19 +47,27 @@ class Keeper(threading.Thread):
         super().__init__(daemon=True)
         # Parts travel as plain values: their classes are made for this process alone.
         parts = env_options(options)
+        model = asdict(options.writer)
         bare = replace(options, **{name: {} for name in _PARTS})
-        self._arguments, self._over = (bare, parts, folder), threading.Event()
+        self._arguments, self._over = (bare, parts, model, folder), threading.Event()
         self.worker: multiprocessing.process.BaseProcess | None = None
 
     def run(self) -> None:
-        context = multiprocessing.get_context("spawn")
+        """Until it is stopped, or a worker has failed several times in a row, by itself."""
+        context, failures = multiprocessing.get_context("spawn"), 0
         while not self._over.is_set():
             worker = context.Process(target=_work, args=self._arguments, daemon=True)
             worker.start()
             self.worker = worker
             worker.join()
-            if not self._over.is_set():
-                say("the worker has ended, and is started again")
+            if self._over.is_set():
+                return
+            failures = failures + 1 if worker.exitcode == 1 else 0
+            if failures == _FAILURES:
+                say("the worker fails again and again: the study is stopped")
+                signal.raise_signal(signal.SIGINT)
+                return
+            say("the worker has ended, and is started again")
             self._over.wait(_AGAIN)
 
     def stop(self) -> None:
@@ -69,11 +78,11 @@ class Keeper(threading.Thread):
         self.join(10)
 
 
-def _work(options: PeopleOptions, parts: dict[str, Any], folder: Path) -> None:
+def _work(options: PeopleOptions, parts: dict[str, Any], model: dict[str, Any], folder: Path) -> None:
     from experiments.people.play import work
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    work(options, parts, folder)
+    work(options, parts, model, folder)
 
 
 def serve(study: Study, options: PeopleOptions, folder: Path) -> None:
@@ -83,6 +92,7 @@ def serve(study: Study, options: PeopleOptions, folder: Path) -> None:
     from experiments.people.app import make_app
 
     store = Store(folder, lambda log: screen_of(log, study).waits)
+    prepare(study, store)
     keeper = Keeper(options, folder)
     keeper.start()
     web = options.web

@@ -12,8 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.people.options import CONDITIONS, ImagesOptions, PeopleOptions, TextOptions
+from experiments.people.options import CONDITIONS, QUESTIONS, ImagesOptions, PeopleOptions, RatingsOptions, TextOptions
+from steer_env.mechanisms import MECHANISMS
+from steer_env.policies.names import load_policy
 from steer_env.registry import parse_spec, resolve
+from steer_env.tasks import load_suite
+from steer_env.types import Prompter
 
 EXAMPLE = Path(__file__).parent / "templates" / "consent.txt"
 _PLAN, _ORDER, _CHECK = 0xA551, 0x0DE5, 0xC4EC
@@ -52,13 +56,31 @@ class Study:
 
     def __init__(self, options: PeopleOptions) -> None:
         self.options = options
-        self.conditions = [_condition(spec, options) for spec in options.conditions]
+        self.conditions = [self.condition(spec) for spec in options.conditions]
+        self.sources: dict[int, list[Any]] = {}
+        for condition in self.conditions:
+            if condition.kind in ("images", "text"):
+                suite = load_suite(condition.options.suite)
+                if options.goals > len(suite):
+                    raise ValueError(f"goals must be 1 to {len(suite)}, the size of {suite.name}, got {options.goals}")
+            if condition.kind == "images" and isinstance(load_policy(condition.options.policy), Prompter):
+                raise ValueError(f"{condition.spec}: {condition.options.policy} writes prompts; people choose images")
         path = Path(options.consent).expanduser() if options.consent else EXAMPLE
         if not path.is_file():
             raise FileNotFoundError(f"no text of consent at {options.consent}")
         self.consent = path.read_text(encoding="utf-8")
         if options.design == "within" and options.sessions > options.goals:
             raise ValueError(f"sessions={options.sessions} of a person need as many goals, got goals={options.goals}")
+
+    def condition(self, spec: str | Mapping[str, Any]) -> Condition:
+        """A condition with the study's options where it has none of its own."""
+        return _condition(spec, self.options)
+
+    def condition_of(self, plan: Mapping[str, Any], session: int) -> Condition:
+        """What a person's session is, of those assigned."""
+        return (
+            self.condition(plan["explore"]["spec"]) if "explore" in plan else self.conditions[plan["cells"][session][0]]
+        )
 
     @cached_property
     def consent_version(self) -> str:
@@ -123,12 +145,14 @@ def _rotated(cells: list[tuple[int, int]], persons: int) -> list[tuple[int, int]
     return ordered[shift:] + ordered[:shift]
 
 
-def _condition(spec: str, options: PeopleOptions) -> Condition:
+def _condition(spec: str | Mapping[str, Any], options: PeopleOptions) -> Condition:
     _, chosen = resolve(CONDITIONS, spec)
     kind, env = parse_spec(spec)[0], options.env
     if isinstance(chosen, ImagesOptions):
         if chosen.first not in ("task", "own"):
             raise ValueError(f"{spec}: first must be task or own, got {chosen.first!r}")
+        if chosen.mechanism:
+            resolve(MECHANISMS, chosen.mechanism)
         chosen = replace(
             chosen,
             suite=chosen.suite or env.suite,
@@ -137,6 +161,10 @@ def _condition(spec: str, options: PeopleOptions) -> Condition:
         )
     if isinstance(chosen, TextOptions):
         chosen = replace(chosen, suite=chosen.suite or env.suite)
+    if isinstance(chosen, RatingsOptions):
+        QUESTIONS[chosen.question]
+        if chosen.attempt not in ("first", "last"):
+            raise ValueError(f"{spec}: attempt must be first or last, got {chosen.attempt!r}")
     condition = Condition(str(spec), kind, chosen)
     if condition.steps < (2 if kind in ("text", "headlines") else 1):
         raise ValueError(f"{spec}: a session needs more than {condition.steps} rounds or attempts")

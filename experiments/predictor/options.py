@@ -26,12 +26,12 @@ class PredictorOptions(ProgramOptions):
 
     seed: int = option(0, least=0)
     suite: str = "tiles-train-v1"
-    shards: int = option(4, least=1)
+    shards: int = option(16, least=1)
     prompts: int = option(512, least=1)
     held_out: int = option(64, least=1)
     likeness: float = option(4.0, least=0)
     work: str = "outputs/pretrain/predictor"
     assets: str = "outputs/pretrain/assets"
     budget: Budget = field(
-        default_factory=lambda: Budget(steps=600, batch_size=256, learning_rate=2e-3, ema_decay=0.98, weight_decay=0.1)
+        default_factory=lambda: Budget(steps=2000, batch_size=256, learning_rate=2e-3, ema_decay=0.98, weight_decay=0.1)
     )

@@ -35,7 +35,7 @@ _ASIDE = (
 )
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
-    *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "report.html", "report.md", "log.jsonl"),
+    *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "headroom.json", "report.html", "report.md", "log.jsonl"),
     *(
         "checkpoint.pt",
         "checkpoint.pt.next",

@@ -41,6 +41,11 @@ def make_learner(options: TrainingOptions) -> Learner:
 
 
 def _bandit(options: TrainingOptions) -> Learner:
+    if options.env.observe or options.env.action != "bucket":
+        raise ValueError(
+            f"agent {options.agent.name} learns buckets from (round, stayed) alone: env.observe must be empty and "
+            "env.action bucket; agents such as agent=ppo see and decide more"
+        )
     training, env = Training(options.episodes, options.seed), make_env(options.batch, **env_options(options))
     agent = make_bandit(options.env.rounds, asdict(options.agent))
 
@@ -55,15 +60,21 @@ def _bandit(options: TrainingOptions) -> Learner:
 
 def _sb3(options: TrainingOptions, agent: SB3Options) -> Learner:
     # An optional dependency: imported where it is used.
-    from agents.sb3 import train_sb3
+    from agents.sb3 import ALGORITHMS, check_actions, train_sb3
 
+    ALGORITHMS[agent.algorithm]
+    if "image" in options.env.observe:
+        raise ValueError(
+            "agents see vectors: env.observe may hold embedding, latent, conditioning and history, not image"
+        )
     env = ImageSteeringVectorEnv(
         options.batch,
         autoreset_mode=AutoresetMode.DISABLED,
         reward=agent.reward,
-        named=True,
+        named=not options.env.observe and options.env.action == "bucket",
         **image_options(env_options(options)),
     )
+    check_actions(agent.algorithm, env)
     training = Training(options.episodes, options.seed)
     return lambda folder, logger: train_sb3(agent.algorithm, agent.settings, env, training, folder, agent.name, logger)
 

@@ -73,6 +73,11 @@ class EnvOptions:
         seeds: how many random seeds the model has for goals, first images and those of new prompts; 0 for all.
         choose: settings that users who write prompts choose with each prompt: seed, of the attempt's latent, and
             guidance, the scale of classifier-free guidance from 1 to 10.
+        action: what a policy decides in a round: bucket, one of ten mixture scales; scale; directions, coordinates of
+            each proposal in a low-frequency basis of the latent, with options as in directions:dimensions=32,leash=0.9;
+            or proposals, the latents themselves. Commands that play policies give each the kind that it takes.
+        observe: what a policy sees beside the round and whether the user stayed: embedding and latent of the current
+            image, conditioning, the encoded prompt, and history, all that was shown and chosen. Likewise.
         goal_bank: folder that keeps the embeddings of goals and first images, 4 GiB of them, for other runs and
             processes; empty for none. With a bank each is made alone, so that results are the same to the last digit
             whatever the folder holds; without one similarities differ by about 1e-6. A run may go on with another
@@ -85,6 +90,8 @@ class EnvOptions:
     judges: list[Any] = option([], unique=True)
     seeds: int = option(0, least=0)
     choose: list[str] = option([], unique=True)
+    action: str = "bucket"
+    observe: list[str] = option([], unique=True)
     goal_bank: str = ""
 
 
@@ -127,7 +134,8 @@ class PartsOptions:
         env: its tasks, rounds and judges.
         device: of all parts that don't name their own: cpu, cuda, cuda:1; auto for a GPU if there is one. With
             studio=ray the workers' own GPUs.
-        dtype: precision of all parts that don't name their own: float32, float16 or bfloat16; auto for float32.
+        dtype: precision of all parts that don't name their own: float32, float16 or bfloat16; auto for half
+            precision of what makes images or writes, on a GPU, and float32 elsewhere and of metrics.
         generator: makes the images.
         metric: how similar images are, for users and for the reward.
         human: the simulated user who chooses.
@@ -207,10 +215,13 @@ class PlanningOptions(AgentOptions):
 
 @dataclass
 class SB3Options(AgentOptions):
-    """A Stable-Baselines3 algorithm on (round, stayed) (agent=ppo, agent=a2c, agent=dqn, agent=recurrent-ppo).
+    """A Stable-Baselines3 algorithm (agent=ppo, agent=a2c, agent=dqn, agent=recurrent-ppo, agent=sac, agent=td3).
+
+    It learns scales from (round, stayed); or, with env.observe and env.action, a network.
 
     Args:
-        algorithm: ppo, a2c, dqn or recurrent-ppo, whose policy has a memory.
+        algorithm: ppo, a2c; dqn, for buckets; sac, td3, for continuous actions; or recurrent-ppo, whose policy has a
+            memory.
         reward: final, or increment for each round's share.
         settings: hyper-parameters, arguments of the algorithm's class.
     """

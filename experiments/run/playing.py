@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv
 from steer_env.evaluation import plots
 from steer_env.evaluation.leaderboard import Entry
 from steer_env.evaluation.rollout import make_env, make_text_env, replay
@@ -29,9 +29,21 @@ def check_tasks(tasks: int, **options: Any) -> ImageSteeringVectorEnv:
     env = make_env(1, **options)
     if options.get("choose"):
         make_text_env(1, **options)
+    _check_size(tasks, env)
+    return env
+
+
+def check_players(policies: Sequence[Policy | Prompter], tasks: int, **options: Any) -> None:
+    """The same for these policies: where all of them write prompts, the generator need not take latents."""
+    if all(isinstance(policy, Prompter) for policy in policies):
+        _check_size(tasks, make_text_env(1, **options))
+    else:
+        check_tasks(tasks, **options)
+
+
+def _check_size(tasks: int, env: SteeringVectorEnv) -> None:
     if not 2 <= tasks <= len(env.suite):
         raise ValueError(f"tasks must be 2 to {len(env.suite)}, the size of {env.suite.name}, got {tasks}")
-    return env
 
 
 def play_suite(

@@ -11,16 +11,12 @@ to run; here are its exact expectation and variance instead.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from itertools import permutations
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.stats import hypergeom
 
 from experiments.study.comparison import PAPER, mean_row, to_table, value_row
-from steer_env.evaluation.uncertainty import clustered_error
+from steer_env.evaluation.ratings import agreement, correlation, majority
 
 UNITS = ("steering_user_id", "user_id")
 _JUDGED = {
@@ -65,17 +61,9 @@ def _majority_row(
     label: str, measure: str, frame: pd.DataFrame, flag: str, goal: str, printed: str, note: str = ""
 ) -> dict[str, Any]:
     """Mean over threes, in expectation over shuffles; the row error is that of so many yes-or-no votes."""
-    traces = frame.groupby([goal, "model"]).agg(
-        n=(flag, "size"), favourable=(flag, "sum"), person=("steering_user_id", "first")
-    )
-    pairs = list(zip(traces["n"], traces["favourable"].astype(int), strict=True))
-    groups = pd.DataFrame({"person": traces["person"], "vote": [expected_votes(*pair) for pair in pairs]})
-    groups = groups.explode("vote")
-    votes = groups["vote"].to_numpy(dtype=float)
-    mean, n = float(votes.mean()), len(votes)
-    error = (mean * (1 - mean) / (n - 1)) ** 0.5
-    row = value_row(label, measure, mean, error, clustered_error(votes - mean, groups[["person"]]), n, printed)
-    spread = sum(shuffle_variance(*pair) for pair in pairs) ** 0.5 / n
+    found = majority(frame, [goal, "model"], flag, "steering_user_id")
+    votes, spread = found.estimate, found.spread
+    row = value_row(label, measure, votes.value, found.row_error, votes.error, votes.episodes, printed)
     row["note"] = "; ".join(filter(None, [note, f"an unseeded shuffle moves it by {spread:.3f} (s.d.)"]))
     if row["agrees"] == "no" and abs(row["difference"]) <= 2 * spread:
         row["agrees"] = "within 2 s.d. of the shuffle"
@@ -99,6 +87,40 @@ def satisfaction(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return to_table(rows)
 
 
+def agreements(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Krippendorff's α between raters, and Spearman's correlation of ratings with the automatic metrics.
+
+    The paper has neither. Intervals are over people who steered.
+    """
+    rated = files["sat_rating_4"].assign(rating=lambda frame: frame["rating"].astype(float))
+    asked = {
+        "satisfaction": (rated, ["goal_image", "model", "attempt"], "rating", "ordinal"),
+        **{name: (files[file], ["goal_image", "model"], flag, "nominal") for name, (file, flag, _) in _JUDGED.items()},
+        "satisfaction, headlines": (
+            files["llm_ratings"],
+            ["target_headline", "model", "steering_user_id", "attempt"],
+            "rating",
+            "ordinal",
+        ),
+        "improvement, headlines": (
+            files["llm_improvement"],
+            ["target_headline", "model", "steering_user_id"],
+            "last_chosen",
+            "nominal",
+        ),
+    }
+    rows = []
+    for label, (frame, item, value, level) in asked.items():
+        alpha = agreement(frame, item, value, level, "steering_user_id")
+        rows.append((label, f"Krippendorff's α, {level}", f"{alpha:.3f}", len(frame)))
+    keys = ["goal_image", "attempt"]
+    images = rated.groupby(keys)["rating"].mean().to_frame().merge(files["steering"], on=keys)
+    for metric in ("dreamsim", "clip_similarity"):
+        found = correlation(images["rating"].to_numpy(), images[metric].to_numpy(), images["steering_user_id"])
+        rows.append(("satisfaction", f"Spearman's correlation with {metric}", f"{found:.3f}", len(images)))
+    return pd.DataFrame(rows, columns=["judgements", "measure", "value", "rows"])
+
+
 def headlines(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Table 3: LLM steering; mean rating, share of 4, and improvement by the authors' convention."""
     ratings, judged = files["llm_ratings"], files["llm_improvement"]
@@ -119,45 +141,3 @@ def headlines(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def of_model(frame: pd.DataFrame, model: str) -> pd.DataFrame:
     """A model's rows; all rows for ``average``."""
     return frame if model == "average" else frame[frame["model"] == model]
-
-
-GROUP = 3
-
-
-def group_sizes(judgements: int) -> list[int]:
-    """
-    >>> group_sizes(8)
-    [3, 3, 2]
-    """
-    rest = judgements % GROUP
-    return [GROUP] * (judgements // GROUP) + [rest] * (rest > 0)
-
-
-@cache
-def expected_votes(judgements: int, favourable: int) -> tuple[float, ...]:
-    """Chance over shuffles that each group of one trace has a majority in favour.
-
-    >>> expected_votes(4, 2)
-    (0.5, 0.5)
-    """
-    return tuple(float(_majority(judgements, favourable, size)) for size in group_sizes(judgements))
-
-
-@cache
-def shuffle_variance(judgements: int, favourable: int) -> float:
-    """Variance over shuffles of the number of groups with a majority in favour."""
-    total = sum(expected_votes(judgements, favourable))
-    pairs = permutations(group_sizes(judgements), 2)
-    return total + sum(_both(judgements, favourable, *pair) for pair in pairs) - total**2
-
-
-def _majority(judgements: int, favourable: Any, size: int) -> Any:
-    return hypergeom.sf(size // 2, judgements, favourable, size)
-
-
-def _both(judgements: int, favourable: int, first: int, second: int) -> float:
-    """Chance that two groups of one trace both have a majority in favour."""
-    least = max(first // 2 + 1, first + favourable - judgements)
-    inside = np.arange(least, min(first, favourable) + 1)
-    chances = hypergeom.pmf(inside, judgements, favourable, first)
-    return float((chances * _majority(judgements - first, favourable - inside, second)).sum())

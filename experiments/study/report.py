@@ -21,6 +21,8 @@ LEAD = (
 def study_report(study: Study) -> Report:
     """Every table that the release allows, and for those that it doesn't, the reason in their rows."""
     sections = [Section(title, text, [printable(table)]) for title, text, table in study_tables(study)]
+    agreed = "And how ratings go with the automatic metrics. 95 % intervals over people who steered in brackets."
+    sections.append(Section("Agreement between raters", agreed, [judging.agreements(study.files)]))
     if len(study.skipped):
         sections.append(Section("Rows left out", "Counted, by file.", [study.skipped]))
     return Report("The released study", LEAD, sections)

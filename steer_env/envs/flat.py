@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-ORDER = ("round", "stayed", "embedding", "latent")
-"""Parts that are vectors, or numbers that become one-hot vectors, in the order in which they are joined."""
+from steer_env.types import OBSERVATIONS
 
 
 def flat_space(space: spaces.Dict) -> spaces.Box | None:
     """The joined parts, float32 (D,), with the bounds of each; None where one isn't a vector."""
-    if not set(space.spaces) <= set(ORDER):
+    if not set(space.spaces) <= set(OBSERVATIONS):
         return None
-    parts = [space.spaces[name] for name in ORDER if name in space.spaces]
+    parts = [space.spaces[name] for name in OBSERVATIONS if name in space.spaces]
     boxes = [spaces.Box(0, 1, (part.n,)) if isinstance(part, spaces.Discrete) else part for part in parts]
     low, high = (np.concatenate([getattr(box, bound).ravel() for box in boxes]) for bound in ("low", "high"))
     return spaces.Box(low, high, dtype=np.float32)
@@ -25,7 +24,7 @@ def flat_space(space: spaces.Dict) -> spaces.Box | None:
 def flatten(space: spaces.Dict, observation: Mapping[str, np.ndarray]) -> np.ndarray:
     """Named parts of N episodes → float32 (N, D)."""
     rows = []
-    for name in ORDER:
+    for name in OBSERVATIONS:
         if name in observation:
             part, values = space.spaces[name], observation[name]
             if isinstance(part, spaces.Discrete):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from steer_env.dynamics import SteeringDynamics
-from steer_env.types import RoundOutcome
+from steer_env.types import DirectedMechanism, RoundOutcome
 
 
 def spread(rows: np.ndarray, values: dict[str, np.ndarray], n: int) -> dict[str, Any]:
@@ -22,17 +22,24 @@ def spread(rows: np.ndarray, values: dict[str, np.ndarray], n: int) -> dict[str,
     return infos
 
 
-def of_start(dynamics: SteeringDynamics, rows: np.ndarray, scaled: bool) -> dict[str, np.ndarray]:
+def of_start(dynamics: SteeringDynamics, rows: np.ndarray, choosing: bool) -> dict[str, np.ndarray]:
     """What the infos of episodes that have just begun hold, each (n, …), under the same names as those of a round.
 
-    They are those of a round at scale 0, in which everything offered is the first image; ``scaled`` says whether there
-    are scales.
+    They are those of a round at scale 0, in which everything offered is the first image.
+
+    Args:
+        dynamics: of the episodes.
+        rows: int64 (n,), their places in the batch.
+        choosing: whether users choose among images.
     """
     none, similarity = np.zeros(len(rows)), dynamics.similarity[rows]
+    directed = isinstance(dynamics.mechanism, DirectedMechanism)
+    scales, decided = (none if choosing and directed == wanted else None for wanted in (False, True))
     offered = np.repeat(similarity[:, None], 1 + dynamics.num_proposals, axis=1)
     outcome = RoundOutcome(
         *(rows, none, offered, none.astype(np.int64), similarity),
-        scales=none if scaled else None,
+        scales=scales,
+        decided=decided,
         judged=dynamics.judged(rows),
     )
     return of_round(dynamics, outcome)
@@ -41,7 +48,10 @@ def of_start(dynamics: SteeringDynamics, rows: np.ndarray, scaled: bool) -> dict
 def of_round(dynamics: SteeringDynamics, outcome: RoundOutcome) -> dict[str, np.ndarray]:
     """What the infos of a round hold, each (n, …)."""
     rows, tasks = outcome.rows, [dynamics.tasks[row] for row in outcome.rows]
-    image_steering = {} if outcome.scales is None else {"choice": outcome.choices, "mixture_scale": outcome.scales}
+    acted = {"mixture_scale": outcome.scales, "decided": outcome.decided}
+    image_steering = {name: values for name, values in acted.items() if values is not None}
+    if image_steering:
+        image_steering["choice"] = outcome.choices
     return {
         "task_index": np.array([task.index for task in tasks if task]),
         "episode_seed": np.array([dynamics.seeds[row] for row in rows]),

@@ -13,7 +13,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from steer_env.dynamics import SteeringDynamics
+from steer_env.dynamics import SteeringDynamics, pooled
 from steer_env.envs import infos
 from steer_env.envs.flat import flat_space, flatten, row_of
 from steer_env.generators import load_generator
@@ -26,9 +26,17 @@ from steer_env.tasks import load_suite
 from steer_env.types import Generator, Metric, RoundOutcome, Studio, Task
 
 REWARDS = Registry("reward", {"final": "the improvement, at the last round", "increment": "its part in each round"})
-OBSERVABLE = {"image": "uint8", "embedding": "in [−1, 1]", "latent": "standard normal"}
+OBSERVABLE = {
+    "image": "uint8",
+    "embedding": "in [−1, 1]",
+    "latent": "standard normal",
+    "conditioning": "the prompt as the generator encoded it, means over tokens",
+    "history": "what was shown, as embeddings, what was chosen of it, and which rounds were played",
+}
 LATENT_BOUND = 10.0
 """Observed latents are clipped here; a standard normal value lies beyond once in 10²² draws."""
+PROMPT_BOUND = 100.0
+"""And encoded prompts here; those of Stable Diffusion's text encoders lie within a third of it."""
 FIRST_SEED = 42
 """Of those of a model that has only some."""
 
@@ -55,11 +63,13 @@ class SteeringVectorEnv(VectorEnv):
             Figure 7): all goals come from the first of them; 0 for as many as there are.
         goal_bank: folder that keeps embeddings of goals and first images, and the images where they are needed, for
             later episodes and runs; or such a bank. None by default.
-        studio: makes the images: ``here``, this process, or ``ray:count=8``, many processes (docs/ray.md), by a word or
-            a mapping; or a function of generator, metric, judges and goal bank that makes a studio.
+        studio: makes the images: ``here``, this process; ``predicted``, none, see
+            :class:`steer_env.imaging.predicted.PredictedStudio`; or ``ray:count=8``, many processes (docs/ray.md); by a
+            word or a mapping; or a function of generator, metric, judges and goal bank that makes a studio.
         device: of the parts whose own options don't say otherwise: cpu, cuda, cuda:1; auto for a GPU if there is one.
             Where images are made in other processes these decide for themselves, and parts are loaded on the CPU.
-        dtype: the same of their precision: float32, float16 or bfloat16; auto for float32.
+        dtype: the same of their precision: float32, float16 or bfloat16; auto for half precision of a generator on a
+            GPU, and float32 elsewhere and of metrics.
         render_mode: None or ``rgb_array``.
         autoreset_mode: an ``AutoresetMode`` or its value; NEXT_STEP by default, as elsewhere in Gymnasium.
         max_episode_steps: R, as a single environment's spec has it; no other number is taken.
@@ -151,7 +161,15 @@ class SteeringVectorEnv(VectorEnv):
             "embedding": spaces.Box(-1, 1, (dynamics.metric.dimensions,), np.float32),
             "latent": spaces.Box(-LATENT_BOUND, LATENT_BOUND, dynamics.generator.latent_shape, np.float32),
         }
+        if "conditioning" in self._observe:
+            size = pooled(dynamics.generator.encode([""])).shape[1]
+            optional["conditioning"] = spaces.Box(-PROMPT_BOUND, PROMPT_BOUND, (size,), np.float32)
         chosen = {name: optional[name] for name in self._observe if name in optional}
+        if "history" in self._observe:
+            screens = (dynamics.num_rounds, 1 + dynamics.num_proposals)
+            chosen["shown"] = spaces.Box(-1, 1, (*screens, dynamics.metric.dimensions), np.float32)
+            chosen["chosen"] = spaces.Box(0, 1, screens, np.float32)
+            chosen["played"] = spaces.Box(0, 1, screens[:1], np.float32)
         return spaces.Dict({"round": spaces.Discrete(dynamics.num_rounds + 1), **chosen})
 
     def reset(
@@ -260,6 +278,10 @@ class SteeringVectorEnv(VectorEnv):
             observation["embedding"] = dynamics.embeddings.clamp(-1, 1).cpu().numpy()
         if "latent" in self._observe:
             observation["latent"] = dynamics.latents.clamp(-LATENT_BOUND, LATENT_BOUND).cpu().numpy()
+        if "conditioning" in self._observe:
+            observation["conditioning"] = dynamics.prompt_vectors.clamp(-PROMPT_BOUND, PROMPT_BOUND).cpu().numpy()
+        if "history" in self._observe:
+            observation |= {name: part.clamp(-1, 1).cpu().numpy() for name, part in dynamics.history().items()}
         return observation
 
     def observation(self) -> Any:

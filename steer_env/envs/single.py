@@ -19,7 +19,7 @@ from steer_env.envs.shell import SteeringVectorEnv
 from steer_env.envs.text import TextSteeringVectorEnv
 from steer_env.envs.vector import ImageSteeringVectorEnv
 from steer_env.proposals import BUCKETS, bucket_scales
-from steer_env.types import Task
+from steer_env.types import DirectedMechanism, Task
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -93,14 +93,22 @@ class ImageSteeringEnv(SteeringEnv, gym.Env):
 
     ### Action space
     ``Discrete(10)``: bucket b is the mixture scale (b + 1) / 10 of Eq. 8. With ``action="scale"``,
-    ``Box(0, 1, (1,))``: the mixture scale itself.
+    ``Box(0, 1, (1,))``: the mixture scale itself. With ``action="directions"``, ``Box(-1, 1, (K, 1 + d))``: of each
+    proposal the mixture scale and coordinates of the noise in a low-frequency basis of the latent, see
+    :class:`steer_env.mechanisms.directions.DirectionSteering`; ``directions:dimensions=32,leash=0.9`` sets d and how
+    far it may go. With ``action="proposals"``, ``Box(-1, 1, (K, *latent_shape))``: the proposals' latents, in units of
+    five standard deviations. Policies of different kinds of action are ranked in tracks of their own, but for the first
+    two.
 
     ### Observation space
     ``Box`` float32: rounds played so far, one-hot of 0 to R (R + 1); whether the user kept the current image in the
     last round, one-hot of no and yes (2); and on request (``observe``), of the current image, its ``embedding`` (D,) in
-    [−1, 1] and its ``latent``, flattened, in [−10, 10], always in this order. With ``named=True``, or where the
-    ``image`` uint8 (3, H, W) is observed, a ``Dict`` of these parts: ``round`` ``Discrete(R + 1)``, ``stayed``
-    ``Discrete(2)``, and the others. Nothing observed is computed from the goal.
+    [−1, 1] and its ``latent``, flattened, in [−10, 10]; ``conditioning`` (P,), the user's prompt as the generator
+    encoded it, means over tokens, in [−100, 100]; and ``history``, which is three parts: ``shown`` (R, 1 + K, D),
+    embeddings of all that was on the screen, the current image first, ``chosen`` (R, 1 + K), 1 for the image that the
+    user went on with, and ``played`` (R,), 1 for rounds played; zero in the others. Always in this order, flattened.
+    With ``named=True``, or where the ``image`` uint8 (3, H, W) is observed, a ``Dict`` of these parts: ``round``
+    ``Discrete(R + 1)``, ``stayed`` ``Discrete(2)``, and the others. Nothing observed is computed from the goal.
 
     ### Rewards
     The improvement, similarity(final, goal) − similarity(initial, goal), at the last round and 0 before; with
@@ -124,7 +132,8 @@ class ImageSteeringEnv(SteeringEnv, gym.Env):
 
     ### Info
     After reset and step alike: ``task_index``, ``episode_seed``, ``similarity`` of the image gone on with,
-    ``similarities`` (1 + K) of what was offered, ``choice``, ``mixture_scale``, ``improvement`` so far. At reset
+    ``similarities`` (1 + K) of what was offered, ``choice``, ``improvement`` so far, and ``mixture_scale``, or for
+    ``directions`` and ``proposals`` ``decided``: how much of the proposals the action decided. At reset
     nothing has been offered: the first image stands for all, at scale 0.
 
     ### Clients
@@ -148,6 +157,8 @@ class ImageSteeringEnv(SteeringEnv, gym.Env):
 
     def get_keys_to_action(self) -> dict[str, Any]:
         """For :func:`gymnasium.utils.play.play`: keys 1 to 9 are mixture scales 0.1 to 0.9, and 0 is 1."""
+        if isinstance(self.dynamics.mechanism, DirectedMechanism):
+            return {}
         if isinstance(self.action_space, spaces.Discrete):
             return {str((bucket + 1) % BUCKETS): bucket for bucket in range(BUCKETS)}
         scales = bucket_scales(np.arange(BUCKETS)).astype(np.float32)

@@ -12,14 +12,13 @@ from steer_env.envs.arguments import ImageArguments, SteeringArguments, check_ar
 from steer_env.envs.shell import SteeringVectorEnv
 from steer_env.humans import load_human
 from steer_env.mechanisms import load_mechanism
+from steer_env.mechanisms.actions import ACTIONS
 from steer_env.proposals import BUCKETS, bucket_scales
-from steer_env.registry import Registry, Spec
-from steer_env.types import Human, Mechanism, RoundOutcome, Studio
+from steer_env.registry import Spec, build, resolve
+from steer_env.types import DirectedMechanism, Human, Mechanism, RoundOutcome, Studio, takes_latents
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-ACTIONS = Registry("kind of action", {"bucket": "one of 10 mixture scales", "scale": "a mixture scale in [0, 1]"})
 
 
 class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
@@ -31,7 +30,7 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         num_envs: N.
         human, mechanism: a word such as ``softmax:temperature=0.05``, a mapping, or a part itself.
         proposals: K.
-        action: a name of ``ACTIONS``.
+        action: a name of ``ACTIONS``, with options of it, such as ``directions:dimensions=32``.
         **shared: see :class:`SteeringVectorEnv`.
 
     Raises:
@@ -49,10 +48,16 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         **shared: Unpack[SteeringArguments],
     ) -> None:
         check_arguments(ImageArguments, {"proposals": proposals, "action": action, **shared})
-        ACTIONS[action]
-        self._action, self._proposals = action, proposals
+        self.action, self._proposals = action, proposals
+        if resolve(ACTIONS, action)[0].factory and mechanism not in ("mixture", {"name": "mixture"}):
+            raise ValueError(f"action={action} is a mechanism of its own: mechanism must be mixture, got {mechanism}")
         self._human, self._mechanism = load_human(human), mechanism
         super().__init__(num_envs, autoreset_mode=autoreset_mode, **shared)
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """What is observed on request."""
+        return self._observe
 
     @property
     def mechanism_id(self) -> str:
@@ -60,11 +65,22 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         return self.dynamics.mechanism.id
 
     def _way(self, studio: Studio) -> dict[str, Any]:
-        mechanism = load_mechanism(self._mechanism, studio, **self._where)
+        if not takes_latents(studio.generator):
+            raise ValueError(
+                f"{studio.generator.id} takes no latents, so its images can't be mixed: it is for text steering alone, "
+                "by users who write prompts"
+            )
+        if resolve(ACTIONS, self.action)[0].factory:
+            mechanism = build(ACTIONS, self.action, studio=studio)
+        else:
+            mechanism = load_mechanism(self._mechanism, studio, **self._where)
         return {"human": self._human, "proposals": self._proposals, "mechanism": mechanism}
 
     def _action_space(self) -> spaces.Space:
-        return spaces.Discrete(BUCKETS) if self._action == "bucket" else spaces.Box(0, 1, (1,), np.float32)
+        mechanism = self.dynamics.mechanism
+        if isinstance(mechanism, DirectedMechanism):
+            return spaces.Box(-1, 1, mechanism.action_shape(self._proposals), np.float32)
+        return spaces.Discrete(BUCKETS) if self.action == "bucket" else spaces.Box(0, 1, (1,), np.float32)
 
     def _observation_space(self) -> spaces.Dict:
         return spaces.Dict({"stayed": spaces.Discrete(2), **super()._observation_space()})
@@ -75,8 +91,11 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         if actions.shape != expected:
             raise ValueError(f"{self.num_envs} environments need actions of shape {expected}, got {actions.shape}")
         chosen = actions[rows]
-        scales = bucket_scales(chosen) if self._action == "bucket" else chosen[:, 0].astype(np.float64)
-        return self.dynamics.step(scales, rows)
+        if self.action == "bucket":
+            chosen = bucket_scales(chosen)
+        elif self.action == "scale":
+            chosen = chosen[:, 0].astype(np.float64)
+        return self.dynamics.step(chosen, rows)
 
     def observe(self) -> dict[str, Any]:
         """The round, whether the user just stayed, and what is observed besides."""

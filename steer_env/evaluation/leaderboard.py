@@ -146,8 +146,8 @@ class Leaderboard:
         )
 
     def _counted(self, what: str, policy: str) -> float | None:
-        mean = self._cost.loc[policy, what]
-        return None if np.isnan(mean) else float(mean)
+        mean = float(self._cost[what].loc[policy])
+        return None if np.isnan(mean) else mean
 
     def _regret(self, policy: str) -> Interval | None:
         if not self.ranked:

@@ -115,11 +115,13 @@ def steering_report(
     ]
     if not chosen.empty:
         stays = statistics.stay_rates(chosen).map("{:.1%}".format).reset_index()
-        scales, reading = plots.scale_choices(chosen), "Mean, and 10th to 90th percentile."
-        sections += [
-            Section("How often the user stays", "Share of rounds in which no proposal was picked.", [stays]),
-            Section("Mixture scales played", reading, figures=[scales]),
-        ]
+        sections.append(
+            Section("How often the user stays", "Share of rounds in which no proposal was picked.", [stays])
+        )
+    scaled = chosen[chosen["scales"].map(len) > 0]
+    if not scaled.empty:
+        reading = "Mean, and 10th to 90th percentile."
+        sections.append(Section("Mixture scales played", reading, figures=[plots.scale_choices(scaled)]))
     sections += learning
     if strips:
         sections.append(examples(strips))
@@ -144,12 +146,19 @@ def conditions(frame: pd.DataFrame) -> str:
     """A sentence on what was played, and with which parts."""
     first, chosen = frame.iloc[0], statistics.by_choosing(frame)
     parts = {} if chosen.empty else {"user": chosen["human"], "mechanism": chosen["mechanism"]}
-    users = "".join(f"{name} {', '.join(ids.unique())}, " for name, ids in parts.items())
+    users = "".join(f"{name} {_named(ids.unique())}, " for name, ids in parts.items())
     return (
         f"{frame['policy'].nunique()} policies on {frame['task_index'].nunique()} tasks of {first['suite']}: "
         f"{len(first['similarities']) - 1} rounds, {users}generator {first['generator']}, metric {first['metric']}. "
         f"Every policy met the same goals, first {_made(frame)}s and noise."
     )
+
+
+def _named(ids: Sequence[str]) -> str:
+    """The ids of parts, or how many people there are."""
+    people = [part for part in ids if part.startswith("person-")]
+    others = [part for part in ids if part not in people]
+    return ", ".join([*others, *([f"{len(people)} people"] if people else [])])
 
 
 def _summary_table(summary: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
@@ -161,9 +170,9 @@ def _summary_table(summary: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
         ("rounds", "rounds", ".2f"),
     ):
         columns[title] = [format(mean, digits) for mean in summary[name]]
-    for name in cost:
-        if cost[name].notna().any():
-            columns[str(name)] = [count(mean) for mean in cost.loc[summary.index, name]]
+    for taken in ("images", "passes"):
+        if cost[taken].notna().any():
+            columns[taken] = [count(mean) for mean in cost[taken].loc[summary.index]]
     judged = summary.filter(like=" change").map(str)
     return pd.DataFrame(columns).join(judged.reset_index(drop=True))
 

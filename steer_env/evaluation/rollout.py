@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.humans.settings import win_stay
 from steer_env.policies import Policy, propensity
+from steer_env.policies.networks import NetworkPolicy
+from steer_env.policies.stored import PolicyError
 from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter, RoundOutcome
 from steer_env.versions import package_versions
 
-_CHOOSERS_OPTIONS = ("human", "mechanism", "proposals")
+_CHOOSERS_OPTIONS = ("human", "mechanism", "proposals", "action")
 """Options of the environment that mean nothing to users who write prompts."""
 _WRITERS_OPTIONS = ("choose",)
 """And those that mean nothing to users who choose among images."""
@@ -24,10 +27,30 @@ _SAME_SIMILARITY = 0.01
 
 
 def make_env(num_envs: int, **options: Any) -> ImageSteeringVectorEnv:
-    """A vector environment as :func:`play` needs it for policies: mixture scales, named parts, no autoreset."""
+    """A vector environment as :func:`play` needs it for policies: named parts, no autoreset, scales for buckets."""
     known = image_options(options)
-    known |= {"action": "scale", "named": True}
+    action = known.pop("action", SCALE)
+    known |= {"action": SCALE if action == "bucket" else action, "named": True}
     return ImageSteeringVectorEnv(num_envs, autoreset_mode=AutoresetMode.DISABLED, **known)
+
+
+SCALE = "scale"
+"""The action of policies that don't say what theirs is: the mixture scale."""
+
+
+def ways(policies: Sequence[Policy]) -> dict[str, list[Policy]]:
+    """Policies by the kind of action that they take, each in its order."""
+    found: dict[str, list[Policy]] = {}
+    for policy in policies:
+        found.setdefault(getattr(policy, "action", SCALE), []).append(policy)
+    return found
+
+
+def options_for(policies: Sequence[Policy], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of an environment for policies of one kind of action: that, and all that any of them observes."""
+    seen = {name for policy in policies for name in getattr(policy, "observe", ())}
+    known = {name: value for name, value in options.items() if name not in ("action", "observe")}
+    return {**known, "action": getattr(policies[0], "action", SCALE), "observe": sorted(seen)}
 
 
 def image_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,6 +62,23 @@ def make_text_env(num_envs: int, **options: Any) -> TextSteeringVectorEnv:
     """The same for prompters; options that only image steering knows are left out."""
     known = {name: value for name, value in options.items() if name not in _CHOOSERS_OPTIONS}
     return TextSteeringVectorEnv(num_envs, autoreset_mode=AutoresetMode.DISABLED, **known)
+
+
+def check_fit(policy: Policy | Prompter, options: Mapping[str, Any]) -> None:
+    """Can a policy that was trained elsewhere be played in an environment of these options?
+
+    Raises:
+        PolicyError: it sees or decides something of another shape, or an action that this mechanism doesn't take.
+    """
+    if not isinstance(policy, NetworkPolicy):
+        return
+    try:
+        env = make_env(1, **options_for([policy], options))
+    except ValueError as error:
+        raise PolicyError(f"policy {policy.name!r}: {error}") from error
+    parts = cast("spaces.Dict", env.single_observation_space).spaces
+    shapes = {k: (int(v.n),) if isinstance(v, spaces.Discrete) else v.shape or () for k, v in parts.items()}
+    policy.check_fit(shapes, env.single_action_space.shape or ())
 
 
 Act = Callable[[dict[str, Any], "Recorder"], Any]
@@ -124,7 +164,8 @@ class Recorder:
         if isinstance(env, TextSteeringVectorEnv):
             rows |= {"prompts": self.prompts, **{_SETTINGS[name]: tried for name, tried in self.settings.items()}}
         else:
-            rows |= {"scales": self._later("scales"), "choices": self._later("choices")}
+            rows |= {name: self._later(name) for name in ("scales", "choices")}
+            rows["actions"] = [[np.ravel(action).tolist() for action in row] for row in self._later("actions")]
             known = [row if np.isfinite(row).all() else [] for row in np.transpose(self.propensities).tolist()]
             rows |= {"propensities": known} if known else {}
         judged = {
@@ -215,7 +256,8 @@ def _choosing(policies: Sequence[Policy], n: int, episode_seeds: Sequence[int]) 
         ]
         chances = [propensity(policy, played) for policy, played in zip(policies, scales, strict=True)]
         recorder.propensities.append(np.concatenate(chances))
-        return np.concatenate(scales)[:, None]
+        acted = np.concatenate(scales)
+        return acted[:, None] if acted.ndim == 1 else acted
 
     return act
 
@@ -256,10 +298,13 @@ def replay(trace: SteeringTrace, **options: Any) -> list[np.ndarray]:
     settings = {name: values for name, field in _SETTINGS.items() if (values := getattr(trace, field))}
     options = {"suite": trace.suite, "rounds": len(trace.similarities) - 1, "render_mode": "rgb_array", **options}
     options["choose"] = list(settings)
+    options["action"] = trace.mechanism if trace.actions else SCALE
     env: SteeringVectorEnv = make_text_env(1, **options) if trace.prompts else make_env(1, **options)
 
     def act(_: dict[str, Any], recorder: Recorder) -> Any:
         place = len(recorder.outcomes)
+        if trace.actions:
+            return np.reshape(np.array(trace.actions[place], dtype=np.float32), env.action_space.shape or ())
         if not trace.prompts:
             return np.array([[trace.scales[place]]])
         action = {name: [values[place + 1]] for name, values in {"prompt": trace.prompts, **settings}.items()}

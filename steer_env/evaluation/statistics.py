@@ -69,8 +69,11 @@ def judged_changes(frame: pd.DataFrame) -> pd.DataFrame:
 
 def cost(frame: pd.DataFrame) -> pd.DataFrame:
     """What an episode takes on average: index policy, columns ``images`` and ``passes``; NaN where nobody counted."""
-    made = frame[["images", "passes"]].astype(float)
-    return made.groupby(frame["policy"], sort=False).agg(lambda counts: counts.mean(skipna=False))
+
+    def mean(counts: pd.Series) -> float:
+        return float(counts.mean(skipna=False))
+
+    return frame[["images", "passes"]].astype(float).groupby(frame["policy"], sort=False).agg(mean)
 
 
 def attempts(frame: pd.DataFrame) -> pd.DataFrame:
@@ -98,8 +101,8 @@ def paired_difference(frame: pd.DataFrame, policy: str, baseline: str, column: s
 
 
 def by_choosing(frame: pd.DataFrame) -> pd.DataFrame:
-    """The episodes of image steering: those in which users chose among images of given mixture scales."""
-    return frame[frame["scales"].map(len) > 0]
+    """The episodes of image steering: those in which users chose among images."""
+    return frame[frame["choices"].map(len) > 0]
 
 
 def stay_rates(frame: pd.DataFrame) -> pd.DataFrame:

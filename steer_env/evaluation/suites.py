@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from rich.progress import track
 
 from steer_env.envs import SteeringVectorEnv
-from steer_env.evaluation.rollout import make_env, make_text_env, play
+from steer_env.evaluation.rollout import check_fit, make_env, make_text_env, options_for, play, ways
 from steer_env.policies import Policy
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 from steer_env.types import Prompter
@@ -45,13 +46,18 @@ def evaluate(
     Raises:
         ValueError: the suite has fewer tasks.
     """
-    suite = make_env(1, **options).suite
-    if tasks > len(suite):
-        raise ValueError(f"suite {suite.name!r} has {len(suite)} tasks, {tasks} were asked for")
     prompters = [policy for policy in policies if isinstance(policy, Prompter)]
     choosing = [policy for policy in policies if not isinstance(policy, Prompter)]
-    kinds: list[tuple[Callable[..., SteeringVectorEnv], Sequence[Any]]]
-    kinds = [(make, players) for make, players in ((make_env, choosing), (make_text_env, prompters)) if players]
+    suite = (make_env if choosing else make_text_env)(1, **options).suite
+    if tasks > len(suite):
+        raise ValueError(f"suite {suite.name!r} has {len(suite)} tasks, {tasks} were asked for")
+    for policy in choosing:
+        check_fit(policy, options)
+    kinds: list[tuple[Callable[[int], SteeringVectorEnv], Sequence[Any]]] = []
+    for group in ways(choosing).values():
+        kinds.append((partial(make_env, **options_for(group, options)), group))
+    if prompters:
+        kinds.append((partial(make_text_env, **options), prompters))
     envs: dict[int, SteeringVectorEnv] = {}
     starts = range(first_task, tasks, tasks_per_batch)
     for start in track(starts, f"{len(policies)} policies on {suite.name}", disable=quiet or len(starts) < 2):
@@ -59,7 +65,7 @@ def evaluate(
         traces = []
         for kind, (make, players) in enumerate(kinds):
             if kind not in envs or envs[kind].num_envs != len(players) * len(part):
-                envs[kind] = make(len(players) * len(part), **options)
+                envs[kind] = make(len(players) * len(part))
             traces += play(envs[kind], players, part, [evaluation_seed(i, noise) for i in part])
         yield traces
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from steer_env.compatibility import usual_defaults
 from steer_env.devices import on_device
-from steer_env.generators.options import PipelineOptions, StableDiffusionOptions, TilesOptions
+from steer_env.generators.options import ImageEndpointOptions, PipelineOptions, StableDiffusionOptions, TilesOptions
 from steer_env.registry import AUTO, Loaded, Part, Parts, Registry, Spec, resolve
 from steer_env.types import Generator
 
@@ -20,6 +20,7 @@ GENERATORS: Parts = Registry(
         "stable-diffusion": Part(StableDiffusionOptions, f"{_FILE}:StableDiffusionGenerator"),
         "stable-diffusion-xl": Part(StableDiffusionOptions, f"{_FILE}:StableDiffusionXLGenerator"),
         "diffusers": Part(PipelineOptions, "steer_env.generators.pipelines:PipelineGenerator"),
+        "endpoint": Part(ImageEndpointOptions, "steer_env.generators.endpoint:EndpointGenerator"),
     },
 )
 LOADED: Loaded[Generator] = Loaded()

@@ -59,6 +59,36 @@ class TilesOptions(DiffusionOptions):
 
 
 @dataclass(kw_only=True)
+class ImageEndpointOptions:
+    """An image model behind a server that speaks OpenAI's images API, for users who write prompts.
+
+    Args:
+        model: as the server calls it.
+        base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
+        key_variable: environment variable that holds the key; a server of one's own may need none.
+        size: of images, WIDTHxHEIGHT in pixels.
+        arguments: further fields of each request, such as quality; on a command line
+            '+generator.arguments={response_format: b64_json}', for servers that would answer an address.
+        timeout: seconds until an answer must be there as a whole.
+        retries: after a lost connection, a refusal for the time being or an error of the server, with growing pauses.
+        per_minute: most requests; 0 for no limit.
+        cache: folder of the images, so that a run can be repeated, and goes on where it was interrupted.
+        id: what traces call it; model and size by default.
+    """
+
+    model: str
+    base_url: str = ""
+    key_variable: str = "OPENAI_API_KEY"
+    size: str = "1024x1024"
+    arguments: dict[str, Any] = field(default_factory=dict)
+    timeout: float = 180.0
+    retries: int = 5
+    per_minute: float = 0.0
+    cache: str = "outputs/images"
+    id: str = ""
+
+
+@dataclass(kw_only=True)
 class CheckpointOptions:
     """A checkpoint, and what changes it.
 
@@ -113,7 +143,8 @@ class PipelineOptions(CheckpointOptions):
         steps: denoising steps an image; 0 for the pipeline's usual number, which few-step models need fewer of.
         guidance_scale: none for the pipeline's usual one.
         solver: ddim, dpm++, unipc or euler, where the pipeline can use it; empty for the checkpoint's own.
-        arguments: further arguments of the pipeline's call, such as max_sequence_length.
+        arguments: further arguments of the pipeline's call, on a command line
+            '+generator.arguments={max_sequence_length: 77}'.
         max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
             0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
         device: where it runs: cpu, cuda, cuda:1; auto for the environment's, which is a GPU if there is one.

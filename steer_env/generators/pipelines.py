@@ -23,14 +23,13 @@ from steer_env.generators.checkpoints import (
     plain_config,
 )
 from steer_env.generators.options import PipelineOptions
+from steer_env.generators.prompts import decoded, encoded
 from steer_env.types import Conditioning
 
 _NEEDED = ("prompt", "latents", "num_inference_steps", "output_type")
 """Arguments of a pipeline without which it can't be steered."""
 _FIXED = {"use_resolution_binning": False, "clean_caption": False, "output_type": "pt"}
 """Sizes are the latents', and prompts don't depend on which packages happen to be installed."""
-_LONGEST = 4096
-"""Bytes of a prompt in UTF-8."""
 
 
 class _Reached(Exception):
@@ -133,8 +132,10 @@ class PipelineGenerator(BatchedGenerator):
             with torch.random.fork_rng(devices=_cuda(self.device)), self._counted() as rows:
                 torch.manual_seed(seed)
                 made.append(self._call(list(TRIED_PROMPTS[:n]), latents[:n], steps))
-        check_images(path, *made, self.dtype, of_scheduler(self.pipeline.scheduler))
-        self.image_shape = tuple(made[0].shape[1:])
+        first, again, alone = made
+        check_images(path, first, again, alone, self.dtype, of_scheduler(self.pipeline.scheduler))
+        _, _, height, width = first.shape
+        self.image_shape = (3, height, width)
         self.passes = -(-sum(rows) * self.steps // steps)
 
     @contextmanager
@@ -173,22 +174,11 @@ class PipelineGenerator(BatchedGenerator):
         return f"{self._weights} {self.dtype} {self.steps} {self.latent_shape} {settings} {solver}"
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """Prompts (B) → ``prompt`` uint8 (B, 4096), in UTF-8 and filled up with zeros.
-
-        Raises:
-            ValueError: a longer prompt, or one with a zero in it.
-        """
-        rows = torch.zeros(len(prompts), _LONGEST, dtype=torch.uint8)
-        for row, prompt in zip(rows, prompts, strict=True):
-            text = prompt.encode()
-            if len(text) > _LONGEST or b"\0" in text:
-                raise ValueError(f"a prompt has at most {_LONGEST} bytes, none of them zero, got {prompt[:60]!r}…")
-            row[: len(text)] = torch.tensor(list(text), dtype=torch.uint8)
-        return {"prompt": rows.to(self.device)}
+        """See :func:`steer_env.generators.prompts.encoded`."""
+        return {"prompt": encoded(prompts).to(self.device)}
 
     def _sample(self, latents: Tensor, conditioning: Conditioning) -> Tensor:
-        prompts = [bytes(row.tolist()).rstrip(b"\0").decode() for row in conditioning["prompt"].cpu()]
-        return self._call(prompts, latents, self.steps)
+        return self._call(decoded(conditioning["prompt"]), latents, self.steps)
 
 
 _CALLED = (TypeError, ValueError, AttributeError, LookupError, RuntimeError, AssertionError)

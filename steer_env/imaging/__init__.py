@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from steer_env.imaging.options import LocalOptions, RayOptions
+from steer_env.imaging.options import LocalOptions, PredictedOptions, RayOptions
 from steer_env.registry import Part, Parts, Registry, build, parse_spec
 from steer_env.types import Generator, Metric, Studio
 
@@ -14,6 +14,7 @@ STUDIOS: Parts = Registry(
     "studio",
     {
         "here": Part(LocalOptions, "steer_env.imaging.studio:LocalStudio"),
+        "predicted": Part(PredictedOptions, "steer_env.imaging.predicted:PredictedStudio"),
         "ray": Part(RayOptions, "steer_env.imaging.ray:RayStudio"),
     },
 )
@@ -47,7 +48,7 @@ def make_studio(
 
 def is_elsewhere(spec: StudioSpec) -> bool:
     """Whether images are made in other processes, which take their parts from this one's main memory."""
-    return not callable(spec) and parse_spec(spec)[0] != "here"
+    return not callable(spec) and parse_spec(spec)[0] == "ray"
 
 
 def close_studios() -> None:

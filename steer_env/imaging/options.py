@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass
-class LocalOptions:
-    """Images are made in this process.
+class ShardOptions:
+    """How many images at a time.
 
     Args:
         shard: images made at a time, on which results depend in the last digits; 0 for the generator's max_batch.
@@ -17,7 +17,18 @@ class LocalOptions:
 
 
 @dataclass
-class RayOptions(LocalOptions):
+class LocalOptions(ShardOptions):
+    """Images are made in this process.
+
+    Args:
+        overlap: embed a shard on a second stream of its GPU while the next one is generated; elsewhere it does nothing.
+    """
+
+    overlap: bool = False
+
+
+@dataclass
+class RayOptions(ShardOptions):
     """Images are made by workers, which are processes of a Ray cluster; see docs/ray.md.
 
     A worker that is lost is replaced, and its shard is made again. Workers are kept busy where a round of a batch has
@@ -35,3 +46,14 @@ class RayOptions(LocalOptions):
     cpus: float = 1
     gpus: float = 0
     patience: float = 600
+
+
+@dataclass
+class PredictedOptions:
+    """A world whose images are predicted, several times faster; agents trained there are judged in the real one.
+
+    Args:
+        predictor: folder of a predictor with a manifest; empty for the embedded model's.
+    """
+
+    predictor: str = ""

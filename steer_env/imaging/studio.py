@@ -38,6 +38,7 @@ class LocalStudio:
         goal_bank: where pictures of a prompt and a seed are found again, see :mod:`steer_env.imaging.banked`.
         shard: images made at a time, here or by a worker; 0 for the generator's ``max_batch``. What comes of an
             image depends on it in the last digits, and on nothing else of a studio.
+        overlap: embed a shard while the next one is generated, where both happen on one GPU.
 
     Attributes:
         images: how many images have been made.
@@ -53,6 +54,7 @@ class LocalStudio:
         judges: Mapping[str, Metric] | None = None,
         goal_bank: GoalBank | None = None,
         shard: int = 0,
+        overlap: bool = False,
     ) -> None:
         if shard < 0:
             raise ValueError(f"shard must be at least 1, or 0 for the generator's max_batch, got {shard}")
@@ -64,7 +66,7 @@ class LocalStudio:
         self.generator, self.metric = generator, metric
         self.metrics: Mapping[str, Metric] = {"": metric, **(judges or {})}
         self.images = 0
-        self._bank, self._shard = goal_bank, shard
+        self._bank, self._shard, self._overlap = goal_bank, shard, overlap
         self._held = dict(self.metrics)
 
     def name_of(self, metric: Metric) -> str:
@@ -137,6 +139,9 @@ class LocalStudio:
         """What comes of each shard."""
         metrics = {name: self._held[name] for name in names}
         generator = maker(self.generator, preview_steps)
+        if self._overlap and torch.device(generator.device).type == "cuda":
+            yield from overlapped(generator, metrics, shards, keep_images)
+            return
         for latents, conditioning, rows in shards:
             own = {name: values[rows] for name, values in conditioning.items()}
             yield make(generator, metrics, latents, own, keep_images)
@@ -161,6 +166,29 @@ def make(
     images = generator.generate(latents, conditioning)
     embeddings = {name: metric.embed(images) for name, metric in metrics.items()}
     return embeddings, (images * 255).round().to(torch.uint8).cpu() if keep_images else None
+
+
+def overlapped(
+    generator: Generator, metrics: Mapping[str, Metric], shards: Iterable[Shard], keep_images: bool
+) -> list[Made]:
+    """The same for many shards of one GPU: each is embedded on a second stream, beside the next one's generation."""
+    side, made = torch.cuda.Stream(generator.device), []
+    for latents, conditioning, rows in shards:
+        images = generator.generate(latents, {name: values[rows] for name, values in conditioning.items()})
+        side.wait_stream(torch.cuda.current_stream(generator.device))
+        with torch.cuda.stream(side):
+            # Else the memory of the images could be given to the next ones before they are read.
+            images.record_stream(side)
+            embeddings = {name: metric.embed(images) for name, metric in metrics.items()}
+            made.append((embeddings, _to_pinned((images * 255).round().to(torch.uint8)) if keep_images else None))
+    torch.cuda.current_stream(generator.device).wait_stream(side)
+    side.synchronize()
+    return made
+
+
+def _to_pinned(images: Tensor) -> Tensor:
+    """A copy in main memory, which is there once the stream has come so far."""
+    return torch.empty(images.shape, dtype=images.dtype, pin_memory=True).copy_(images, non_blocking=True)
 
 
 def _cut(latents: Tensor, conditioning: Conditioning, rows: Tensor | None, size: int) -> Iterator[Shard]:

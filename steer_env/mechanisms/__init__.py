@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from steer_env.mechanisms.options import BayesianOptions, LearnedOptions, PreferentialOptions
+from steer_env.mechanisms.options import BayesianOptions, FeedbackOptions, LearnedOptions, QeuboOptions
 from steer_env.metrics import load_metric
 from steer_env.registry import AUTO, NoOptions, Part, Parts, Registry, Spec, resolve
 from steer_env.types import Mechanism, Studio
@@ -14,7 +14,9 @@ MECHANISMS: Parts = Registry(
     "mechanism",
     {
         "mixture": Part(NoOptions, "steer_env.mechanisms.mixtures:Mixture"),
-        "preferential": Part(PreferentialOptions, "steer_env.mechanisms.preferential:PreferentialSteering"),
+        "fresh": Part(NoOptions, "steer_env.mechanisms.mixtures:Fresh"),
+        "feedback": Part(FeedbackOptions, "steer_env.mechanisms.predicted:FeedbackSteering"),
+        "qeubo": Part(QeuboOptions, "steer_env.mechanisms.qeubo:load"),
         "bayesian": Part(BayesianOptions, "steer_env.mechanisms.bayesian:BayesianSteering"),
         "learned": Part(LearnedOptions, "steer_env.mechanisms.predicted:LearnedSteering"),
     },
@@ -34,6 +36,7 @@ def load_mechanism(
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.
+        ImportError: the optional package that it needs isn't installed.
     """
     if not isinstance(spec, str | Mapping):
         return spec

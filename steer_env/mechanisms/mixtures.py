@@ -1,4 +1,4 @@
-"""Mixtures of the current latent with noise, the paper's mechanism (Eq. 8)."""
+"""Mixtures of the current latent with noise, the paper's mechanism (Eq. 8), and noise alone."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ class Mixture:
 
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
         return mix(latents, noise, scales)
+
+
+class Fresh:
+    """New images whatever was chosen and whatever the scale: an episode is the best of as many as are shown."""
+
+    id, extra_images = "fresh", 0
+
+    def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
+        return noise

@@ -46,15 +46,57 @@ class LearnedOptions:
 
 
 @dataclass
-class PreferentialOptions:
-    """Preferential Bayesian optimisation on the latent, a baseline that makes no images beyond those shown.
+class FeedbackOptions:
+    """Offers the images that are predicted to look like what was taken, and unlike what wasn't, without a belief.
 
     Args:
-        candidates: C, for each proposal.
-        length: of the utility's covariance, exp((cos − 1) / length²).
+        pool: P, number of images to offer.
+        weight: of what wasn't taken.
+        metric, predictor: as for the learned mechanism.
+    """
+
+    pool: int = 256
+    weight: float = 0.5
+    metric: Any = ""
+    predictor: str = ""
+
+
+@dataclass
+class QeuboOptions:
+    """Preferential Bayesian optimisation on the latent by BoTorch, at no image beyond those that are shown.
+
+    Args:
+        candidates: C, to choose a round's proposals from.
+        dimensions: d, of the subspace of low frequencies.
+        length: of the utility's covariance, exp(−|x − y|² / (2 d length²)).
         temperature: of the assumed user, in units of the utility's standard deviation.
     """
 
-    candidates: int = 32
+    candidates: int = 256
+    dimensions: int = 32
     length: float = 1.0
     temperature: float = 0.2
+
+
+@dataclass
+class DirectionsOptions:
+    """Proposals that a policy directs along low frequencies of the latent.
+
+    Args:
+        dimensions: d, coordinates of each proposal.
+        leash: from 0, a policy decides nothing of them, to less than 1: how far it may decide them.
+    """
+
+    dimensions: int = 32
+    leash: float = 0.9
+
+
+@dataclass
+class ProposalsOptions:
+    """Proposals that are a policy's own latents.
+
+    Args:
+        leash: how long they may be, in units of a typical latent's length; 0 for any.
+    """
+
+    leash: float = 1.0

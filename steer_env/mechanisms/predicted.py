@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from steer_env import assets
 from steer_env.mechanisms.bayesian import BayesianSteering
 from steer_env.mechanisms.hypotheses import Hypotheses, draw_pools
-from steer_env.mechanisms.options import LearnedOptions
+from steer_env.mechanisms.options import FeedbackOptions, LearnedOptions
+from steer_env.ties import first_best_of
 from steer_env.types import Conditioning, GlimpsingGenerator, Metric, Studio
 
 _AT_A_TIME = 64
@@ -159,3 +160,47 @@ class LearnedSteering(BayesianSteering):
         """Embeddings of latents (B, …) that share a prompt, one row of each conditioning."""
         shared = {name: value.expand(len(latents), *value.shape) for name, value in prompt.items()}
         return self._predictor(self._generator.glimpse(latents, shared).float())
+
+
+class FeedbackSteering(LearnedSteering):
+    """Greedy feedback over predicted images: like what was taken, unlike what wasn't.
+
+    It is in the manner of FABRIC (von Rütte et al., 2023), whose denoiser attends to the images taken and turns away
+    from the others. Here both enter a score, the mean similarity to what was taken in each round less ``weight`` times
+    that to the rest of the screen, and each round offers the K predicted images of the highest score. There is no
+    belief about a goal, and nothing is explored. In the first round proposals are images drawn at random.
+
+    Args:
+        studio, metric, predictor, hypotheses: see :class:`LearnedSteering`.
+        pool, weight: see :class:`steer_env.mechanisms.options.FeedbackOptions`.
+
+    Raises:
+        ValueError, steer_env.assets.AssetError: see :class:`LearnedSteering`.
+    """
+
+    def __init__(
+        self,
+        studio: Studio,
+        metric: Metric,
+        pool: int = FeedbackOptions.pool,
+        weight: float = FeedbackOptions.weight,
+        predictor: str = FeedbackOptions.predictor,
+        hypotheses: Hypotheses | None = None,
+    ) -> None:
+        super().__init__(studio, metric, pool, ahead=0, predictor=predictor, hypotheses=hypotheses)
+        self.weight = weight
+        self.id = f"feedback-{self._version}-{pool}-{weight:g}"
+
+    def _learn(self, where: Tensor, screen: Tensor, choices: Tensor) -> None:
+        """Add the round's score of each image of the pool."""
+        alike = self._compare(where, screen)
+        taken = alike[torch.arange(len(where), device=where.device), choices]
+        self._evidence[where] += taken - self.weight * (alike.sum(dim=1) - taken) / (screen.shape[1] - 1)
+
+    def _pick(self, place: int, held: Tensor, proposals: int, ahead: int) -> Tensor:
+        """Places (K,) of the highest scores; nothing scores before the first choice, and the first ones are random."""
+        score, picked = self._evidence[place] - self._shown[place], []
+        for _ in range(proposals):
+            picked.append(first_best_of(score))
+            score[picked[-1]] = -torch.inf
+        return torch.stack(picked)

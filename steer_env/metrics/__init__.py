@@ -7,7 +7,7 @@ from typing import Any
 
 from steer_env.compatibility import usual_defaults
 from steer_env.devices import on_device
-from steer_env.metrics.options import CLIPOptions, DreamSimOptions, LPIPSOptions, PixelOptions
+from steer_env.metrics.options import CLIPOptions, DINOOptions, DreamSimOptions, LPIPSOptions, PixelOptions
 from steer_env.registry import AUTO, Loaded, NoOptions, Part, Parts, Registry, Spec, parse_spec, resolve
 from steer_env.types import Metric
 
@@ -18,6 +18,7 @@ METRICS: Parts = Registry(
         "pixel-correlation": Part(PixelOptions, "steer_env.metrics.pixels:PixelCorrelation"),
         "clip": Part(CLIPOptions, "steer_env.metrics.clip:CLIPMetric"),
         "clip-alignment": Part(CLIPOptions, "steer_env.metrics.clip:CLIPAlignment"),
+        "dino": Part(DINOOptions, "steer_env.metrics.dino:DINOMetric"),
         "dreamsim": Part(DreamSimOptions, "steer_env.metrics.dreamsim:DreamSimMetric"),
         "lpips": Part(LPIPSOptions, "steer_env.metrics.lpips:LPIPSMetric"),
     },

@@ -123,8 +123,8 @@ class NetworkMetric(Metric):
         return torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32)
 
 
-def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pillow's bicubic resizing of the same pictures in eight bits; single values are off by 1/255 or 2/255.
+def resize(images: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tensor:
+    """Pillow's resizing of the same pictures in eight bits; single values are off by 1/255 or 2/255.
 
     As Pillow does, it filters the width, then the height, and rounds and clips to eight bits after each. Filtering both
     at once would be off by up to 18/255 where bicubic overshoots.
@@ -132,12 +132,13 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     Args:
         images: float (B, C, H, W) in [0, 1].
         size: height and width wanted.
+        mode: bicubic or bilinear.
 
     Returns:
         float (B, C, *size), in 256 steps of [0, 1]; the images as they are if they have that size.
     """
     for step in ((images.shape[2], size[1]), size):
         if step != tuple(images.shape[2:]):
-            filtered = nn.functional.interpolate(images, step, mode="bicubic", antialias=True)
+            filtered = nn.functional.interpolate(images, step, mode=mode, antialias=True)
             images = (filtered * 255 + 0.5).floor().clamp(0, 255) / 255
     return images

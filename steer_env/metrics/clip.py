@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +11,14 @@ from torch import Tensor, nn
 
 from steer_env.compatibility import mend_torchvision, quiet, reason
 from steer_env.fingerprints import fingerprint
-from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, checkpoint_folder, resize
+from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric
+from steer_env.metrics.networks import FILES, Preprocessing, load_network, network_folder
 from steer_env.metrics.options import CLIPOptions
 
-_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
-_ADVICE = f"A CLIP checkpoint as transformers' save_pretrained writes it holds {', '.join(_FILES)}"
+_ADVICE = f"A CLIP checkpoint as transformers' save_pretrained writes it holds {', '.join(FILES)}"
 _TOKENIZERS = ("tokenizer.json", "vocab.json")
 _TEXT_ADVICE = "Prompts need a whole CLIP checkpoint as transformers' save_pretrained writes it, tokenizer included"
 _BICUBIC = 3
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """A checkpoint's image processor, on the device: resize the shorter side, crop the middle, normalise channels."""
-
-    shortest_edge: int
-    crop: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Images float (B, 3, H, W) in [0, 1] → float (B, 3, *crop)."""
-        height, width = images.shape[2:]
-        shorter = min(height, width)
-        size = self.shortest_edge * height // shorter, self.shortest_edge * width // shorter
-        top, left = ((whole - part) // 2 for whole, part in zip(size, self.crop, strict=True))
-        cropped = resize(images, size)[:, :, top : top + self.crop[0], left : left + self.crop[1]]
-        mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
-        return (cropped - mean) / std
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that it does, for a fingerprint."""
-        sizes = torch.tensor([self.shortest_edge, *self.crop])
-        return {"sizes": sizes, "mean": torch.tensor(self.mean), "std": torch.tensor(self.std)}
 
 
 class CLIPMetric(NetworkMetric):
@@ -108,30 +82,7 @@ class CLIPAlignment(CLIPMetric):
 
 def _folder(path: str) -> Path:
     """The folder of a checkpoint, local or from a hub, with all files that its image half needs."""
-    local = checkpoint_folder(path, ["*.json", "*.safetensors", "*.txt"], _ADVICE)
-    if missing := [name for name in _FILES if not (local / name).is_file()]:
-        pickled = sorted(file.name for file in local.glob("*.bin"))
-        pickle = f"{', '.join(pickled)} is pickled and isn't loaded: save it anew by save_pretrained"
-        raise CheckpointError(f"{local} lacks {', '.join(missing)}{f' ({pickle})' if pickled else ''}. {_ADVICE}")
-    return local
-
-
-def _load_half(kind: Any, folder: Path) -> Any:
-    """The half of a checkpoint that a class of transformers reads; a CheckpointError if weights don't fit."""
-    from safetensors import SafetensorError
-
-    try:
-        options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
-        model, report = kind.from_pretrained(folder, dtype=torch.float32, **options)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} is damaged, or of another architecture: {reason(error)}. {_ADVICE}") from error
-    # transformers would go on with random weights in the place of both.
-    if unfit := [*sorted(report["missing_keys"]), *sorted(str(entry[0]) for entry in report["mismatched_keys"])]:
-        raise CheckpointError(
-            f"{folder} isn't CLIP of the architecture that its config.json describes: {unfit[0]} and {len(unfit) - 1} "
-            f"other weights are missing or of another shape. {_ADVICE}"
-        )
-    return model
+    return network_folder(path, _ADVICE)
 
 
 def _load(folder: Path) -> tuple[Any, Preprocessing]:
@@ -143,7 +94,7 @@ def _load(folder: Path) -> tuple[Any, Preprocessing]:
             processor = CLIPImageProcessor.from_pretrained(folder, trust_remote_code=False).to_dict()
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder} is damaged: {reason(error)}. {_ADVICE}") from error
-        model = _load_half(CLIPVisionModelWithProjection, folder)
+        model = load_network(CLIPVisionModelWithProjection, folder, "CLIP", _ADVICE)
     return model, _preprocessing(processor, model.config.image_size, folder)
 
 
@@ -153,11 +104,11 @@ def _preprocessing(processor: dict[str, Any], image_size: int, folder: Path) -> 
     known = all(processor[name] for name in wanted) and processor["resample"] == _BICUBIC and "shortest_edge" in size
     if not known or not crop["height"] == crop["width"] == image_size <= size["shortest_edge"]:
         raise CheckpointError(
-            f"{folder / _FILES[1]} isn't CLIP's: expected are bicubic resizing of the shortest edge, a central crop to "
+            f"{folder / FILES[1]} isn't CLIP's: expected are bicubic resizing of the shortest edge, a central crop to "
             f"the model's {image_size} pixels, and rescaling and normalisation of values"
         )
-    channels = (tuple(processor[name]) for name in ("image_mean", "image_std"))
-    return Preprocessing(size["shortest_edge"], (crop["height"], crop["width"]), *channels)
+    mean, std = (tuple(processor[name]) for name in ("image_mean", "image_std"))
+    return Preprocessing(size["shortest_edge"], (crop["height"], crop["width"]), mean, std)
 
 
 def _load_text(folder: Path) -> tuple[Any, Any]:
@@ -171,4 +122,4 @@ def _load_text(folder: Path) -> tuple[Any, Any]:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder} can't read prompts: {reason(error)}. {_TEXT_ADVICE}") from error
-        return _load_half(CLIPTextModelWithProjection, folder), tokenizer
+        return load_network(CLIPTextModelWithProjection, folder, "CLIP", _ADVICE), tokenizer

@@ -24,7 +24,8 @@ class NetworkOptions:
 
     Args:
         device: where it runs: cpu, cuda, cuda:1; auto for the environment's, which is a GPU if there is one.
-        dtype: precision of its products: float32, float16 or bfloat16; auto for the environment's, which is float32.
+        dtype: precision of its products: float32, float16 or bfloat16; auto for the environment's, and
+            float32 where it says none: rounded embeddings would decide choices.
         max_batch: most images embedded at a time; bounds the memory.
     """
 
@@ -44,6 +45,20 @@ class CLIPOptions(NetworkOptions):
     """
 
     path: str = "openai/clip-vit-large-patch14"
+
+
+@dataclass(kw_only=True)
+class DINOOptions(NetworkOptions):
+    """Cosine of the embeddings of DINOv2 or DINOv3.
+
+    Args:
+        path: a local folder as transformers saves ``Dinov2Model`` or ``DINOv3ViTModel`` with its image processor, or a
+            hub id.
+
+    The others are those of all networks.
+    """
+
+    path: str = "facebook/dinov2-base"
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 from steer_env.files import read_json, seal
 from steer_env.policies.cards import PolicyCard, TrainingRecord
 from steer_env.policies.histories import HistoryPolicy
-from steer_env.policies.stored import POLICY_FILE, PolicyError, StoredPolicy
+from steer_env.policies.stored import POLICY_FILE, PolicyError, ScalesPolicy, StoredPolicy
 from steer_env.proposals import BUCKETS, bucket_scales
 
 Observation = Mapping[str, np.ndarray]
@@ -38,7 +38,7 @@ class ExploringPolicy(Policy, Protocol):
         """Probability that the last :meth:`act` would give these scales, float (N,) each, at what it had seen."""
 
 
-class TablePolicy(StoredPolicy):
+class TablePolicy(ScalesPolicy):
     """A scale for each (round, stayed): every constant, schedule and learned bandit policy is one.
 
     Args:
@@ -99,11 +99,11 @@ class SoftPolicy:
     Sessions that it logs serve to evaluate any policy off policy.
 
     Args:
-        policy: the other, without randomness.
+        policy: the other, a table of scales or one for each history.
         explore: that share, in (0, 1].
 
     Raises:
-        ValueError: another share, or a policy with randomness.
+        ValueError: another share, or another kind of policy.
     """
 
     training_seed = -1
@@ -111,8 +111,8 @@ class SoftPolicy:
     def __init__(self, policy: Policy, explore: float) -> None:
         if not 0 < explore <= 1:
             raise ValueError(f"explore must be above 0 and at most 1, got {explore}")
-        if not isinstance(policy, StoredPolicy):
-            raise ValueError(f"only a policy without randomness can be explored around, not {policy.name!r}")
+        if not isinstance(policy, TablePolicy | HistoryPolicy):
+            raise ValueError(f"only a table or a history of scales can be explored around, not {policy.name!r}")
         self._policy, self._explore = policy, explore
         self.name = f"exploring {explore:g} {policy.name}"
 
@@ -133,7 +133,7 @@ class SoftPolicy:
 
 def propensity(policy: Policy, scales: np.ndarray) -> np.ndarray:
     """How likely a policy's last act gave these scales, float (N,); nan for one that is random and doesn't know."""
-    if isinstance(policy, StoredPolicy):
+    if isinstance(policy, StoredPolicy) and policy.is_certain:
         return np.ones(len(scales))
     return policy.propensity(scales) if isinstance(policy, ExploringPolicy) else np.full(len(scales), np.nan)
 
@@ -172,16 +172,22 @@ def read_policy(folder: Path) -> StoredPolicy:
         if folder.is_dir():
             check_files(folder)
         record = read_json(path)
-        return _from_record(check_policy(record), record)
+        return _from_record(check_policy(record), record, folder)
     except FileNotFoundError as error:
         raise PolicyError(f"{folder} holds no {POLICY_FILE}") from error
     except (OSError, ValueError) as error:
         raise PolicyError(f"{path} is no policy: {error}") from error
 
 
-def _from_record(stated: Any, record: Any) -> StoredPolicy:
+def _from_record(stated: Any, record: Any, folder: Path) -> StoredPolicy:
     if stated.seal not in (None, seal(record)):
         raise ValueError("it is damaged: its content isn't what its seal says; after an edit by hand, remove the seal")
     training = stated.card.training and TrainingRecord(**stated.card.training.model_dump())
+    card = PolicyCard(training)
+    if stated.kind == "network":
+        from steer_env.policies.networks import NetworkPolicy, read_graph
+
+        graph = read_graph(folder, stated.graph)
+        return NetworkPolicy(stated.name, graph, stated.action, stated.observe, stated.training_seed, card)
     kinds: dict[str, Callable[..., StoredPolicy]] = {"table": TablePolicy, "histories": HistoryPolicy}
-    return kinds[stated.kind](stated.name, stated.scales, stated.training_seed, PolicyCard(training))
+    return kinds[stated.kind](stated.name, stated.scales, stated.training_seed, card)

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from steer_env.policies.cards import PolicyCard
-from steer_env.policies.stored import PolicyError, StoredPolicy
+from steer_env.policies.stored import PolicyError, ScalesPolicy
 
 LONGEST = 12
 """Rounds; there are twice as many histories with each."""
 
 
-class HistoryPolicy(StoredPolicy):
+class HistoryPolicy(ScalesPolicy):
     """A scale for each history of moves and stays: 1, 2, 4, 8 … a round.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,7 @@ def load_policies(
     writer: Writer | None = None,
     rounds: int = 0,
     refused: dict[str, str] | None = None,
+    check: Callable[[Policy | Prompter], None] = lambda _: None,
 ) -> list[Policy | Prompter]:
     """Several policies for one table.
 
@@ -58,6 +59,7 @@ def load_policies(
         rounds: of an episode; a folder's policy that can't play so many is refused; 0 for unknown.
         refused: receives an error's message by folder, instead of the error. Among what strangers sent, a policy that
             does what another of its name does is refused, too: a copy isn't another training.
+        check: raises a PolicyError for a policy that can't be played where it is to be.
 
     Raises:
         ValueError: an unknown name or option, or the same built-in policy twice.
@@ -72,6 +74,7 @@ def load_policies(
             if refused is not None and isinstance(policy, StoredPolicy):
                 _check_no_copy(policy, policies)
             if isinstance(policy, StoredPolicy):
+                check(policy)
                 policy.rehearse(rounds)
         except PolicyError as error:
             if refused is None or not isinstance(spec, str) or not Path(spec).expanduser().is_dir():

@@ -35,7 +35,7 @@ class PrompterOptions:
 
     Args:
         prompter: blind, who never sees the goal or an image; feedback, who sees how similar the images were; or, by
-            rule, attribute, who sees the goal.
+            rule, attribute, who sees the goal, and person, who rewrites as people do.
     """
 
     prompter: str

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from steer_env.policies.cards import check_name, check_settings, check_text
 from steer_env.registry import Registry
 
-ALLOWED = ("policy.json", "policy.onnx", "README.md", "LICENSE", "manifest.json")
+ALLOWED = ("policy.json", "policy.onnx", "card.json", "README.md", "LICENSE", "manifest.json")
 """Names of files beside each other in a policy's folder. Hidden ones are left alone, unopened."""
 ROUNDS = 64
 """Most rows of a table."""
@@ -76,7 +76,18 @@ class HistoriesSchema(PolicySchema):
     scales: Annotated[list[Annotated[list[Scale], Field(max_length=2**11)]], Field(min_length=1, max_length=12)]
 
 
-KINDS: Registry[type[PolicySchema]] = Registry("kind of policy", {"table": TableSchema, "histories": HistoriesSchema})
+class NetworkSchema(PolicySchema):
+    """An ONNX graph in a file of its own; what it may hold is checked in :mod:`steer_env.policies.graphs`."""
+
+    kind: Literal["network"]
+    action: Text
+    observe: Annotated[list[Text], Field(max_length=8)]
+    graph: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+KINDS: Registry[type[PolicySchema]] = Registry(
+    "kind of policy", {"table": TableSchema, "histories": HistoriesSchema, "network": NetworkSchema}
+)
 M = TypeVar("M", bound=BaseModel)
 
 

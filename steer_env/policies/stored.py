@@ -22,20 +22,68 @@ class PolicyError(ValueError):
 
 
 class StoredPolicy:
-    """A policy without randomness: what tables and histories of scales share.
+    """A policy that is read from a file: what all kinds share.
 
     Args:
         name: what tables of results call it.
-        scales: rows of mixture scales, the first for round 1.
         training_seed: seed of the training that made it; −1 if none did.
         card: how it was trained.
+    """
+
+    kind: ClassVar[str]
+    """In the file."""
+
+    def __init__(self, name: str, training_seed: int = -1, card: PolicyCard | None = None) -> None:
+        self.name, self.training_seed = name, training_seed
+        self.card = card or PolicyCard()
+
+    def start(self, episode_seeds: Sequence[int]) -> None:
+        pass
+
+    def act(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        raise NotImplementedError
+
+    @property
+    def is_certain(self) -> bool:
+        """Does it draw nothing at random?"""
+        return True
+
+    def rehearse(self, rounds: int) -> None:
+        """Play one episode without a user; a PolicyError if the policy can't play so many rounds."""
+        self.start([0])
+        for place in range(rounds):
+            self.act({"round": np.array([place]), "stayed": np.array([0])})
+
+    def record(self) -> dict[str, Any]:
+        """As JSON, without the card."""
+        return {"kind": self.kind, "name": self.name, "training_seed": self.training_seed}
+
+    def content(self) -> str:
+        """SHA-256 of all but the card."""
+        return hashlib.sha256(json.dumps(self.record()).encode()).hexdigest()
+
+    def is_like(self, other: StoredPolicy) -> bool:
+        """Does the other do the same, or nearly so?"""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """Write ``policy.json``, all or nothing."""
+        record = self.record() | {"card": self.card.record()}
+        record[SEAL] = seal(record)
+        write_atomically(folder / POLICY_FILE, json.dumps(record, indent=2) + "\n")
+
+
+class ScalesPolicy(StoredPolicy):
+    """A policy without randomness that comes down to rows of mixture scales.
+
+    Args:
+        name, training_seed, card: see :class:`StoredPolicy`.
+        scales: rows of mixture scales, the first for round 1.
 
     Raises:
         PolicyError: a scale outside [0, 1].
     """
 
-    kind: ClassVar[str]
-    """In the file."""
     order: ClassVar[str]
     """Of the scales in a row, for people."""
 
@@ -46,20 +94,7 @@ class StoredPolicy:
             self._rows = [check_scales(row) for row in scales]
         except ValueError as error:
             raise PolicyError(f"policy {name!r}: {error}") from error
-        self.name, self.training_seed = name, training_seed
-        self.card = card or PolicyCard()
-
-    def start(self, episode_seeds: Sequence[int]) -> None:
-        pass
-
-    def act(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        raise NotImplementedError
-
-    def rehearse(self, rounds: int) -> None:
-        """Play one episode without a user; a PolicyError if the policy can't play so many rounds."""
-        self.start([0])
-        for place in range(rounds):
-            self.act({"round": np.array([place]), "stayed": np.array([0])})
+        super().__init__(name, training_seed, card)
 
     @property
     def rows(self) -> list[list[float]]:
@@ -68,21 +103,11 @@ class StoredPolicy:
 
     def record(self) -> dict[str, Any]:
         """As JSON, without the card."""
-        return {"kind": self.kind, "name": self.name, "training_seed": self.training_seed, "scales": self.rows}
-
-    def content(self) -> str:
-        """SHA-256 of all but the card."""
-        return hashlib.sha256(json.dumps(self.record()).encode()).hexdigest()
+        return super().record() | {"scales": self.rows}
 
     def is_like(self, other: StoredPolicy) -> bool:
         """Does the other have the same scales, to half a bucket?"""
-        if [len(row) for row in self.rows] != [len(row) for row in other.rows]:
+        if not isinstance(other, ScalesPolicy) or [len(row) for row in self.rows] != [len(row) for row in other.rows]:
             return False
         pairs = zip(self._rows, other._rows, strict=True)
         return all(np.abs(mine - theirs).max(initial=0) < 0.5 / BUCKETS for mine, theirs in pairs)
-
-    def save(self, folder: Path) -> None:
-        """Write ``policy.json``, all or nothing."""
-        record = self.record() | {"card": self.card.record()}
-        record[SEAL] = seal(record)
-        write_atomically(folder / POLICY_FILE, json.dumps(record, indent=2) + "\n")

@@ -1,5 +1,7 @@
 """The examples run, each in a small setting."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from examples.train_with_gymnasium import train
 from examples.your_generator import Blots
 from examples.your_generator import improvement as improvement_of_blots
 from examples.your_mechanism import AntitheticMixture, improvement
+from examples.your_network_policy import collect, export, fit
 from steer_env import evaluate
 from steer_env.testing import check_generator, check_mechanism, check_policy
 
@@ -23,6 +26,15 @@ def test_a_policy_of_ones_own_stands_in_the_report() -> None:
     check_policy(SmallAfterStaying)
     table = evaluate([SmallAfterStaying(), "best-known"], tasks=2).table()
     assert set(table["policy"]) == {"small after staying", "best known"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_network_of_ones_own_is_trained_exported_and_ranked(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason='needs pip install "steer-env[onnx]"')
+    played = collect(episodes=4, environments=4)
+    export(fit(played, steps=3)).save(tmp_path)
+    table = evaluate([tmp_path, "best-known"], tasks=2).table()
+    assert set(table["policy"]) == {"your network", "best known"}
 
 
 def test_a_generator_of_ones_own_is_a_good_one_and_can_be_steered() -> None:

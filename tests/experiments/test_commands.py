@@ -142,12 +142,12 @@ def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: 
     (tmp_path / "one" / "traces" / "00000003.parquet").unlink()
     command(evaluate.main, *options, "strips=1")
     assert (tmp_path / "one" / "report.md").read_text() == report
-    other = ["policies=[random-session]", "baseline=random scale per session", "mechanism=preferential"]
+    other = ["policies=[random-session]", "baseline=random scale per session", "mechanism=fresh"]
     command(evaluate.main, f"folder={tmp_path / 'two'}", *other, "tasks=4", "strips=0")
     both = f"evaluations=[{tmp_path / 'one'},{tmp_path / 'two'}]"
     command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline=text attribute")
     compared = compact((tmp_path / "both" / "report.md").read_text())
-    assert "| random scale per session, preferential-32-1-0.2 | 4 |" in compared
+    assert "| random scale per session, fresh | 4 |" in compared
     assert "| text blind | 4 |" in compared
 
 

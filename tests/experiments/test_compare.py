@@ -15,12 +15,12 @@ WRITTEN = replace(TRACE, policy="text blind", mechanism="text", scales=[], choic
 
 
 def test_an_episode_that_several_evaluations_played_counts_once() -> None:
-    other = replace(TRACE, mechanism="preferential")
+    other = replace(TRACE, mechanism="fresh")
     again = replace(WRITTEN, similarities=[s + 1e-7 for s in WRITTEN.similarities], versions={"torch": "other"})
     found = merge([[TRACE, WRITTEN], [other, again]])
     assert [trace.policy for trace in found] == [
         f"{TRACE.policy}, {TRACE.mechanism}",
-        f"{TRACE.policy}, preferential",
+        f"{TRACE.policy}, fresh",
         "text blind",
     ]
 
@@ -42,11 +42,11 @@ def test_evaluations_of_different_mechanisms_are_compared_task_by_task(
     tmp_path: Path, command: Callable[..., None]
 ) -> None:
     options = ["policies=[constant:1.0]", "baseline=constant 1.0", "tasks=4", "strips=0"]
-    for name in ("mixture", "preferential"):
+    for name in ("mixture", "fresh"):
         command(evaluate.main, f"folder={tmp_path / name}", f"mechanism={name}", *options)
-    both = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'preferential'}]"
+    both = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'fresh'}]"
     command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline='constant 1.0, mixture'")
-    assert "| constant 1.0, preferential-32-1-0.2 | 4 |" in compact((tmp_path / "both" / "report.md").read_text())
+    assert "| constant 1.0, fresh | 4 |" in compact((tmp_path / "both" / "report.md").read_text())
     command(evaluate.main, f"folder={tmp_path / 'val'}", "env.suite=tiles-val-v1", *options)
     other = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'val'}]"
     with pytest.raises(ValueError, match="with different suite can't be taken together: tiles-test-v1, tiles-val-v1"):

@@ -53,6 +53,21 @@ def test_it_is_trained_and_evaluated_as_table_1(
     assert "learned" in capsys.readouterr().out
 
 
+def test_the_short_line_of_the_page(small: list[str], tmp_path: Path, command: Callable[..., None]) -> None:
+    """With the paths of small checkpoints in the place of the real ones."""
+    page = (Path(__file__).parents[2] / "docs" / "paper.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("python -m experiments.evaluate experiment=")]
+    places = {"/path/to/sd-v1-4": tmp_path / "model", "/path/to/dreamsim": tmp_path / "dreamsim"}
+    for real, own in {**places, "outputs/study/tasks.csv": tmp_path / "tasks.csv"}.items():
+        assert real in line
+        line = line.replace(real, str(own))
+    sizes = ["generator.steps=2", f"metric.type={TYPE}", "tasks=2", "tasks_per_batch=1", "strips=0"]
+    command(evaluate.main, *line.split()[3:], *sizes, f"folder={tmp_path / 'table'}")
+    traces = read_traces(tmp_path / "table" / "traces")
+    assert {trace.policy for trace in traces} == {"random scale per session", "published"}
+    assert {trace.suite.partition("@")[0] for trace in traces} == {f"csv:{tmp_path / 'tasks.csv'}"}
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import torch
 
 from steer_env.compatibility import mend_torchvision, quiet
@@ -22,6 +24,24 @@ def pipeline_folder(name: str, folder: Path) -> Path:
         torch.manual_seed(0)
         FAMILIES[name](folder)
     return folder
+
+
+def check_steered(generator: dict[str, Any]) -> None:
+    """Users steer it by images and by text, twice alike."""
+    options = {"generator": generator, "metric": "pixel-correlation", "rounds": 2, "num_envs": 2}
+
+    def play(id: str, actions: list[Any]) -> list[np.ndarray]:
+        env = gym.make_vec(f"steer_env:steer_env/{id}", **options)
+        first = env.reset(seed=0)[1]["similarity"]
+        return [first, *(env.step(action)[4]["similarity"] for action in actions)]
+
+    for id, actions in (
+        ("ImageSteering-v0", [np.array([9, 4]), np.array([9, 9])]),
+        ("TextSteering-v0", [("a star", "red rings"), ("nine squares", "no border")]),
+    ):
+        played = play(id, actions)
+        assert np.array_equal(played, play(id, actions))
+        assert np.ptp(played) > 0
 
 
 def _flowing_vae() -> Any:

@@ -14,6 +14,7 @@ from steer_env.generators import load_generator
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator, StableDiffusionXLGenerator
 from steer_env.proposals import draw_latents
 from tests.steer_env.checkpoints import diffusion_folder, single_file, tiny_decoder
+from tests.steer_env.pipelines import check_steered
 
 KINDS = {False: StableDiffusionGenerator, True: StableDiffusionXLGenerator}
 
@@ -52,6 +53,16 @@ def lora(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_decoder(tmp_path_factory.mktemp("taesd"))
+
+
+@pytest.mark.parametrize("kind", ["file", "lora", "distilled"])
+def test_it_is_steered(kind: str, folder: Path, file: Path, lora: Path, tmp_path: Path) -> None:
+    checkpoint: dict[str, Any] = {"path": str(folder), "lora": str(lora)}
+    if kind == "file":
+        checkpoint = {"path": str(file), "config": str(folder)}
+    elif kind == "distilled":
+        checkpoint = {"path": str(diffusion_folder(tmp_path, unet={"time_cond_proj_dim": 8}))}
+    check_steered({"name": "stable-diffusion", "steps": 2, **checkpoint})
 
 
 class TestAdapters:

@@ -52,7 +52,7 @@ def test_latents_are_those_of_the_seed() -> None:
     [
         {},
         {"mechanism": "bayesian:pool=8"},
-        {"mechanism": "preferential"},
+        {"mechanism": "fresh"},
         {"human": "softmax"},
         {"human": "hesitant"},
         {"judges": ["pixel-correlation"], "generator": "tiles:solver=dpm++,guidance_scale=2.0"},

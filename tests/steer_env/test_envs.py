@@ -17,7 +17,9 @@ from steer_env.envs.arguments import ImageArguments, TextArguments
 from steer_env.tasks import load_suite
 
 ID = "steer_env/ImageSteering-v0"
-EVERYTHING = {"observe": ("image", "embedding", "latent"), "judges": ("pixel-correlation",)}
+VECTORS = ("embedding", "latent", "conditioning", "history")
+EVERYTHING = {"observe": ("image", *VECTORS), "judges": ("pixel-correlation",)}
+DIRECTED = ("directions:dimensions=8,leash=0.9", "proposals")
 
 
 def same(a: Any, b: Any) -> None:
@@ -39,7 +41,10 @@ def same(a: Any, b: Any) -> None:
 
 
 class TestConventions:
-    @pytest.mark.parametrize("options", [{}, {**EVERYTHING, "action": "scale", "reward": "increment"}])
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {**EVERYTHING, "action": "scale", "reward": "increment"}, *({"action": name} for name in DIRECTED)],
+    )
     def test_check_env_passes_without_a_warning(self, options: dict[str, Any]) -> None:
         env = gym.make(ID, render_mode="rgb_array", **options)
         with warnings.catch_warnings():
@@ -54,6 +59,15 @@ class TestConventions:
             check(ImageSteeringEnv())
             check(ImageSteeringEnv(named=True))
             check(ImageSteeringEnv(observe=("image", "embedding")))
+            check(ImageSteeringEnv(observe=VECTORS))
+            for action in DIRECTED:
+                check(ImageSteeringEnv(action=action, observe=("history",)))
+
+    def test_sb3_checker_passes_on_scales(self) -> None:
+        from stable_baselines3.common.env_checker import check_env as check
+
+        with pytest.warns(UserWarning, match="symmetric and normalized"):
+            check(ImageSteeringEnv(action="scale"))
 
     def test_the_passive_checker_is_quiet_over_an_episode(self) -> None:
         with warnings.catch_warnings():
@@ -157,7 +171,13 @@ class TestVectorForm:
     @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
     def test_it_equals_gymnasiums_own_vector_of_single_environments(self, mode: AutoresetMode) -> None:
         equals_gymnasiums_own_vector(ID, mode, lambda rng: rng.integers(0, 10, 3), **EVERYTHING)
-        equals_gymnasiums_own_vector(ID, mode, lambda rng: rng.integers(0, 10, 3), observe=("embedding",))
+        equals_gymnasiums_own_vector(ID, mode, lambda rng: rng.integers(0, 10, 3), observe=("embedding", "history"))
+
+    @pytest.mark.parametrize("action", DIRECTED)
+    def test_directed_ones_too(self, action: str) -> None:
+        shape = ImageSteeringEnv(action=action).action_space.shape
+        draw = lambda rng: rng.uniform(-1, 1, (3, *shape)).astype(np.float32)  # noqa: E731
+        equals_gymnasiums_own_vector(ID, AutoresetMode.SAME_STEP, draw, action=action, observe=("history",))
 
     def test_episodes_restart_together_with_their_own_streams_under_a_mask(self) -> None:
         env = ImageSteeringVectorEnv(3, named=True, autoreset_mode=AutoresetMode.DISABLED)
@@ -272,6 +292,34 @@ class TestEpisode:
             assert int(observation["round"]) == place
             assert int(observation["stayed"]) == int(info["choice"] == 0)
             assert terminated == (place == 4)
+
+    def test_history_is_what_was_shown_and_chosen(self) -> None:
+        env = ImageSteeringVectorEnv(2, named=True, observe=("history", "embedding", "conditioning"), rounds=3)
+        observation, _ = env.reset(seed=1)
+        assert not any(observation[name].any() for name in ("shown", "chosen", "played"))
+        for place in range(3):
+            held, before = observation["embedding"], observation
+            observation, *_, infos = env.step(np.array([9, 6]))
+            np.testing.assert_array_equal(observation["shown"][:, place, 0], held)
+            choice = np.eye(3)[infos["choice"]]
+            np.testing.assert_array_equal(observation["chosen"][:, place], choice)
+            taken = (observation["shown"][:, place] * choice[..., None]).sum(axis=1)
+            np.testing.assert_allclose(observation["embedding"], taken, atol=1e-6)
+            assert observation["played"].tolist() == [[float(i <= place) for i in range(3)]] * 2
+            np.testing.assert_array_equal(observation["shown"][:, :place], before["shown"][:, :place])
+            assert not observation["shown"][:, place + 1 :].any()
+        flat = ImageSteeringVectorEnv(2, observe=("history", "embedding", "conditioning"), rounds=3)
+        assert flat.reset(seed=1)[0].dtype == np.float32
+        assert flat.single_observation_space.shape == (4 + 2 + 96 + 128 + 3 * 3 * 96 + 3 * 3 + 3,)
+
+    def test_conditioning_is_that_of_the_prompt_alone(self) -> None:
+        env = ImageSteeringVectorEnv(2, named=True, observe=("conditioning",), suite="tiles-val-v1")
+        rows = []
+        for tasks in ([3, 4], [4, 3]):
+            observation, _ = env.reset(options={"task_index": tasks, "episode_seed": [1, 2]})
+            rows.append(observation["conditioning"])
+        np.testing.assert_array_equal(rows[0], rows[1][::-1])
+        assert not np.array_equal(*rows[0])
 
     def test_frames_keep_their_size_and_mark_the_choice(self) -> None:
         env = ImageSteeringEnv(render_mode="rgb_array")

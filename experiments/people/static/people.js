@@ -20,7 +20,7 @@
   function timings() {
     const now = performance.now();
     return {
-      ms: now - (shown ?? start), loaded: (shown ?? now) - start, hidden: hidden + (since === null ? 0 : now - since),
+      ms: now - (shown ?? start), loaded: shown ?? now, hidden: hidden + (since === null ? 0 : now - since),
       width: window.innerWidth, height: window.innerHeight,
     };
   }
@@ -54,6 +54,24 @@
       send(data);
     });
   }
+
+  const typed = document.querySelector("[data-words]"), words = document.getElementById("words");
+  let asked = 0;
+  async function check() {
+    const mine = ++asked;
+    await sleep(350);
+    if (mine !== asked) return;
+    try {
+      const reply = await fetch(`${home}/words`, {method: "POST", body: new URLSearchParams({prompt: typed.value})});
+      const found = (await reply.json()).words;
+      if (mine !== asked) return;
+      const text = found.length ? `Not allowed, as only the goal has it: ${found.join(", ")}` : "";
+      if (words.textContent !== text) words.textContent = text;
+      words.hidden = !found.length;
+      typed.toggleAttribute("aria-invalid", found.length > 0);
+    } catch { /* The server says it again when the form is sent. */ }
+  }
+  if (typed) { typed.addEventListener("input", check); check(); }
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;

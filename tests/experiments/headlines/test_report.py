@@ -10,7 +10,7 @@ from experiments.headlines.report import agreement, people_section, score
 from experiments.headlines.rollout import OVERLAP
 from experiments.run.released.files import load_source
 from experiments.run.released.headlines import headline_sessions, session_ratings
-from tests.experiments.headlines.scripted import Colours
+from tests.experiments.run.headlines.scripted import Colours
 
 STUDY = os.environ.get("STEER_ENV_STUDY", "")
 

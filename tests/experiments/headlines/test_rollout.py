@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.headlines.dynamics import HeadlineDynamics
 from experiments.headlines.report import rule_section
 from experiments.headlines.rollout import FIRST, RuleCount, play
 from experiments.headlines.users import USERS, Episode
+from experiments.run.headlines.dynamics import HeadlineDynamics
 from steer_env.humans.writers import Request
 from steer_env.traces import SteeringTrace
-from tests.experiments.headlines.scripted import Colours, Scripted, task, told
+from tests.experiments.run.headlines.scripted import Colours, Scripted, task, told
 
 EPISODE = Episode("The sky", "Red red blue", ("use green",), ("Green sky",), (0.25,), seed=3)
 

@@ -23,6 +23,7 @@ from experiments.people.study import Study
 from experiments.run.command import _typed
 from experiments.run.options import CONF
 from experiments.run.parts import env_options
+from steer_env.humans.writers import Writer
 
 ANSWERS: Mapping[str, Mapping[str, str]] = {
     "consented": {"agrees": "yes"},
@@ -40,8 +41,9 @@ def options_of(*overrides: str) -> Any:
 class Hall:
     """A study and all that serves it, in this process; ``again`` is what a killed server leaves and finds."""
 
-    def __init__(self, folder: Path, *overrides: str) -> None:
+    def __init__(self, folder: Path, *overrides: str, model: Writer | None = None) -> None:
         self.folder, self._overrides = folder, (f"folder={folder}", "goals=4", "places=4", *overrides)
+        self._model = model
         self.again()
 
     def again(self) -> None:
@@ -49,7 +51,7 @@ class Hall:
         options = options_of(*self._overrides)
         self.study = Study(options)
         self.store = Store(self.folder, lambda log: screen_of(log, self.study).waits)
-        self.worker = Worker(self.study, self.store, env_options(options))
+        self.worker = Worker(self.study, self.store, env_options(options), self._model)
         self.client = TestClient(make_app(self.study, self.store, options), raise_server_exceptions=False)
 
     def person(self) -> Person:
@@ -97,10 +99,10 @@ def hall(tmp_path: Path) -> Iterator[Callable[..., Hall]]:
     """Opens studies."""
     halls: list[Hall] = []
 
-    def opened(*overrides: str) -> Hall:
+    def opened(*overrides: str, model: Writer | None = None) -> Hall:
         folder = tmp_path / f"study-{len(halls)}"
         folder.mkdir()
-        halls.append(Hall(folder, *overrides))
+        halls.append(Hall(folder, *overrides, model=model))
         return halls[-1]
 
     yield opened

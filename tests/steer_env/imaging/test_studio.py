@@ -55,3 +55,30 @@ def test_impossible_studios(generator: Generator, metric: Metric) -> None:
         make_studio("rya", generator, metric, {})
     with pytest.raises(ValueError, match="shard must be at least 1, or 0 for the generator's max_batch, got -1"):
         make_studio({"name": "here", "shard": -1}, generator, metric, {})
+
+
+def test_a_predicted_world_makes_no_image_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from steer_env.envs import ImageSteeringVectorEnv
+    from steer_env.generators.diffusion import DiffusionGenerator
+
+    def made(*_: object) -> None:
+        raise AssertionError("no image is to be made")
+
+    real = ImageSteeringVectorEnv(2, rounds=1)
+    real.reset(options={"task_index": [3, 4], "episode_seed": [1, 2]})
+    monkeypatch.setattr(DiffusionGenerator, "generate", made)
+    env = ImageSteeringVectorEnv(2, studio="predicted", rounds=1)
+    env.reset(options={"task_index": [3, 4], "episode_seed": [1, 2]})
+    assert " predicted-" in env.dynamics.generator.id
+    norms = env.dynamics.embeddings.norm(dim=1)
+    torch.testing.assert_close(norms, torch.ones(2))
+    alike = (env.dynamics.embeddings * real.dynamics.embeddings).sum(dim=1)
+    assert (alike > 0.6).all(), "predictions resemble the images"
+    _, rewards, terminated, *_ = env.step(np.array([9, 9]))
+    assert terminated.all()
+    assert (rewards >= 0).all()
+    drawn = ImageSteeringVectorEnv(2, studio="predicted", render_mode="rgb_array")
+    with pytest.raises(ValueError, match="studio=predicted makes no images"):
+        drawn.reset()
+    with pytest.raises(ValueError, match="the predictor knows the metric"):
+        ImageSteeringVectorEnv(2, studio="predicted", metric="pixel-correlation")

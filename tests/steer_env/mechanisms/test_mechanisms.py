@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,7 @@ from steer_env.humans.choosers import GreedyHuman
 from steer_env.imaging.studio import LocalStudio
 from steer_env.mechanisms import MECHANISMS, load_mechanism
 from steer_env.mechanisms.bayesian import BayesianSteering
-from steer_env.mechanisms.mixtures import Mixture
-from steer_env.mechanisms.preferential import PreferentialSteering
+from steer_env.mechanisms.mixtures import Fresh, Mixture
 from steer_env.tasks import load_suite
 from steer_env.testing import check_mechanism
 from steer_env.types import Conditioning, Generator, Metric, SteeringHistory
@@ -38,22 +38,30 @@ class Points(Metric):
         return torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
-@pytest.mark.parametrize(
-    "mechanism",
-    [Mixture(), PreferentialSteering(candidates=8)],
-    ids=lambda part: part.id,
-)
+SMALL: dict[str, dict[str, Any]] = {
+    "bayesian": {"pool": 6},
+    "learned": {"pool": 6},
+    "feedback": {"pool": 6},
+    "qeubo": {"candidates": 8},
+}
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.skipif(find_spec("botorch") is None, reason="needs steer-env[qeubo]")])
+    if name == "qeubo"
+    else name
+    for name in MECHANISMS
+]
+
+
+@pytest.mark.parametrize("mechanism", [Mixture(), Fresh()], ids=lambda part: part.id)
 def test_conformance(mechanism: Any) -> None:
     check_mechanism(mechanism)
 
 
-@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("name", NAMES)
 def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator, metric: Metric) -> None:
-    options = {"bayesian": {"pool": 6}, "learned": {"pool": 6}, "preferential": {"candidates": 8}}.get(name, {})
-
     def choices(tasks: slice) -> np.ndarray:
         studio = LocalStudio(generator, metric)
-        mechanism = load_mechanism({"name": name, **options}, studio)
+        mechanism = load_mechanism({"name": name, **SMALL.get(name, {})}, studio)
         played = SteeringDynamics(studio, GreedyHuman(), tasks.stop - tasks.start, mechanism=mechanism)
         played.reset(TASKS[tasks], list(range(tasks.start, tasks.stop)))
         scales = np.full(tasks.stop - tasks.start, 0.5)
@@ -64,22 +72,26 @@ def test_an_episode_does_not_depend_on_its_batch(name: str, generator: Generator
     assert np.array_equal(together, apart)
 
 
-@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_images_that_an_episode_takes_are_those_made(name: str, generator: Generator, metric: Metric) -> None:
     counting = CountingGenerator(generator)
     counting.glimpse = generator.glimpse  # type: ignore[attr-defined]
-    options = {"pool": 10} if name in ("bayesian", "learned") else {}
     studio = LocalStudio(counting, metric)
-    mechanism = load_mechanism({"name": name, **options}, studio)
+    mechanism = load_mechanism({"name": name, **SMALL.get(name, {})}, studio)
     played = SteeringDynamics(studio, GreedyHuman(), 2, rounds=2, mechanism=mechanism)
     played.reset(TASKS[:2], [0, 1])
     counting.latents.clear()
     played.reset(TASKS[:2], [0, 1])
     for scales in ([0.5, 0.5], [0.5, 0.0]):
         played.step(np.array(scales))
-    extra = {"bayesian": 10}.get(name, 0)
+    extra = {"bayesian": 6}.get(name, 0)
     assert mechanism.extra_images == extra
-    blind = name in ("bayesian", "learned")  # to mixture scales, of which one of 0 makes nothing new
+    blind = name in (
+        "bayesian",
+        "learned",
+        "feedback",
+        "fresh",
+    )  # to mixture scales, of which one of 0 makes nothing new
     assert played.images_made.tolist() == [2 + 4 + extra, 2 + 4 + extra - 2 * (not blind)]
     assert len(counting.latents) == played.images_made.sum()
 

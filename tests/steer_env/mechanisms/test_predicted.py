@@ -16,11 +16,11 @@ from steer_env.generators import load_generator
 from steer_env.humans.choosers import GreedyHuman
 from steer_env.imaging.studio import LocalStudio
 from steer_env.mechanisms import load_mechanism
-from steer_env.mechanisms.predicted import EmbeddingPredictor, LearnedSteering, PredictorConfig
+from steer_env.mechanisms.predicted import EmbeddingPredictor, FeedbackSteering, LearnedSteering, PredictorConfig
 from steer_env.metrics import load_metric
 from steer_env.proposals import draw_latents
 from steer_env.tasks import load_suite
-from steer_env.types import Generator, GlimpsingGenerator, Metric
+from steer_env.types import Generator, GlimpsingGenerator, Metric, SteeringHistory
 from tests.conftest import CountingGenerator
 
 TASKS = load_suite("tiles-val-v1")[:4]
@@ -127,3 +127,31 @@ def test_a_damaged_predictor_is_refused(predictor: Path, generator: Generator, m
     (tmp_path / "model.safetensors").write_bytes(weights)
     with pytest.raises(AssetError, match=r"model.safetensors is damaged"):
         load_mechanism({"name": "learned", "predictor": str(tmp_path)}, LocalStudio(generator, metric))
+
+
+def test_greedy_feedback_offers_what_is_like_what_was_taken_and_unlike_the_rest(
+    predictor: Path, generator: Generator, metric: Metric
+) -> None:
+    studio = LocalStudio(generator, metric)
+    mechanism = load_mechanism({"name": "feedback", "pool": 20, "weight": 0.3, "predictor": str(predictor)}, studio)
+    assert isinstance(mechanism, FeedbackSteering)
+    histories: list[SteeringHistory] = []
+    propose = mechanism.propose
+    mechanism.propose = lambda *given: histories.append(given[-1]) or propose(*given)  # type: ignore[method-assign]
+    played = SteeringDynamics(studio, GreedyHuman(), 1, mechanism=mechanism)
+    played.reset(TASKS[:1], [3])
+    pool, offered = None, []
+    for turn in range(3):
+        played.step(np.array([0.5]))
+        pool = mechanism._latents[0].flatten(1)
+        latents = played._past_proposals[0, turn].flatten(1)
+        offered.append([int((pool == latent).all(dim=1).nonzero()) for latent in latents])
+    assert offered[0] == [0, 1]
+    screens, choices = histories[-1].embeddings[0], histories[-1].choices[0]
+    score = torch.zeros(20)
+    for turn in range(2):
+        alike = metric.similarity(screens[turn][:, None], mechanism._embeddings[0][None])
+        taken = int(choices[turn])
+        score += alike[taken] - 0.3 * alike[[i for i in range(3) if i != taken]].mean(dim=0)
+    score[offered[0] + offered[1]] = -torch.inf
+    assert offered[2] == score.topk(2).indices.tolist()

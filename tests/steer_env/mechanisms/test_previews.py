@@ -86,6 +86,29 @@ def test_a_mechanism_with_previews_makes_in_full_what_it_shows_and_counts_all_pa
     assert sum(passed) == played.passes_made.sum()
 
 
+def test_at_stable_diffusions_counts_previews_cost_less_than_twice_the_mixture(
+    checkpoint: Path,
+) -> None:
+    """An image of 50 guided steps takes 100 passes, a preview of 4 steps 4: played, and every pass counted."""
+    generator = StableDiffusionGenerator(str(checkpoint), steps=50, guidance_scale=7.5)
+    sizes: list[int] = []
+    hook = generator.pipeline.unet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    taken = {}
+    for name in ("mixture", "bayesian:pool=192,temperature=0.03,preview_steps=4,ahead=24"):
+        studio = LocalStudio(generator, load_metric("pixel-correlation"))
+        played = SteeringDynamics(studio, GreedyHuman(), 1, mechanism=load_mechanism(name, studio))
+        sizes.clear()
+        played.reset(TASKS[:1], [0])
+        for _ in range(4):
+            played.step(np.ones(1))
+        taken[name], counted = sum(sizes), played.passes_made.tolist()
+        assert counted == [taken[name]]
+    hook.remove()
+    mixture, previews = taken.values()
+    assert (mixture, previews) == (1000, 1768)
+    assert previews <= 2 * mixture
+
+
 def test_images_in_full_count_as_images_and_as_their_passes(guided: StableDiffusionGenerator) -> None:
     metric = load_metric("pixel-correlation")
     mechanism = load_mechanism({"name": "bayesian", "pool": 6}, LocalStudio(guided, metric))

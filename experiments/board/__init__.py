@@ -1,0 +1,1 @@
+"""The board in leaderboard/, as a command; see ``python -m experiments.board --help``."""

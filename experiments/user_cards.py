@@ -1,0 +1,224 @@
+"""How faithful simulated users are: ``python -m experiments.user_cards path=Steerability``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.run import EnvOptions, Run, RunOptions, command, option
+from experiments.run.options import PartsOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from steer_env.evaluation.reports import Report
+    from steer_env.traces import SteeringTrace
+
+
+@dataclass
+class UserCardsOptions(PartsOptions, RunOptions):
+    """Put simulated users beside people: how often they stay, how well they choose, and what they gain.
+
+    People are those of the released study, and of sessions that experiments.people left. Whether a person took the
+    image that is most similar to the goal is known where the images can be made again, so not of the release, which
+    has no similarities of image sessions either. The option human has no effect.
+
+    Args:
+        humans: simulated users who choose among images.
+        prompters: simulated users who write prompts.
+        policy: that the first play with.
+        path: the release, as for experiments.study; empty for none.
+        sessions: folders of traces of people, whose generator, metric and mechanism are those chosen here.
+        tasks: that each simulated user plays.
+        tasks_per_batch: how many of them at a time.
+    """
+
+    humans: list[str] = option(
+        ["greedy", "hesitant:threshold=0.015", "softmax:temperature=0.05", "softmax:temperature=0.13"], unique=True
+    )
+    prompters: list[str] = option(["text:person", "text:attribute", "text:feedback"], unique=True)
+    policy: str = "published"
+    path: str = ""
+    sessions: list[str] = option([], unique=True)
+    tasks: int = option(200, least=2)
+    tasks_per_batch: int = option(20, least=1)
+    env: EnvOptions = field(default_factory=lambda: EnvOptions(suite="tiles-val-v1"))
+
+
+@command(UserCardsOptions)
+def main(options: UserCardsOptions, run: Run) -> dict[str, Any]:
+    """Read people's sessions, have every simulated user play, and leave a card of each."""
+    from experiments.run.finished import sessions_in
+    from experiments.run.parts import env_options
+    from experiments.run.playing import check_tasks
+    from experiments.run.released.files import load_study
+    from experiments.run.released.sessions import study_traces
+    from steer_env.evaluation.suites import evaluate, evaluation_seed
+    from steer_env.policies.lists import load_policies
+    from steer_env.policies.names import load_policy
+
+    policy, env = load_policy(options.policy), env_options(options)
+    prompters = load_policies(options.prompters)
+    check_tasks(options.tasks, **env)
+    for human in options.humans:
+        check_tasks(options.tasks, **{**env, "human": human})
+    cards = []
+    if options.path:
+        for suite, own in by_condition(study_traces(load_study(Path(options.path).expanduser()))).items():
+            cards.append(card(f"people, {suite}", own))
+    given = sessions_in(options.sessions) if options.sessions else []
+    run.open()
+    if given:
+        cards.append(card("people, these sessions", given, chosen_best(given, **env)))
+    batches = [
+        range(start, min(start + options.tasks_per_batch, options.tasks))
+        for start in range(0, options.tasks, options.tasks_per_batch)
+    ]
+    for human in options.humans:
+        traces: list[SteeringTrace] = []
+        best: list[np.ndarray] = []
+        for part in batches:
+            played, right = watch(policy, part, [evaluation_seed(i) for i in part], **{**env, "human": human})
+            traces += played
+            best.append(right)
+        cards.append(card(human, traces, np.concatenate(best)))
+    for prompter in prompters:
+        played = [t for batch in evaluate([prompter], options.tasks, options.tasks_per_batch, **env) for t in batch]
+        cards.append(card(prompter.name, played))
+    run.publish(cards_report(pd.DataFrame(cards), options), wide=True)
+    return {"users": [each["user"] for each in cards]}
+
+
+def by_condition(traces: Sequence[SteeringTrace]) -> dict[str, list[SteeringTrace]]:
+    """People's sessions of the release, by suite: of image steering, and of the main survey of text steering."""
+    from experiments.run.released.sessions import MAIN_SUITE
+
+    found: dict[str, list[SteeringTrace]] = {}
+    for trace in traces:
+        if trace.choices or (trace.suite == MAIN_SUITE and trace.policy == "person"):
+            found.setdefault(trace.suite, []).append(trace)
+    return found
+
+
+def card(user: str, traces: Sequence[SteeringTrace], best: np.ndarray | None = None) -> dict[str, str]:
+    """A user's line, with errors clustered by person, or over tasks.
+
+    Args:
+        user: whose it is.
+        traces: n episodes of R rounds.
+        best: bool (n, R), whether the image most similar to the goal was taken; None where it isn't known.
+    """
+    from steer_env.evaluation.statistics import people_or_tasks
+    from steer_env.evaluation.uncertainty import UNKNOWN, Estimate, clustered_error
+
+    units = people_or_tasks(traces)
+
+    def mean(values: np.ndarray, digits: str) -> str:
+        centre = float(values.mean())
+        error = clustered_error(values - centre, units.to_frame())
+        return format(Estimate(centre, error, len(values), units.nunique() - 1), digits)
+
+    row = {"user": user, "sessions": str(len(traces)), "people or tasks": str(units.nunique())}
+    stays = np.array([trace.choices for trace in traces]) == 0
+    for place in range(4):
+        row[f"stays {place + 1}"] = mean(stays[:, place].astype(float), ".3f") if stays.size else UNKNOWN
+    row["takes the best"] = UNKNOWN if best is None else mean(best.mean(axis=1), ".3f")
+    similarities = np.array([trace.similarities for trace in traces])
+    gains = similarities[:, -1] - similarities[:, 0]
+    known = bool(np.isfinite(gains).all())
+    row["gain"] = mean(gains, ".4f") if known else UNKNOWN
+    row["improved"] = mean((gains > 0).astype(float), ".3f") if known else UNKNOWN
+    return row
+
+
+class Repeating:
+    """Takes what was taken before, in each round: int (N, R)."""
+
+    id = "repeating"
+
+    def __init__(self, choices: np.ndarray) -> None:
+        self._choices, self._round = choices, 0
+
+    def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
+        import torch
+
+        self._round += 1
+        return torch.from_numpy(self._choices[:, self._round - 1]).to(similarities.device)
+
+
+def chosen_best(traces: Sequence[SteeringTrace], **options: Any) -> np.ndarray | None:
+    """Whether people took the most similar image in each round, bool (n, R): their episodes are played again.
+
+    None for sessions whose noise isn't known.
+
+    Raises:
+        ValueError: other images come out: the sessions had another generator, metric or mechanism.
+    """
+    if any(trace.episode_seed < 0 for trace in traces):
+        return None
+    human = Repeating(np.array([trace.choices for trace in traces]))
+    scales = np.array([trace.scales for trace in traces])
+    seeds = [trace.episode_seed for trace in traces]
+    options = {**options, "suite": traces[0].suite, "human": human}
+    played, best = _watch(lambda place, _: scales[:, place], [trace.task_index for trace in traces], seeds, **options)
+    for before, now in zip(traces, played, strict=True):
+        if np.abs(np.subtract(before.similarities, now.similarities)).max() > 0.01:
+            raise ValueError(
+                f"task {before.task_index} of {before.suite} had other images: choose the generator, metric and "
+                f"mechanism of the sessions ({before.generator}, {before.metric}, {before.mechanism})"
+            )
+    return best
+
+
+def watch(
+    policy: Any, tasks: Sequence[int], episode_seeds: Sequence[int], **options: Any
+) -> tuple[list[SteeringTrace], np.ndarray]:
+    """Episodes of a policy with a simulated user, and whether the most similar image was taken: bool (n, R)."""
+    policy.start(episode_seeds)
+    return _watch(lambda _, observation: policy.act(observation), tasks, episode_seeds, **options)
+
+
+def _watch(
+    scales: Any, tasks: Sequence[int], episode_seeds: Sequence[int], **options: Any
+) -> tuple[list[SteeringTrace], np.ndarray]:
+    from steer_env.evaluation.rollout import make_env, rounds
+    from steer_env.ties import TIE
+
+    env = make_env(len(tasks), **options)
+    *_, recorder = rounds(
+        env,
+        list(tasks),
+        list(episode_seeds),
+        lambda observation, so_far: scales(len(so_far.outcomes), observation)[:, None],
+    )
+    best = [
+        np.take_along_axis(outcome.similarities, outcome.choices[:, None], axis=1)[:, 0]
+        >= outcome.similarities.max(axis=1) - TIE
+        for outcome in recorder.outcomes
+    ]
+    return recorder.traces("watched"), np.stack(best, axis=1)
+
+
+def cards_report(cards: pd.DataFrame, options: UserCardsOptions) -> Report:
+    """The cards as a page."""
+    from steer_env.evaluation.reports import Report, Section
+
+    text = (
+        "Stays: share of sessions in which the image held was kept, by round. Takes the best: share of rounds in which "
+        "the image most similar to the goal was taken, of all on the screen. A dash: the sessions don't say. Gains of "
+        "people and of simulated users compare only on one generator and metric."
+    )
+    lead = (
+        f"Simulated users on {options.tasks} tasks of {options.env.suite}, choosing with {options.policy}; standard "
+        "errors in parentheses, clustered by person, or over tasks."
+    )
+    return Report("How faithful simulated users are", lead, [Section("Cards", text, [cards])])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Asking servers that answer in JSON: whole answers in bounded time and size, at a rate, without giving a key away."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from steer_env.compatibility import reason
+from steer_env.files import printable
+
+_AGAIN = (408, 409, 425, 429)
+"""Refusals for the time being, beside those above 500."""
+_LONGEST_PAUSE = 30.0
+_OPENAI = "https://api.openai.com/v1"
+
+
+class ServerError(RuntimeError):
+    """A server that can't be reached, refuses, or answers something else; the message says what to do, in one line."""
+
+
+@dataclass(kw_only=True)
+class Server:
+    """A server that answers JSON to JSON.
+
+    Args:
+        base_url: such as ``http://localhost:8000/v1``; empty for OpenAI's own.
+        key_variable: environment variable that holds the key; a server of one's own may need none.
+        timeout: seconds until an answer must be there as a whole.
+        retries: after a lost connection, a refusal for the time being or an error of the server, with growing pauses.
+        per_minute: most requests; 0 for no limit.
+        most_bytes: of an answer.
+
+    Raises:
+        ValueError: a number out of range, or an address that holds a password or isn't one.
+        ServerError: no key for OpenAI's server.
+    """
+
+    base_url: str = ""
+    key_variable: str = "OPENAI_API_KEY"
+    timeout: float = 60.0
+    retries: int = 5
+    per_minute: float = 0.0
+    most_bytes: int = 1_000_000
+    _next: float = field(default=0.0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if min(self.retries, self.per_minute) < 0 or self.timeout <= 0 or self.most_bytes < 1:
+            raise ValueError("retries and per_minute must be at least 0, timeout positive and most_bytes at least 1")
+        parts = urlsplit(self.address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"base_url must begin with http:// or https:// and name a server, got {self.base_url!r}")
+        if parts.username or parts.password:
+            raise ValueError("base_url holds a name or password, which would be written down: use key_variable instead")
+        if not self._key and not self.base_url:
+            raise ServerError(f"the environment variable {self.key_variable} holds no key, and base_url isn't given")
+        self._turn = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._turn = threading.Lock()
+
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        return (self.base_url or _OPENAI).rstrip("/")
+
+    @property
+    def _key(self) -> str:
+        # Read when it is needed: an attribute would be pickled, printed and logged.
+        return os.environ.get(self.key_variable, "")
+
+    def ask(self, path: str, question: Mapping[str, Any]) -> Any:
+        """The server's answer.
+
+        Args:
+            path: below the address, such as ``images/generations``.
+            question: what is sent.
+
+        Raises:
+            ServerError: in one line, after the retries.
+        """
+        for attempt in range(self.retries + 1):
+            self._wait()
+            status, body, pause = self._once(path, question)
+            if status == 200:
+                return self._parsed(body)
+            if attempt == self.retries or not (status == 0 or status in _AGAIN or status >= 500):
+                break
+            time.sleep(min(pause if pause is not None else 0.5 * 2**attempt, _LONGEST_PAUSE))
+        if status == 0:
+            raise ServerError(f"{self.address} can't be reached ({self._said(body)}): does it run, is base_url right?")
+        raise ServerError(f"{self.address} refused, with status {status}: {self._said(body)}")
+
+    def _once(self, path: str, question: Mapping[str, Any]) -> tuple[int, bytes, float | None]:
+        """Status, or 0 without a connection; what was answered, or why not; and the pause that the server asks for."""
+        outcome: list[Any] = []
+        # A timeout of a connection bounds the gaps of an answer; this bounds the whole of it.
+        asking = threading.Thread(target=self._into, args=(outcome, path, dict(question)), daemon=True)
+        asking.start()
+        asking.join(self.timeout)
+        if not outcome:
+            raise ServerError(f"{self.address} didn't answer in time: timeout is {self.timeout:g} s")
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        return outcome[0]
+
+    def _into(self, outcome: list[Any], path: str, question: dict[str, Any]) -> None:
+        import httpx
+
+        headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
+        end = time.monotonic() + self.timeout
+        try:
+            with (
+                httpx.Client(timeout=self.timeout) as client,
+                client.stream("POST", f"{self.address}/{path}", json=question, headers=headers) as answer,
+            ):
+                body = bytearray()
+                for part in answer.iter_raw():
+                    body += part
+                    if len(body) > self.most_bytes:
+                        error = ServerError(f"{self.address} answers more than {self.most_bytes:,} bytes: not read on")
+                        outcome.append(error)
+                        return
+                    if time.monotonic() > end:
+                        return
+                outcome.append((answer.status_code, bytes(body), _seconds(answer.headers.get("Retry-After"))))
+        except httpx.TimeoutException:
+            return
+        except Exception as error:
+            outcome.append((0, reason(error).encode(), None))
+
+    def _parsed(self, body: bytes) -> Any:
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise ServerError(f"{self.address} answered no JSON, but {self._said(body[:200])!r}") from error
+
+    def _said(self, body: bytes) -> str:
+        """A server's words for a message: short, printable, and without the key."""
+        text = body.decode(errors="replace")
+        with suppress(ValueError, TypeError, LookupError, RecursionError):
+            text = str(json.loads(text)["error"]["message"])
+        text = text.replace(self._key, "…") if self._key else text
+        return printable(" ".join(text.split()))[:300]
+
+    def _wait(self) -> None:
+        """Keep to the rate."""
+        with self._turn:
+            now = time.monotonic()
+            start = max(now, self._next)
+            self._next = start + (60 / self.per_minute if self.per_minute else 0.0)
+        time.sleep(start - now)
+
+
+def _seconds(value: str | None) -> float | None:
+    """Of a ``Retry-After`` header; None where it has none, or a date."""
+    try:
+        return max(0.0, float(value or ""))
+    except ValueError:
+        return None

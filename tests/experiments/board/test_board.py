@@ -1,0 +1,240 @@
+"""A submission becomes a verified row by two commands; a gamed one doesn't."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments.board.__main__ import main
+from experiments.board.entries import TRACKS, Card, card_schema, identity, new_entries, read_submission
+from experiments.board.pages import build, read_reports, rows
+from experiments.board.verifying import fresh_tasks, verify
+from steer_env.files import seal
+from steer_env.policies import TablePolicy
+from steer_env.tasks import SUITES, load_suite
+from tests.test_imports import ROOT
+
+CARD = {
+    "authors": ["A. Person"],
+    "method": "Thompson sampling on a laptop.",
+    "episodes": 4000,
+    "passes": None,
+    "licence": "Apache-2.0",
+    "link": "https://example.org/paper?id=1",
+}
+SCALES = np.array([[0.9, 0.9], [0.8, 0.6], [0.5, 1.0], [0.3, 0.4]])
+
+
+def submit(board: Path, name: str = "mine", scales: np.ndarray = SCALES, track: str = "mixture", **card: Any) -> Path:
+    folder = board / "submissions" / track / name
+    TablePolicy(name, scales, 3).save(folder)
+    (folder / "card.json").write_text(json.dumps(CARD | card))
+    return folder
+
+
+def report(track: str, name: str, gain: float, error: float, card: Any = None, digit: str = "a") -> dict[str, Any]:
+    numbers = {"human": "greedy", "gain": [gain + 0.1, error], "over_anchor": [gain, error]}
+    numbers |= {"improved": [0.9, 0.01], "pixel-correlation": [gain, error]}
+    record = {
+        "identity": digit * 64,
+        "track": track,
+        "name": name,
+        "reference": card is None,
+        "card": card,
+        "policy": None,
+        "date": "2026-11-26",
+        "drawn": {"tasks": 1, "noise": 2},
+        "tasks": 100,
+        "generator": "g",
+        "metric": "m",
+        "mechanism": "mixture",
+        "versions": {"torch": "2"},
+        "users": dict.fromkeys(("greedy", "hesitant", "noisy"), numbers),
+        "private": None,
+        "images": 10.0,
+        "passes": 20.0,
+        "attempts": [0.5] * 5,
+    }
+    return record | {"seal": seal(record)}
+
+
+def save(board: Path, *reports: dict[str, Any]) -> None:
+    for each in reports:
+        path = board / "reports" / f"{each['identity']}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(each))
+
+
+@pytest.mark.slow
+def test_a_new_folder_becomes_a_verified_row_by_two_commands(tmp_path: Path, command: Callable[..., None]) -> None:
+    submit(tmp_path)
+    places = (f"board={tmp_path}", f"pages={tmp_path}/pages")
+    command(main, "verify", "tasks=4", *places)
+    [found] = read_reports(tmp_path / "reports")
+    assert (found["name"], found["tasks"], found["card"]["authors"]) == ("mine", 4, ["A. Person"])
+    assert set(found["users"]) == {"greedy", "hesitant", "noisy"}
+    assert found["users"]["noisy"]["human"] == "softmax-0.05"
+    assert found["private"] is None
+    assert len(found["strips"]) == 3
+    command(main, "build", *places)
+    index = (tmp_path / "pages/index.html").read_text()
+    assert "mine</a>" in index
+    assert "No private suite was played" in index
+    assert "A. Person" in (tmp_path / f"pages/entries/{found['identity'][:16]}.html").read_text()
+    before = (tmp_path / f"reports/{found['identity']}.json").read_bytes()
+    command(main, "verify", "tasks=4", *places)
+    assert (tmp_path / f"reports/{found['identity']}.json").read_bytes() == before, "played once"
+
+
+class TestGamed:
+    @pytest.mark.parametrize(
+        ("card", "message"),
+        [
+            ({"improvement": 0.9}, "card.json: improvement: Extra inputs are not permitted"),
+            ({"authors": []}, "card.json: authors"),
+            ({"episodes": "few"}, "card.json: episodes"),
+            ({"episodes": True}, "card.json: episodes"),
+            ({"link": "javascript:alert(1)"}, "card.json: link"),
+            ({"link": "http://example.org"}, "card.json: link"),
+            ({"licence": "<b>"}, "card.json: licence"),
+        ],
+    )
+    def test_a_card_that_says_more_or_other_than_it_may(
+        self, card: dict[str, Any], message: str, tmp_path: Path
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            read_submission(submit(tmp_path, **card))
+
+    @pytest.mark.parametrize("name", ["published", "best known", "constant 0.99", "Publ1shed", "text oracle"])
+    def test_a_built_in_policys_name(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="like a built-in one"):
+            read_submission(submit(tmp_path, name))
+
+    def test_links(self, tmp_path: Path) -> None:
+        elsewhere = submit(tmp_path / "elsewhere")
+        folder = submit(tmp_path)
+        (folder / "card.json").unlink()
+        (folder / "card.json").symlink_to(elsewhere / "card.json")
+        with pytest.raises(ValueError, match=r"it holds 'card.json'.* no links"):
+            read_submission(folder)
+        shutil.rmtree(folder)
+        folder.symlink_to(elsewhere)
+        with pytest.raises(ValueError, match="it is a link"):
+            read_submission(folder)
+
+    @pytest.mark.parametrize("name", ["notes.txt", "report.json", "model.pt", ".hidden"])
+    def test_other_files(self, name: str, tmp_path: Path) -> None:
+        folder = submit(tmp_path)
+        (folder / name).write_text("{}")
+        with pytest.raises(ValueError, match="and nothing else"):
+            read_submission(folder)
+
+    def test_no_card_no_track_and_nothing_to_decide(self, tmp_path: Path) -> None:
+        folder = submit(tmp_path)
+        (folder / "card.json").unlink()
+        with pytest.raises(FileNotFoundError, match=r"it has no card\.json"):
+            read_submission(folder)
+        with pytest.raises(ValueError, match="unknown track 'mixtures'"):
+            read_submission(submit(tmp_path, track="mixtures"))
+        with pytest.raises(ValueError, match="takes no submissions"):
+            read_submission(submit(tmp_path, track="bayesian"))
+
+    def test_a_second_verification_of_the_same(self, tmp_path: Path) -> None:
+        entry = read_submission(submit(tmp_path))
+        save(tmp_path, report("mixture", "mine", 0.1, 0.01) | {"identity": entry.identity})
+        assert new_entries(tmp_path, ["mixture"], False) == ([], {})
+        with pytest.raises(FileExistsError, match="'mine' was verified before"):
+            verify([entry], tmp_path / "reports", 4)
+
+    @pytest.mark.parametrize("how", ["name", "seed", "hair", "unreachable"])
+    def test_the_same_policy_under_another_name(self, how: str, tmp_path: Path) -> None:
+        """Another draw of tasks may be luckier: what does the same has one."""
+        first, other = TablePolicy("mine", SCALES, 3), SCALES.copy()
+        if how == "hair":
+            other[1, 1] += 0.001
+        if how == "unreachable":
+            other[0, 1] = 0.1
+        name, seed = ("yours", 3) if how == "name" else ("mine", 4)
+        assert identity("mixture", TablePolicy(name, other, seed)) == identity("mixture", first)
+        submit(tmp_path, "mine")
+        submit(tmp_path, "yours", other)
+        entries, refused = new_entries(tmp_path, list(TRACKS), False)
+        assert [entry.name for entry in entries] == ["mine"]
+        assert refused == {"submissions/mixture/yours": "'mine' does the same: a policy is verified once"}
+
+    def test_other_policies_are_others(self) -> None:
+        other = SCALES.copy()
+        other[1, 1] += 0.1
+        assert identity("mixture", TablePolicy("mine", other)) != identity("mixture", TablePolicy("mine", SCALES))
+
+    def test_public_tasks_are_never_played(self) -> None:
+        """So that a policy that was fitted to them gains nothing."""
+        drawn = [fresh_tasks(seed, 40).splitlines()[1:] for seed in (5, 6)]
+        public = {task.goal_seed for name in SUITES for task in load_suite(name)[:200]}
+        assert not public & {int(line.rsplit(",", 2)[1]) for lines in drawn for line in lines}
+        assert not set(drawn[0]) & set(drawn[1])
+        assert fresh_tasks(5, 40).splitlines()[1:] == drawn[0], "a report's seed makes its tasks again"
+
+    def test_a_report_that_was_edited(self, tmp_path: Path) -> None:
+        edited = report("mixture", "mine", 0.1, 0.01)
+        edited["users"]["greedy"]["gain"] = [0.9, 0.01]
+        save(tmp_path, edited)
+        with pytest.raises(ValueError, match="isn't what the verifier wrote"):
+            read_reports(tmp_path / "reports")
+
+    def test_a_refused_submission_ends_the_command_with_1(self, tmp_path: Path, command: Callable[..., None]) -> None:
+        submit(tmp_path, improvement=0.9)
+        with pytest.raises(SystemExit) as ended:
+            command(main, "verify", f"board={tmp_path}")
+        assert ended.value.code == 1
+        assert not (tmp_path / "reports").exists()
+
+
+class TestPages:
+    def test_ranks_are_intervals(self) -> None:
+        names = [("a", 0.10), ("b", 0.09), ("c", 0.02), ("d", -0.30)]
+        ranked = rows([report("mixture", name, gain, 0.01) for name, gain in reversed(names)])
+        assert [(row.report["name"], row.rank) for row in ranked] == [
+            ("a", "1–2"),
+            ("b", "1–2"),
+            ("c", "3"),
+            ("d", "4"),
+        ]
+        places = ranked[0].places()
+        assert 0 < places["zero"] < places["low"] < places["value"] < places["high"] < 100
+
+    def test_names_are_text(self, tmp_path: Path) -> None:
+        card = CARD | {"method": "<script>alert(1)</script>"}
+        save(tmp_path, report("mixture", "<b>bold</b>", 0.1, 0.01, card), report("text", "t", 0.2, 0.01, digit="b"))
+        build(read_reports(tmp_path / "reports"), tmp_path / "pages")
+        pages = [path.read_text() for path in (tmp_path / "pages").rglob("*.html")]
+        assert len(pages) == 3
+        assert not any("<b>bold" in page or "<script" in page for page in pages)
+        assert not any(
+            "http" in page.replace("https://example.org", "").replace("http://www.w3.org", "") for page in pages[1:]
+        )
+
+    def test_whether_the_best_learned_entry_stands_apart(self, tmp_path: Path) -> None:
+        for gain, said in ((0.1, "stand apart"), (0.011, "can’t be told apart")):
+            save(tmp_path, report("mixture", "mine", gain, 0.005, CARD), report("mixture", "s", 0.01, 0.005, digit="b"))
+            build(read_reports(tmp_path / "reports"), tmp_path / "pages")
+            assert f"the two {said}" in (tmp_path / "pages/index.html").read_text()
+
+    def test_nothing_to_show(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="there are no reports yet"):
+            build([], tmp_path)
+
+
+def test_the_schema_in_the_repository_is_the_cards() -> None:
+    assert json.loads((ROOT / "leaderboard/card.schema.json").read_text()) == card_schema()
+    assert Card(**CARD).episodes == 4000
+
+
+def test_the_boards_own_reports_are_whole() -> None:
+    reports = read_reports(ROOT / "leaderboard/reports")
+    assert len({each["identity"] for each in reports}) == len(reports)
+    assert {each["track"] for each in reports} <= set(TRACKS)
