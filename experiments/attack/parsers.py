@@ -29,8 +29,6 @@ def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
     import numpy as np
 
     from agents.files import read_checkpoint
-    from steer_env.evaluation.claims import Claim
-    from steer_env.files import read_json
     from steer_env.policies import HistoryPolicy, TablePolicy, read_policy
     from steer_env.policies.cards import PolicyCard, TrainingRecord
     from steer_env.tasks import load_suite
@@ -63,9 +61,20 @@ def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
         "traces.parquet": (lambda path: (read_traces(path), read_improvements(path.parent, 100)), [traces]),
         "tasks.csv": (lambda path: list(load_suite(f"csv:{path}")), [table]),
         "checkpoint.json": (lambda path: read_checkpoint(path.parent), [checkpoint.encode()]),
-        "claim.json": (lambda path: Claim(**read_json(path)), [json.dumps(claim).encode()]),
+        "claim.json": (_claim, [json.dumps(claim).encode()]),
         "config.yaml": (lambda path: read_jobs(path.parent, 2), [config]),
     }
+
+
+def _claim(path: Path) -> object:
+    """As agents.claims.read_claim reads it, which needs an environment."""
+    from steer_env.evaluation.claims import Claim
+    from steer_env.files import read_json
+
+    try:
+        return Claim(**read_json(path))
+    except TypeError as error:
+        raise ValueError(str(error)) from error
 
 
 def _traces(path: Path) -> bytes:

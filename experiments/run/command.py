@@ -7,6 +7,7 @@ import os
 import sys
 import textwrap
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
@@ -39,6 +40,7 @@ from experiments.run.options import (
     register_groups,
 )
 from steer_env.files import printable
+from steer_env.humans.writers import WriterError
 from steer_env.imaging import close_studios
 from steer_env.redaction import redacted
 from steer_env.registry import Registry
@@ -55,7 +57,15 @@ NEEDS = {
     "metric=lpips": "lpips",
 }
 """Packages of choices; the extra with the choice's name installs one."""
-USERS_ERRORS = (ValueError, OSError, ImportError, HydraException, OmegaConfBaseException, FloatingPointError)
+USERS_ERRORS = (
+    ValueError,
+    OSError,
+    ImportError,
+    HydraException,
+    OmegaConfBaseException,
+    FloatingPointError,
+    WriterError,
+)
 """Errors that a user can cause, which print one line. Others are faults of ours, and print a traceback."""
 _OTHERS = ("hydra.", "hydra/")
 _ELSEWHERE = ("hydra.searchpath=", "--config-dir", "-cd")
@@ -131,6 +141,11 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
                     raise
                 _complain(error)
                 raise SystemExit(2) from None
+            except Exception:
+                if debug:
+                    raise
+                print(redacted(traceback.format_exc()), file=sys.stderr)
+                raise SystemExit(1) from None
             finally:
                 if not debug:
                     os.environ.pop("HYDRA_FULL_ERROR", None)
