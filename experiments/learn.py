@@ -38,7 +38,8 @@ def main(options: LearnOptions, run: Run) -> dict[str, Any]:
 
     settings = vars(options.agent)
     if "kind" not in settings:
-        raise ValueError(f"agent={settings['name']} learns only while it plays; choose thompson or planning")
+        name = settings.get("algorithm", settings["name"])
+        raise ValueError(f"agent={name} learns only while it plays; choose thompson or planning")
     traces = sessions_in(options.sessions)
     agent = replay(traces, settings)
     policy = agent.policy(settings["name"], options.seed)
