@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,8 @@ def word_rates(traces: Sequence[SteeringTrace]) -> pd.DataFrame:
 
 
 def _ratio(part: pd.DataFrame, counted: str, whole: str) -> Estimate:
+    if not part[whole].any():
+        return Estimate(nan, nan, len(part), 0)
     share, influence = share_of(part[counted].to_numpy(float), part[whole].to_numpy(float))
     return Estimate(share, clustered_error(influence, part[["person"]]), len(part), part["person"].nunique() - 1)
 
@@ -176,10 +179,10 @@ def as_measured(words: pd.DataFrame, tasks: Sequence[Task]) -> dict[str, Any]:
     said, goal = (np.stack(factors) for factors in zip(*pairs, strict=True))
     named, correct = (said != tilings.UNNAMED).sum(), ((said == goal) & (said != tilings.UNNAMED)).sum()
     first, later = words.loc[0], words.drop(index=0)
-    new = np.mean([share.value for share in later["in goal"]])
-    right = float(new / first["in goal"].value * correct / named)
-    lost = float(np.mean([share.value for share in later["goal words dropped"]]))
-    back = float(np.mean([share.value for share in later["other words dropped"]]))
+    new = np.nanmean([share.value for share in later["in goal"]])
+    right = min(1.0, float(new / first["in goal"].value * correct / named))
+    lost = float(np.nanmean([share.value for share in later["goal words dropped"]]))
+    back = float(np.nanmean([share.value for share in later["other words dropped"]]))
     held, open_factors, wrong = correct / len(tasks), (said.size - named) / len(tasks), (named - correct) / len(tasks)
     naming, known = [], held
     for growth in later["recovered"]:

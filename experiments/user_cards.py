@@ -176,22 +176,25 @@ def chosen_best(traces: Sequence[SteeringTrace], **options: Any) -> np.ndarray |
 
 
 def watch(
-    policy: Any, tasks: Sequence[int], seeds: Sequence[int], **options: Any
+    policy: Any, tasks: Sequence[int], episode_seeds: Sequence[int], **options: Any
 ) -> tuple[list[SteeringTrace], np.ndarray]:
     """Episodes of a policy with a simulated user, and whether the most similar image was taken: bool (n, R)."""
-    policy.start(seeds)
-    return _watch(lambda _, observation: policy.act(observation), tasks, seeds, **options)
+    policy.start(episode_seeds)
+    return _watch(lambda _, observation: policy.act(observation), tasks, episode_seeds, **options)
 
 
 def _watch(
-    scales: Any, tasks: Sequence[int], seeds: Sequence[int], **options: Any
+    scales: Any, tasks: Sequence[int], episode_seeds: Sequence[int], **options: Any
 ) -> tuple[list[SteeringTrace], np.ndarray]:
     from steer_env.evaluation.rollout import make_env, rounds
     from steer_env.ties import TIE
 
     env = make_env(len(tasks), **options)
     *_, recorder = rounds(
-        env, list(tasks), list(seeds), lambda observation, so_far: scales(len(so_far.outcomes), observation)[:, None]
+        env,
+        list(tasks),
+        list(episode_seeds),
+        lambda observation, so_far: scales(len(so_far.outcomes), observation)[:, None],
     )
     best = [
         np.take_along_axis(outcome.similarities, outcome.choices[:, None], axis=1)[:, 0]

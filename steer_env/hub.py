@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any, Protocol, cast
 from steer_env import __version__
 from steer_env.files import write_atomically
 from steer_env.policies import POLICY_FILE, read_policy
-from steer_env.policies.stored import StoredPolicy, refuse_pickles
+from steer_env.policies.stored import PolicyError, ScalesPolicy, StoredPolicy
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 
 CARD, TRACES = "README.md", "traces.parquet"
+POLICY_FILES = (POLICY_FILE, "policy.onnx")
 SAFE = ("*.json", "*.safetensors", "*.onnx", "*.parquet", CARD)
 """What is sent and fetched: formats that can't run code."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -66,7 +68,16 @@ def pull_policy(repository: str, revision: str, endpoint: str | None = None, **h
         steer_env.policies.stored.PolicyError: no policy there, or a damaged one.
         huggingface_hub.errors.HfHubHTTPError, OSError: the hub can't be reached, or has no such commit.
     """
-    return read_policy(_pull(repository, revision, "model", endpoint=endpoint, **hub))
+    fetched = _pull(repository, revision, "model", endpoint=endpoint, **hub)
+    with tempfile.TemporaryDirectory() as folder:
+        # The hub's cache has links, and other files of the commit; a policy's folder may have neither.
+        for name in POLICY_FILES:
+            if (fetched / name).exists():
+                shutil.copyfile(fetched / name, Path(folder, name))
+        try:
+            return read_policy(Path(folder))
+        except PolicyError as error:
+            raise PolicyError(str(error).replace(folder, f"{repository}@{revision[:8]}")) from error
 
 
 def push_traces(traces: Iterable[SteeringTrace], repository: str, **hub: Any) -> str:
@@ -152,7 +163,7 @@ def _card(data: dict[str, Any], title: str, lead: str, body: str, use: str, func
 
 def _scales(policy: Saved) -> str:
     """The table of a policy that is one."""
-    if not isinstance(policy, StoredPolicy):
+    if not isinstance(policy, ScalesPolicy):
         return ""
     return _table(["round", policy.order], [(place + 1, row) for place, row in enumerate(policy.rows)])
 
@@ -165,7 +176,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def _push(folder: Path, repository: str, kind: str, message: str, **hub: Any) -> str:
     from huggingface_hub import HfApi
 
-    refuse_pickles(folder)
     private = hub.pop("private", None)
     api = HfApi(library_name="steer_env", library_version=__version__, **hub)
     api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
@@ -183,7 +193,7 @@ def _pull(repository: str, revision: str, kind: str, **hub: Any) -> Path:
         )
     from huggingface_hub import snapshot_download
 
-    wanted = [POLICY_FILE, "*.onnx", "*.safetensors"] if kind == "model" else ["*.parquet"]
+    wanted = list(POLICY_FILES) if kind == "model" else ["*.parquet"]
     return Path(
         snapshot_download(
             repository, repo_type=kind, revision=revision, allow_patterns=wanted, library_name="steer_env", **hub

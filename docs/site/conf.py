@@ -25,6 +25,8 @@ myst_heading_anchors = 3
 suppress_warnings = ["config.cache"]
 exclude_patterns = ["_build"]
 nitpicky = False
+# "--multirun" has two hyphens.
+smartquotes = False
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"

@@ -179,7 +179,8 @@ def _part(group: str, name: str, parts: Parts) -> str:
     )
 
 
-PICTURES = ("tiles", *(name for name in MECHANISMS if name != "peers"))
+DRAWN = ("mixture", "preferential", "bayesian", "learned")
+PICTURES = ("tiles", *DRAWN)
 """Parts whose pages show a picture."""
 
 

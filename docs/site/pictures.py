@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from steer_env.mechanisms import MECHANISMS
+from docs.site.pages import DRAWN
 
 TASK = {"task_index": 3, "episode_seed": 5}
 
@@ -15,7 +15,7 @@ TASK = {"task_index": 3, "episode_seed": 5}
 def draw(folder: Path) -> None:
     """PNG files, each made once: an episode of each mechanism, and images of the generator."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in MECHANISMS:
+    for name in DRAWN:
         if not (path := folder / f"{name}.png").exists():
             _save(path, _episode(name))
     if not (path := folder / "tiles.png").exists():

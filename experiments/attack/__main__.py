@@ -91,7 +91,7 @@ def main(options: AttackOptions, run: Run) -> dict[str, Any]:
     mpl.use("agg")
     warm()
     results = _in_lanes(options, folder.resolve() / "tries")
-    figures = []
+    figures: list[Any] = []
     if options.soak.minutes:
         results["soak"], figures = _soaked(options.soak, folder)
     for kind, found in results.items():

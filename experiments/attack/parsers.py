@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,16 @@ def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
     """
     import numpy as np
 
-    from agents.claims import Claim, read_json
     from agents.files import read_checkpoint
-    from experiments.sweep_status import read_jobs
+    from steer_env.evaluation.claims import Claim
+    from steer_env.files import read_json
     from steer_env.policies import HistoryPolicy, TablePolicy, read_policy
     from steer_env.policies.cards import PolicyCard, TrainingRecord
     from steer_env.tasks import load_suite
     from steer_env.traces import read_improvements, read_traces
 
+    # As a module of its own: it is attacked, not used.
+    read_jobs = import_module("experiments.sweep_status").read_jobs
     card = PolicyCard(TrainingRecord("tiles-train-v1", 8, {"cells": "round", "a": [1, {"b": 0.5}]}, {"numpy": "2"}))
     TablePolicy("mine", np.full((2, 2), 0.5), 3, card).save(folder / "table")
     HistoryPolicy("mine", [np.full(2**i, 0.5) for i in range(3)]).save(folder / "histories")
@@ -45,7 +48,14 @@ def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
     traces = _traces(folder / "traces.parquet")
     table = b'goal_prompt,prompt,goal_seed,initial_seed\n"a cat, red",a cat,1,42.0\na dog,dog,,\n'
     checkpoint = json.dumps({"identity": {}, "episodes": 8, "traces": {}, "files": {}, "agent": [], "seal": "0" * 64})
-    claim = {"policy": "p", "content": "0f", "suite": "s", "generator": "g", "metric": "m", "human": "h"}
+    claim: dict[str, Any] = {
+        "policy": "p",
+        "content": "0f",
+        "suite": "s",
+        "generator": "g",
+        "metric": "m",
+        "human": "h",
+    }
     claim |= {"mechanism": "d", "rounds": 4, "proposals": 2, "improvement": 0.2, "error": 0.01, "tasks": 9, "noise": 0}
     config = b"episodes: 8\nfolder: a\nagent:\n  kind: thompson\nmore: ${oc.env:HOME}\n"
     return {

@@ -43,7 +43,7 @@ def soak(minutes: float, share: float, folder: Path) -> list[Sample]:
         folder: receives what the commands leave, deleted each time, and ``soak.csv``.
     """
     import pandas as pd
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     from steer_env.files import write_atomically
 

@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,38 +79,44 @@ Maker = Callable[[Path], object]
 def makers(evidence: Path) -> Iterator[Maker]:
     """Ways to fill a submission's folder; what runs would leave the evidence, and so would a write through a link."""
     for text in _TEXTS:
-        yield lambda folder, text=text: (folder / "policy.json").write_bytes(text)
+        yield partial(_bytes, text)
     for field in (*_RECORD, "card", "seal", "more"):
-        yield lambda folder, field=field: _write(folder, {k: v for k, v in _RECORD.items() if k != field})
-        for value in _VALUES:
-            yield lambda folder, field=field, value=value: _write(folder, _RECORD | {field: value})
+        yield partial(_record, {name: value for name, value in _RECORD.items() if name != field})
+        yield from (partial(_record, _RECORD | {field: value}) for value in _VALUES)
     for field in (*_TRAINING, "prize"):
         for value in _VALUES:
-            training = _TRAINING | {field: value}
-            yield lambda folder, training=training: _write(folder, _RECORD | {"card": {"training": training}})
-    for name in _NAMES:
-        yield lambda folder, name=name: _write(folder, _RECORD | {"name": name})
-    for cut in range(1, 8):
-        yield lambda folder, cut=cut: (folder / "policy.json").write_text(json.dumps(_RECORD)[: 10 * cut])
-    for beside in _BESIDE:
-        yield lambda folder, beside=beside: _beside(folder, beside, evidence)
+            yield partial(_record, _RECORD | {"card": {"training": _TRAINING | {field: value}}})
+    yield from (partial(_record, _RECORD | {"name": name}) for name in _NAMES)
+    yield from (partial(_bytes, json.dumps(_RECORD).encode()[: 10 * cut]) for cut in range(1, 8))
+    yield from (partial(_beside, beside, evidence) for beside in _BESIDE)
     for target in ("/dev/zero", "/etc/passwd", "/proc/self/environ", "policy.json", str(evidence), "/dev/stdin"):
-        yield lambda folder, target=target: (folder / "policy.json").symlink_to(target)
+        yield partial(_link, "policy.json", Path(target))
     for name in ("policy.json.partial", "claim.json", "report.md", ".policy.json.swp", "policy.partial"):
-        yield lambda folder, name=name: (_write(folder, _RECORD), (folder / name).symlink_to(evidence))
+        yield partial(_link, name, evidence)
     yield lambda folder: os.mkfifo(folder / "policy.json")
     yield lambda folder: (folder / "policy.json").mkdir()
     yield _damaged_training
-    yield lambda folder: _write(folder, _RECORD | {"scales": [[0.5, 0.5]] * 64})
-    yield lambda folder: _write(folder, _RECORD | {"kind": "histories", "scales": [[0.5]]})
+    yield partial(_record, _RECORD | {"scales": [[0.5, 0.5]] * 64})
+    yield partial(_record, _RECORD | {"kind": "histories", "scales": [[0.5]]})
 
 
-def _write(folder: Path, record: Any) -> None:
-    (folder / "policy.json").write_text(json.dumps(record))
+def _bytes(content: bytes, folder: Path) -> None:
+    (folder / "policy.json").write_bytes(content)
 
 
-def _beside(folder: Path, name: str, evidence: Path) -> None:
-    _write(folder, _RECORD | {"name": f"beside {len(name)}"})
+def _record(record: Any, folder: Path) -> None:
+    _bytes(json.dumps(record).encode(), folder)
+
+
+def _link(name: str, target: Path, folder: Path) -> None:
+    """A link, beside a good policy if it isn't in its place."""
+    if name != "policy.json":
+        _record(_RECORD, folder)
+    (folder / name).symlink_to(target)
+
+
+def _beside(name: str, evidence: Path, folder: Path) -> None:
+    _record(_RECORD | {"name": f"beside {len(name)}"}, folder)
     code = f"import os\nos.mkdir({str(evidence)!r})\n".encode()
     (folder / name).write_bytes(code if name.endswith(("py", "pth", "sh")) else pickle.dumps(Bomb(evidence)))
 
@@ -117,7 +124,7 @@ def _beside(folder: Path, name: str, evidence: Path) -> None:
 def _damaged_training(folder: Path) -> None:
     """A training's folder, with files that only a training reads."""
     (folder / "policy").mkdir()
-    _write(folder / "policy", _RECORD | {"name": "trained"})
+    _record(_RECORD | {"name": "trained"}, folder / "policy")
     (folder / "checkpoint.json").write_text('{"episodes": ')
     (folder / "traces").mkdir()
     (folder / "traces" / "00000000.parquet").write_bytes(b"PAR1" * 100)
@@ -158,7 +165,9 @@ def watch(allowed: Sequence[Path], sent: Path, record: int) -> None:
             elif isinstance(path, str) and os.path.abspath(path).startswith(theirs):  # noqa: PTH100
                 said = "" if os.path.basename(path) in _READ or path.endswith(".parquet") else "read"  # noqa: PTH119
         elif event in _CHANGING:
-            said = "changed" if any(outside(path) for path in details[:2]) else ""
+            # Making a folder that is there, as Hydra does with the current one, changes nothing.
+            there = event == "os.mkdir" and os.path.isdir(details[0])  # noqa: PTH112
+            said = "changed" if not there and any(outside(path) for path in details[:2]) else ""
         elif event in _RUNNING or (event == "exec" and getattr(details[0], "co_filename", "").startswith(theirs)):
             said = "ran"
         if said:
@@ -177,6 +186,7 @@ def attack(folder: Path, number: int) -> tuple[int, list[str]]:
     sent, failures = submissions(folder, number), list[str]()
     logs = folder / "logs"
     logs.mkdir()
+    (folder / "runs").mkdir()
     for place, submission in enumerate(sent):
         log, run = logs / submission.name, folder / "runs" / submission.name
         name = ("verify", "evaluate")[place % 2]

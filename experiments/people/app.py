@@ -40,6 +40,7 @@ class Guard:
 
     def __init__(self, app: Any, options: PeopleOptions) -> None:
         self._app, self._rate = app, options.web.requests_per_second
+        self._arrivals = options.web.arrivals_per_minute / 60
         self._buckets: dict[str, tuple[float, float]] = {}
         mturk = options.codes.platform == "mturk"
         policy = _POLICY.format(forms=f" {_MTURK}" if mturk else "", frames=_MTURK if mturk else "'none'")
@@ -71,13 +72,15 @@ class Guard:
 
     def _allows(self, scope: Scope) -> bool:
         """A token bucket for each person, and for each address that isn't a person's."""
-        parts = scope["path"].split("/")
+        parts, rate = scope["path"].split("/"), self._rate
         key = parts[2] if len(parts) > 2 and parts[1] == "s" else (scope.get("client") or ("",))[0]
-        now, full = time.monotonic(), _BURST * self._rate
+        if scope["path"] == "/arrive":
+            key, rate = f"arrivals from {key}", self._arrivals
+        now, full = time.monotonic(), max(1.0, _BURST * rate)
         if len(self._buckets) > 10_000:
             self._buckets = {k: v for k, v in self._buckets.items() if now - v[1] < _BURST}
         left, before = self._buckets.get(key, (full, now))
-        left = min(full, left + (now - before) * self._rate)
+        left = min(full, left + (now - before) * rate)
         self._buckets[key] = (left - (left >= 1), now)
         return left >= 1
 

@@ -82,6 +82,8 @@ class Bot:
             pictures = {item: await self._picture(path) for path, item in dict.fromkeys(_PICTURE.findall(page.text))}
             if sent and pictures:
                 played.waits.append(time.monotonic() - sent)
+            if ".full." in step:
+                break
             if step.split(".")[2] == "" or (self._leaves and len(played.answers) >= self._leaves):
                 played.left = bool(step.split(".")[2])
                 break

@@ -15,8 +15,8 @@ from experiments.people.sources import Source, prepare
 from experiments.people.study import Condition, Study
 from experiments.run import Run, say
 from experiments.run.headlines.tasks import prompt_for
-from steer_env.evaluation.reports import Report, Section, steering_report
-from steer_env.evaluation.uncertainty import clustered_error
+from steer_env.evaluation.ratings import COLUMNS, ratings_sections
+from steer_env.evaluation.reports import Report, steering_report
 from steer_env.files import write_atomically
 from steer_env.traces import SteeringTrace, traces_to_frame, write_traces
 from steer_env.types import Task
@@ -65,8 +65,8 @@ ROUNDS = [
 ]
 """Columns of ``rounds``."""
 RATINGS = [
-    *("rater", "question", "person", "session", "suite", "task_index", "policy", "mechanism", "generator", "attempt"),
-    *("duplicate", "value", "chosen_over", "position", "at", *TIMINGS),
+    *(*COLUMNS, "duplicate", "suite", "task_index", "policy", "mechanism", "generator", "position", "at"),
+    *TIMINGS,
 ]
 """Columns of ``ratings``."""
 
@@ -100,26 +100,36 @@ def _rounds(session: Session) -> list[dict[str, Any]]:
 
 
 def _ratings(study: Study, session: Session) -> list[dict[str, Any]]:
-    """One row an answer: each value of a scale, or the image that was picked of two."""
-    rows, sources = [], study.sources[session.cell[0]]
+    """One row an answer: each value of a scale; or of two images, whether the last one, or the goal, was picked."""
+    rows, options = [], session.condition.options
     for place in range(session.condition.steps):
         rated = session.events["rated", place]
-        source: Source = sources[rated["source"]]
+        source: Source = study.sources[session.cell[0]][rated["source"]]
+        names = ("suite", "task_index", "policy", "mechanism", "generator")
         facts = {
+            **{name: getattr(source, name) for name in ("item", "person", *names)},
+            **{name: rated.get(name) for name in ("at", *TIMINGS)},
             "rater": session.human,
             "question": rated["question"],
-            "person": source.person,
-            "session": source.session,
-            **{name: getattr(source, name) for name in ("suite", "task_index", "policy", "mechanism", "generator")},
-            **{name: rated.get(name) for name in ("at", *TIMINGS)},
         }
-        scale = rated["question"] in SCALES
-        for position, (attempt, value) in enumerate(zip(rated["attempts"], rated["values"], strict=True)):
-            other = None if scale else rated["attempts"][1 - position]
-            if scale or value:
-                own = {"attempt": attempt, "duplicate": scale and attempt == GOAL, "value": value if scale else 1}
-                rows.append({**facts, **own, "chosen_over": other, "position": position})
+        answers = list(enumerate(zip(rated["attempts"], rated["values"], strict=True)))
+        if rated["question"] not in SCALES:
+            last = source.attempts - 1
+            meant = last if rated["question"] == "improvement" else GOAL
+            own = {"attempt": 0 if options.attempt == "first" else last, "duplicate": False}
+            if rated["question"] == "prompt":
+                own["question"] = "POM-1" if options.attempt == "first" else f"POM-{OF_FIVE}"
+            rows += [{**facts, **own, "value": v, "position": p} for p, (attempt, v) in answers if attempt == meant]
+            continue
+        for position, (attempt, value) in answers:
+            similarity = 1.0 if attempt == GOAL else source.similarities[attempt]
+            own = {"attempt": attempt, "duplicate": attempt == GOAL, "value": value, "similarity": similarity}
+            rows.append({**facts, **own, "position": position})
     return rows
+
+
+OF_FIVE = 5
+"""What the paper calls the last attempt."""
 
 
 def progress_table(study: Study, store: Store, taken: Mapping[tuple[int, int], int]) -> pd.DataFrame:
@@ -142,8 +152,8 @@ def report_of(study: Study, store: Store) -> Report:
         names = [trace.policy for trace in traces]
         sections += steering_report(traces, names[0], 0.8).sections
     ratings = tables_of(study, store)["ratings"]
-    if len(ratings):
-        sections.append(ratings_section(ratings))
+    if len(judged := ratings[~ratings["duplicate"].astype(bool)]):
+        sections += ratings_sections(judged.astype({"similarity": float}))
     return Report(
         "A study with people", "Sessions that are finished; of goals that every condition has played.", sections
     )
@@ -164,26 +174,6 @@ def comparable(traces: Sequence[SteeringTrace]) -> list[list[SteeringTrace]]:
         if len(common) > 1:
             found.append([trace for trace in named if trace.task_index in common])
     return found
-
-
-def ratings_section(ratings: pd.DataFrame) -> Section:
-    """Mean of each question by policy, with errors clustered by the person who steered and by the rater."""
-    rows = []
-    for (question, policy), part in ratings[~ratings["duplicate"].astype(bool)].groupby(["question", "policy"]):
-        values = part["value"] if question in SCALES else _last_or_goal(part)
-        mean = values.mean()
-        error = clustered_error((values - mean).to_numpy(dtype=float), part[["person", "rater"]])
-        rows.append((question, policy, len(part), part["rater"].nunique(), f"{mean:.3f} ({error:.3f})"))
-    table = pd.DataFrame(rows, columns=["question", "policy", "ratings", "raters", "mean"])
-    text = "Similarity from 1 to 10, satisfaction from 1 to 4; improvement: share of pairs in which the last image was "
-    text += "picked; prompt: share in which the goal was picked. Errors are clustered by person and rater."
-    return Section("Ratings (Figures 16 to 19)", text, [table])
-
-
-def _last_or_goal(part: pd.DataFrame) -> pd.Series[Any]:
-    """1 where the last image was picked over the first, or the goal over what the prompt made."""
-    prompt = part["question"] == "prompt"
-    return ((prompt & (part["attempt"] == GOAL)) | (~prompt & (part["attempt"] > part["chosen_over"]))).astype(float)
 
 
 def traces_of(study: Study, store: Store) -> list[SteeringTrace]:
@@ -252,7 +242,7 @@ def _images(session: Session) -> dict[str, Any]:
         "similarities": _held([offer["similarities"] for offer in offers], choices),
         "judged": {name: _held([offer["judged"][name] for offer in offers], choices) for name in offers[0]["judged"]},
         "propensities": [offer["propensity"] for offer in offers],
-        **{name: offers[-1][name] for name in ("images", "passes")},
+        **{name: offers[-1].get(name) for name in ("images", "passes")},
     }
 
 

@@ -108,7 +108,7 @@ class WebOptions:
         password: of the researcher's pages, for the user researcher; needed as soon as the address isn't loopback.
         proxy: address of the reverse proxy before the server, whose word on where a request comes from is taken.
         requests_per_second: of one person, or of one address that isn't a person's yet; 20 times as many at once.
-        arrivals_per_minute: new people from one address.
+        arrivals_per_minute: new people from one address; a third of them at once.
         people: at a time; more are asked to come back later.
     """
 

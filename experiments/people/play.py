@@ -34,7 +34,7 @@ from steer_env.humans.writers import Writer, load_writer
 from steer_env.policies import Policy, propensity
 from steer_env.policies.names import load_policy
 from steer_env.tasks import load_suite
-from steer_env.types import Prompter, Studio, passes
+from steer_env.types import DirectedMechanism, Prompter, Studio, passes
 
 _IDLE = 0.02
 """Seconds between looks at an empty queue."""
@@ -162,6 +162,10 @@ class Worker:
             else:
                 own |= {"rounds": options.attempts - 1, "choose": options.choose}
                 env = make_text_env(self._options.places, **own)
+            if isinstance(env.dynamics.mechanism, DirectedMechanism):
+                raise ValueError(
+                    f"{condition.spec}: people's proposals are decided by scales, not by {env.mechanism_id}"
+                )
             self._studio = env.dynamics.studio
             self._stages[key] = Stage(env)
         if condition.kind == "images" and condition.spec not in self._policies:

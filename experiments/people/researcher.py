@@ -60,7 +60,7 @@ class Researcher:
         self._figures = figures
         progress = progress_table(self._study, self._store, taken(self._store, self._study))
         queue = len(self._store.queue())
-        return self._pages.page(request, "results", progress=progress, sections=sections, queue=queue, wide=True)
+        return self._pages.page(request, "results", conditions=progress, sections=sections, queue=queue, wide=True)
 
     def _sections(self) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
         sections, figures = [], {}

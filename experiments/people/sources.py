@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ class Source:
         suite, task_index: the task.
         policy, mechanism, generator: of the session.
         prompts: of each attempt; one for all where the person chose images.
-        attempts: images, the first one included.
+        similarities: to the goal, of each attempt's image, the first one included.
     """
 
     person: str
@@ -32,7 +33,17 @@ class Source:
     mechanism: str
     generator: str
     prompts: list[str]
-    attempts: int
+    similarities: list[float]
+
+    @property
+    def attempts(self) -> int:
+        """How many images there are."""
+        return len(self.similarities)
+
+    @property
+    def item(self) -> str:
+        """What tables of ratings call the session."""
+        return f"{self.person}, session {self.session}"
 
     def prompt(self, attempt: int) -> str:
         """Behind an attempt."""
@@ -73,7 +84,7 @@ def _finished(folder: Path) -> list[tuple[str, dict[int, bytes]]]:
                 if (session, "finished", 0) in log and (shown := held(log, session)):
                     pictures = {i: other.picture(person, session, *where) for i, where in enumerate(shown)}
                     pictures[GOAL] = other.picture(person, session, GOAL, 0)
-                    facts = json.dumps(asdict(_source(log, person, session, len(shown))))
+                    facts = json.dumps(asdict(_source(log, person, session, shown)))
                     found.append((facts, {place: png for place, png in pictures.items() if png}))
         return found
     finally:
@@ -93,14 +104,15 @@ def held(log: Log, session: int) -> list[tuple[int, int]]:
     ]
 
 
-def _source(log: Log, person: int, session: int, attempts: int) -> Source:
-    facts: dict[str, Any] = (log.get((session, "begun", 0)) or log[session, "offered", 0])["facts"]
-    written = sorted(
-        (place, data["prompt"]) for (own, kind, place), data in log.items() if (own, kind) == (session, "written")
-    )
-    task = facts["task"]
-    prompts = [prompt for _, prompt in written] or [task["prompt"]]
-    names = ("policy", "mechanism", "generator")
-    return Source(
-        f"person-{person}", session, task["suite"], task["index"], *(facts[name] for name in names), prompts, attempts
-    )
+def _source(log: Log, person: int, session: int, shown: Sequence[tuple[int, int]]) -> Source:
+    of_session = {(kind, place): data for (own, kind, place), data in log.items() if own == session}
+    facts: dict[str, Any] = (of_session.get(("begun", 0)) or of_session["offered", 0])["facts"]
+    written = [data["prompt"] for (kind, _), data in sorted(of_session.items()) if kind == "written"]
+    made = [of_session.get(("made", place)) for place, _ in shown]
+    similarities = [
+        float(text["similarity"] if text else of_session["offered", place]["similarities"][item])
+        for text, (place, item) in zip(made, shown, strict=True)
+    ]
+    task, parts = facts["task"], [facts[name] for name in ("policy", "mechanism", "generator")]
+    where = (f"person-{person}", session, task["suite"], task["index"])
+    return Source(*where, *parts, written or [task["prompt"]], similarities)

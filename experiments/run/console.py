@@ -69,7 +69,7 @@ class _Patient:
 def patient() -> Iterator[None]:
     """While it lasts, nothing that is printed, by whichever package, decides how a run ends."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Patient(sys.stdout), _Patient(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = _Patient(sys.stdout), _Patient(sys.stderr)
     try:
         yield
     finally:
@@ -81,7 +81,7 @@ def patient() -> Iterator[None]:
 def _safely(write: Callable[[], None]) -> None:
     """Outside a command, too: a terminal that is full or gone gets nothing."""
     before = sys.stdout
-    sys.stdout = before if isinstance(before, _Patient) else _Patient(before)  # type: ignore[assignment]
+    sys.stdout = before if isinstance(before, _Patient) else _Patient(before)
     try:
         write()
     finally:

@@ -204,7 +204,7 @@ async def _bounded(response: Any) -> None:
     stream = response.stream
     kind: Any = import_module(type(response).__module__.partition(".")[0]).AsyncByteStream
 
-    class Bounded(kind):  # type: ignore[misc]
+    class Bounded(kind):
         async def __aiter__(self) -> AsyncIterator[bytes]:
             size = 0
             async for chunk in stream:

@@ -74,10 +74,10 @@ class PersonOptions:
         synonym_rate: probability of another word for the same thing.
     """
 
-    named: list[float] = field(default_factory=lambda: [0.32, 0.23, 0.17, 0.12])
-    right: float = 0.48
+    named: list[float] = field(default_factory=lambda: [0.21, 0.18, 0.123, 0.111])
+    right: float = 0.79
     lost: float = 0.025
-    taken_back: float = 0.076
+    taken_back: float = 0.079
     synonym_rate: float = 0.4
 
 

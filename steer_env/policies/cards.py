@@ -94,7 +94,8 @@ def check_number(name: str, value: Any) -> float:
 
 def check_settings(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """The value, unless it is too much, or holds text or a number that :func:`check_text` or JSON doesn't allow."""
-    left, inside = 1000, [value]
+    left = 1000
+    inside: list[Any] = [value]
     while inside:
         each = inside.pop()
         if isinstance(each, Mapping):

@@ -77,7 +77,7 @@ def load_policies(
                 check(policy)
                 policy.rehearse(rounds)
         except PolicyError as error:
-            if refused is None or not isinstance(spec, str) or not policy_folder(spec):
+            if refused is None or not isinstance(spec, str) or not Path(spec).expanduser().is_dir():
                 raise
             refused[spec] = "".join(letter if letter.isprintable() else "?" for letter in str(error))
         else:

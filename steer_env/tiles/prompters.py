@@ -11,7 +11,7 @@ from steer_env.tiles import tilings
 from steer_env.types import Task
 
 _STREAM = 3
-NAMED = (0.32, 0.23, 0.17, 0.12)
+NAMED = (0.21, 0.18, 0.123, 0.111)
 """Default rates of :class:`PersonPrompter`, by rewrite."""
 
 
@@ -94,9 +94,9 @@ class PersonPrompter(RulePrompter):
     def __init__(
         self,
         named: Sequence[float] = NAMED,
-        right: float = 0.48,
+        right: float = 0.79,
         lost: float = 0.025,
-        taken_back: float = 0.076,
+        taken_back: float = 0.079,
         synonym_rate: float = tilings.CASUAL.synonym_rate,
     ) -> None:
         super().__init__(synonym_rate, 0.0)

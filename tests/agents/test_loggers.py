@@ -229,6 +229,17 @@ def test_wandb_offline_leaves_a_run_in_its_own_format(tmp_path: Path, wandb_at: 
     assert np.array_equal(np.array(Image.open(file)), pixels(plot()))
 
 
+def test_what_the_environment_says_of_wandb_is_heeded(
+    tmp_path: Path, wandb_at: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    wandb_at("http://127.0.0.1:9")
+    load_logger("wandb", **{**WANDB, "project": "", "mode": ""})(tmp_path, 0, CONFIG).close()
+    (run,) = [record.run for record in wandb_records(tmp_path) if record.WhichOneof("record_type") == "run"]
+    assert run.project == "theirs"
+
+
 def test_wandb_disabled_leaves_no_run(tmp_path: Path, wandb_at: Callable[[str], None]) -> None:
     wandb_at("http://127.0.0.1:9")
     logger = load_logger("wandb", **{**WANDB, "mode": "disabled"})(tmp_path, 0, CONFIG)

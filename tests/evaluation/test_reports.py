@@ -6,10 +6,11 @@ from pathlib import Path
 
 import matplotlib.figure
 import numpy as np
+import pandas as pd
 import pytest
 
 from steer_env.evaluation import plots, statistics
-from steer_env.evaluation.reports import Section, steering_report
+from steer_env.evaluation.reports import Report, Section, steering_report
 from steer_env.traces import SteeringTrace, traces_to_frame
 from tests.markdown import compact
 from tests.steer_env.test_traces import TRACE
@@ -151,3 +152,14 @@ class TestTextSteering:
             "Paired differences from “text blind”",
             "Similarity at each attempt (Figure 9)",
         ]
+
+
+def test_what_strangers_wrote_is_text_in_both_pages() -> None:
+    words = "a|b <script>alert(1)</script>\x1b[2J\n# heading"
+    report = Report("T", words, [Section(words, words, [pd.DataFrame({"policy": [words]})])])
+    markdown = report.markdown()
+    assert "<script>" not in markdown
+    assert "\x1b" not in markdown
+    assert [line for line in markdown.splitlines() if line.startswith("# ")] == ["# T"]
+    assert "a\\|b" in [line for line in markdown.splitlines() if line.startswith("|")][-1]
+    assert "<script>alert" not in report.html()

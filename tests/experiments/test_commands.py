@@ -159,12 +159,15 @@ def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: 
         ("policies=[random-bucket,no/such/run]", "holds no policy: train one there first"),
         ("baseline=published", "the baseline 'published' isn't among the policies evaluated: random bucket"),
         ("tasks=1", "tasks must be at least 2, got 1"),
+        ("folder=", "folder must be a path, got ''"),
+        ("folder=/dev/null/run", "folder=/dev/null/run can't be made: /dev/null is no folder"),
+        ("generator.guidance_scale=nan", "generator.guidance_scale must be a number, got nan"),
         ("tasks=2001", "tasks must be 2 to 2000, the size of tiles-test-v1, got 2001"),
     ],
 )
 def test_errors_come_before_any_work(tmp_path: Path, command: Callable[..., None], override: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        command(evaluate.main, f"folder={tmp_path / 'new'}", override)
+    with pytest.raises((ValueError, NotADirectoryError), match=message):
+        command(evaluate.main, *([] if override.startswith("folder") else [f"folder={tmp_path / 'new'}"]), override)
     assert not (tmp_path / "new").exists()
 
 

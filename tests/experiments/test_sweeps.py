@@ -211,3 +211,16 @@ def test_joblib_runs_jobs_side_by_side(finished: Path, tmp_path: Path) -> None:
     done, failed = sorted(read_jobs(tmp_path, window=8), key=lambda job: job.state)
     assert (done.state, failed.state) == ("done", "failed")
     assert read_traces(tmp_path / done.name / "traces") == read_traces(job(finished, 1) / "traces")
+
+
+def test_a_damaged_run_is_a_row_that_says_so(tmp_path: Path) -> None:
+    for name, text in (("a", '{"episodes": '), ("b", "")):
+        (tmp_path / name / "traces").mkdir(parents=True)
+        (tmp_path / name / CONFIG).write_text("episodes: 8\n")
+        (tmp_path / name / "traces" / "0.parquet").write_bytes(b"PAR1")
+        if text:
+            (tmp_path / name / "checkpoint.json").write_text(text)
+    jobs = read_jobs(tmp_path, 2)
+    assert [(job.name, job.state) for job in jobs] == [("a", "damaged"), ("b", "damaged")]
+    assert "checkpoint.json is damaged" in jobs[0].error[0]
+    assert "0.parquet is no readable trace file" in jobs[1].error[0]

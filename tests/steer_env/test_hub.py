@@ -91,7 +91,7 @@ def test_code_in_a_repository_is_not_fetched(hub: dict[str, Any], cache: Path, t
 def test_a_repository_without_a_policy_is_refused(hub: dict[str, Any], cache: Path, tmp_path: Path) -> None:
     commit = push_policy(POLICY, "me/mine", **hub)
     (tmp_path / "hub" / "models" / "me" / "mine" / commit / "policy.json").write_text('{"kind": "table"}')
-    with pytest.raises(PolicyError, match="lacks 'name'"):
+    with pytest.raises(PolicyError, match=rf"me/mine@{commit[:8]}/policy.json is no policy: name"):
         pull_policy("me/mine", commit, cache_dir=cache, **hub)
 
 

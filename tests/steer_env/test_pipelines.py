@@ -156,8 +156,8 @@ class TestRefusals:
             ("flux", {"solver": "ddim"}, r"solver ddim can't take the place of FlowMatchEuler.*no solver can replace"),
             (
                 "flux",
-                {"height": 20, "width": 16},
-                r"makes images of 16 × 16 pixels, where height is 20 and width 16: set",
+                {"height": 18, "width": 16},
+                r"makes images of 16 × 16 pixels, where height is 18 and width 16: set",
             ),
             (
                 "sd",

@@ -20,7 +20,7 @@
   function timings() {
     const now = performance.now();
     return {
-      ms: now - (shown ?? start), loaded: (shown ?? now) - start, hidden: hidden + (since === null ? 0 : now - since),
+      ms: now - (shown ?? start), loaded: shown ?? now, hidden: hidden + (since === null ? 0 : now - since),
       width: window.innerWidth, height: window.innerHeight,
     };
   }

@@ -76,7 +76,7 @@ def test_a_bot_study_is_balanced_and_goes_through_every_report(hall: Open) -> No
         played = asyncio.run(send(served.url, people=9, at_once=9, drop=1 / 3))
         with house.store.transaction() as db:
             db.execute("UPDATE events SET at = at - 7200")
-        played += asyncio.run(send(served.url, people=7, at_once=7, seed=1))
+        played += asyncio.run(send(served.url, people=6, at_once=6, seed=1))
     finally:
         served.close()
     assert sum(each.left for each in played) == 3

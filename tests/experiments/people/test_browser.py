@@ -270,7 +270,7 @@ def test_double_click_second_tab_back_button_and_lost_connection(serve: Callable
     visitor.page.locator("button.option").nth(2).click()
     visitor.wait(step)
     other.locator("button.option").nth(1).click()
-    other.wait_for_function("document.body.dataset.step.includes('chosen.2')")
+    other.wait_for_function("() => document.body.dataset.step.includes('chosen.2')")
     assert served.house.store.log(1)[0, "chosen", 1]["position"] == 2
     visitor.page.go_back()
     visitor.page.goto(other.url)

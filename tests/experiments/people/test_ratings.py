@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.people.export import finished, traces_of
+from experiments.people.export import finished, report_of, tables_of, traces_of
 from steer_env.humans.writers import Writer
 from tests.experiments.people.conftest import Hall, fields
 from tests.experiments.run.headlines.conftest import metric_folder, model, model_folder
@@ -52,11 +52,17 @@ def test_ratings(hall: Open, question: str, kind: str, shown: set[int]) -> None:
     rated = [session.events["rated", place] for place in range(2)]
     sources = [house.study.sources[0][event["source"]] for event in rated]
     assert sorted(source.policy for source in sources) == ["person", "random bucket"]
+    table = tables_of(house.study, house.store)["ratings"]
+    scale = kind == "rate"
+    assert len(table) == (sum(source.attempts for source in sources) + 2 * (question == "similarity") if scale else 2)
+    assert table["similarity"].notna().all() == scale
+    assert table["duplicate"].sum() == (2 if question == "similarity" else 0)
     for event, source in zip(rated, sources, strict=True):
         expected = {attempt for attempt in shown if attempt < source.attempts or attempt == 4}
         last = {4: source.attempts - 1}
         assert set(event["attempts"]) == {last.get(attempt, attempt) for attempt in expected}
         assert len(event["values"]) == len(event["attempts"])
+    assert report_of(house.study, house.store).sections[0].title == "What raters say"
 
 
 def test_headlines_by_the_rule(

@@ -30,7 +30,9 @@ def test_what_people_write_is_escaped_wherever_it_is_shown(hall: Open) -> None:
     refused = person.answer(prompt="\x00bad")
     assert refused.status_code == 422
     person.play()
-    assert "<script>alert" not in house.client.get("/results").text
+    results = house.client.get("/results").text
+    assert "<script>alert" not in results
+    assert "<progress" not in results, "a page of the researcher has no person's progress"
 
 
 def test_every_answer_has_strict_headers(hall: Open) -> None:
@@ -98,6 +100,14 @@ def test_a_person_who_asks_too_often_is_slowed_down_and_others_are_not(hall: Ope
     codes = [house.client.get(first.path).status_code for _ in range(15)]
     assert codes.count(429) >= 4
     assert house.client.get(second.path).status_code == 200
+
+
+def test_an_address_sends_so_many_new_people_and_no_more(hall: Open) -> None:
+    house = hall("conditions=[images:random-bucket]", "web.arrivals_per_minute=6")
+    form = fields(house.client.get("/").text)
+    codes = [house.client.post("/arrive", data=form).status_code for _ in range(5)]
+    assert codes[:2] == [200, 200]
+    assert codes[2:] == [429] * 3
 
 
 def test_pictures_are_those_of_the_screen_that_the_person_has(hall: Open) -> None:

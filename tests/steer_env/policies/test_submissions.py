@@ -79,6 +79,18 @@ def test_a_copy_with_another_seed_is_no_further_training(tmp_path: Path) -> None
     assert "with seed 4 does what the one with seed 3 does: a copy is no further training" in refused[specs[1]]
 
 
+def test_a_submission_without_a_policy_stops_no_board(tmp_path: Path) -> None:
+    """A link to nothing, a folder of that name, or nothing at all."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "folder" / "policy.json").mkdir(parents=True)
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "policy.json").symlink_to(tmp_path / "none")
+    specs = [str(tmp_path / name) for name in ("empty", "folder", "link")]
+    refused: dict[str, str] = {}
+    assert [policy.name for policy in load_policies(["published", *specs], refused=refused)] == ["published"]
+    assert list(refused) == specs
+
+
 @pytest.mark.parametrize("spec", ["random-bucket", "published", "best-known", "text:attribute", "schedule:1.0-0.5"])
 def test_names_that_are_reserved_cover_the_built_in_ones(tmp_path: Path, spec: str) -> None:
     (policy,) = load_policies([spec])

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from steer_env.humans import PROMPTERS, load_prompter
+from steer_env.humans.options import PersonOptions
 from steer_env.tasks import load_suite
 from steer_env.testing import check_prompter
 from steer_env.tiles import tilings
+from steer_env.tiles.prompters import PersonPrompter
 from steer_env.types import Task
 
 TASKS = load_suite("tiles-val-v1")[:60]
@@ -97,3 +99,39 @@ def test_errors() -> None:
         load_prompter("blind", synonym_rate=-1)
     with pytest.raises(ValueError, match="unknown word for a tiling 'photograph'"):
         course("blind", [replace(TASKS[0], prompt="photograph")])
+
+
+class TestPerson:
+    def test_what_is_written_changes_at_the_rates_that_are_given(self) -> None:
+        rates = {"named": [0.5, 0.0], "right": 1.0, "lost": 0.0, "taken_back": 0.0, "synonym_rate": 0.0}
+        for task, row in zip(TASKS, course("person", **rates), strict=True):
+            first, second, third = (tilings.words_of(prompt) for prompt in row[:3])
+            goal = factors(task.goal_prompt)
+            added = second.keys() - first.keys()
+            assert all(factors(row[1])[factor] == goal[factor] for factor in added)
+            assert {factor: second[factor] for factor in first} == first
+            assert third == second
+        opened = [len(tilings.FACTORS) - len(tilings.words_of(task.prompt)) for task in TASKS]
+        named = [len(tilings.words_of(row[1])) - len(tilings.words_of(row[0])) for row in course("person", **rates)]
+        assert sum(named) / sum(opened) == pytest.approx(0.5, abs=0.1)
+
+    def test_people_err_forget_and_go_on_from_the_last_prompt(self) -> None:
+        wrong = course("person", named=[1.0], right=0.0, lost=0.0, taken_back=0.0)
+        for task, row in zip(TASKS, wrong, strict=True):
+            added = tilings.words_of(row[1]).keys() - tilings.words_of(row[0]).keys()
+            assert not any(factors(row[1])[factor] == factors(task.goal_prompt)[factor] for factor in added)
+        forgotten = course("person", named=[0.0], lost=1.0, taken_back=1.0)
+        assert all(row[1] == row[0] for row in forgotten), "a prompt is never empty"
+        falling = np.tile(-np.arange(5) / 5, (len(TASKS), 1))
+        assert course("person", similarities=falling) == course("person"), "whatever came of it"
+
+    def test_the_defaults_are_those_of_the_options(self) -> None:
+        options, prompter = PersonOptions(), PersonPrompter()
+        assert all(
+            getattr(prompter, name) == getattr(options, name) for name in ("named", "right", "lost", "taken_back")
+        )
+
+    @pytest.mark.parametrize("options", [{"named": []}, {"named": [1.2]}, {"right": -0.1}, {"lost": 2.0}])
+    def test_rates_are_probabilities(self, options: dict) -> None:
+        with pytest.raises(ValueError, match=f"{next(iter(options))} must lie in"):
+            load_prompter("person", **options)
