@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from steer_env.mechanisms.directions import low_frequencies
 from steer_env.mechanisms.mixtures import Mixture
-from steer_env.mechanisms.qeubo import QeuboSteering, comparisons, low_frequencies
+from steer_env.mechanisms.qeubo import QeuboSteering, comparisons
 from tests.steer_env.mechanisms.courses import SHAPE, history, likeness, preferred, randn
 
 pytest.importorskip("botorch", reason="steer-env[qeubo] isn't installed")
