@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from steer_env.mechanisms.directions import low_frequencies
 from steer_env.mechanisms.options import QeuboOptions
 from steer_env.proposals import mix
 from steer_env.types import SteeringHistory, Studio
@@ -159,30 +158,6 @@ def comparisons(history: SteeringHistory) -> Tensor:
     pairs = one_hot(held, rounds * k + 1)
     pairs.diagonal(dim1=1, dim2=2).sub_(1)
     return (pairs * lost[:, :, None]).to(history.proposals)
-
-
-@lru_cache(maxsize=8)
-def low_frequencies(shape: tuple[int, ...], dimensions: int) -> np.ndarray:
-    """The first functions of the discrete cosine transform over all axes but the first, of each channel in turn.
-
-    Args:
-        shape: (C, …), of a latent; one of a single axis is a channel.
-        dimensions: d.
-
-    Returns:
-        float32 (d, D), orthonormal, by rising frequency.
-    """
-    from scipy.fft import idctn
-
-    channels, *sizes = shape if len(shape) > 1 else (1, *shape)
-    frequencies = sorted(product(*map(range, sizes)), key=lambda place: (sum(f * f for f in place), place))
-    rows = []
-    for place in frequencies[: -(-dimensions // channels)]:
-        spectrum = np.zeros(sizes)
-        spectrum[place] = 1
-        wave = idctn(spectrum, norm="ortho").ravel()
-        rows += [np.kron(np.eye(channels)[channel], wave) for channel in range(channels)]
-    return np.array(rows[:dimensions], dtype=np.float32)
 
 
 def load(studio: Studio, **options: Any) -> QeuboSteering:
