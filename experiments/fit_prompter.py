@@ -109,13 +109,13 @@ def word_rates(traces: Sequence[SteeringTrace]) -> pd.DataFrame:
     counted = ["recovered", "lost", "new", "held", "dropped"]
     frame = pd.DataFrame(rows, columns=["person", "attempt", *counted, "others", "first", "has", "goal", "again"])
     table = {}
-    for attempt, part in frame.groupby("attempt"):
+    for place, part in frame.groupby("attempt"):
         pairs = {"recall": ("has", "goal"), "in goal": ("recovered", "new")}
-        if attempt:
+        if place:
             pairs |= {"recovered": ("recovered", "first"), "lost": ("lost", "first")}
             pairs |= {"goal words dropped": ("lost", "held"), "other words dropped": ("dropped", "others")}
-        table[attempt] = {name: _ratio(part, *pair) for name, pair in pairs.items()}
-        table[attempt]["again"] = _ratio(part.assign(one=1), "again", "one")
+        table[place] = {name: _ratio(part, *pair) for name, pair in pairs.items()}
+        table[place]["again"] = _ratio(part.assign(one=1), "again", "one")
     return pd.DataFrame.from_dict(table, orient="index")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -66,17 +66,22 @@ def main(options: OffPolicyOptions, run: Run) -> dict[str, Any]:
     behaviour = load_policies([options.logged])
     if writers := [each.name for each in (*policies, *behaviour) if isinstance(each, Prompter)]:
         raise ValueError(f"off-policy evaluation is for policies that choose scales, not {', '.join(writers)}")
+    choosing = cast("list[Policy]", policies)
     if not options.sessions and not options.check:
         raise ValueError("give sessions=[FOLDER] to evaluate on, or check=100 for simulated studies")
     logged, steered = None, "–"
     if options.sessions:
         traces = sessions_in(options.sessions)
         logged, steered = Logged.of(traces), ", ".join(dict.fromkeys(trace.policy for trace in traces))
-        for policy in policies:
+        for policy in choosing:
             logged.chances(policy)
     run.open()
-    found = {policy.name: off_policy(logged, policy) for policy in policies} if logged else {}
-    studies = {policy.name: simulate(policy, behaviour[0], options) for policy in policies} if options.check else {}
+    found = {policy.name: off_policy(logged, policy) for policy in choosing} if logged else {}
+    studies = (
+        {policy.name: simulate(policy, cast("Policy", behaviour[0]), options) for policy in choosing}
+        if options.check
+        else {}
+    )
     people = logged.units.nunique() if logged else 0
     run.publish(off_policy_report(found, steered, people, studies, options))
     coverage = {name: study.coverage() for name, study in studies.items()}

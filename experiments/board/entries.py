@@ -15,7 +15,7 @@ from steer_env.files import read_json
 from steer_env.policies import Policy, StoredPolicy, read_policy
 from steer_env.policies.names import check_own_name, load_policy
 from steer_env.policies.schema import Strict, Text, Whole, checked
-from steer_env.policies.stored import PolicyError
+from steer_env.policies.stored import PolicyError, ScalesPolicy
 from steer_env.registry import Registry
 from steer_env.types import Prompter
 
@@ -167,6 +167,7 @@ def identity(track: str, policy: StoredPolicy) -> str:
     """Hash of what a policy does: neither its name nor its seed makes it another, nor a change that makes no odds."""
     if policy.kind == "network":
         return _hash(track, policy.content())
+    assert isinstance(policy, ScalesPolicy)
     rows = [[round(scale, DIGITS) for scale in row] for row in policy.rows]
     if policy.kind == "table":
         # Before the first round nobody has stayed.

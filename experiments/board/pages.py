@@ -59,7 +59,10 @@ class Row:
 def interval(report: Mapping[str, Any], user: str, measure: str, of: str = "users") -> Interval | None:
     """See :meth:`Row.interval`."""
     found = (report[of] or {}).get(user)
-    return Estimate(*found[measure], report["tasks"], report["tasks"] - 1).interval() if found else None
+    if not found:
+        return None
+    value, error = found[measure]
+    return Estimate(value, error, report["tasks"], report["tasks"] - 1).interval()
 
 
 def read_reports(folder: Path) -> list[dict[str, Any]]:

@@ -229,4 +229,8 @@ def run_bots(options: PeopleOptions, run: Run) -> dict[str, Any]:
             "Bots", f"{bots.people} bots, {bots.at_once} at a time.", [Section("Waits", text, [waits_table(played)])]
         )
     )
-    return {"bots": len(played), "seconds": round(seconds, 1), **waits_table(played).iloc[0].to_dict()}
+    return {
+        "bots": len(played),
+        "seconds": round(seconds, 1),
+        **{str(name): value for name, value in waits_table(played).iloc[0].items()},
+    }

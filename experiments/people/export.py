@@ -116,7 +116,7 @@ def _ratings(study: Study, session: Session) -> list[dict[str, Any]]:
         if rated["question"] not in SCALES:
             last = source.attempts - 1
             meant = last if rated["question"] == "improvement" else GOAL
-            own = {"attempt": 0 if options.attempt == "first" else last, "duplicate": False}
+            own: dict[str, Any] = {"attempt": 0 if options.attempt == "first" else last, "duplicate": False}
             if rated["question"] == "prompt":
                 own["question"] = "POM-1" if options.attempt == "first" else f"POM-{OF_FIVE}"
             rows += [{**facts, **own, "value": v, "position": p} for p, (attempt, v) in answers if attempt == meant]
@@ -135,13 +135,13 @@ OF_FIVE = 5
 def progress_table(study: Study, store: Store, taken: Mapping[tuple[int, int], int]) -> pd.DataFrame:
     """One row a condition: sessions finished, going on, and still to be given."""
     done = Counter(session.cell[0] for session in finished(study, store))
-    held = Counter()
+    held: Counter[int] = Counter()
     for (condition, _), count in taken.items():
         held[condition] += count
     rows = []
-    for place, condition in enumerate(study.conditions):
+    for place, each in enumerate(study.conditions):
         counts = (done[place], max(0, held[place] - done[place]), max(0, study.options.goals - held[place]))
-        rows.append((condition.spec, *counts))
+        rows.append((each.spec, *counts))
     return pd.DataFrame(rows, columns=["condition", "finished", "going on", "free"])
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from experiments.people.study import Condition, Study
 from experiments.run.headlines.dynamics import HeadlineDynamics
 from experiments.run.headlines.tasks import HeadlineTask, load_headlines
 from steer_env.dynamics import Offer, SteeringDynamics
-from steer_env.envs import SteeringVectorEnv
+from steer_env.envs import SteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.evaluation.rollout import VERSIONS, make_env, make_text_env
 from steer_env.evaluation.suites import evaluation_seed
 from steer_env.humans.writers import Writer, load_writer
@@ -307,7 +307,9 @@ class Worker:
         while pending:
             written = [due.event("written", seat.place + 1) or {} for due, seat in pending]
             rows = np.array([seat.row for _, seat in pending])
-            chosen = {name: [event[name] for event in written] for name in stage.env.choose}
+            chosen = {
+                name: [event[name] for event in written] for name in cast(TextSteeringVectorEnv, stage.env).choose
+            }
             dynamics.rewrite([event["prompt"] for event in written], rows, chosen.get("seed"), chosen.get("guidance"))
             for due, seat in pending:
                 seat.place += 1

@@ -48,7 +48,8 @@ class Keeper(threading.Thread):
         # Parts travel as plain values: their classes are made for this process alone.
         parts = env_options(options)
         model = asdict(options.writer)
-        bare = replace(options, **{name: {} for name in _PARTS})
+        without: dict[str, Any] = {name: {} for name in _PARTS}
+        bare = replace(options, **without)
         self._arguments, self._over = (bare, parts, model, folder), threading.Event()
         self.worker: multiprocessing.process.BaseProcess | None = None
 

@@ -14,7 +14,7 @@ from experiments.people.study import Study
 
 @dataclass(frozen=True)
 class Source:
-    """A session that somebody steered.
+    """A session that a person steered.
 
     Args:
         person: who, as traces call them.
@@ -114,5 +114,12 @@ def _source(log: Log, person: int, session: int, shown: Sequence[tuple[int, int]
         for text, (place, item) in zip(made, shown, strict=True)
     ]
     task, parts = facts["task"], [facts[name] for name in ("policy", "mechanism", "generator")]
-    where = (f"person-{person}", session, task["suite"], task["index"])
-    return Source(*where, *parts, written or [task["prompt"]], similarities)
+    return Source(
+        f"person-{person}",
+        session,
+        task["suite"],
+        task["index"],
+        **{name: facts[name] for name in ("policy", "mechanism", "generator")},
+        prompts=written or [task["prompt"]],
+        similarities=similarities,
+    )

@@ -98,8 +98,8 @@ class Logged:
                 raise ValueError(f"{policy.name!r} needs to see {error}, which traces don't hold") from error
             for action, scale in enumerate(self.played):
                 every = np.full(n, scale)
-                known = isinstance(policy, ExploringPolicy)
-                found[:, place, action] = policy.propensity(every) if known else np.isclose(acted, every)
+                known = policy.propensity(every) if isinstance(policy, ExploringPolicy) else np.isclose(acted, every)
+                found[:, place, action] = known
         if not np.allclose(found.sum(axis=2), 1):
             place = int(np.argwhere(~np.isclose(found.sum(axis=2), 1))[0, 1])
             raise ValueError(

@@ -146,7 +146,7 @@ def conditions(frame: pd.DataFrame) -> str:
     """A sentence on what was played, and with which parts."""
     first, chosen = frame.iloc[0], statistics.by_choosing(frame)
     parts = {} if chosen.empty else {"user": chosen["human"], "mechanism": chosen["mechanism"]}
-    users = "".join(f"{name} {_named(ids.unique())}, " for name, ids in parts.items())
+    users = "".join(f"{name} {_named(list(ids.unique()))}, " for name, ids in parts.items())
     return (
         f"{frame['policy'].nunique()} policies on {frame['task_index'].nunique()} tasks of {first['suite']}: "
         f"{len(first['similarities']) - 1} rounds, {users}generator {first['generator']}, metric {first['metric']}. "

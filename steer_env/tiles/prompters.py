@@ -100,7 +100,12 @@ class PersonPrompter(RulePrompter):
         synonym_rate: float = tilings.CASUAL.synonym_rate,
     ) -> None:
         super().__init__(synonym_rate, 0.0)
-        rates = {"named": list(named), "right": right, "lost": lost, "taken_back": taken_back}
+        rates: dict[str, float | list[float]] = {
+            "named": list(named),
+            "right": right,
+            "lost": lost,
+            "taken_back": taken_back,
+        }
         for name, rate in rates.items():
             values = np.atleast_1d(rate)
             if not values.size or not ((values >= 0) & (values <= 1)).all():
