@@ -113,7 +113,7 @@ def _source(log: Log, person: int, session: int, shown: Sequence[tuple[int, int]
         float(text["similarity"] if text else of_session["offered", place]["similarities"][item])
         for text, (place, item) in zip(made, shown, strict=True)
     ]
-    task, parts = facts["task"], [facts[name] for name in ("policy", "mechanism", "generator")]
+    task = facts["task"]
     return Source(
         f"person-{person}",
         session,
