@@ -67,7 +67,7 @@ class Bot:
     ) -> None:
         self._client, self._human, self._metric = client, human, metric
         self._rng = np.random.default_rng([0xB075, seed, number])
-        self._leaves = int(self._rng.integers(3, 8)) if leaves else 0
+        self._leaves = int(self._rng.integers(3, 6)) if leaves else 0
 
     async def play(self) -> Played:
         """From the study's address to the last page."""
