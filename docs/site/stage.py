@@ -53,7 +53,12 @@ def stage(folder: Path) -> None:
 
 def _adopt(texts: dict[Path, str]) -> None:
     """Give a place to pages of docs/ that no page lists: a folder's below its README, the others below howto."""
-    listed = {line for text in texts.values() for block in _TREE.findall(text) for line in block.splitlines()}
+    listed = {
+        os.path.normpath(place.parent / line)
+        for place, text in texts.items()
+        for block in _TREE.findall(text)
+        for line in block.splitlines()
+    }
     for place in sorted(texts):
         parent = place.parent / "README.md" if place.parent != Path() else Path("howto.md")
         if (
