@@ -21,13 +21,14 @@ _PATTERNS = (
 """Passwords in addresses, keys in headers, keys as large services make them, and keys in queries."""
 
 
-def redacted(text: str) -> str:
-    """The text without secrets: values of variables that hold some, and what looks like one.
+def redacted(text: str, *variables: str) -> str:
+    """The text without secrets: values of variables that hold some, these among them, and what looks like one.
 
     >>> redacted("http://me:pass1@host/v1?key=abc")
     'http://[secret]@host/v1?key=[secret]'
     """
-    held = {value for name, value in os.environ.items() if _NAMES.search(name) and len(value) >= _SHORTEST}
+    named = {name: value for name, value in os.environ.items() if name in variables or _NAMES.search(name)}
+    held = {value for value in named.values() if len(value) >= _SHORTEST}
     for value in sorted(held, key=len, reverse=True):
         text = text.replace(value, STRUCK)
     for pattern, instead in _PATTERNS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
@@ -14,9 +15,12 @@ from urllib.parse import urlsplit
 
 from steer_env.compatibility import reason
 from steer_env.files import printable
+from steer_env.redaction import redacted
 
-_AGAIN = (408, 409, 425, 429)
-"""Refusals for the time being, beside those above 500."""
+_UNREACHED, _LATE = 0, 1
+"""In place of a status, where there is no answer."""
+_AGAIN = (_UNREACHED, _LATE, 408, 409, 425, 429)
+"""What may be otherwise later, beside errors of the server, from 500 on."""
 _LONGEST_PAUSE = 30.0
 _OPENAI = "https://api.openai.com/v1"
 
@@ -33,12 +37,13 @@ class Server:
         base_url: such as ``http://localhost:8000/v1``; empty for OpenAI's own.
         key_variable: environment variable that holds the key; a server of one's own may need none.
         timeout: seconds until an answer must be there as a whole.
-        retries: after a lost connection, a refusal for the time being or an error of the server, with growing pauses.
+        retries: after a timeout, a lost connection, a refusal for the time being or an error of the server, with
+            growing pauses, or those that the server asks for, of 30 s at most.
         per_minute: most requests; 0 for no limit.
         most_bytes: of an answer.
 
     Raises:
-        ValueError: a number out of range, or an address that holds a password or isn't one.
+        ValueError: a number out of range, or an address that holds a password or a query, or isn't one.
         ServerError: no key for OpenAI's server.
     """
 
@@ -56,11 +61,17 @@ class Server:
         parts = urlsplit(self.address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"base_url must begin with http:// or https:// and name a server, got {self.base_url!r}")
-        if parts.username or parts.password:
-            raise ValueError("base_url holds a name or password, which would be written down: use key_variable instead")
+        if parts.username or parts.password or parts.query:
+            raise ValueError("base_url holds a password or query, which would be written down: use key_variable")
         if not self._key and not self.base_url:
             raise ServerError(f"the environment variable {self.key_variable} holds no key, and base_url isn't given")
         self._turn = threading.Lock()
+
+    @classmethod
+    def of(cls, options: Any, **more: Any) -> Server:
+        """The server of a part's options, which hold these among others."""
+        names = ("base_url", "key_variable", "timeout", "retries", "per_minute")
+        return cls(**{name: getattr(options, name) for name in names}, **more)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_turn"}
@@ -94,64 +105,57 @@ class Server:
             status, body, pause = self._once(path, question)
             if status == 200:
                 return self._parsed(body)
-            if attempt == self.retries or not (status == 0 or status in _AGAIN or status >= 500):
+            if attempt == self.retries or not (status in _AGAIN or status >= 500):
                 break
             time.sleep(min(pause if pause is not None else 0.5 * 2**attempt, _LONGEST_PAUSE))
-        if status == 0:
+        if status == _LATE:
+            raise ServerError(f"{self.address} didn't answer in time: timeout is {self.timeout:g} s")
+        if status == _UNREACHED:
             raise ServerError(f"{self.address} can't be reached ({self._said(body)}): does it run, is base_url right?")
         raise ServerError(f"{self.address} refused, with status {status}: {self._said(body)}")
 
     def _once(self, path: str, question: Mapping[str, Any]) -> tuple[int, bytes, float | None]:
-        """Status, or 0 without a connection; what was answered, or why not; and the pause that the server asks for."""
-        outcome: list[Any] = []
-        # A timeout of a connection bounds the gaps of an answer; this bounds the whole of it.
-        asking = threading.Thread(target=self._into, args=(outcome, path, dict(question)), daemon=True)
-        asking.start()
-        asking.join(self.timeout)
-        if not outcome:
-            raise ServerError(f"{self.address} didn't answer in time: timeout is {self.timeout:g} s")
-        if isinstance(outcome[0], Exception):
-            raise outcome[0]
-        return outcome[0]
-
-    def _into(self, outcome: list[Any], path: str, question: dict[str, Any]) -> None:
+        """Status, what was answered, or why nothing, and the pause that the server asks for."""
         import httpx
 
-        headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
-        end = time.monotonic() + self.timeout
         try:
-            with (
-                httpx.Client(timeout=self.timeout) as client,
-                client.stream("POST", f"{self.address}/{path}", json=question, headers=headers) as answer,
-            ):
-                body = bytearray()
-                for part in answer.iter_raw():
-                    body += part
-                    if len(body) > self.most_bytes:
-                        error = ServerError(f"{self.address} answers more than {self.most_bytes:,} bytes: not read on")
-                        outcome.append(error)
-                        return
-                    if time.monotonic() > end:
-                        return
-                outcome.append((answer.status_code, bytes(body), _seconds(answer.headers.get("Retry-After"))))
-        except httpx.TimeoutException:
-            return
+            # The client's own timeout bounds the gaps of an answer; this bounds the whole of it.
+            return asyncio.run(asyncio.wait_for(self._answer(path, question), self.timeout))
+        except ServerError:
+            raise
+        except (asyncio.TimeoutError, httpx.TimeoutException):
+            return _LATE, b"", None
         except Exception as error:
-            outcome.append((0, reason(error).encode(), None))
+            return _UNREACHED, reason(error).encode(), None
+
+    async def _answer(self, path: str, question: Mapping[str, Any]) -> tuple[int, bytes, float | None]:
+        import httpx
+
+        # Not compressed: a few bytes of an archive may be gigabytes.
+        headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
+        async with (
+            httpx.AsyncClient(timeout=self.timeout) as client,
+            client.stream("POST", f"{self.address}/{path}", json=dict(question), headers=headers) as answer,
+        ):
+            body = bytearray()
+            async for part in answer.aiter_raw():
+                body += part
+                if len(body) > self.most_bytes:
+                    raise ServerError(f"{self.address} answers more than {self.most_bytes:,} bytes: not read on")
+            return answer.status_code, bytes(body), _seconds(answer.headers.get("Retry-After"))
 
     def _parsed(self, body: bytes) -> Any:
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
-            raise ServerError(f"{self.address} answered no JSON, but {self._said(body[:200])!r}") from error
+            raise ServerError(f"{self.address} answered no JSON, but {self._said(body)!r}") from error
 
     def _said(self, body: bytes) -> str:
         """A server's words for a message: short, printable, and without the key."""
         text = body.decode(errors="replace")
         with suppress(ValueError, TypeError, LookupError, RecursionError):
             text = str(json.loads(text)["error"]["message"])
-        text = text.replace(self._key, "…") if self._key else text
-        return printable(" ".join(text.split()))[:300]
+        return printable(redacted(" ".join(text.split()), self.key_variable))[:300]
 
     def _wait(self) -> None:
         """Keep to the rate."""

@@ -27,10 +27,10 @@ ALLOWED: dict[str, set[str]] = {
     "imaging": BASE
     | {"assets", "compatibility", "files", "fingerprints", "imaging", "mechanisms", "proposals", "versions"},
     "versions": {""},
-    "humans": BASE | {"compatibility", "devices", "humans", "redaction"},
+    "humans": BASE | {"compatibility", "devices", "humans", "servers"},
     "tasks": BASE | {"tiles"},
     "generators": BASE | {"compatibility", "devices", "files", "fingerprints", "generators", "servers"},
-    "servers": {"compatibility", "files"},
+    "servers": {"compatibility", "files", "redaction"},
     "metrics": BASE | {"compatibility", "devices", "fingerprints", "metrics"},
     "compatibility": set(),
     "policies": BASE | {"assets", "files", "humans", "mechanisms", "policies", "proposals"},

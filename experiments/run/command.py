@@ -44,6 +44,7 @@ from steer_env.humans.writers import WriterError
 from steer_env.imaging import close_studios
 from steer_env.redaction import redacted
 from steer_env.registry import Registry
+from steer_env.servers import ServerError
 
 O = TypeVar("O")  # noqa: E741
 Body = Callable[[O, Run], "Mapping[str, Any] | None"]
@@ -51,8 +52,6 @@ NEEDS = {
     "launcher=joblib": "hydra_plugins.hydra_joblib_launcher",
     "launcher=slurm": "hydra_plugins.hydra_submitit_launcher",
     "studio=ray": "ray",
-    "writer=endpoint": "openai",
-    "model=endpoint": "openai",
     "metric=dreamsim": "dreamsim",
     "metric=lpips": "lpips",
 }
@@ -65,6 +64,7 @@ USERS_ERRORS = (
     OmegaConfBaseException,
     FloatingPointError,
     WriterError,
+    ServerError,
 )
 """Errors that a user can cause, which print one line. Others are faults of ours, and print a traceback."""
 _OTHERS = ("hydra.", "hydra/")

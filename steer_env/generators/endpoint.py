@@ -23,7 +23,6 @@ from steer_env.generators.prompts import decoded, encoded
 from steer_env.servers import Server, ServerError
 from steer_env.types import Conditioning
 
-_SERVER = ("base_url", "key_variable", "timeout", "retries", "per_minute")
 _MOST_BYTES = 64_000_000
 _AT_A_TIME = 8
 
@@ -54,10 +53,7 @@ class EndpointGenerator:
         if not chosen.cache:
             raise ValueError("cache must name a folder: without kept answers the same latent gives other images")
         width, height = map(int, size.groups())
-        server = {
-            name: getattr(chosen, name) for name in ("base_url", "key_variable", "timeout", "retries", "per_minute")
-        }
-        self._server = Server(**server, most_bytes=_MOST_BYTES)
+        self._server = Server.of(chosen, most_bytes=_MOST_BYTES)
         self._settings = {"model": model, "size": chosen.size, "n": 1, **chosen.arguments}
         self._cache = Path(chosen.cache).expanduser()
         self.image_shape = (3, height, width)

@@ -70,7 +70,8 @@ class ImageEndpointOptions:
         arguments: further fields of each request, such as quality; on a command line
             '+generator.arguments={response_format: b64_json}', for servers that would answer an address.
         timeout: seconds until an answer must be there as a whole.
-        retries: after a lost connection, a refusal for the time being or an error of the server, with growing pauses.
+        retries: after a timeout, a lost connection, a refusal for the time being or an error of the server, with
+            growing pauses, or those that the server asks for, of 30 s at most.
         per_minute: most requests; 0 for no limit.
         cache: folder of the images, so that a run can be repeated, and goes on where it was interrupted.
         id: what traces call it; model and size by default.

@@ -90,9 +90,9 @@ class EndpointOptions:
         base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
         key_variable: environment variable that holds the key; a local server may need none.
         temperature, max_tokens: of the answers.
-        timeout: seconds to wait for a whole answer, of 1 MiB at most.
+        timeout: seconds to wait for a whole answer, of 1 MB at most.
         retries: after a timeout, a lost connection, a refusal for the time being or an error of the server, with
-            growing pauses, or those that the server asks for, none of them longer than the timeout.
+            growing pauses, or those that the server asks for, of 30 s at most.
         per_minute: most requests; 0 for no limit.
         cache: file of the answers; empty for none.
     """

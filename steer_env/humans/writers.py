@@ -49,7 +49,7 @@ class Writer(Protocol):
     id: str
 
     def write(self, requests: Sequence[Request]) -> list[str]:
-        """One answer a request, unchanged; a WriterError if there is none."""
+        """One answer a request, unchanged; a WriterError or ServerError if there is none."""
 
 
 WRITERS: Parts = Registry(
@@ -66,7 +66,8 @@ def load_writer(spec: Spec[Writer], **options: Any) -> Writer:
 
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.
-        WriterError: the package, the key or the weights that it needs aren't there.
+        ServerError: no key for OpenAI's server.
+        WriterError: the weights that it needs aren't there.
     """
     return build(WRITERS, spec, options) if isinstance(spec, str | Mapping) else spec
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments.run.console import patient, say
+from tests.steer_env.humans.server import server
 from tests.test_imports import ROOT
 
 STUDY = [sys.executable, "-m", "experiments.lottery", "--help"]
@@ -59,7 +60,7 @@ def test_a_secret_is_not_said(capsys: pytest.CaptureFixture[str], monkeypatch: p
 
 
 def test_secrets_reach_neither_configuration_nor_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that isn't there, with a password in its address and a key that the process knows."""
+    """A server that repeats the key of the process, and options with a password."""
     folder = tmp_path / "run"
     program = [
         sys.executable,
@@ -68,10 +69,13 @@ def test_secrets_reach_neither_configuration_nor_errors(tmp_path: Path, monkeypa
         f"folder={folder}",
         "policies=[random-bucket,written:blind]",
     ]
-    program += ["writer=endpoint", "writer.model=m", "writer.base_url=http://me:pass12345@127.0.0.1:9/v1"]
+    program += ["writer=endpoint", "writer.model='http://me:pass12345@host'"]
     program += ["writer.retries=0", "tasks=2", "env.rounds=1", "env.proposals=1", "strips=0", "writer.cache="]
     environment = {**os.environ, "OPENAI_API_KEY": "topsecret1"}
-    ran = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=environment)
+    with server(lambda body: (401, json.dumps({"error": {"message": f"{body['model']} topsecret1"}}))) as (url, _):
+        program.append(f"writer.base_url={url}")
+        ran = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert "refused, with status 401: http://[secret]@host" in ran.stderr
     texts = [
         ran.stdout,
         ran.stderr,

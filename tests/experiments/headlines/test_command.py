@@ -79,8 +79,6 @@ def test_a_stopped_run_goes_on_and_equals_one_in_one_go(
 def test_endpoints_steer_and_are_steered_and_a_rerun_asks_nothing(
     tmp_path: Path, command: Command, suite: str, metric_folder: Path
 ) -> None:
-    pytest.importorskip("openai", reason="needs steer-env[endpoint]")
-
     def reply(body: dict[str, Any]) -> Reply:
         roles = [message["role"] for message in body["messages"]]
         assert roles == (["user"] if body["model"] == "steered" else ["system", "user"])

@@ -68,8 +68,6 @@ def test_an_answer_without_a_prompt_is_an_error() -> None:
 def test_they_are_evaluated_beside_policies_and_a_rerun_asks_nothing(
     tmp_path: Path, command: Callable[..., None]
 ) -> None:
-    pytest.importorskip("openai", reason="needs steer-env[endpoint]")
-
     def reply(body: dict) -> Reply:
         return completion("some red stars" if "other words" in body["messages"][0]["content"] else "nine blue rings")
 
