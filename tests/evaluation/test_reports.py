@@ -1,6 +1,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -57,8 +58,9 @@ def test_the_page_needs_no_other_file_and_holds_the_tables_of_the_terminal(trace
     assert len(page.sources) >= 4
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     rows = [line for line in report.markdown().splitlines() if line.startswith("| ")]
-    cells = [cell.strip() for row in rows for cell in row.strip("|").split("|")]
-    assert cells == page.cells, "and names with markup in them are escaped"
+    cells = [unescape(cell.strip()) for row in rows for cell in row.strip("|").split("|")]
+    assert cells == page.cells
+    assert any("<b>" in cell for cell in cells), "names with markup in them are escaped in both"
 
 
 def test_saving_writes_page_tables_and_figures(traces: list[SteeringTrace], tmp_path: Path) -> None:

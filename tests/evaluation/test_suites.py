@@ -61,7 +61,7 @@ def test_nothing_is_kept_of_a_batch_that_was_cut_off(
 
 def flipped(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[100] ^= 1  # where values are: the footer has bytes that change nothing
     path.write_bytes(content)
 
 

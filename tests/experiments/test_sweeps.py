@@ -107,7 +107,7 @@ def test_a_failing_job_leaves_its_error_and_stops_no_other(
     assert (job(tmp_path, 1) / ERROR).read_text().endswith("\nMemoryError: no more\n")
     command(sweep_status.main, f"folder={tmp_path}")
     printed = capsys.readouterr().out
-    assert "0 running, 1 failed, 1 done, 0 unfinished\n" in printed
+    assert "0 running, 1 failed, 0 damaged, 1 done, 0 unfinished\n" in printed
     assert f"best so far: {job(tmp_path, 2).name}\n" in printed
     assert f"{job(tmp_path, 1).name} failed:\n" in printed
     assert "MemoryError: no more\n" in printed

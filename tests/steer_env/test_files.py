@@ -80,4 +80,6 @@ def test_nothing_else_makes_temporary_names() -> None:
         for path in (ROOT / package).rglob("*.py"):
             texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
             found = [text for text in texts if isinstance(text, str) and text.endswith(".partial")]
-            assert path.name == "files.py" or found in ([], ["unet.partial", "unet.partial"]), path
+            # The attack plants such a name in a submission.
+            allowed = ([], ["unet.partial", "unet.partial"], ["policy.json.partial", "policy.partial"])
+            assert path.name == "files.py" or found in allowed, path

@@ -61,7 +61,7 @@ def test_a_hesitant_user_moves_only_beyond_the_just_noticeable_difference() -> N
 def test_errors() -> None:
     with pytest.raises(ValueError, match="temperature must be positive, got 0; the limit of 0 is the greedy human"):
         load_human("softmax", temperature=0)
-    with pytest.raises(ValueError, match="stay must be a finite number, got nan"):
+    with pytest.raises(ValueError, match="stay must be a number, got nan"):
         load_human("softmax", stay=float("nan"))
     with pytest.raises(ValueError, match="threshold must not be negative, got -1"):
         load_human("hesitant", threshold=-1)

@@ -12,6 +12,7 @@ from tests.steer_env.humans.test_written import Echo
 
 def test_built_in_policies_by_name() -> None:
     specs = ["random-bucket", "random-session", "constant:0.9", "schedule:1.0-0.8-0.6-0.4", "published", "best-known"]
+    specs += ["exploring:policy=published,explore=0.5"]
     specs += ["text:blind", "written:blind"]
     policies = load_policies(specs, Echo())
     assert [policy.name for policy in policies] == [
@@ -21,6 +22,7 @@ def test_built_in_policies_by_name() -> None:
         "schedule 1.0 0.8 0.6 0.4",
         "published",
         "best known",
+        "exploring 0.5 published",
         "text blind",
         "text blind by echo",
     ]
