@@ -4,6 +4,8 @@ RUN := $(VENV)/bin/python
 SETUP := $(VENV)/.ready
 DEMO := outputs/demo
 INSTALLER ?= pip
+# One more than cores, 8 at most: some tests wait for servers and clusters.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(8, 1 + (os.cpu_count() or 1)))")
 INSTALL_pip := $(RUN) -m pip install --quiet
 INSTALL_uv := $(VENV)/bin/uv pip install --quiet --python $(RUN)
 UV ?= $(if $(wildcard $(VENV)/bin/uv),$(VENV)/bin/uv,uv)
@@ -27,7 +29,7 @@ lock:  ## Make constraints.txt anew from pyproject.toml, keeping its versions; L
 	  --all-extras --group dev --group docs $(LOCK) -o constraints.txt pyproject.toml
 
 test: $(SETUP)  ## Run the tests; PYTEST="-W default" adds options of pytest
-	$(RUN) -m pytest $(PYTEST) -n auto --maxprocesses=8 --dist=loadfile --no-loadscope-reorder
+	$(RUN) -m pytest $(PYTEST) -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 lint: $(SETUP)  ## Check style and types
 	$(RUN) -m ruff check .

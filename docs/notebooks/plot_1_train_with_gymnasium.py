@@ -14,7 +14,7 @@ import numpy as np
 
 import steer_env
 
-N, BATCHES = 32, 16
+N, BATCHES = 32, 10
 env = gym.make_vec("steer_env:steer_env/ImageSteering-v0", num_envs=N, reward="increment")
 rng = np.random.default_rng(0)
 
@@ -50,8 +50,8 @@ right.set(xlabel="episodes", ylabel="mean improvement of the batch")
 print("mixture scale of each round:", scales)
 
 # %%
-# On the same 40 test tasks, with the same noise, beside random scales. That is few tasks: look at the interval before
+# On the same 24 test tasks, with the same noise, beside random scales. That is few tasks: look at the interval before
 # you believe a difference.
 mine = steer_env.TablePolicy.schedule("mine", scales)
-result = steer_env.evaluate([mine, "published", "random-bucket"], tasks=40)
+result = steer_env.evaluate([mine, "published", "random-bucket"], tasks=24)
 print(result.table())

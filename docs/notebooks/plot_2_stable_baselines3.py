@@ -28,9 +28,9 @@ batch = SteeringVecEnv(env, finished=traces.extend)
 print(batch.observation_space)
 
 # %%
-# Four updates, each on four episodes of each environment. A policy that is worth having takes some thousands.
+# Three updates, each on four episodes of each environment. A policy that is worth having takes some thousands.
 model = PPO("MlpPolicy", batch, n_steps=16, batch_size=128, n_epochs=4, gamma=1.0, learning_rate=1e-3, seed=0)
-model.learn(4 * 16 * N)
+model.learn(3 * 16 * N)
 
 # %%
 # The course of the training. The grey band is one standard error of each batch's mean: most of what moves is noise.
