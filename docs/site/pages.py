@@ -179,7 +179,7 @@ def _part(group: str, name: str, parts: Parts) -> str:
     )
 
 
-DRAWN = ("mixture", "preferential", "bayesian", "learned")
+DRAWN = ("mixture", "feedback", "bayesian", "learned")
 PICTURES = ("tiles", *DRAWN)
 """Parts whose pages show a picture."""
 

@@ -129,7 +129,7 @@ def test_wrong_options_are_one_line(spec: str, message: str) -> None:
 
 def test_an_action_that_is_a_mechanism_admits_no_other() -> None:
     with pytest.raises(ValueError, match="action=directions is a mechanism of its own: mechanism must be mixture"):
-        make_env(1, action="directions", mechanism="preferential")
+        make_env(1, action="directions", mechanism="feedback")
 
 
 @pytest.mark.parametrize(

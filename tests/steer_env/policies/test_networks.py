@@ -149,7 +149,7 @@ def test_buckets_and_what_is_no_number() -> None:
         ("schedule", {"rounds": 3}, r"input round has the shape \(5,\), here it is \(4,\)"),
         ("noise", {"proposals": 3}, r"the action has the shape \(2, 9\), here it is \(3, 9\)"),
         ("seeing", {"proposals": 3}, r"input observation has the shape \(1175,\), here it is \(1563,\)"),
-        ("noise", {"mechanism": "preferential"}, "mechanism must be mixture, got preferential"),
+        ("noise", {"mechanism": "feedback"}, "mechanism must be mixture, got feedback"),
     ],
 )
 def test_one_that_was_made_for_another_environment_is_refused(
