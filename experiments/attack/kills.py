@@ -22,7 +22,7 @@ _OPERATIONS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _AT_MOST, _AT_LEAST = 12, 4
 """Kills of one run before it may end; and how many of all are worth the trouble of another command."""
-_VOLATILE = re.compile(r'"(seconds|date|machine)": [^\n]*|\d+ \|$', re.MULTILINE)
+_VOLATILE = re.compile(r'"(seconds|date|machine)": [^\n]*|\d+ +\|$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
