@@ -16,17 +16,22 @@ _declared: list[Any] = []
 
 @contextmanager
 def usual_defaults() -> Iterator[None]:
-    """While it lasts, new tensors are float32 and on the CPU, whatever other libraries have set as torch's defaults."""
+    """Undo, while it lasts, what other libraries have set for the whole process.
+
+    New tensors are float32 and on the CPU, and products of float32 matrices are computed in float32.
+    """
     import torch
 
-    before = torch.get_default_dtype()
+    before, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
     torch.set_default_dtype(torch.float32)
+    torch.set_float32_matmul_precision("highest")
     try:
         # Even where it changes nothing, it would slow every operation.
         with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
             yield
     finally:
         torch.set_default_dtype(before)
+        torch.set_float32_matmul_precision(precision)
 
 
 def mend_torchvision() -> None:

@@ -1,4 +1,4 @@
-"""Other libraries may change torch's default dtype and device: what is played doesn't depend on them."""
+"""Other libraries may change torch's default dtype, device and precision: what is played doesn't depend on them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def as_some_library_does() -> None:
     """On the device called meta, there are no numbers."""
     torch.set_default_dtype(torch.float64)
     torch.set_default_device("meta")
+    torch.set_float32_matmul_precision("medium")
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +27,7 @@ def _as_before() -> Iterator[None]:
     yield
     torch.set_default_dtype(torch.float32)
     torch.set_default_device(None)
+    torch.set_float32_matmul_precision("highest")
     forget()
 
 
