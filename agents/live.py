@@ -95,7 +95,7 @@ class LiveLearner:
         """What a session plays: a sample of the posterior as it is now, with the session's own random numbers.
 
         A server that was restarted asks again and may get another sample, since more has been learned: it should keep
-        the policy's ``scales`` and ``chances`` with the session, of which another one like it can be made.
+        the policy's ``scales`` and ``chances`` with the session, from which the same learner can be made again.
         """
         rng = np.random.default_rng([self.seed, _SESSION, *session.encode()])
         return self.agent.explore(1, rng, self.seed)

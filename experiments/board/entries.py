@@ -73,7 +73,7 @@ class Card(Strict):
         authors: names, in their order.
         method: how the policy was made, in a sentence or two.
         episodes: of training, all tries that led to it together.
-        passes: of the denoiser in those episodes; null where nobody counted.
+        passes: of the denoiser in those episodes; null where they weren’t counted.
         licence: an SPDX identifier, such as Apache-2.0.
         link: to a paper or code, https; null for none.
     """
@@ -170,7 +170,7 @@ def identity(track: str, policy: StoredPolicy) -> str:
     assert isinstance(policy, ScalesPolicy)
     rows = [[round(scale, DIGITS) for scale in row] for row in policy.rows]
     if policy.kind == "table":
-        # Before the first round nobody has stayed.
+        # Before the first round no user has stayed.
         rows[0][1] = rows[0][0]
     return _hash(track, {"kind": policy.kind, "scales": rows})
 

@@ -64,7 +64,7 @@ def verify(entries: Sequence[Entry], reports: Path, tasks: int, private: str = "
 
 
 def fresh_tasks(seed: int, tasks: int) -> str:
-    """Tasks of a suite that nobody has seen, from a seed that the report tells: CSV as CSVSuite reads it."""
+    """Tasks that no submission has seen, from a seed that the report tells: CSV as CSVSuite reads it."""
     from steer_env.tasks import TileSuite
 
     file = io.StringIO()

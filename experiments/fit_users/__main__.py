@@ -76,7 +76,7 @@ def _sessions(path: Path) -> list[SteeringTrace]:
 
 
 def _policy(name: str, known: Mapping[str, Policy]) -> Policy:
-    """A built-in policy by its name in traces; a ValueError for another one."""
+    """A built-in policy by its name in traces; a ValueError for any other."""
     from steer_env.policies.names import load_policy
 
     kind, _, scales = name.partition(" ")
