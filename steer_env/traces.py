@@ -20,7 +20,7 @@ from steer_env.types import Task
 TRACE_VERSION = 4
 _READABLE = {1, 2, 3, TRACE_VERSION}
 """Version 1 had neither seeds nor guidance scales that users choose; it and 2 had Arrow's maps, which few tools read;
-versions before 4 had no propensities."""
+versions before 4 had no propensities, actions or passes."""
 _VERSION_KEY = b"steer_env.trace_version"
 
 
