@@ -133,7 +133,7 @@ def measure(played: Mapping[Pair, Sequence[SteeringTrace]]) -> list[dict[str, An
         One row a pair: ``user``, ``mechanism``, ``episodes``; ``gain``, mean improvement, and its ``error``;
         ``relative``, how much more than the first mechanism gains with that user, as a share, with its 95 % interval
         ``low`` to ``high``, None for the first or where the first gains nothing; ``images`` and ``passes`` an episode,
-        None where they weren’t counted.
+        None where they weren't counted.
     """
     from steer_env.evaluation.statistics import cost
     from steer_env.traces import traces_to_frame

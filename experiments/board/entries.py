@@ -73,7 +73,7 @@ class Card(Strict):
         authors: names, in their order.
         method: how the policy was made, in a sentence or two.
         episodes: of training, all tries that led to it together.
-        passes: of the denoiser in those episodes; null where they weren’t counted.
+        passes: of the denoiser in those episodes; null where they weren't counted.
         licence: an SPDX identifier, such as Apache-2.0.
         link: to a paper or code, https; null for none.
     """
