@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "tiles": BASE | {"assets", "generators", "tiles"},
     "devices": {"registry"},
     "rendering": set(),
-    "assets": set(),
+    "assets": {"files"},
     "proposals": set(),
     "mechanisms": BASE | {"assets", "mechanisms", "metrics", "proposals"},
     "ties": set(),

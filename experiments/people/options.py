@@ -168,14 +168,14 @@ class PeopleOptions(PartsOptions, RunOptions):
         mode: serve, until Ctrl-C; export, traces, ratings and the report of a study's folder, then end; or bots,
             simulated users for a server that runs elsewhere.
         conditions: images, text, headlines or ratings with their options, such as images:published or
-            text:choose=[seed]. Nobody sees which they have.
+            text:choose=[seed]. People aren't shown which one they have.
         goals: tasks of a suite that each condition plays once, from the first.
         sessions: that a person plays.
         design: between, all sessions of a person in one condition; or within, each in another, in counterbalanced
             order.
         attention: share of sessions of choosing images in which one screen more has the goal itself among the options.
         failures: attention checks that a person may fail.
-        patience: minutes without a sign of a person, after which the cell is given to another one.
+        patience: minutes without a sign of a person, after which the cell is given to another person.
         gather: milliseconds for which requests are gathered into one batch of images.
         places: sessions of one mechanism whose state is kept in memory; others are played again when they go on.
         seed: of the assignment.

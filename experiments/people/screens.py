@@ -30,7 +30,7 @@ class Screen:
 
     @property
     def step(self) -> str:
-        """What a form says that it answers; another one on every screen."""
+        """Names the screen that a form answers; it differs from screen to screen."""
         return f"{self.session}.{self.name}.{self.answer}.{self.place}"
 
     @property

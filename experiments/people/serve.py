@@ -41,7 +41,7 @@ def check_address(web: WebOptions) -> None:
 
 
 class Keeper(threading.Thread):
-    """Starts a worker, and another one whenever it ends."""
+    """Starts a worker, and a new one each time it ends."""
 
     def __init__(self, options: PeopleOptions, folder: Path) -> None:
         super().__init__(daemon=True)

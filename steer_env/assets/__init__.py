@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
+
+from steer_env.files import file_hash
 
 ROOT = Path(__file__).parent
 MANIFEST = "manifest.json"
@@ -18,7 +19,7 @@ class AssetError(RuntimeError):
 def write_manifest(folder: Path) -> None:
     """Record the SHA-256 of every file below an asset's folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    hashes = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    hashes = {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
     (folder / MANIFEST).write_text(json.dumps(hashes, indent=2) + "\n")
 
 
@@ -37,15 +38,11 @@ def verified(folder: Path) -> Path:
         path = folder / name
         if not path.is_file():
             raise AssetError(f"{path} is missing; {advice}")
-        if _sha256(path) != expected:
+        if file_hash(path) != expected:
             raise AssetError(f"{path} is damaged: its SHA-256 isn't the recorded one; {advice}")
     return folder
 
 
 def version(folder: Path) -> str:
     """Eight hexadecimal digits that change whenever a file of the asset does."""
-    return _sha256(verified(folder) / MANIFEST)[:8]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_hash(verified(folder) / MANIFEST)[:8]

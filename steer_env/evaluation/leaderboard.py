@@ -63,7 +63,7 @@ class Row:
         robust: improvement with the noisy user; None where it wasn't played.
         training_seeds: how many; 0 for a policy that no training made.
         episodes: played for this row, without those with the noisy user.
-        images, passes: that an episode takes; None where nobody counted.
+        images, passes: that an episode takes; None where they weren't counted.
         training_episodes, seconds: see :class:`Entry`.
     """
 

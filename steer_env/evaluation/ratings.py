@@ -1,6 +1,6 @@
 """What people say of images: votes by threes, agreement between raters, and how ratings go with automatic metrics.
 
-Ratings are frames with a row a rating. Their columns are named by whoever calls, but for :func:`ratings_sections`,
+Ratings are frames with a row a rating. Their columns are named by the caller, but for :func:`ratings_sections`,
 which takes those of :data:`COLUMNS`.
 """
 
