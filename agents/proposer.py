@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import log, prod
 from pathlib import Path
@@ -23,8 +23,6 @@ NEEDS = ("embedding", "conditioning", "history")
 """Observations that a proposer sees."""
 _NEVER = -1e4
 """Score of a direction that was offered before."""
-_LOOKS = 50.0
-"""Score of a cosine of 1 between an image that was shown and the one that is expected of a direction."""
 Picker = Callable[[int, Tensor], Tensor]
 """Number of a proposal and scores (N, P) → places int64 (N,)."""
 
@@ -62,8 +60,9 @@ class Proposer(nn.Module):
     It knows what the image of each direction looks like for a prompt. As a Bayesian mechanism does
     (docs/mechanisms.md), it takes these images for hypotheses about the goal, believes them by how likely the user's
     choices were, and scores a direction by the expected similarity of the best image on the screen. A proposal of the
-    mixture is scored by a hope, how much better than the image held it will be. All numbers in it are learned: the
-    network, what is believed beforehand, the user's temperature, the hopes, and how sharply each round goes by scores.
+    mixture is scored by a hope, how much better than the image held it will be. The network is fitted beforehand
+    (experiments.proposer); an agent learns the user's temperature, the hopes, how sharply each round goes by worth, and
+    which directions it likes anyway.
 
     Args:
         shape: sizes.
@@ -87,13 +86,16 @@ class Proposer(nn.Module):
             *(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()),
             nn.Linear(width, shape.dimensions),
         )
-        self.beforehand = nn.Linear(width, shape.codes)
-        nn.init.zeros_(self.beforehand.weight)
-        nn.init.zeros_(self.beforehand.bias)
         self.temperature = nn.Parameter(torch.tensor(log(0.03)))
         self.sharpness = nn.Parameter(torch.full((shape.rounds + 1,), log(300.0)))
         self.liking = nn.Parameter(torch.zeros(shape.rounds + 1, shape.codes))
         self.hope = nn.Parameter(torch.zeros(shape.rounds + 1, len(shape.scales)))
+
+    def knowledge(self) -> Iterator[nn.Parameter]:
+        """The weights of the network that knows images."""
+        yield self.code
+        for part in (self.prompt, self.joint, self.turned, self.image):
+            yield from part.parameters()
 
     def expect(self, conditioning: Tensor, places: Tensor | None = None) -> Tensor:
         """Embeddings (N, P', D) expected of a prompt's images, shorter than 1 by what isn't known.
@@ -153,8 +155,7 @@ class Turn:
         # Whatever is known of an image, it is itself.
         self.alike = alike * (1 - itself) + itself
         self.prompt = proposer.prompt(seen["conditioning"])
-        self.evidence = proposer.beforehand(self.prompt)
-        self.offered = torch.zeros_like(self.evidence)
+        self.evidence = self.offered = torch.zeros(len(self.images), proposer.shape.codes)
         rounds = torch.eye(proposer.shape.rounds + 1)
         # Of the last round of all there is nothing to remember: no round follows it.
         for place in range(proposer.shape.rounds - 1):
@@ -169,19 +170,13 @@ class Turn:
     def _remember(self, shown: Tensor, chosen: Tensor, played: Tensor, place: Tensor) -> None:
         """Learn of a past round; directions that were offered then aren't offered again.
 
-        Which they were isn't observed: those that it would have offered and that look like what was shown.
+        Which they were isn't observed: those that it would have offered without exploring.
         """
         like = torch.stack([self._like(image) for image in shown.unbind(1)], dim=2)
 
-        def recognise(number: int, scores: Tensor) -> Tensor:
-            looks = like[:, :, 1 + number]
-            # An image of the mixture may look like anything.
-            others = [looks.amax(dim=1, keepdim=True)] * len(self.proposer.shape.scales)
-            return (scores + _LOOKS * torch.cat([looks, *others], dim=1)).argmax(dim=1)
-
         belief = self.evidence.softmax(dim=1)
         with torch.no_grad():
-            taken, _ = self._offer(recognise, shown.shape[1] - 1, belief, like[:, :, 0], place)
+            taken, _ = self._offer(greedily, shown.shape[1] - 1, belief, like[:, :, 0], place)
         likely = torch.log_softmax(like / self.proposer.temperature.exp(), dim=2)
         for one in taken:
             self.offered = self.offered + self.proposer.direction(one) * played[:, None]
@@ -262,6 +257,9 @@ class ProposerPolicy(ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.proposer = Proposer.load(self._warm_start)
+        # Rewards of thousands of episodes say too little about a hundred thousand weights: they drift.
+        for weights in self.proposer.knowledge():
+            weights.requires_grad_(False)
         shape = self.proposer.shape
         self.critic = nn.Sequential(nn.Linear(shape.rounds + 4 + shape.width, 64), nn.Tanh(), nn.Linear(64, 1))
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
