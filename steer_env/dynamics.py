@@ -302,12 +302,12 @@ class SteeringDynamics:
         else:
             actions = check_scales(actions)
             self._check_playable(rows, actions.shape, "mixture scales")
-        given = {name: values[self._where(rows)] for name, values in self._conditioning.items()}
+        conditioning = {name: values[self._where(rows)] for name, values in self._conditioning.items()}
         noise, draws = self._draw(rows, self.num_proposals)
-        proposals = self._propose(rows, actions, given, noise)
+        proposals = self._propose(rows, actions, conditioning, noise)
         # A proposal that is the held latent (scale 0) shows the held image: rounding would else decide between the two.
         fresh = (proposals != self.latents[self._where(rows)][:, None]).flatten(2).any(dim=2)
-        offer = self._offer(rows, proposals, given, draws, fresh)
+        offer = self._offer(rows, proposals, conditioning, draws, fresh)
         if not isinstance(mechanism, DirectedMechanism):
             return replace(offer, scales=actions)
         decided = mechanism.decided(torch.from_numpy(actions)).double().numpy()
@@ -328,16 +328,16 @@ class SteeringDynamics:
         if offer.shown is not None:
             self.images[rows] = offer.shown.numpy()[np.arange(len(rows)), picked]
         if offer.prompts is not None and picked.any():
-            taken = np.flatnonzero(picked)
+            changed = np.flatnonzero(picked)
             written = [prompt for prompt, choice in zip(offer.prompts, picked, strict=True) if choice]
-            self._condition(rows[taken], written, {k: v[taken] for k, v in offer.conditioning.items()})
-        found = offer.similarities.cpu().double().numpy()
-        self.similarity[rows] = found[np.arange(len(rows)), picked]
+            self._condition(rows[changed], written, {k: v[changed] for k, v in offer.conditioning.items()})
+        similarities = offer.similarities.cpu().double().numpy()
+        self.similarity[rows] = similarities[np.arange(len(rows)), picked]
         self.stayed[rows], self.rounds[rows] = picked == 0, rounds
         self._made[rows] += offer.fresh.cpu().sum(dim=1).numpy()
         shown = None if offer.shown is None else offer.shown.numpy()
         return RoundOutcome(
-            *(rows, rounds, found, picked, self.similarity[rows], offer.scales, self.judged(rows), shown),
+            *(rows, rounds, similarities, picked, self.similarity[rows], offer.scales, self.judged(rows), shown),
             actions=offer.actions,
             decided=offer.decided,
         )

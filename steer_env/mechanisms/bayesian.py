@@ -160,5 +160,5 @@ class BayesianSteering:
         # Likely answers: (A, M + 1, P), what the answer leaves of the belief.
         left = torch.softmax(beside / self.temperature, dim=1) * belief
         kept = [torch.maximum(likeness, own) @ each.mT for own, each in zip(screen, left.unbind(1), strict=False)]
-        taken = [torch.maximum(likeness, own) @ each for own, each in zip(offers, left[:, -1], strict=True)]
-        return torch.stack([*kept, torch.stack(taken, dim=1)]).amax(dim=1).sum(dim=0)
+        accepted = [torch.maximum(likeness, own) @ each for own, each in zip(offers, left[:, -1], strict=True)]
+        return torch.stack([*kept, torch.stack(accepted, dim=1)]).amax(dim=1).sum(dim=0)
