@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from examples.your_generator import Blots
 from steer_env.compatibility import mend_torchvision
 from steer_env.generators import load_generator
 from steer_env.metrics import load_metric
@@ -38,6 +40,10 @@ def generator() -> Generator:
 @pytest.fixture(scope="session")
 def metric() -> Metric:
     return load_metric("tile-perceptual")
+
+
+BLOTS: dict[str, Any] = {"generator": Blots(), "metric": "pixel-correlation"}
+"""Options of an environment whose images cost next to nothing, for tests that don't look at them."""
 
 
 class CountingGenerator:
