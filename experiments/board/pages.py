@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 JUDGE = "pixel-correlation"
+MECHANISMS = Track("Mechanisms", "", "", ())
+"""Tracks with nothing to decide, which have one entry each, stand in one table."""
 PLAIN = "greedy"
 RANKED = "over_random"
 """What entries are ranked by, with the plain user."""
@@ -126,8 +128,8 @@ def read_reports(folder: Path) -> list[dict[str, Any]]:
 
 def _strips(folder: Path, identity: str) -> list[str]:
     """Pictures of episodes, the best first, as data URIs."""
-    pictures = sorted(folder.glob(f"{identity}-*.png"))
-    return [f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" for path in pictures]
+    pictures = sorted(folder.glob(f"{identity}-*.webp"))
+    return [f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}" for path in pictures]
 
 
 def apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> Interval:
@@ -173,8 +175,9 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
     environment.filters["gain"] = lambda found: f"{found.value:+.3f}" if found else "–"
     environment.filters["ends"] = lambda found: f"{found.low:+.3f} to {found.high:+.3f}" if found else ""
     tracks: dict[str, tuple[Track, list[Row]]] = {}
-    for name, track in TRACKS.items():
-        if own := [report for report in reports if report["track"] == name]:
+    for name, track in sorted({**TRACKS, "mechanisms": MECHANISMS}.items(), key=lambda item: item[0] == "text"):
+        where = [each for each, known in TRACKS.items() if name == (each if known.action else "mechanisms")]
+        if own := [report for report in reports if report["track"] in where]:
             tracks[name] = (track, rows(own))
     shared = {"judge": JUDGE, "users": ("hesitant", "noisy"), "decided": DECIDED, "scale": scale_of(reports, headroom)}
     page = environment.get_template("index.html").render(
@@ -240,15 +243,15 @@ def course(places: Sequence[float], values: Sequence[float], label: str) -> str:
 
 
 def cost_figure(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Gain against images an episode, as SVG."""
+    """Gain over random scales against denoiser passes an episode, as SVG."""
     from steer_env.evaluation import plots
 
     figure, axes = plots.canvas(7, 3.6)
     for place, name in enumerate(dict.fromkeys(report["track"] for report in reports)):
-        own = [report for report in reports if report["track"] == name and report["images"]]
-        gains = [report["users"][PLAIN]["gain"] for report in own]
+        own = [report for report in reports if report["track"] == name and report["passes"]]
+        gains = [report["users"][PLAIN][RANKED] for report in own]
         axes.errorbar(
-            [report["images"] for report in own],
+            [report["passes"] for report in own],
             [gain for gain, _ in gains],
             [1.96 * error for _, error in gains],
             fmt="o",
@@ -257,9 +260,10 @@ def cost_figure(reports: Sequence[Mapping[str, Any]]) -> str:
             color=plots.colour(place),
             label=TRACKS[name].title,
         )
-    axes.set(xlabel="images an episode, goal and first image included", ylabel="gain, greedy user", xscale="log")
+    axes.set(xlabel="denoiser passes an episode; an image takes 2", ylabel="gain over random scales", xscale="log")
+    axes.axhline(0, color="black", lw=0.6)
     axes.grid(alpha=0.25)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="x-small", bbox_to_anchor=(1, 1), loc="upper left")
     return _svg(figure)
 
 

@@ -256,5 +256,5 @@ def _draw(entry: Entry, traces: Sequence[SteeringTrace], suite: str, reports: Pa
     if TRACKS[entry.track].mechanism:
         options["mechanism"] = TRACKS[entry.track].mechanism
     for number, figure in enumerate(draw_examples(traces, traces[0].policy, STRIPS, options)):
-        save = partial(figure.savefig, format="png", dpi=70)
-        write_atomically(reports / "strips" / f"{entry.identity[:16]}-{number}.png", save)
+        save = partial(figure.savefig, format="webp", dpi=70, pil_kwargs={"quality": 80})
+        write_atomically(reports / "strips" / f"{entry.identity[:16]}-{number}.webp", save)
