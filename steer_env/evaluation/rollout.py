@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
@@ -76,9 +75,7 @@ def check_fit(policy: Policy | Prompter, options: Mapping[str, Any]) -> None:
         env = make_env(1, **options_for([policy], options))
     except ValueError as error:
         raise PolicyError(f"policy {policy.name!r}: {error}") from error
-    parts = cast("spaces.Dict", env.single_observation_space).spaces
-    shapes = {k: (int(v.n),) if isinstance(v, spaces.Discrete) else v.shape or () for k, v in parts.items()}
-    policy.check_fit(shapes, env.single_action_space.shape or ())
+    policy.check_fit(env.part_shapes, env.single_action_space.shape or ())
 
 
 Act = Callable[[dict[str, Any], "Recorder"], Any]
