@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from steer_env.types import (
     Human,
     Mechanism,
     Metric,
+    RememberingMechanism,
     RoundOutcome,
     SteeringHistory,
     Studio,
@@ -341,6 +343,29 @@ class SteeringDynamics:
             actions=offer.actions,
             decided=offer.decided,
         )
+
+    @torch.inference_mode()
+    def snapshot(self, row: int) -> list[Any]:
+        """All that one episode is, for :meth:`restore`."""
+        values = [state[row] for state in self._states()]
+        return [self._noise[row].get_state(), *(v.clone() if isinstance(v, Tensor) else copy(v) for v in values)]
+
+    @torch.inference_mode()
+    def restore(self, row: int, snapshot: Sequence[Any]) -> None:
+        """Go back, or on, to another moment of the episode in this place."""
+        self._noise[row].set_state(snapshot[0])
+        for state, value in zip(self._states(), snapshot[1:], strict=True):
+            state[row] = value
+
+    def _states(self) -> list[Any]:
+        """What has a row an episode."""
+        named = [self._screens, self._conditioning, self._current, self._targets]
+        facts = [self.tasks, self.prompts, self.rounds, self.stayed, self.seeds, self._made, self._persons]
+        similarities, past = [self.initial_similarity, self.similarity], [self._past_proposals, self._past_choices]
+        images = [self.images, self.goal_images] if self._keep_images else []
+        memory = self.mechanism.memory if isinstance(self.mechanism, RememberingMechanism) else []
+        values = [v for each in named for v in each.values()]
+        return [*values, self.latents, *facts, *similarities, *past, *images, *memory]
 
     def judge(self, offer: Offer) -> dict[str, np.ndarray]:
         """By name of each judge, float64 (n, 1 + P): what :meth:`judged` would be after each choice.

@@ -62,6 +62,11 @@ class BayesianSteering:
         self._guessed = bool(preview_steps)
         self._latents = self._embeddings = self._likeness = self._evidence = self._shown = torch.empty(0)
 
+    @property
+    def memory(self) -> list[Tensor]:
+        """See :class:`steer_env.types.RememberingMechanism`."""
+        return [self._evidence, self._shown]
+
     @torch.inference_mode()
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
         """See :class:`steer_env.types.Mechanism`; neither scales nor noise are used."""
