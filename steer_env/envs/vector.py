@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from steer_env.envs.arguments import ImageArguments, SteeringArguments, check_arguments
-from steer_env.envs.shell import SteeringVectorEnv
+from steer_env.envs.base import SteeringVectorEnv
 from steer_env.humans import load_human
 from steer_env.mechanisms import load_mechanism
 from steer_env.mechanisms.actions import ACTIONS

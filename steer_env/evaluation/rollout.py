@@ -39,10 +39,10 @@ SCALE = "scale"
 
 def ways(policies: Sequence[Policy]) -> dict[str, list[Policy]]:
     """Policies by the kind of action that they take, each in its order."""
-    found: dict[str, list[Policy]] = {}
+    by_action: dict[str, list[Policy]] = {}
     for policy in policies:
-        found.setdefault(getattr(policy, "action", SCALE), []).append(policy)
-    return found
+        by_action.setdefault(getattr(policy, "action", SCALE), []).append(policy)
+    return by_action
 
 
 def options_for(policies: Sequence[Policy], options: Mapping[str, Any]) -> dict[str, Any]:
