@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.predictor.options import PredictorOptions
+from experiments.run.alikeness import alikeness, embedding_loss
 from experiments.run.fitting import fit
 from steer_env import assets
 from steer_env.files import write_atomically
@@ -93,9 +94,8 @@ def train(config: PredictorOptions, architecture: PredictorConfig, shards: list[
         first = np.sort(rng.choice(len(shard.embeddings) // _LATENTS, prompts, replace=False)) * _LATENTS
         activations, target = shard.rows((first[:, None] + np.arange(_LATENTS)).ravel())
         expected = predictor(activations).float()
-        of_prompt, true = expected.unflatten(0, (-1, _LATENTS)), target.unflatten(0, (-1, _LATENTS))
-        likeness = nn.functional.mse_loss(of_prompt @ true.mT, true @ true.mT)
-        return (expected - target).square().sum(dim=1).mean() + config.likeness * likeness
+        groups = (values.unflatten(0, (-1, _LATENTS)) for values in (expected, target))
+        return embedding_loss(*groups, config.likeness)
 
     fit(predictor, loss, config.budget, "predictor", Path(config.work) / "predictor.snapshot.pt")
     return predictor
@@ -106,23 +106,16 @@ def figures(predictor: EmbeddingPredictor, shard: Shard) -> dict[str, float]:
     """How well images are known beforehand that nothing was fitted to.
 
     Returns:
-        ``cosine``, of expected and true embedding; ``length``, of the expected one; ``correlation``, within prompts, of
-        the similarity of an expected embedding to another image's true one with that of the two images.
+        ``cosine``, of expected and true embedding; ``length``, of the expected one; ``correlation``, see
+        :func:`experiments.run.alikeness.alikeness`.
     """
     activations, true = shard.rows(slice(None))
     expected = torch.cat([predictor(part) for part in activations.split(256)])
-    pairs = torch.triu_indices(_LATENTS, _LATENTS, 1)
-    groups, truth = expected.unflatten(0, (-1, _LATENTS)), true.unflatten(0, (-1, _LATENTS))
-
-    def centred(group: Tensor) -> Tensor:
-        """Similarities to the true embeddings of the same prompt, less their mean over the prompt's pairs."""
-        alike = (group @ truth.mT)[:, pairs[0], pairs[1]]
-        return (alike - alike.mean(dim=1, keepdim=True)).flatten()
-
+    groups = (values.unflatten(0, (-1, _LATENTS)) for values in (expected, true))
     return {
         "cosine": float(torch.cosine_similarity(expected, true).mean()),
         "length": float(expected.norm(dim=1).mean()),
-        "correlation": float(torch.cosine_similarity(centred(groups), centred(truth), dim=0)),
+        "correlation": alikeness(*groups),
     }
 
 

@@ -13,10 +13,11 @@ from typing import cast
 import numpy as np
 import torch
 from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 
 from agents.proposer import Proposer, ProposerShape
 from experiments.proposer.options import ProposerOptions
+from experiments.run.alikeness import alikeness, embedding_loss
 from experiments.run.fitting import fit
 from steer_env import assets
 from steer_env.dynamics import pooled
@@ -96,9 +97,7 @@ def train(config: ProposerOptions, proposer: Proposer, kinds: Sequence[Sequence[
         shards = kinds[int(rng.integers(len(kinds)))]
         shard = shards[int(rng.integers(len(shards)))]
         conditioning, codes, true = shard.rows(rng.choice(len(shard.codes), prompts, replace=False))
-        expected = proposer.expect(conditioning, codes).float()
-        likeness = nn.functional.mse_loss(expected @ true.mT, true @ true.mT)
-        return (expected - true).square().sum(dim=2).mean() + config.likeness * likeness
+        return embedding_loss(proposer.expect(conditioning, codes).float(), true, config.likeness)
 
     fit(proposer, loss, config.budget, "proposer", Path(config.work) / "proposer.snapshot.pt")
     return proposer
@@ -109,19 +108,13 @@ def figures(proposer: Proposer, shard: Shard) -> dict[str, float]:
     """How well images are known beforehand of prompts that nothing was fitted to.
 
     Returns:
-        ``cosine``, of expected and true embedding; ``correlation``, within prompts, of the similarity of an expected
-        embedding to another image's true one with that of the two images.
+        ``cosine``, of expected and true embedding; ``correlation``, see
+        :func:`experiments.run.alikeness.alikeness`.
     """
     expected, true = proposer.expect(shard.conditioning, shard.codes), shard.embeddings
-    pairs = torch.triu_indices(CODES, CODES, 1)
-
-    def centred(group: Tensor) -> Tensor:
-        alike = (group @ true.mT)[:, pairs[0], pairs[1]]
-        return (alike - alike.mean(dim=1, keepdim=True)).flatten()
-
     return {
         "cosine": float(torch.cosine_similarity(expected, true, dim=2).mean()),
-        "correlation": float(torch.cosine_similarity(centred(expected), centred(true), dim=0)),
+        "correlation": alikeness(expected, true),
     }
 
 
