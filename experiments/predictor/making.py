@@ -94,8 +94,8 @@ def train(config: PredictorOptions, architecture: PredictorConfig, shards: list[
         first = np.sort(rng.choice(len(shard.embeddings) // _LATENTS, prompts, replace=False)) * _LATENTS
         activations, target = shard.rows((first[:, None] + np.arange(_LATENTS)).ravel())
         expected = predictor(activations).float()
-        groups = (values.unflatten(0, (-1, _LATENTS)) for values in (expected, target))
-        return embedding_loss(*groups, config.likeness)
+        of_prompt, true = (values.unflatten(0, (-1, _LATENTS)) for values in (expected, target))
+        return embedding_loss(of_prompt, true, config.likeness)
 
     fit(predictor, loss, config.budget, "predictor", Path(config.work) / "predictor.snapshot.pt")
     return predictor
@@ -111,11 +111,11 @@ def figures(predictor: EmbeddingPredictor, shard: Shard) -> dict[str, float]:
     """
     activations, true = shard.rows(slice(None))
     expected = torch.cat([predictor(part) for part in activations.split(256)])
-    groups = (values.unflatten(0, (-1, _LATENTS)) for values in (expected, true))
+    of_prompt, truth = (values.unflatten(0, (-1, _LATENTS)) for values in (expected, true))
     return {
         "cosine": float(torch.cosine_similarity(expected, true).mean()),
         "length": float(expected.norm(dim=1).mean()),
-        "correlation": alikeness(*groups),
+        "correlation": alikeness(of_prompt, truth),
     }
 
 
