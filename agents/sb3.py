@@ -18,7 +18,10 @@ from agents.checkpoints import Checkpoints
 from agents.episodes import EpisodeStream, Training
 from agents.loggers import NO_LOGGER, Logger
 from agents.progress import interruptible, progress
+from agents.proposer import NEEDS, Proposer, ProposerPolicy
 from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.files import file_hash
+from steer_env.mechanisms.directions import DirectionSteering
 from steer_env.policies import TablePolicy
 from steer_env.policies.histories import HistoryPolicy
 from steer_env.policies.stored import StoredPolicy
@@ -44,6 +47,7 @@ def train_sb3(
     folder: Path,
     name: str,
     logger: Logger = NO_LOGGER,
+    warm_start: str = "",
 ) -> StoredPolicy | None:
     """Train until the episodes are played, or until Ctrl-C.
 
@@ -59,6 +63,8 @@ def train_sb3(
         folder: receives ``checkpoint.json``, ``checkpoint.pt`` (weights, read without unpickling) and ``traces/``.
         name: of the policy.
         logger: receives the metrics of each checkpoint.
+        warm_start: file of experiments.proposer that PPO or A2C begins with, see :mod:`agents.proposer`; its
+            observations aren't normalised.
 
     Returns:
         The greedy policy: a network; or a table of scales for (round, stayed), or of an algorithm with a memory a scale
@@ -66,11 +72,16 @@ def train_sb3(
 
     Raises:
         RunExistsError: the folder's checkpoint is of another configuration.
-        ValueError: an unknown algorithm, or one that doesn't know this kind of action.
+        ValueError: an unknown algorithm, one that doesn't know this kind of action, or a warm start that doesn't fit.
     """
     kind = ALGORITHMS[algorithm]
     check_actions(algorithm, env)
-    checkpoints = Checkpoints(folder, {"algorithm": algorithm, "settings": settings}, env, training, logger)
+    identity = {"algorithm": algorithm, "settings": settings}
+    if warm_start:
+        known = check_warm_start(warm_start, algorithm, env)
+        identity["warm_start"] = file_hash(Path(warm_start))
+        settings = settings | {"policy_kwargs": known}
+    checkpoints = Checkpoints(folder, identity, env, training, logger)
     done, resumed = checkpoints.load()
     stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
     with interruptible() as interrupted, progress(training.episodes, done) as report:
@@ -80,8 +91,9 @@ def train_sb3(
         )
         seeing = isinstance(env.single_observation_space, spaces.Box)
         if seeing:
-            wrapped = VecNormalize(wrapped, gamma=settings.get("gamma", 0.99))
-        network = f"{'Mlp' if seeing else 'MultiInput'}{'Lstm' if kind is RecurrentPPO else ''}Policy"
+            wrapped = VecNormalize(wrapped, norm_obs=not warm_start, gamma=settings.get("gamma", 0.99))
+        network: Any = f"{'Mlp' if seeing else 'MultiInput'}{'Lstm' if kind is RecurrentPPO else ''}Policy"
+        network = ProposerPolicy if warm_start else network
         model = kind(network, wrapped, seed=training.seed, device="cpu", **settings)
         if resumed is not None:
             weights = torch.load(checkpoints.file(WEIGHTS), weights_only=True)
@@ -139,11 +151,31 @@ def check_actions(algorithm: str, env: ImageSteeringVectorEnv) -> None:
         raise ValueError(f"agent {algorithm} needs env.action={others}, got {env.action}")
 
 
+def check_warm_start(file: str, algorithm: str, env: ImageSteeringVectorEnv) -> dict[str, Any]:
+    """What :class:`agents.proposer.ProposerPolicy` must know.
+
+    Raises:
+        ValueError: no such file, or an algorithm, observations or actions that it isn't for.
+    """
+    if algorithm not in ("ppo", "a2c"):
+        raise ValueError(f"agent.warm_start is for agent=ppo and agent=a2c, not for {algorithm}")
+    shape, mechanism = Proposer.load(file).shape, env.dynamics.mechanism
+    if missing := [part for part in NEEDS if part not in env.observed]:
+        raise ValueError(f"agent.warm_start needs env.observe=[{','.join(NEEDS)}], which lacks {missing[0]}")
+    fits = isinstance(mechanism, DirectionSteering) and mechanism.dimensions == shape.size
+    if not fits or env.dynamics.num_rounds != shape.rounds:
+        raise ValueError(
+            f"agent.warm_start={file} is for env.action=directions:dimensions={shape.size},leash={shape.leash:g} and "
+            f"env.rounds={shape.rounds}, not for {env.action} and {env.dynamics.num_rounds}"
+        )
+    return {"warm_start": file, "parts": env.part_shapes}
+
+
 def _statistics(env: VecNormalize | None) -> dict[str, Any]:
     """What observations and rewards are normalised by, as tensors."""
     if env is None:
         return {}
-    means = {name: getattr(env, name) for name in ("obs_rms", "ret_rms")}
+    means = {name: getattr(env, name) for name in ("obs_rms", "ret_rms") if hasattr(env, name)}
     return {
         _NORMALISATION: {
             name: {part: torch.as_tensor(getattr(known, part)) for part in ("mean", "var", "count")}

@@ -19,6 +19,8 @@ from steer_env.policies import TablePolicy
 from steer_env.tasks import SUITES, load_suite
 from tests.test_imports import ROOT
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 CARD = {
     "authors": ["A. Person"],
     "method": "Thompson sampling on a laptop.",
