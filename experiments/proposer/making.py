@@ -141,9 +141,14 @@ def make_proposer(config: ProposerOptions) -> dict[str, float]:
     aside, rest = Shard(*first.rows(slice(config.held_out))), Shard(*first.rows(slice(config.held_out, None)))
     size = prod(generator.latent_shape)
     shape = ProposerShape(
-        *(config.codes, size, first.conditioning.shape[1], metric.dimensions), config.rounds, config.leash
+        *(config.codes, size, first.conditioning.shape[1], metric.dimensions),
+        len(config.hopes),
+        config.leash,
+        tuple(config.scales),
     )
     torch.manual_seed(config.seed)
     proposer = train(config, Proposer(shape, draw_codes(config.codes, size, config.seed)), [[rest, *others], predicted])
+    with torch.no_grad():
+        proposer.hope[:-1] = torch.tensor(config.hopes)[:, None]
     proposer.save(Path(config.target))
     return figures(proposer, aside) | {"minutes": (time.monotonic() - begun) / 60}
