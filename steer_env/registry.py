@@ -201,7 +201,7 @@ def checked_options(kind: type, options: Mapping[str, Any], owner: str) -> Any:
 
 
 def checked_value(name: str, value: Any, hint: Any) -> Any:
-    """The value, if its type is the hint's: bool, int, float, str, list or None; other hints aren't checked.
+    """The value, if its type is the hint's: bool, int, float, str, list (of such) or None; others aren't checked.
 
     A whole number may be a float's value, and stays whole. NumPy's numbers become Python's.
     """
@@ -212,9 +212,12 @@ def checked_value(name: str, value: Any, hint: Any) -> Any:
     if not set(allowed) <= set(_NAMES):
         return value
     kinds = {int: (int, float), tuple: (tuple, list)}.get(type(value), (type(value),))
-    if isinstance(value, float) and math.isnan(value):
-        raise ValueError(f"{name} must be a number, got nan")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value}")
     if any(kind in allowed for kind in kinds):
+        for inner in [inner for each in alternatives if get_origin(each) is list for inner in get_args(each)]:
+            for entry in value or []:
+                checked_value(f"each of {name}", entry, inner)
         return value
     expected = " or ".join(_NAMES[kind] for kind in allowed)
     quoting = f"; in a word, put it into quotes: {name}='\"{value}\"'" if str in allowed else ""

@@ -86,8 +86,6 @@ class DiffusionGenerator(BatchedGenerator):
         **options: Any,
     ) -> None:
         chosen = StableDiffusionOptions(path=path, steps=steps, guidance_scale=guidance_scale, **options)
-        if steps < 1 or chosen.max_batch < 0:
-            raise ValueError(f"steps must be at least 1, max_batch at least 0, got {steps} and {chosen.max_batch}")
         device = resolve_device(chosen.device)
         if solver := chosen.solver:
             SOLVERS[solver]

@@ -54,8 +54,6 @@ class PipelineGenerator(BatchedGenerator):
 
     def __init__(self, path: str, **options: Any) -> None:
         chosen = PipelineOptions(path=path, **options)
-        if min(chosen.steps, chosen.max_batch) < 0:
-            raise ValueError(f"steps and max_batch must be at least 0, got {chosen.steps} and {chosen.max_batch}")
         device = resolve_device(chosen.device)
         self.dtype = resolve_dtype(chosen.dtype, device)
         self.pipeline = load_pipeline(ANY, chosen, self.dtype)

@@ -30,10 +30,6 @@ class LocalModel:
     def __init__(self, path: str, **options: Any) -> None:
         chosen = LocalOptions(path, **options)
         temperature, longest = chosen.temperature, chosen.max_tokens
-        if temperature < 0 or longest < 1:
-            raise ValueError(
-                f"temperature must be at least 0 and max_tokens at least 1, got {temperature} and {longest}"
-            )
         self.id = path.rstrip("/").rpartition("/")[2]
         device = resolve_device(chosen.device)
         self._tokenizer, model = _load(str(Path(path).expanduser()), resolve_dtype(chosen.dtype, device))

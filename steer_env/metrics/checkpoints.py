@@ -91,14 +91,12 @@ class NetworkMetric(Metric):
     :meth:`_embed`.
 
     Raises:
-        ValueError: an unknown device or dtype, or max_batch below 1.
+        ValueError: an unknown device or dtype.
     """
 
     _model: Any
 
     def __init__(self, options: NetworkOptions) -> None:
-        if options.max_batch < 1:
-            raise ValueError(f"max_batch must be at least 1, got {options.max_batch}")
         self._dtype, self._max_batch = resolve_dtype(options.dtype), options.max_batch
         self.device = torch.device(resolve_device(options.device))
         # Embeddings of another precision are other numbers.

@@ -190,7 +190,7 @@ class TestTheFirstImages:
     ("options", "message"),
     [
         ({"height": 20}, "height and width must be multiples of 8 pixels, got 20 and 0"),
-        ({"width": -8}, "height and width must be at least 0, got 0 and -8"),
+        ({"width": -8}, "width must be from 0 to 16384, got -8"),
     ],
 )
 def test_sizes_that_cant_be(folder: Path, options: dict[str, int], message: str) -> None:
