@@ -141,8 +141,8 @@ class _Watch(BaseCallback):
         return not self._interrupted()
 
 
-def check_algorithm(algorithm: str, settings: Mapping[str, Any], env: ImageSteeringVectorEnv) -> None:
-    """Raises a ValueError for an algorithm that doesn't know the kind of action, or can't be made of the settings."""
+def check_algorithm(algorithm: str, settings: Mapping[str, Any], env: ImageSteeringVectorEnv, seed: int = 0) -> None:
+    """Raises a ValueError for an algorithm that doesn't know the kind of action, or can't be made of these."""
     discrete = isinstance(env.single_action_space, spaces.Discrete)
     if algorithm in (_CONTINUOUS if discrete else _DISCRETE):
         others = "scale, directions or proposals" if discrete else "bucket"
@@ -155,9 +155,9 @@ def check_algorithm(algorithm: str, settings: Mapping[str, Any], env: ImageSteer
         with warnings.catch_warnings():
             # The training itself warns, once.
             warnings.simplefilter("ignore")
-            _model(algorithm, dict(settings), SteeringVecEnv(env, dict, list, algorithm), 0)
+            _model(algorithm, dict(settings), SteeringVecEnv(env, dict, list, algorithm), seed)
     except Exception as error:
-        raise ValueError(f"agent.settings are none that {algorithm} can use: {reason(error)}") from error
+        raise ValueError(f"agent.settings, or seed, are none that {algorithm} can use: {reason(error)}") from error
 
 
 def _statistics(env: VecNormalize | None) -> dict[str, Any]:

@@ -91,17 +91,20 @@ def let_hooks_travel() -> None:
 def quiet() -> Iterator[None]:
     """No progress bars and no remarks on what a checkpoint's configuration holds besides; errors still raise."""
     from diffusers.utils import logging as diffusers_logging
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
     libraries = (diffusers_logging, transformers_logging)
-    before = [(library, library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    for library in libraries:
+    levels = [(library, library.get_verbosity()) for library in (*libraries, hub_logging)]
+    bars = [library for library in libraries if library.is_progress_bar_enabled()]
+    for library, _ in levels:
         library.set_verbosity_error()
+    for library in bars:
         library.disable_progress_bar()
     try:
         yield
     finally:
-        for library, level, bars in before:
+        for library, level in levels:
             library.set_verbosity(level)
-            if bars:
-                library.enable_progress_bar()
+        for library in bars:
+            library.enable_progress_bar()

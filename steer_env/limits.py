@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, field, fields, is_dataclass
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
-from steer_env.registry import Registry
+from steer_env.registry import Registry, checked_value
 
 
 def option(
@@ -43,8 +43,10 @@ class Limited:
 def check_limits(options: Any, place: str = "") -> None:
     """Refuse values of a dataclass, or of dataclasses inside it, that are outside their fields' limits.
 
-    No number may be infinite or nan, wherever it stands.
+    No number may be infinite or nan, or a whole one of more than 64 bits, wherever it stands; and the entries of a
+    list must be of the type that it declares.
     """
+    hints = get_type_hints(type(options))
     for part in fields(options):
         value, name = getattr(options, part.name), f"{place}{part.name}"
         if is_dataclass(value):
@@ -53,6 +55,10 @@ def check_limits(options: Any, place: str = "") -> None:
         for where, number in _numbers(name, value):
             if not math.isfinite(number):
                 raise ValueError(f"{where} must be a finite number, got {number}")
+            if isinstance(number, int) and not -(2**63) <= number < 2**63:
+                raise ValueError(f"{where} must be a number of at most 64 bits, got {number:.4g}")
+        if get_origin(hints[part.name]) is list and isinstance(value, list):
+            checked_value(name, value, hints[part.name])
         if "least" in part.metadata:
             _check_value(name, value, part.metadata)
 
@@ -65,7 +71,7 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _numbers(name, inner)
-    elif isinstance(value, float):
+    elif isinstance(value, int | float):
         yield name, value
 
 

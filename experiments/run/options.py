@@ -67,8 +67,8 @@ class EnvOptions:
     """
 
     suite: str = "tiles-train-v1"
-    rounds: int = option(4, least=1)
-    proposals: int = option(2, least=1)
+    rounds: int = option(4, least=1, most=1000)
+    proposals: int = option(2, least=1, most=1000)
     judges: list[Any] = option([], unique=True)
     seeds: int = option(0, least=0)
     choose: list[str] = option([], unique=True)
@@ -145,7 +145,7 @@ class PlayOptions(PartsOptions, RunOptions):
     """
 
     tasks: int = option(1000, least=2)
-    tasks_per_batch: int = option(16, least=1)
+    tasks_per_batch: int = option(16, least=1, most=65536)
     env: EnvOptions = test_env()
 
 
@@ -313,7 +313,7 @@ class TrainingOptions(PartsOptions, RunOptions):
     """
 
     episodes: int = option(60_000, least=1)
-    batch: int = option(32, least=1)
+    batch: int = option(32, least=1, most=65536)
     seed: int = option(0, least=0)
     env: EnvOptions = field(default_factory=EnvOptions)
     agent: AgentOptions = choice(AgentOptions, "thompson")

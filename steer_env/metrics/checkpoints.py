@@ -22,7 +22,7 @@ from steer_env.types import Metric
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(OSError):
     """Weights that can't be had or can't be used; the message says what to do."""
 
 

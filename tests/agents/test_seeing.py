@@ -131,9 +131,9 @@ def test_algorithms_that_know_one_kind_of_action(
         ({"learning_rat": 1}, "unknown setting of ppo 'learning_rat'; did you mean 'learning_rate'"),
         ({"device": "cuda"}, "unknown setting of ppo 'device'"),
         ({"tensorboard_log": "x"}, "unknown setting of ppo 'tensorboard_log'"),
-        ({"learning_rate": "word"}, "agent.settings are none that ppo can use: .* learning rate .* not word"),
-        ({"n_steps": 0}, "agent.settings are none that ppo can use: .*n_steps"),
-        ({"policy_kwargs": {"net_arch": ["a"]}}, "agent.settings are none that ppo can use: "),
+        ({"learning_rate": "word"}, "agent.settings, or seed, are none that ppo can use: .* learning rate .* not word"),
+        ({"n_steps": 0}, "agent.settings, or seed, are none that ppo can use: .*n_steps"),
+        ({"policy_kwargs": {"net_arch": ["a"]}}, "agent.settings, or seed, are none that ppo can use: "),
     ],
 )
 def test_settings_are_refused_before_anything_is_made(
@@ -142,3 +142,5 @@ def test_settings_are_refused_before_anything_is_made(
     env: Any = environments["scale"].venv
     with pytest.raises(ValueError, match=message):
         check_algorithm("ppo", settings, env.env)
+    with pytest.raises(ValueError, match=r"or seed, are none that ppo can use: .* between 0 and 2"):
+        check_algorithm("ppo", {}, env.env, 2**40)
