@@ -159,7 +159,8 @@ class Turn:
         rounds = torch.eye(proposer.shape.rounds + 1)
         # Of the last round of all there is nothing to remember: no round follows it.
         for place in range(proposer.shape.rounds - 1):
-            self._remember(*(seen[name][:, place] for name in ("shown", "chosen", "played")), rounds[place : place + 1])
+            shown, chosen, played = (seen[name][:, place] for name in ("shown", "chosen", "played"))
+            self._remember(shown, chosen, played, rounds[place : place + 1])
         self.belief = self.evidence.softmax(dim=1)
         self.held = self._like(seen["embedding"])
 

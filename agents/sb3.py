@@ -172,7 +172,7 @@ def check_algorithm(algorithm: str, settings: Mapping[str, Any], env: ImageSteer
         with warnings.catch_warnings():
             # The training itself warns, once.
             warnings.simplefilter("ignore")
-            _model(algorithm, dict(settings), SteeringVecEnv(env, dict, list, algorithm), seed)
+            _model(algorithm, dict(settings), SteeringVecEnv(env, policy=algorithm), seed)
     except Exception as error:
         raise ValueError(f"agent.settings, or seed, are none that {algorithm} can use: {reason(error)}") from error
 

@@ -45,7 +45,8 @@ def _remember_precision(undone: ExitStack) -> None:
     try:
         undone.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
     except RuntimeError:
-        for place in (torch.backends.mkldnn.matmul, torch.backends.cuda.matmul):
+        backends: Any = torch.backends
+        for place in (backends.mkldnn.matmul, backends.cuda.matmul):
             undone.callback(setattr, place, "fp32_precision", place.fp32_precision)
 
 

@@ -14,7 +14,7 @@ from steer_env import assets
 from steer_env.mechanisms.actions import ACTIONS
 
 _EMBEDDED = f"path={assets.ROOT / 'tiles-generator'}"
-_SMALL = {
+_SMALL: dict[str, Any] = {
     "generator": {
         **dict.fromkeys(("stable-diffusion", "stable-diffusion-xl", "diffusers"), (_EMBEDDED, "steps=1")),
         "endpoint": ("model=none", "base_url=http://127.0.0.1:9"),

@@ -158,7 +158,9 @@ class Arena:
         return self._users(entry.policy, mechanism) if mechanism else {"greedy": self._episodes(entry.policy, "greedy")}
 
     def _users(self, policy: Any, mechanism: str) -> Played:
-        pools = {"hypotheses": self._pools} if parse_spec(mechanism)[0] in ("bayesian", "learned", "feedback") else {}
+        pools: dict[str, Any] = (
+            {"hypotheses": self._pools} if parse_spec(mechanism)[0] in ("bayesian", "learned", "feedback") else {}
+        )
         return {
             user: self._episodes(policy, human, load_mechanism(mechanism, self.studio, **pools) if pools else mechanism)
             for user, human in USERS.items()

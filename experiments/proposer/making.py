@@ -93,8 +93,8 @@ def train(config: ProposerOptions, proposer: Proposer, kinds: Sequence[Sequence[
 
     def loss(step: int) -> Tensor:
         rng = np.random.default_rng([config.seed, 11, step])
-        shards = kinds[rng.integers(len(kinds))]
-        shard = shards[rng.integers(len(shards))]
+        shards = kinds[int(rng.integers(len(kinds)))]
+        shard = shards[int(rng.integers(len(shards)))]
         conditioning, codes, true = shard.rows(rng.choice(len(shard.codes), prompts, replace=False))
         expected = proposer.expect(conditioning, codes).float()
         likeness = nn.functional.mse_loss(expected @ true.mT, true @ true.mT)

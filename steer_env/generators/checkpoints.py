@@ -144,7 +144,8 @@ def _encoders(chosen: CheckpointOptions, declared: Mapping[str, Any], dtype: tor
         varied = not Path(source).is_dir() or any((Path(source) / name).glob(f"*.{chosen.variant}[.-]*"))
         options = {"subfolder": name, "dtype": dtype, "variant": (varied and chosen.variant) or None}
         options |= {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
-        parts[name], report = kind.from_pretrained(source, **options)
+        model: Any = kind
+        parts[name], report = model.from_pretrained(source, **options)
         if missing := sorted(report["missing_keys"]):
             more = f"{missing[0]} and {len(missing) - 1} other weights"
             raise _RefusedError(f"{chosen.path} lacks {more} of its {name}: random ones would take their place")
