@@ -158,13 +158,10 @@ class Arena:
         return self._users(entry.policy, mechanism) if mechanism else {"greedy": self._episodes(entry.policy, "greedy")}
 
     def _users(self, policy: Any, mechanism: str) -> Played:
-        pools: dict[str, Any] = (
-            {"hypotheses": self._pools} if parse_spec(mechanism)[0] in ("bayesian", "learned", "feedback") else {}
-        )
-        return {
-            user: self._episodes(policy, human, load_mechanism(mechanism, self.studio, **pools) if pools else mechanism)
-            for user, human in USERS.items()
-        }
+        made: Any = mechanism
+        if parse_spec(mechanism)[0] in ("bayesian", "learned", "feedback"):
+            made = load_mechanism(mechanism, self.studio, hypotheses=self._pools)
+        return {user: self._episodes(policy, human, made) for user, human in USERS.items()}
 
     def _episodes(self, policy: Any, human: str, mechanism: Any = "mixture") -> list[SteeringTrace]:
         batches = evaluate(
