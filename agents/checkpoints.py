@@ -79,8 +79,8 @@ class Checkpoints:
         self._check_traces(done)
         return (done, checkpoint["agent"]) if checkpoint else (0, None)
 
-    def _check_identity(self, found: dict[str, Any]) -> None:
-        before = {name: found.get(name) for name in self._identity}
+    def _check_identity(self, stored: dict[str, Any]) -> None:
+        before = {name: stored.get(name) for name in self._identity}
         different = [name for name, value in self._identity.items() if before[name] != value]
         if different:
             was, now = ({name: values[name] for name in different} for values in (before, self._identity))

@@ -47,14 +47,14 @@ def write_claims(
     """State how stored policies just scored, each in a file of the folder that is called as its content."""
     for policy in policies:
         if isinstance(policy, StoredPolicy):
-            found = scores(traces, policy)
+            measured = scores(traces, policy)
             # A policy that decides more than scales brings the mechanism.
             played = next(trace.mechanism for trace in traces if trace.policy == policy.name)
             claim = Claim(
                 **_about(policy, env) | {"mechanism": played},
-                improvement=found.value,
-                error=found.error,
-                tasks=found.episodes,
+                improvement=measured.value,
+                error=measured.error,
+                tasks=measured.episodes,
                 noise=0,
                 versions=VERSIONS,
             )

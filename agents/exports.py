@@ -34,17 +34,21 @@ class Actor(nn.Module):
 
     def __init__(self, model: BaseAlgorithm, normalised: VecNormalize) -> None:
         super().__init__()
-        self.policy, rms = model.policy, normalised.obs_rms
-        self._clip, self.recurrent = float(normalised.clip_obs), isinstance(model, RecurrentPPO)
-        self.register_buffer("mean", torch.as_tensor(rms.mean, dtype=torch.float32))
-        deviation = (torch.as_tensor(rms.var) + normalised.epsilon).sqrt()
-        self.register_buffer("deviation", deviation.float())
+        self.policy, self.recurrent = model.policy, isinstance(model, RecurrentPPO)
+        self._clip = float(normalised.clip_obs) if normalised.norm_obs else 0.0
+        if self._clip:
+            rms = normalised.obs_rms
+            self.register_buffer("mean", torch.as_tensor(rms.mean, dtype=torch.float32))
+            deviation = (torch.as_tensor(rms.var) + normalised.epsilon).sqrt()
+            self.register_buffer("deviation", deviation.float())
         space = model.action_space
         self._bounds = (torch.as_tensor(space.low), torch.as_tensor(space.high)) if hasattr(space, "low") else None
 
     def forward(self, observation: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """Observations (1, D), and states (1, layers, H), → an action (1, …), and the next states."""
-        seen = ((observation - self.mean) / self.deviation).clamp(-self._clip, self._clip)
+        seen = observation
+        if self._clip:
+            seen = ((observation - self.mean) / self.deviation).clamp(-self._clip, self._clip)
         if not self.recurrent:
             return (self._ranged(self.policy._predict(seen, deterministic=True)),)
         held = RNNStates(tuple(state.transpose(0, 1) for state in states), ())
@@ -76,7 +80,7 @@ def exported(
     """
     actor = Actor(model, normalised).eval()
     inputs, outputs = [FLAT], [ACTION]
-    arguments = [torch.zeros(1, len(actor.mean))]
+    arguments = [torch.zeros(1, *model.observation_space.shape)]
     if actor.recurrent:
         inputs += _STATES
         outputs += [f"{NEXT}{state}" for state in _STATES]

@@ -19,6 +19,15 @@ POSTERIOR = "posterior.json"
 _SESSION = 11
 
 
+def learned(folder: Path) -> Any:
+    """What a :class:`LiveLearner` of a folder knows, as :meth:`agents.bandits.BanditAgent.state` says it.
+
+    Raises:
+        FileNotFoundError: no posterior there.
+    """
+    return json.loads((folder / POSTERIOR).read_text())["agent"]
+
+
 def replay(traces: Sequence[SteeringTrace], settings: Mapping[str, Any]) -> BanditAgent:
     """What a bandit learns from recorded sessions, in their order: the same as if it had seen them live.
 
@@ -121,6 +130,11 @@ class LiveLearner:
         record = {"live": self._identity, "sessions": self.observed, "agent": self.agent.state()}
         write_json(record, self._path)
         return True
+
+    def forget(self) -> None:
+        """Begin again with nothing learned, such as where a person takes a session back."""
+        self._path.unlink(missing_ok=True)
+        self.agent, self._sessions = make_bandit(self._rounds, self.agent.settings), {}
 
     def policy(self, name: str) -> TablePolicy:
         """The best policy as far as is known; a RuntimeError before the first session."""

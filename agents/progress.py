@@ -14,16 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
     """While it lasts, the first Ctrl-C asks to stop after the batch, and a second one stops at once."""
-    asked: list[int] = []
+    signals: list[int] = []
 
     def ask(number: int, _: FrameType | None) -> None:
-        if asked:
+        if signals:
             raise KeyboardInterrupt
-        asked.append(number)
+        signals.append(number)
 
     before = signal.signal(signal.SIGINT, ask)
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(signals)
     finally:
         signal.signal(signal.SIGINT, before)
 

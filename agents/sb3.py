@@ -21,8 +21,11 @@ from agents.checkpoints import Checkpoints
 from agents.episodes import EpisodeStream, Training
 from agents.loggers import NO_LOGGER, Logger
 from agents.progress import interruptible, progress
+from agents.proposer import NEEDS, Proposer, ProposerPolicy
 from steer_env.compatibility import reason
 from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.files import file_hash
+from steer_env.mechanisms.directions import DirectionSteering
 from steer_env.policies import TablePolicy
 from steer_env.policies.histories import HistoryPolicy
 from steer_env.policies.stored import StoredPolicy
@@ -49,6 +52,7 @@ def train_sb3(
     folder: Path,
     name: str,
     logger: Logger = NO_LOGGER,
+    warm_start: str = "",
 ) -> StoredPolicy | None:
     """Train until the episodes are played, or until Ctrl-C.
 
@@ -64,6 +68,8 @@ def train_sb3(
         folder: receives ``checkpoint.json``, ``checkpoint.pt`` (weights, read without unpickling) and ``traces/``.
         name: of the policy.
         logger: receives the metrics of each checkpoint.
+        warm_start: file of experiments.proposer that PPO or A2C begins with, see :mod:`agents.proposer`; its
+            observations aren't normalised.
 
     Returns:
         The greedy policy: a network; or a table of scales for (round, stayed), or of an algorithm with a memory a scale
@@ -73,7 +79,11 @@ def train_sb3(
         RunExistsError: the folder's checkpoint is of another configuration.
         ValueError: an unknown algorithm; and see :func:`check_algorithm`, for before anything is made.
     """
-    checkpoints = Checkpoints(folder, {"algorithm": algorithm, "settings": settings}, env, training, logger)
+    identity, known = {"algorithm": algorithm, "settings": settings}, dict[str, Any]()
+    if warm_start:
+        known = check_warm_start(warm_start, algorithm, env)
+        identity["warm_start"] = file_hash(Path(warm_start))
+    checkpoints = Checkpoints(folder, identity, env, training, logger)
     done, resumed = checkpoints.load()
     stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
     with interruptible() as interrupted, progress(training.episodes, done) as report:
@@ -83,6 +93,7 @@ def train_sb3(
             settings,
             SteeringVecEnv(env, lambda: stream.options(watch.done, env.num_envs), watch.finished, name, training.seed),
             training.seed,
+            known,
         )
         if resumed is not None:
             weights = torch.load(checkpoints.file(WEIGHTS), weights_only=True)
@@ -103,12 +114,16 @@ def train_sb3(
     return read_out(model, rounds, name, training.seed)
 
 
-def _model(algorithm: str, settings: dict[str, Any], env: VecEnv, seed: int) -> tuple[BaseAlgorithm, VecEnv]:
-    """An untrained model, and the environment as it sees it."""
+def _model(
+    algorithm: str, settings: dict[str, Any], env: VecEnv, seed: int, known: dict[str, Any]
+) -> tuple[BaseAlgorithm, VecEnv]:
+    """An untrained model, or one with a warm start that :func:`check_warm_start` knows; and what it sees."""
     kind, seeing = ALGORITHMS[algorithm], isinstance(env.observation_space, spaces.Box)
     if seeing:
-        env = VecNormalize(env, gamma=settings.get("gamma", 0.99))
-    network = f"{'Mlp' if seeing else 'MultiInput'}{'Lstm' if kind is RecurrentPPO else ''}Policy"
+        env = VecNormalize(env, norm_obs=not known, gamma=settings.get("gamma", 0.99))
+    network: Any = f"{'Mlp' if seeing else 'MultiInput'}{'Lstm' if kind is RecurrentPPO else ''}Policy"
+    if known:
+        network, settings = ProposerPolicy, settings | {"policy_kwargs": known}
     return kind(network, env, seed=seed, device="cpu", **settings), env
 
 
@@ -141,30 +156,53 @@ class _Watch(BaseCallback):
         return not self._interrupted()
 
 
-def check_algorithm(algorithm: str, settings: Mapping[str, Any], env: ImageSteeringVectorEnv, seed: int = 0) -> None:
+def check_algorithm(
+    algorithm: str, settings: Mapping[str, Any], env: ImageSteeringVectorEnv, seed: int = 0, warm_start: str = ""
+) -> None:
     """Raises a ValueError for an algorithm that doesn't know the kind of action, or can't be made of these."""
     discrete = isinstance(env.single_action_space, spaces.Discrete)
     if algorithm in (_CONTINUOUS if discrete else _DISCRETE):
         others = "scale, directions or proposals" if discrete else "bucket"
         raise ValueError(f"agent {algorithm} needs env.action={others}, got {env.action}")
     taken = inspect.signature(ALGORITHMS[algorithm]).parameters
-    known = Registry(f"setting of {algorithm}", {name: None for name in taken if name not in _OURS})
+    allowed = Registry(f"setting of {algorithm}", {name: None for name in taken if name not in _OURS})
     for name in settings:
-        known[name]
+        allowed[name]
+    known = check_warm_start(warm_start, algorithm, env) if warm_start else {}
     try:
         with warnings.catch_warnings():
             # The training itself warns, once.
             warnings.simplefilter("ignore")
-            _model(algorithm, dict(settings), SteeringVecEnv(env, dict, list, algorithm), seed)
+            _model(algorithm, dict(settings), SteeringVecEnv(env, dict, list, algorithm), seed, known)
     except Exception as error:
         raise ValueError(f"agent.settings, or seed, are none that {algorithm} can use: {reason(error)}") from error
+
+
+def check_warm_start(file: str, algorithm: str, env: ImageSteeringVectorEnv) -> dict[str, Any]:
+    """What :class:`agents.proposer.ProposerPolicy` must know.
+
+    Raises:
+        ValueError: no such file, or an algorithm, observations or actions that it isn't for.
+    """
+    if algorithm not in ("ppo", "a2c"):
+        raise ValueError(f"agent.warm_start is for agent=ppo and agent=a2c, not for {algorithm}")
+    shape, mechanism = Proposer.load(file).shape, env.dynamics.mechanism
+    if missing := [part for part in NEEDS if part not in env.observed]:
+        raise ValueError(f"agent.warm_start needs env.observe=[{','.join(NEEDS)}], which lacks {missing[0]}")
+    fits = isinstance(mechanism, DirectionSteering) and mechanism.dimensions == shape.size
+    if not fits or env.dynamics.num_rounds != shape.rounds:
+        raise ValueError(
+            f"agent.warm_start={file} is for env.action=directions:dimensions={shape.size},leash={shape.leash:g} and "
+            f"env.rounds={shape.rounds}, not for {env.action} and {env.dynamics.num_rounds}"
+        )
+    return {"warm_start": file, "parts": env.part_shapes}
 
 
 def _statistics(env: VecNormalize | None) -> dict[str, Any]:
     """What observations and rewards are normalised by, as tensors."""
     if env is None:
         return {}
-    means = {name: getattr(env, name) for name in ("obs_rms", "ret_rms")}
+    means = {name: getattr(env, name) for name in ("obs_rms", "ret_rms") if hasattr(env, name)}
     return {
         _NORMALISATION: {
             name: {part: torch.as_tensor(getattr(known, part)) for part in ("mean", "var", "count")}

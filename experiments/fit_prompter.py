@@ -176,14 +176,14 @@ def as_measured(words: pd.DataFrame, tasks: Sequence[Task]) -> dict[str, Any]:
     from steer_env.tiles import tilings
 
     pairs = [(tilings.parse(task.prompt), tilings.parse(task.goal_prompt)) for task in tasks]
-    said, goal = (np.stack(factors) for factors in zip(*pairs, strict=True))
-    named, correct = (said != tilings.UNNAMED).sum(), ((said == goal) & (said != tilings.UNNAMED)).sum()
+    user, goal = (np.stack(factors) for factors in zip(*pairs, strict=True))
+    named, correct = (user != tilings.UNNAMED).sum(), ((user == goal) & (user != tilings.UNNAMED)).sum()
     first, later = words.loc[0], words.drop(index=0)
     new = np.nanmean([share.value for share in later["in goal"]])
     right = min(1.0, float(new / first["in goal"].value * correct / named))
     lost = float(np.nanmean([share.value for share in later["goal words dropped"]]))
     back = float(np.nanmean([share.value for share in later["other words dropped"]]))
-    held, open_factors, wrong = correct / len(tasks), (said.size - named) / len(tasks), (named - correct) / len(tasks)
+    held, open_factors, wrong = correct / len(tasks), (user.size - named) / len(tasks), (named - correct) / len(tasks)
     naming, known = [], held
     for growth in later["recovered"]:
         rate = growth.value * known / (open_factors * right)
@@ -247,8 +247,8 @@ def fit(rates: Mapping[str, Any], people: Curve, options: FitPrompterOptions, en
 
     axes = [np.linspace(values[0], values[-1], 161) for values in (MORE, RIGHT)]
     points = np.array(list(product(*axes)))
-    found = chi2(points)
-    best, near = points[found.argmin()], points[found <= found.min() + 1]
+    misfit = chi2(points)
+    best, near = points[misfit.argmin()], points[misfit <= misfit.min() + 1]
     intervals = {
         name: (float(column.min()), float(column.max())) for name, column in zip(("more", "right"), near.T, strict=True)
     }
@@ -257,7 +257,7 @@ def fit(rates: Mapping[str, Any], people: Curve, options: FitPrompterOptions, en
     return Fitted(
         (float(best[0]), float(best[1])),
         intervals,
-        {"as measured": measured, "fitted": float(found.min())},
+        {"as measured": measured, "fitted": float(misfit.min())},
         {"as measured": degrees, "fitted": degrees - 2},
     )
 

@@ -62,7 +62,7 @@ def main(options: JndOptions, run: Run) -> dict[str, Any]:
     run.open()
     distances = pair_distances(metric, pairs)
     same, votes = pairs["same"].to_numpy(), pairs["votes"].to_numpy()
-    found = threshold(distances, same, votes)
+    fitted = threshold(distances, same, votes)
     table = pd.DataFrame(
         [
             {
@@ -70,16 +70,16 @@ def main(options: JndOptions, run: Run) -> dict[str, Any]:
                 "pairs": len(pairs),
                 "rows": int(votes.sum()),
                 "called the same": f"{np.average(same, weights=votes):.1%}",
-                "just-noticeable distance": f"{found.interval:.4f}",
-                "slope": f"{found.slope:.1f}",
-                "right side of it": f"{agreement(distances, same, votes, found.difference):.1%}",
+                "just-noticeable distance": f"{fitted.interval:.4f}",
+                "slope": f"{fitted.slope:.1f}",
+                "right side of it": f"{agreement(distances, same, votes, fitted.difference):.1%}",
             }
         ]
     )
-    text = f"human=hesitant human.threshold={found.difference:.4f} doesn't notice smaller differences."
-    section = Section("Just-noticeable difference", text, [table], [figure(distances, pairs, found)])
+    text = f"human=hesitant human.threshold={fitted.difference:.4f} doesn't notice smaller differences."
+    section = Section("Just-noticeable difference", text, [table], [figure(distances, pairs, fitted)])
     run.publish(Report("Just-noticeable difference", f"Votes of {Path(options.votes).name}.", [section]))
-    return {"metric": metric.id, "pairs": len(pairs), "difference": found.difference, "slope": found.slope}
+    return {"metric": metric.id, "pairs": len(pairs), "difference": fitted.difference, "slope": fitted.slope}
 
 
 def read_votes(options: JndOptions) -> pd.DataFrame:
@@ -193,7 +193,7 @@ def agreement(distances: np.ndarray, same: np.ndarray, votes: np.ndarray, differ
     return float(np.average(np.where(distances < difference, same, 1 - same), weights=votes))
 
 
-def figure(distances: np.ndarray, pairs: pd.DataFrame, found: Threshold) -> Figure:
+def figure(distances: np.ndarray, pairs: pd.DataFrame, fitted: Threshold) -> Figure:
     """Votes by distance, in ten groups of as many pairs, and the curve."""
     from matplotlib.figure import Figure
 
@@ -202,8 +202,8 @@ def figure(distances: np.ndarray, pairs: pd.DataFrame, found: Threshold) -> Figu
     order = np.array_split(np.argsort(distances), min(10, len(distances)))
     axes.plot([distances[group].mean() for group in order], [pairs["same"].iloc[group].mean() for group in order], "o")
     grid = np.linspace(0, distances.max(), 200)
-    axes.plot(grid, 1 / (1 + np.exp(-found.slope * (found.difference - grid))))
-    axes.axvline(found.difference, linestyle=":", color="grey")
+    axes.plot(grid, 1 / (1 + np.exp(-fitted.slope * (fitted.difference - grid))))
+    axes.axvline(fitted.difference, linestyle=":", color="grey")
     axes.set(xlabel="distance", ylabel="called the same", ylim=(0, 1))
     return drawn
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from experiments.run import REQUIRED, Run, RunOptions, choice, command, option
+from experiments.run import REQUIRED, Run, RunOptions, choice, command, option, say
 from experiments.run.options import AgentOptions
 
 
@@ -18,11 +20,16 @@ class LearnOptions(RunOptions):
 
     Args:
         sessions: folders of traces, or of commands that left some.
+        policies: names of those that steered the sessions; all by default.
+        live: folder of a learner that saw the sessions live, such as learned/0 of a study; the result says whether it
+            knows the same, to the last digit.
         seed: of the policy; nothing is drawn.
         agent: thompson, thompson-eq9 or planning.
     """
 
     sessions: list[str] = option(REQUIRED, length=1, unique=True)
+    policies: list[str] = option([], unique=True)
+    live: str = ""
     seed: int = option(0, least=0)
     agent: AgentOptions = choice(AgentOptions, "thompson")
 
@@ -30,17 +37,22 @@ class LearnOptions(RunOptions):
 @command(LearnOptions)
 def main(options: LearnOptions, run: Run) -> dict[str, Any]:
     """Read the sessions, learn from each, and leave the policy with its value function."""
-    from agents.live import replay
+    from agents.live import learned, replay
     from experiments.run.finished import sessions_in
     from steer_env.evaluation import plots
     from steer_env.evaluation.reports import Report, Section
     from steer_env.evaluation.uncertainty import UNKNOWN
+    from steer_env.registry import Registry
 
     settings = vars(options.agent)
     if "kind" not in settings:
         name = settings.get("algorithm", settings["name"])
         raise ValueError(f"agent={name} learns only while it plays; choose thompson or planning")
     traces = sessions_in(options.sessions)
+    steered = Registry("policy of these sessions", {trace.policy: trace.policy for trace in traces})
+    wanted = [steered[name] for name in options.policies or steered]
+    traces = [trace for trace in traces if trace.policy in wanted]
+    known = learned(Path(options.live).expanduser()) if options.live else None
     agent = replay(traces, settings)
     policy = agent.policy(settings["name"], options.seed)
     policy.save(run.open() / "policy")
@@ -48,7 +60,11 @@ def main(options: LearnOptions, run: Run) -> dict[str, Any]:
     figure = plots.value_function(agent.means, agent.deviations, agent.counts)
     table = policy_table(policy.scales, UNKNOWN)
     run.publish(Report("Learned from recorded sessions", text, [Section("The policy", "", [table], [figure])]))
-    return {"sessions": len(traces), "scales": policy.scales.tolist()}
+    result = {"sessions": len(traces), "scales": policy.scales.tolist()}
+    if options.live:
+        result["equals_live"] = known == json.loads(json.dumps(agent.state()))
+        say(f"the learner in {options.live} knows {'the same' if result['equals_live'] else 'something else'}")
+    return result
 
 
 def policy_table(scales: Any, unknown: str) -> Any:

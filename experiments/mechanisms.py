@@ -63,11 +63,11 @@ def main(options: MechanismsOptions, run: Run) -> dict[str, Any]:
         f"{options.env.proposals} proposals, generator {dynamics.generator.id}, metric {dynamics.metric.id}; "
         "the same goals, first images and noise for all. Standard errors in parentheses, over tasks."
     )
-    found = measure(played)
+    measured = measure(played)
     write_atomically(
-        run.open() / "mechanisms.json", json.dumps({"tasks": options.tasks, "rows": found}, indent=2) + "\n"
+        run.open() / "mechanisms.json", json.dumps({"tasks": options.tasks, "rows": measured}, indent=2) + "\n"
     )
-    run.publish(mechanisms_report(played, found, lead), wide=True)
+    run.publish(mechanisms_report(played, measured, lead), wide=True)
     return {"tasks": options.tasks, "mechanisms": options.mechanisms, "users": options.users}
 
 
@@ -154,13 +154,13 @@ def measure(played: Mapping[Pair, Sequence[SteeringTrace]]) -> list[dict[str, An
 
 
 def mechanisms_report(
-    played: Mapping[Pair, Sequence[SteeringTrace]], found: Sequence[Mapping[str, Any]], lead: str
+    played: Mapping[Pair, Sequence[SteeringTrace]], measured: Sequence[Mapping[str, Any]], lead: str
 ) -> Report:
     """A table for each kind of user, the other mechanisms compared with the first; and gain against cost.
 
     Args:
         played: by user and mechanism, the traces of one policy on the same tasks with the same noise.
-        found: from :func:`measure`.
+        measured: from :func:`measure`.
         lead: what was played, in a sentence.
     """
     from steer_env.evaluation.reports import Report, Section
@@ -169,10 +169,10 @@ def mechanisms_report(
     for (user, mechanism), traces in played.items():
         by_user.setdefault(user, {})[mechanism] = traces
     sections = [_section(user, traces) for user, traces in by_user.items()]
-    if any(row["passes"] for row in found):
+    if any(row["passes"] for row in measured):
         text = "Average change with its standard error, against denoiser passes an episode. Lines join the mechanisms "
         text += "that no other one beats at their price or below."
-        figures = [frontier([row for row in found if row["user"] == user], f"user: {user}") for user in by_user]
+        figures = [frontier([row for row in measured if row["user"] == user], f"user: {user}") for user in by_user]
         sections.append(Section("Gain against cost", text, figures=figures))
     return Report("Steering mechanisms", lead, sections)
 

@@ -83,7 +83,7 @@ def search(options: ProducibilityOptions, env: ImageSteeringVectorEnv) -> tuple[
     """Who made the goals, and for each number of seeds the similarity of the closest image to each, float (G,)."""
     from rich.progress import track
 
-    from steer_env.envs.shell import FIRST_SEED
+    from steer_env.envs.base import FIRST_SEED
     from steer_env.generators import load_generator
     from steer_env.imaging.studio import LocalStudio
     from steer_env.tiles.drawn import DrawnTiles

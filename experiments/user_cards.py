@@ -71,10 +71,10 @@ def main(options: UserCardsOptions, run: Run) -> dict[str, Any]:
     if options.path:
         for suite, own in by_condition(study_traces(load_study(Path(options.path).expanduser()))).items():
             cards.append(card(f"people, {suite}", own))
-    given = sessions_in(options.sessions) if options.sessions else []
+    sessions = sessions_in(options.sessions) if options.sessions else []
     run.open()
-    if given:
-        cards.append(card("people, these sessions", given, chosen_best(given, **env)))
+    if sessions:
+        cards.append(card("people, these sessions", sessions, chosen_best(sessions, **env)))
     batches = [
         range(start, min(start + options.tasks_per_batch, options.tasks))
         for start in range(0, options.tasks, options.tasks_per_batch)
@@ -98,11 +98,11 @@ def by_condition(traces: Sequence[SteeringTrace]) -> dict[str, list[SteeringTrac
     """People's sessions of the release, by suite: of image steering, and of the main survey of text steering."""
     from experiments.run.released.sessions import MAIN_SUITE
 
-    found: dict[str, list[SteeringTrace]] = {}
+    conditions: dict[str, list[SteeringTrace]] = {}
     for trace in traces:
         if trace.choices or (trace.suite == MAIN_SUITE and trace.policy == "person"):
-            found.setdefault(trace.suite, []).append(trace)
-    return found
+            conditions.setdefault(trace.suite, []).append(trace)
+    return conditions
 
 
 def card(user: str, traces: Sequence[SteeringTrace], best: np.ndarray | None = None) -> dict[str, str]:

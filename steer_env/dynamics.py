@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from steer_env.types import (
     Human,
     Mechanism,
     Metric,
+    RememberingMechanism,
     RoundOutcome,
     SteeringHistory,
     Studio,
@@ -305,12 +307,12 @@ class SteeringDynamics:
         else:
             actions = check_scales(actions)
             self._check_playable(rows, actions.shape, "mixture scales")
-        given = {name: values[self._where(rows)] for name, values in self._conditioning.items()}
+        conditioning = {name: values[self._where(rows)] for name, values in self._conditioning.items()}
         noise, draws = self._draw(rows, self.num_proposals)
-        proposals = self._propose(rows, actions, given, noise)
+        proposals = self._propose(rows, actions, conditioning, noise)
         # A proposal that is the held latent (scale 0) shows the held image: rounding would else decide between the two.
         fresh = (proposals != self.latents[self._where(rows)][:, None]).flatten(2).any(dim=2)
-        offer = self._offer(rows, proposals, given, draws, fresh)
+        offer = self._offer(rows, proposals, conditioning, draws, fresh)
         if not isinstance(mechanism, DirectedMechanism):
             return replace(offer, scales=actions)
         decided = mechanism.decided(torch.from_numpy(actions)).double().numpy()
@@ -331,19 +333,42 @@ class SteeringDynamics:
         if offer.shown is not None:
             self.images[rows] = offer.shown.numpy()[np.arange(len(rows)), picked]
         if offer.prompts is not None and picked.any():
-            taken = np.flatnonzero(picked)
+            changed = np.flatnonzero(picked)
             written = [prompt for prompt, choice in zip(offer.prompts, picked, strict=True) if choice]
-            self._condition(rows[taken], written, {k: v[taken] for k, v in offer.conditioning.items()})
-        found = offer.similarities.cpu().double().numpy()
-        self.similarity[rows] = found[np.arange(len(rows)), picked]
+            self._condition(rows[changed], written, {k: v[changed] for k, v in offer.conditioning.items()})
+        similarities = offer.similarities.cpu().double().numpy()
+        self.similarity[rows] = similarities[np.arange(len(rows)), picked]
         self.stayed[rows], self.rounds[rows] = picked == 0, rounds
         self._made[rows] += offer.fresh.cpu().sum(dim=1).numpy()
         shown = None if offer.shown is None else offer.shown.numpy()
         return RoundOutcome(
-            *(rows, rounds, found, picked, self.similarity[rows], offer.scales, self.judged(rows), shown),
+            *(rows, rounds, similarities, picked, self.similarity[rows], offer.scales, self.judged(rows), shown),
             actions=offer.actions,
             decided=offer.decided,
         )
+
+    @torch.inference_mode()
+    def snapshot(self, row: int) -> list[Any]:
+        """All that one episode is, for :meth:`restore`."""
+        values = [state[row] for state in self._states()]
+        return [self._noise[row].get_state(), *(v.clone() if isinstance(v, Tensor) else copy(v) for v in values)]
+
+    @torch.inference_mode()
+    def restore(self, row: int, snapshot: Sequence[Any]) -> None:
+        """Go back, or on, to another moment of the episode in this place."""
+        self._noise[row].set_state(snapshot[0])
+        for state, value in zip(self._states(), snapshot[1:], strict=True):
+            state[row] = value
+
+    def _states(self) -> list[Any]:
+        """What has a row an episode."""
+        named = [self._screens, self._conditioning, self._current, self._targets]
+        facts = [self.tasks, self.prompts, self.rounds, self.stayed, self.seeds, self._made, self._persons]
+        similarities, past = [self.initial_similarity, self.similarity], [self._past_proposals, self._past_choices]
+        images = [self.images, self.goal_images] if self._keep_images else []
+        memory = self.mechanism.memory if isinstance(self.mechanism, RememberingMechanism) else []
+        values = [v for each in named for v in each.values()]
+        return [*values, self.latents, *facts, *similarities, *past, *images, *memory]
 
     def judge(self, offer: Offer) -> dict[str, np.ndarray]:
         """By name of each judge, float64 (n, 1 + P): what :meth:`judged` would be after each choice.

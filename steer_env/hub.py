@@ -193,9 +193,9 @@ def _pull(repository: str, revision: str, kind: str, **hub: Any) -> Path:
         )
     from huggingface_hub import snapshot_download
 
-    wanted = list(POLICY_FILES) if kind == "model" else ["*.parquet"]
+    patterns = list(POLICY_FILES) if kind == "model" else ["*.parquet"]
     return Path(
         snapshot_download(
-            repository, repo_type=kind, revision=revision, allow_patterns=wanted, library_name="steer_env", **hub
+            repository, repo_type=kind, revision=revision, allow_patterns=patterns, library_name="steer_env", **hub
         )
     )

@@ -75,8 +75,8 @@ class Part:
         """Import the factory, and call it with the options and its parameters' values in the context."""
         module, _, name = self.factory.partition(":")
         factory = getattr(import_module(module), name)
-        taken = inspect.signature(factory).parameters
-        return factory(**{**vars(options), **{key: value for key, value in context.items() if key in taken}})
+        parameters = inspect.signature(factory).parameters
+        return factory(**{**vars(options), **{key: value for key, value in context.items() if key in parameters}})
 
 
 Parts = Registry[Part]

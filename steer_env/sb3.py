@@ -62,10 +62,11 @@ class SteeringVecEnv(VecEnv):
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Play the round; episodes of a batch all end in the same step."""
-        observation, rewards, terminated, _, told = self.env.step(self._actions)
+        observation, rewards, terminated, _, batch = self.env.step(self._actions)
         self._recorder.add(self.env.last_outcome)
         infos = [
-            {name: values[i] for name, values in told.items() if not name.startswith("_")} for i in range(self.num_envs)
+            {name: values[i] for name, values in batch.items() if not name.startswith("_")}
+            for i in range(self.num_envs)
         ]
         if terminated.all():
             for i, info in enumerate(infos):

@@ -121,9 +121,9 @@ def read_rows(path: str, expected: str, columns: set[str]) -> tuple[str, list[tu
     if not place.is_file():
         raise FileNotFoundError(f"no file of rows at {path}")
     contents = place.read_bytes()
-    found = hashlib.sha256(contents).hexdigest()[:8]
-    if expected not in ("", found):
-        raise ValueError(f"{path} has changed: its hash is {found}, not {expected}")
+    digest = hashlib.sha256(contents).hexdigest()[:8]
+    if expected not in ("", digest):
+        raise ValueError(f"{path} has changed: its hash is {digest}, not {expected}")
     try:
         text = contents.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -141,11 +141,11 @@ def read_rows(path: str, expected: str, columns: set[str]) -> tuple[str, list[tu
         if len(line) != len(header):
             quotes = "; a field with a comma needs quotes" if len(line) > len(header) else ""
             raise ValueError(f"{where}: {len(line)} fields, where there are {len(header)} columns{quotes}")
-        if found_control := _CONTROL.search(" ".join(line)):
-            raise ValueError(f"{where}: a field holds the control character {found_control[0]!r}")
+        if found := _CONTROL.search(" ".join(line)):
+            raise ValueError(f"{where}: a field holds the control character {found[0]!r}")
     if not lines:
         raise ValueError(f"{path} holds no rows")
-    return f"csv:{path}@{found}", [(dict(zip(header, line, strict=True)), where) for line, where in lines]
+    return f"csv:{path}@{digest}", [(dict(zip(header, line, strict=True)), where) for line, where in lines]
 
 
 def given_seeds(row: Mapping[str, str], index: int, place: str) -> list[int]:

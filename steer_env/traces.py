@@ -117,11 +117,11 @@ def check_alike(traces: Iterable[SteeringTrace], parts: Sequence[str]) -> None:
     """
     values: dict[str, set[str]] = {part: set() for part in parts}
     for trace in traces:
-        for part, found in values.items():
-            found.add(getattr(trace, part))
-    for part, found in values.items():
-        if len(found) > 1:
-            raise ValueError(f"episodes with different {part} can't be taken together: {', '.join(sorted(found))}")
+        for part, distinct in values.items():
+            distinct.add(getattr(trace, part))
+    for part, distinct in values.items():
+        if len(distinct) > 1:
+            raise ValueError(f"episodes with different {part} can't be taken together: {', '.join(sorted(distinct))}")
 
 
 _INTEGERS = {"task_index", "goal_seed", "initial_seed", "episode_seed", "training_seed", "images"}
@@ -189,7 +189,7 @@ def read_improvements(folder: Path, most: int) -> np.ndarray:
         FileNotFoundError: no trace file.
         TraceVersionError: a damaged file, more than ``most`` episodes, or longer ones than any that was played.
     """
-    found: list[np.ndarray] = []
+    lengths: list[np.ndarray] = []
     for path in _files([folder]):
         try:
             with pq.ParquetFile(path) as file:
@@ -199,10 +199,10 @@ def read_improvements(folder: Path, most: int) -> np.ndarray:
                 if most < 0 or sum(column.num_values for column in columns) > _LONGEST * episodes:
                     raise ValueError("it holds more than its checkpoint counts")
                 values = file.read(columns=["similarities"])["similarities"].to_pylist()
-            found.append(np.array([row[-1] - row[0] for row in values], dtype=np.float64))
+            lengths.append(np.array([row[-1] - row[0] for row in values], dtype=np.float64))
         except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError) as error:
             raise TraceVersionError(f"{path} is no readable trace file: {str(error)[:300]}") from error
-    return np.concatenate(found)
+    return np.concatenate(lengths)
 
 
 _LONGEST = 1000
@@ -223,11 +223,11 @@ def _trace(row: dict[str, Any]) -> SteeringTrace:
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
-    found = [file for path in paths for file in (sorted(path.glob("*.parquet")) if path.is_dir() else [path])]
-    missing = [str(file) for file in found if not file.is_file()]
-    if missing or not found:
+    files = [file for path in paths for file in (sorted(path.glob("*.parquet")) if path.is_dir() else [path])]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing or not files:
         raise FileNotFoundError(f"no trace file at {', '.join(missing or map(str, paths))}")
-    return found
+    return files
 
 
 def _read(path: Path) -> list[SteeringTrace]:

@@ -290,6 +290,18 @@ class ComparingMechanism(Mechanism, Protocol):
 
 
 @runtime_checkable
+class RememberingMechanism(Mechanism, Protocol):
+    """A mechanism that keeps more of earlier rounds than the history says.
+
+    ``memory`` is all of that, tensors with an entry for each place of the batch, so that an episode can go back to an
+    earlier round.
+    """
+
+    @property
+    def memory(self) -> Sequence[Tensor]: ...
+
+
+@runtime_checkable
 class DirectedMechanism(Mechanism, Protocol):
     """A mechanism that is told more than a mixture scale: :meth:`propose` takes actions in place of the scales.
 

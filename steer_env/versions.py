@@ -9,10 +9,10 @@ from steer_env import __version__
 
 def package_versions(*packages: str) -> dict[str, str]:
     """By name, the versions of ``steer_env`` and of those packages."""
-    found = {"steer_env": __version__}
+    versions = {"steer_env": __version__}
     for package in packages:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+            versions[package] = "unknown"
+    return versions

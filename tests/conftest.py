@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from examples.your_generator import Blots
 from steer_env.compatibility import mend_torchvision
 from steer_env.generators import load_generator
 from steer_env.metrics import load_metric
+from steer_env.registry import Loaded
 from steer_env.types import Conditioning, Generator, Metric
 
 mend_torchvision()  # before any test imports diffusers
@@ -38,6 +41,20 @@ def generator() -> Generator:
 @pytest.fixture(scope="session")
 def metric() -> Metric:
     return load_metric("tile-perceptual")
+
+
+BLOTS: dict[str, Any] = {"generator": Blots(), "metric": "pixel-correlation"}
+"""Options of an environment whose images cost next to nothing, for tests that don't look at them."""
+
+
+@pytest.fixture(scope="module")
+def blots() -> Iterator[None]:
+    """The embedded model makes blots, which cost next to nothing: for commands whose images don't matter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("steer_env.generators.LOADED", Loaded())
+        patch.setattr("steer_env.tiles.generator.load", lambda **_: Blots())
+        patch.setattr(Blots, "fingerprint", lambda blots: blots.id, raising=False)
+        yield
 
 
 class CountingGenerator:

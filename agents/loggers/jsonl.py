@@ -57,5 +57,5 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _counts(values: np.ndarray) -> dict[str, int]:
-    found, counts = np.unique(values, return_counts=True)
-    return {f"{value:g}": int(count) for value, count in zip(found, counts, strict=True)}
+    distinct, counts = np.unique(values, return_counts=True)
+    return {f"{value:g}": int(count) for value, count in zip(distinct, counts, strict=True)}

@@ -15,7 +15,7 @@ from stable_baselines3 import PPO
 
 from steer_env.sb3 import SteeringVecEnv
 
-N = 32
+N = 16
 env = gym.make_vec(
     "steer_env:steer_env/ImageSteering-v0",
     num_envs=N,
@@ -28,9 +28,9 @@ batch = SteeringVecEnv(env, finished=traces.extend)
 print(batch.observation_space)
 
 # %%
-# Three updates, each on four episodes of each environment. A policy that is worth having takes some thousands.
-model = PPO("MlpPolicy", batch, n_steps=16, batch_size=128, n_epochs=4, gamma=1.0, learning_rate=1e-3, seed=0)
-model.learn(3 * 16 * N)
+# Three updates, each on two episodes of each environment. A policy that is worth having takes some thousands.
+model = PPO("MlpPolicy", batch, n_steps=8, batch_size=64, n_epochs=4, gamma=1.0, learning_rate=1e-3, seed=0)
+model.learn(3 * 8 * N)
 
 # %%
 # The course of the training. The grey band is one standard error of each batch's mean: most of what moves is noise.

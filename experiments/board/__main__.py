@@ -22,7 +22,7 @@ class BoardOptions(ProgramOptions):
 
     Args:
         do: verify or build, which may stand without do=.
-        board: folder with submissions/ and reports/.
+        board: folder with submissions/, reports/, and headroom.json of experiments.headroom, for the bound.
         tasks: fresh ones that are drawn for a verification.
         private: a file of tasks as for env.suite=csv:, which isn't public and on which submissions are played, too;
             empty for none, and then reports say so.
@@ -64,7 +64,7 @@ def main(options: BoardOptions, run: Run) -> None:
         TRACKS[track]
     if options.do == "build":
         reports = read_reports(board / "reports")
-        build(reports, Path(options.pages).expanduser())
+        build(reports, Path(options.pages).expanduser(), board / "headroom.json")
         say(f"wrote {options.pages}/index.html: {len(reports)} entries")
         return
     if options.private and not Path(options.private).expanduser().is_file():

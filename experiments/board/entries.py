@@ -33,7 +33,7 @@ class Track:
     Args:
         title: in pages.
         mechanism: that all of them play with; empty where users write prompts.
-        action: what a policy decides; empty for nothing.
+        action: kind of action that a policy takes, one of :data:`DECIDED`.
         references: built-in policies, as specs.
         submissions: whether the track takes any.
     """
@@ -45,25 +45,30 @@ class Track:
     submissions: bool = True
 
 
-_SCALES = ("random-bucket", "random-session", "constant:0.7", "constant:0.9", "schedule:1.0-1.0-0.8-0.6")
+DECIDED = {"scale": "its scale", "directions": "its noise", "prompt": "the prompt", "": ""}
+"""Kind of action → what a policy decides by it, in pages."""
+_RANDOM = ("random-bucket",)
+_SCALES = (*_RANDOM, "random-session", "constant:0.7", "constant:0.9", "schedule:1.0-1.0-0.8-0.6")
+_PREVIEWS = "bayesian:pool=192,temperature=0.03,preview_steps=1,ahead=24"
+_PROMPTERS = tuple(f"text:{kind}" for kind in ("attribute", "person", "feedback", "blind"))
 TRACKS: Registry[Track] = Registry(
     "track",
     {
-        "mixture": Track("Mixture (Eq. 8)", "mixture", "its scale", (*_SCALES, "published", "best-known")),
-        "learned": Track("Predicted images", "learned", "", ("random-bucket",), False),
-        "feedback": Track("Feedback without a belief", "feedback", "", ("random-bucket",), False),
-        "fresh": Track("Fresh images", "fresh", "", ("random-bucket",), False),
-        "bayesian": Track("Bayesian, a pool of 48", "bayesian", "", ("random-bucket",), False),
-        "text": Track(
-            "Prompts",
-            "",
-            "the prompt",
-            tuple(f"text:{kind}" for kind in ("attribute", "person", "feedback", "blind")),
-            False,
-        ),
+        "mixture": Track("Mixture (Eq. 8)", "mixture", "scale", (*_SCALES, "published", "best-known")),
+        "directions": Track("Directions of the noise", "mixture", "directions", ()),
+        "learned": Track("Predicted images", "learned", "", _RANDOM, False),
+        "previews": Track("Previews, a pool of 192", _PREVIEWS, "", _RANDOM, False),
+        "bayesian": Track("Images in full, a pool of 48", "bayesian", "", _RANDOM, False),
+        "fresh": Track("Fresh images", "fresh", "", _RANDOM, False),
+        "feedback": Track("Feedback without a belief", "feedback", "", _RANDOM, False),
+        "qeubo": Track("Gaussian process (qEUBO)", "qeubo", "", _RANDOM, False),
+        "text": Track("Prompts", "", "prompt", _PROMPTERS, False),
     },
 )
 """By name of the folder in submissions/. Tracks whose mechanism leaves nothing to decide hold references alone."""
+
+
+Point = Annotated[list[Annotated[float, Field(ge=-2, lt=2**63)]], Field(min_length=2, max_length=2)]
 
 
 class Card(Strict):
@@ -76,6 +81,7 @@ class Card(Strict):
         passes: of the denoiser in those episodes; null where they weren't counted.
         licence: an SPDX identifier, such as Apache-2.0.
         link: to a paper or code, https; null for none.
+        curve: of the training, episodes and mean improvement of each point; shown with the card alone, as not verified.
     """
 
     authors: Annotated[list[Text], Field(min_length=1, max_length=50)]
@@ -84,6 +90,7 @@ class Card(Strict):
     passes: Whole | None = None
     licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]{1,60}$")]
     link: Annotated[str, Field(pattern=r"^https://[\w.-]+(/[\w./~%#?=&+-]*)?$", max_length=200)] | None = None
+    curve: Annotated[list[Point], Field(min_length=2, max_length=60)] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +166,9 @@ def read_submission(folder: Path) -> Entry:
         raise ValueError(f"{CARD}: {error}") from None
     policy = read_policy(folder)
     check_own_name(policy.name)
+    kind = getattr(policy, "action", "scale").partition(":")[0]
+    if kind != TRACKS[track].action:
+        raise ValueError(f"it decides {kind}, and in the track {track} a policy decides {TRACKS[track].action}")
     policy.rehearse(4)
     return Entry(track, policy.name, identity(track, policy), policy, card.model_dump())
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.board.entries import TRACKS, Track
-from steer_env.evaluation.uncertainty import Estimate, Interval
+from experiments.board.entries import DECIDED, TRACKS, Track
+from steer_env.evaluation.uncertainty import Estimate, Interval, estimate
 from steer_env.files import read_json, seal, write_atomically
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 JUDGE = "pixel-correlation"
+MECHANISMS = Track("Mechanisms", "", "", ())
+"""Tracks with nothing to decide, which have one entry each, stand in one table."""
 PLAIN = "greedy"
+RANKED = "over_random"
+"""What entries are ranked by, with the plain user."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +32,11 @@ class Row:
     Args:
         report: as :mod:`experiments.board.verifying` wrote it.
         best, worst: ends of its rank in the track: entries that are better for sure, and not worse for sure.
-        scale: least and greatest end of the track's intervals, which bars are drawn in.
     """
 
     report: Mapping[str, Any]
     best: int
     worst: int
-    scale: tuple[float, float]
 
     @property
     def identity(self) -> str:
@@ -43,17 +48,56 @@ class Row:
         """Its place, or the places that it shares."""
         return str(self.best) if self.best == self.worst else f"{self.best}–{self.worst}"
 
-    def interval(self, user: str = PLAIN, measure: str = "over_anchor", of: str = "users") -> Interval | None:
+    def interval(self, user: str = PLAIN, measure: str = RANKED, of: str = "users") -> Interval | None:
         """A mean with its 95 % interval; None where it wasn't measured."""
         return interval(self.report, user, measure, of)
 
-    def places(self) -> dict[str, float]:
-        """Of the bar, in per cent of the column's width: low, width, value, and where random buckets are."""
-        low, high = self.scale
-        found = self.interval()
-        assert found is not None
-        ends = {"low": found.low, "high": found.high, "value": found.value, "zero": 0.0}
-        return {name: round(100 * (end - low) / (high - low), 2) for name, end in ends.items()}
+
+@dataclass(frozen=True)
+class Scale:
+    """What bars are drawn in, the same for all tracks: gains over random scales, with three lines.
+
+    Args:
+        low, high: ends.
+        luck: the gain of the best of as many fresh images.
+        bound: what four choices can carry, see :mod:`experiments.headroom`; None where it isn't known.
+    """
+
+    low: float
+    high: float
+    luck: float
+    bound: float | None
+
+    def at(self, value: float) -> float:
+        """A value's place, in per cent of the width."""
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+    @property
+    def lines(self) -> dict[str, float]:
+        """Name of each line → its place."""
+        known = {"random": 0.0, "luck": self.luck} | ({"bound": self.bound} if self.bound else {})
+        return {name: self.at(value) for name, value in known.items()}
+
+
+def scale_of(reports: Sequence[Mapping[str, Any]], headroom: Path) -> Scale:
+    """Where luck, the bound and all intervals are.
+
+    Luck was played for each draw of tasks, with the entries; its mean over draws stands for all.
+
+    Args:
+        reports: at least one.
+        headroom: a ``headroom.json`` of experiments.headroom, where there is one.
+    """
+    draws = {(each["drawn"]["tasks"], each["tasks"]): each["users"][PLAIN] for each in reports}
+    over = [each[RANKED][0] - each["over_luck"][0] for each in draws.values()]
+    luck, bound = float(np.average(over, weights=[tasks for _, tasks in draws])), None
+    if headroom.exists():
+        rows = {row["name"]: row["gain"] for row in read_json(headroom)["rows"]}
+        bound = rows["leaves"]["value"] - rows["random-bucket"]["value"]
+    ends = [end for report in reports if (end := interval(report, PLAIN, RANKED))]
+    low, high = min(0.0, luck, *(end.low for end in ends)), max(luck, bound or 0.0, *(end.high for end in ends))
+    margin = 0.04 * (high - low) or 0.01
+    return Scale(low - margin, high + margin, luck, bound)
 
 
 def interval(report: Mapping[str, Any], user: str, measure: str, of: str = "users") -> Interval | None:
@@ -84,33 +128,39 @@ def read_reports(folder: Path) -> list[dict[str, Any]]:
 
 def _strips(folder: Path, identity: str) -> list[str]:
     """Pictures of episodes, the best first, as data URIs."""
-    pictures = sorted(folder.glob(f"{identity}-*.png"))
-    return [f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" for path in pictures]
+    pictures = sorted(folder.glob(f"{identity}-*.webp"))
+    return [f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}" for path in pictures]
+
+
+def apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> Interval:
+    """How much more one gains than the other, with the plain user.
+
+    Where both were played on the same tasks, those are compared; else, how much more they gain than the best schedule.
+    """
+    if one["drawn"] == other["drawn"] and one["tasks"] == other["tasks"]:
+        return estimate(np.subtract(one["gains"], other["gains"])).interval()
+    (mine, error), (its, its_error) = (each["users"][PLAIN]["over_schedule"] for each in (one, other))
+    freedom = min(one["tasks"], other["tasks"]) - 1
+    return Estimate(mine - its, float(np.hypot(error, its_error)), 0, freedom).interval()
 
 
 def rows(reports: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """A track's entries, best first, with ranks as intervals.
-
-    An entry is better for sure if the difference of their gains over random buckets is beyond its 95 % interval. Where
-    two were played on the same tasks, the common noise makes that interval wider than it need be.
-    """
-    ordered = sorted(reports, key=lambda report: -report["users"][PLAIN]["over_anchor"][0])
-    means, errors = np.array([report["users"][PLAIN]["over_anchor"] for report in ordered]).T
-    apart = (means[:, None] - means) / np.hypot(errors[:, None], errors).clip(min=1e-12)
-    better = apart > 1.96
-    ends = [interval(report, PLAIN, "over_anchor") for report in ordered]
-    known = [end for end in ends if end is not None]
-    low, high = min(0.0, *(end.low for end in known)), max(0.0, *(end.high for end in known))
-    margin = 0.04 * (high - low) or 0.01
-    scale = (low - margin, high + margin)
+    """A track's entries, best first, with ranks as intervals: better is what differs beyond a 95 % interval."""
+    ordered = sorted(reports, key=lambda report: -report["users"][PLAIN][RANKED][0])
+    better = np.array([[apart(one, other).low > 0 for other in ordered] for one in ordered])
     return [
-        Row(report, 1 + int(better[:, place].sum()), len(ordered) - int(better[place].sum()), scale)
+        Row(report, 1 + int(better[:, place].sum()), len(ordered) - int(better[place].sum()))
         for place, report in enumerate(ordered)
     ]
 
 
-def build(reports: Sequence[Mapping[str, Any]], folder: Path) -> None:
+def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) -> None:
     """Write ``index.html`` and ``entries/HASH.html``.
+
+    Args:
+        reports: of all entries.
+        folder: receives the pages.
+        headroom: see :func:`scale_of`.
 
     Raises:
         ValueError: no report.
@@ -125,55 +175,83 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path) -> None:
     environment.filters["gain"] = lambda found: f"{found.value:+.3f}" if found else "–"
     environment.filters["ends"] = lambda found: f"{found.low:+.3f} to {found.high:+.3f}" if found else ""
     tracks: dict[str, tuple[Track, list[Row]]] = {}
-    for name, track in TRACKS.items():
-        if own := [report for report in reports if report["track"] == name]:
+    for name, track in sorted({**TRACKS, "mechanisms": MECHANISMS}.items(), key=lambda item: item[0] == "text"):
+        where = [each for each, known in TRACKS.items() if name == (each if known.action else "mechanisms")]
+        if own := [report for report in reports if report["track"] in where]:
             tracks[name] = (track, rows(own))
-    figure = cost_figure(reports)
-    shared = {"judge": JUDGE, "users": ("hesitant", "noisy")}
+    shared = {"judge": JUDGE, "users": ("hesitant", "noisy"), "decided": DECIDED, "scale": scale_of(reports, headroom)}
     page = environment.get_template("index.html").render(
         tracks=tracks,
-        figure=figure,
+        figure=cost_figure(reports),
         private=any(report["private"] for report in reports),
-        verdict=verdict(tracks),
+        verdict=verdict(reports),
         **shared,
     )
     write_atomically(folder / "index.html", page)
     for track, ranked in tracks.values():
         for row in ranked:
-            page = environment.get_template("entry.html").render(row=row, report=row.report, track=track, **shared)
+            curve = (row.report["card"] or {}).get("curve")
+            page = environment.get_template("entry.html").render(
+                row=row,
+                report=row.report,
+                track=track,
+                attempts=course(range(1, 1 + len(row.report["attempts"])), row.report["attempts"], "attempt"),
+                curve=course(*zip(*curve, strict=True), "episodes of training") if curve else "",
+                **shared,
+            )
             write_atomically(folder / "entries" / f"{row.identity}.html", page)
 
 
-def verdict(tracks: Mapping[str, tuple[Track, Sequence[Row]]]) -> str:
-    """Does the best learned entry stand apart from the best schedule? In a sentence."""
-    if "mixture" not in tracks:
+def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
+    """Does the best learned entry stand apart from the best schedule? Of policies, and of all tracks."""
+
+    def best(found: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        return max(found, key=lambda each: each["users"][PLAIN][RANKED][0], default=None)
+
+    mixture = [each for each in reports if TRACKS[each["track"]].mechanism == "mixture"]
+    schedule = best(each for each in mixture if each["reference"])
+    rivals = {
+        "learned policy": best(each for each in mixture if each["card"] and each["card"]["episodes"]),
+        "entry of all tracks": best(reports),
+    }
+    if not schedule:
         return ""
-    ranked = tracks["mixture"][1]
-    learned = [row for row in ranked if row.report["card"] and row.report["card"]["episodes"]]
-    fixed = [row for row in ranked if row.report["reference"]]
-    if not learned or not fixed:
-        return "No learned policy has been verified for the mixture yet."
-    (one, error), (other, its_error) = (row.report["users"][PLAIN]["over_anchor"] for row in (learned[0], fixed[0]))
-    half = 1.96 * float(np.hypot(error, its_error))
-    said = "stand apart" if abs(one - other) > half else "can’t be told apart"
-    return (
-        f"The best learned policy for the mixture, {learned[0].report['name']}, gains {one - other:+.3f} ± {half:.3f} "
-        f"over the best built-in one, {fixed[0].report['name']}: the two {said}."
-    )
+    said = []
+    for kind, rival in rivals.items():
+        if rival is None:
+            said.append(f"No {kind} has been verified yet.")
+        elif rival is not schedule:
+            found = apart(rival, schedule)
+            how = "stands apart from" if found.low > 0 or found.high < 0 else "can’t be told apart from"
+            name = rival["name"] if TRACKS[rival["track"]].action else rival["track"]
+            said.append(
+                f"The best {kind}, {name}, {how} the best built-in schedule, {schedule['name']}: {found.value:+.3f}, "
+                f"from {found.low:+.3f} to {found.high:+.3f}."
+            )
+    return " ".join(said)
+
+
+def course(places: Sequence[float], values: Sequence[float], label: str) -> str:
+    """A line of similarities or gains, as SVG."""
+    from steer_env.evaluation import plots
+
+    figure, axes = plots.canvas(4.4, 2.4)
+    axes.plot(places, values, "o-", ms=4, color=plots.colour(0))
+    axes.set(xlabel=label, ylabel="similarity to the goal" if label == "attempt" else "mean improvement")
+    axes.grid(alpha=0.25)
+    return _svg(figure)
 
 
 def cost_figure(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Gain against images an episode, as SVG."""
-    import io
-
+    """Gain over random scales against denoiser passes an episode, as SVG."""
     from steer_env.evaluation import plots
 
     figure, axes = plots.canvas(7, 3.6)
     for place, name in enumerate(dict.fromkeys(report["track"] for report in reports)):
-        own = [report for report in reports if report["track"] == name and report["images"]]
-        gains = [report["users"][PLAIN]["gain"] for report in own]
+        own = [report for report in reports if report["track"] == name and report["passes"]]
+        gains = [report["users"][PLAIN][RANKED] for report in own]
         axes.errorbar(
-            [report["images"] for report in own],
+            [report["passes"] for report in own],
             [gain for gain, _ in gains],
             [1.96 * error for _, error in gains],
             fmt="o",
@@ -182,9 +260,16 @@ def cost_figure(reports: Sequence[Mapping[str, Any]]) -> str:
             color=plots.colour(place),
             label=TRACKS[name].title,
         )
-    axes.set(xlabel="images an episode, goal and first image included", ylabel="gain, greedy user", xscale="log")
+    axes.set(xlabel="denoiser passes an episode; an image takes 2", ylabel="gain over random scales", xscale="log")
+    axes.axhline(0, color="black", lw=0.6)
     axes.grid(alpha=0.25)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="x-small", bbox_to_anchor=(1, 1), loc="upper left")
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    import io
+
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     svg = file.getvalue()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -12,11 +14,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from experiments.board.entries import TRACKS, Entry
+from steer_env.evaluation.rollout import VERSIONS, make_env
+from steer_env.evaluation.suites import evaluate
 from steer_env.evaluation.uncertainty import estimate
 from steer_env.files import seal, write_atomically
+from steer_env.imaging.banked import Made
+from steer_env.imaging.studio import LocalStudio
+from steer_env.mechanisms import load_mechanism
+from steer_env.policies import StoredPolicy
+from steer_env.policies.names import load_policy
+from steer_env.registry import parse_spec
 from steer_env.traces import SteeringTrace
+from steer_env.types import Conditioning, Picture
 
 USERS: Mapping[str, str] = {
     "greedy": "greedy",
@@ -25,10 +38,17 @@ USERS: Mapping[str, str] = {
 }
 """The paper's, one who stays as often as people do, and one who errs."""
 JUDGE = "pixel-correlation"
-ANCHOR = "random-bucket"
-"""Played on the same tasks with the same noise by the mixture, so that reports of different tasks can be compared."""
+ANCHORS: Mapping[str, tuple[str, str]] = {
+    "random": ("random-bucket", "mixture"),
+    "schedule": ("schedule:1.0-1.0-0.8-0.6", "mixture"),
+    "luck": ("random-bucket", "fresh"),
+}
+"""Policy and mechanism that are played on the same tasks with the same noise, so that reports of different tasks can be
+compared: random scales, the best schedule, and the best of as many fresh images."""
 TASKS_PER_BATCH = 16
 STRIPS = 3
+Played = dict[str, list[SteeringTrace]]
+"""Episodes of each user."""
 
 
 def verify(entries: Sequence[Entry], reports: Path, tasks: int, private: str = "") -> list[str]:
@@ -55,12 +75,107 @@ def verify(entries: Sequence[Entry], reports: Path, tasks: int, private: str = "
     with TemporaryDirectory() as place:
         suite = Path(place) / "tasks.csv"
         write_atomically(suite, fresh_tasks(drawn["tasks"], tasks))
-        anchors: dict[tuple[str, str], list[SteeringTrace]] = {}
+        public = Arena(f"csv:{suite}", tasks, drawn["noise"])
+        hidden = Arena(f"csv:{private}", 0, drawn["noise"]) if private else None
         for entry in entries:
-            played = _played(entry, f"csv:{suite}", tasks, drawn["noise"], anchors)
-            hidden = _played_privately(entry, private, drawn["noise"], anchors) if private else None
-            _write(entry, reports, drawn, tasks, played, hidden, f"csv:{suite}")
+            _write(entry, reports, drawn, public, hidden)
     return [f"{entry.name} ({entry.track})" for entry in entries]
+
+
+class Remembering(LocalStudio):
+    """Makes no image twice: entries and users who come to the same latent for the same prompt share its embeddings."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._known: dict[bytes, dict[str, Tensor]] = {}
+
+    def picture(
+        self,
+        latents: Tensor,
+        conditioning: Conditioning,
+        place: str,
+        rows: Tensor | None = None,
+        keep_images: bool = False,
+        metrics: Sequence[str] | None = None,
+        pictures: Sequence[Picture] | None = None,
+        preview_steps: int = 0,
+    ) -> Made:
+        """See :class:`steer_env.types.Studio`."""
+        if keep_images or preview_steps:
+            return super().picture(latents, conditioning, place, rows, keep_images, metrics, pictures, preview_steps)
+        names = list(self.metrics if metrics is None else metrics)
+        rows = torch.arange(len(latents)) if rows is None else rows.cpu()
+        prompts = [_digest(*(values[row] for values in conditioning.values())) for row in range(int(rows.max()) + 1)]
+        keys = [_digest(latent) + prompts[row] for latent, row in zip(latents, rows.tolist(), strict=True)]
+        known = [self._known.setdefault(key, {}) for key in keys]
+        lacking = {key: i for i, key in enumerate(keys) if not set(names) <= known[i].keys()}
+        if lacking:
+            where = torch.tensor(list(lacking.values()))
+            made, _ = super().picture(latents[where], conditioning, place, rows[where], metrics=names)
+            for i, *values in zip(where.tolist(), *made.values(), strict=True):
+                known[i].update(zip(made, values, strict=True))
+        return {name: torch.stack([each[name] for each in known]) for name in names}, None
+
+
+def _digest(*tensors: Tensor) -> bytes:
+    return hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors)).digest()
+
+
+class Arena:
+    """Tasks and noise that entries are played on, with what they share: images, pools of hypotheses, and the anchors.
+
+    Args:
+        suite: the tasks.
+        tasks: how many of them; 0 for all.
+        noise: its number.
+    """
+
+    def __init__(self, suite: str, tasks: int, noise: int) -> None:
+        from steer_env.mechanisms.hypotheses import Hypotheses
+        from steer_env.tasks import load_suite
+
+        self.suite, self.tasks, self._noise = suite, tasks or len(load_suite(suite)), noise
+        parts = make_env(1, suite=suite, judges=[JUDGE]).dynamics.studio
+        self._studio = Remembering(parts.generator, parts.metric, {JUDGE: parts.metrics[JUDGE]})
+        # Pools of a whole suite are small: an embedding has 64 numbers.
+        self._pools = Hypotheses(self._studio, [parts.metric], kept=4 * self.tasks)
+        self._anchors: dict[str, Played] = {}
+
+    @property
+    def anchors(self) -> Mapping[str, Played]:
+        """By name of :data:`ANCHORS`; played once."""
+        for name, (policy, mechanism) in ANCHORS.items():
+            if name not in self._anchors:
+                self._anchors[name] = self._users(load_policy(policy), mechanism)
+        return self._anchors
+
+    def play(self, entry: Entry) -> Played:
+        """An entry's episodes; who writes prompts is one's own user."""
+        mechanism = TRACKS[entry.track].mechanism
+        return self._users(entry.policy, mechanism) if mechanism else {"greedy": self._episodes(entry.policy, "greedy")}
+
+    def _users(self, policy: Any, mechanism: str) -> Played:
+        pools = {"hypotheses": self._pools} if parse_spec(mechanism)[0] in ("bayesian", "learned", "feedback") else {}
+        return {
+            user: self._episodes(
+                policy, human, load_mechanism(mechanism, self._studio, **pools) if pools else mechanism
+            )
+            for user, human in USERS.items()
+        }
+
+    def _episodes(self, policy: Any, human: str, mechanism: Any = "mixture") -> list[SteeringTrace]:
+        batches = evaluate(
+            [policy],
+            self.tasks,
+            TASKS_PER_BATCH,
+            noise=self._noise,
+            suite=self.suite,
+            mechanism=mechanism,
+            human=human,
+            judges=[JUDGE],
+            studio=lambda *_: self._studio,
+        )
+        return [trace for batch in batches for trace in batch]
 
 
 def fresh_tasks(seed: int, tasks: int) -> str:
@@ -76,51 +191,9 @@ def fresh_tasks(seed: int, tasks: int) -> str:
     return file.getvalue()
 
 
-def _played(
-    entry: Entry, suite: str, tasks: int, noise: int, anchors: dict[tuple[str, str], list[SteeringTrace]]
-) -> dict[str, tuple[list[SteeringTrace], list[SteeringTrace]]]:
-    """By user, the episodes of an entry and of the anchor; who writes prompts is one's own user."""
-    track, found = TRACKS[entry.track], {}
-    for user, human in USERS.items() if track.mechanism else (("greedy", "greedy"),):
-        if (suite, user) not in anchors:
-            from steer_env.policies.names import load_policy
-
-            anchors[suite, user] = _episodes(load_policy(ANCHOR), suite, "mixture", human, tasks, noise)
-        own = _episodes(entry.policy, suite, track.mechanism or "mixture", human, tasks, noise)
-        found[user] = (own, anchors[suite, user])
-    return found
-
-
-def _played_privately(
-    entry: Entry, private: str, noise: int, anchors: dict[tuple[str, str], list[SteeringTrace]]
-) -> dict[str, tuple[list[SteeringTrace], list[SteeringTrace]]]:
-    from steer_env.tasks import load_suite
-
-    return _played(entry, f"csv:{private}", len(load_suite(f"csv:{private}")), noise, anchors)
-
-
-def _episodes(policy: Any, suite: str, mechanism: str, human: str, tasks: int, noise: int) -> list[SteeringTrace]:
-    from steer_env.evaluation.suites import evaluate
-
-    batches = evaluate(
-        [policy], tasks, TASKS_PER_BATCH, noise=noise, suite=suite, mechanism=mechanism, human=human, judges=[JUDGE]
-    )
-    return [trace for batch in batches for trace in batch]
-
-
-def _write(
-    entry: Entry,
-    reports: Path,
-    drawn: Mapping[str, int],
-    tasks: int,
-    played: Mapping[str, tuple[list[SteeringTrace], list[SteeringTrace]]],
-    hidden: Mapping[str, tuple[list[SteeringTrace], list[SteeringTrace]]] | None,
-    suite: str,
-) -> None:
-    from steer_env.evaluation.rollout import VERSIONS
-    from steer_env.policies import StoredPolicy
-
-    own = played["greedy"][0]
+def _write(entry: Entry, reports: Path, drawn: Mapping[str, int], public: Arena, hidden: Arena | None) -> None:
+    played = public.play(entry)
+    own = played["greedy"]
     policy = entry.policy
     report: dict[str, Any] = {
         "identity": entry.identity,
@@ -131,30 +204,42 @@ def _write(
         "policy": policy.record() if isinstance(policy, StoredPolicy) else None,
         "date": datetime.now(timezone.utc).date().isoformat(),
         "drawn": dict(drawn),
-        "tasks": tasks,
+        "tasks": public.tasks,
         "generator": own[0].generator,
         "metric": own[0].metric,
         "mechanism": own[0].mechanism,
         "versions": dict(VERSIONS),
-        "users": {user: numbers(*both) for user, both in played.items()},
-        "private": {user: numbers(*both) for user, both in hidden.items()} if hidden else None,
+        "users": numbers(played, public.anchors),
+        "private": numbers(hidden.play(entry), hidden.anchors) if hidden else None,
+        "gains": [round(trace.improvement, 5) for trace in own],
         "images": _mean([trace.images for trace in own]),
         "passes": _mean([trace.passes for trace in own]),
         "attempts": np.mean([trace.similarities for trace in own], axis=0).round(5).tolist(),
     }
-    _draw(entry, own, suite, reports)
+    _draw(entry, own, public.suite, reports)
     # Last: what has a report isn't played again.
-    text = _json({**report, "seal": seal(report)})
-    write_atomically(reports / f"{entry.identity}.json", text)
+    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in {**report, "seal": seal(report)}.items()]
+    write_atomically(reports / f"{entry.identity}.json", "{" + ",\n ".join(lines) + "}\n")
 
 
-def numbers(own: Sequence[SteeringTrace], anchor: Sequence[SteeringTrace]) -> dict[str, Any]:
-    """Means with standard errors over tasks: the change, its difference to the anchor, and under the second metric."""
-    gains, others = (np.array([trace.improvement for trace in traces]) for traces in (own, anchor))
-    judged = np.array([trace.judged[JUDGE][-1] - trace.judged[JUDGE][0] for trace in own])
-    measured = {"gain": gains, "over_anchor": gains - others, "improved": (gains > 0).astype(float), JUDGE: judged}
-    means = {name: estimate(values) for name, values in measured.items()}
-    return {"human": own[0].human} | {name: [each.value, each.error] for name, each in means.items()}
+def numbers(played: Played, anchors: Mapping[str, Played]) -> dict[str, dict[str, Any]]:
+    """By user, means with standard errors over tasks.
+
+    The change, its difference to each anchor's, the share that improves, and the change by the second metric.
+    """
+    found = {}
+    for user, own in played.items():
+        gains = _gains(own)
+        measured = {"gain": gains, "improved": (gains > 0).astype(float)}
+        measured |= {f"over_{name}": gains - _gains(anchor[user]) for name, anchor in anchors.items()}
+        measured[JUDGE] = np.array([trace.judged[JUDGE][-1] - trace.judged[JUDGE][0] for trace in own])
+        means = {name: estimate(values) for name, values in measured.items()}
+        found[user] = {"human": own[0].human} | {name: [each.value, each.error] for name, each in means.items()}
+    return found
+
+
+def _gains(traces: Sequence[SteeringTrace]) -> np.ndarray:
+    return np.array([trace.improvement for trace in traces])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -171,11 +256,5 @@ def _draw(entry: Entry, traces: Sequence[SteeringTrace], suite: str, reports: Pa
     if TRACKS[entry.track].mechanism:
         options["mechanism"] = TRACKS[entry.track].mechanism
     for number, figure in enumerate(draw_examples(traces, traces[0].policy, STRIPS, options)):
-        save = partial(figure.savefig, format="png", dpi=70)
-        write_atomically(reports / "strips" / f"{entry.identity[:16]}-{number}.png", save)
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value, indent=1) + "\n"
+        save = partial(figure.savefig, format="webp", dpi=70, pil_kwargs={"quality": 80})
+        write_atomically(reports / "strips" / f"{entry.identity[:16]}-{number}.webp", save)

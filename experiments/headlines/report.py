@@ -58,8 +58,8 @@ def people_section(sessions: Sequence[Session], traces: Sequence[SteeringTrace],
     overlaps = np.array([trace.judged[OVERLAP] for trace in traces])
     raters = []
     for metric, values in ((traces[0].metric, similarities), (OVERLAP, overlaps)):
-        found = agreement(values, ratings)
-        shown = (UNKNOWN, UNKNOWN) if np.isnan(found.value) else (f"{found.value:.3f}", found.brackets(".3f"))
+        rho = agreement(values, ratings)
+        shown = (UNKNOWN, UNKNOWN) if np.isnan(rho.value) else (f"{rho.value:.3f}", rho.brackets(".3f"))
         raters.append((metric, int(np.isfinite(ratings).sum()), *shown))
     columns = ["metric", "rated attempts", "Spearman's correlation", "95 % interval"]
     return Section("Real people", text, [pd.DataFrame(rows), pd.DataFrame(raters, columns=columns)])

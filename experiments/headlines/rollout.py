@@ -66,11 +66,11 @@ def _written(user: HeadlineUser, episodes: Sequence[Episode], counts: Sequence[R
     written = user.write(episodes)
     for again in range(1, 1 + (tries if user.sees_goal else 0)):
         words = [forbidden_words(text, e.original, e.goal) for text, e in zip(written, episodes, strict=True)]
-        broken = [row for row, found in enumerate(words) if found]
+        broken = [row for row, used in enumerate(words) if used]
         if not broken:
             break
         refused = [
-            replace(episodes[row], refused=written[row], forbidden=tuple(words[row]), asked=again) for row in broken
+            replace(episodes[row], refused=written[row], forbidden=tuple(words[row]), refusals=again) for row in broken
         ]
         for row, text in zip(broken, user.write(refused), strict=True):
             written[row] = text

@@ -41,7 +41,7 @@ class Episode:
         seed: of the user's draws in this episode.
         refused: instructions that the user has just written against the rule; empty if none.
         forbidden: the words in them that the rule forbids.
-        asked: how often the user was asked again for this attempt.
+        refusals: answers that the rule has refused in this attempt.
     """
 
     original: str
@@ -52,7 +52,7 @@ class Episode:
     seed: int
     refused: str = ""
     forbidden: tuple[str, ...] = ()
-    asked: int = 0
+    refusals: int = 0
 
 
 class HeadlineUser:
@@ -79,7 +79,7 @@ class HeadlineUser:
             WriterError: no answer.
         """
         requests = [
-            Request(self._task, self._question(e), attempt_seed(e.seed, _STREAM, len(e.texts), e.asked), _CUE)
+            Request(self._task, self._question(e), attempt_seed(e.seed, _STREAM, len(e.texts), e.refusals), _CUE)
             for e in episodes
         ]
         return [prompt_in(answer) for answer in self._writer.write(requests)]

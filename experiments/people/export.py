@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from experiments.people.log import DATABASE, GOAL, NO_SESSION, Store
+from experiments.people.log import DATABASE, GOAL, NO_SESSION, Log, Store
 from experiments.people.screens import SCALES, screen_of
 from experiments.people.sources import Source, prepare
 from experiments.people.study import Condition, Study
@@ -177,12 +177,16 @@ def comparable(traces: Sequence[SteeringTrace]) -> list[list[SteeringTrace]]:
 
 
 def traces_of(study: Study, store: Store) -> list[SteeringTrace]:
-    """Of all finished sessions of steering; of a cell that two people played, the first one's."""
-    traces: dict[tuple[int, int], SteeringTrace] = {}
-    for session in finished(study, store):
-        if session.condition.kind in _KINDS:
-            traces.setdefault(session.cell, session.trace())
-    return list(traces.values())
+    """Of all finished sessions of steering, in the order in which they ended; one of each cell."""
+    return [session.trace() for session in once(finished(study, store)) if session.condition.kind in _KINDS]
+
+
+class Ended(NamedTuple):
+    """A finished session: whose, which of the person's, from 0, and the condition and goal that were assigned."""
+
+    person: int
+    number: int
+    cell: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,6 @@ class Session:
         person, number: whose, and which of the person's, from 0.
         condition, cell: what was assigned.
         events: kind and place → data.
-        ended: seconds since 1970.
     """
 
     person: int
@@ -201,7 +204,6 @@ class Session:
     condition: Condition
     cell: tuple[int, int]
     events: Mapping[tuple[str, int], Mapping[str, Any]]
-    ended: float
 
     @property
     def human(self) -> str:
@@ -217,19 +219,31 @@ class Session:
         return SteeringTrace.of(task, human=self.human, **{**facts, **_KINDS[self.condition.kind](self)})
 
 
+def ended(store: Store) -> list[Ended]:
+    """Sessions that count, in the order in which they ended; not of people who failed the checks of attention."""
+    plans = {plan.person: plan for plan in store.plans() if not plan.failed}
+    found = [(plans[person], number) for person, number in store.ended() if person in plans]
+    return [Ended(plan.person, number, plan.cells[number]) for plan, number in found]
+
+
+def once(sessions: Sequence[Any]) -> list[Any]:
+    """Of a cell that two people played, the first one's session."""
+    firsts: dict[tuple[int, int], Any] = {}
+    for session in sessions:
+        firsts.setdefault(session.cell, session)
+    return list(firsts.values())
+
+
+def session_of(study: Study, which: Ended, log: Log) -> Session:
+    """A finished session, with all that happened in it."""
+    events = {(kind, place): data for (own, kind, place), data in log.items() if own == which.number}
+    return Session(which.person, which.number, study.conditions[which.cell[0]], which.cell, events)
+
+
 def finished(study: Study, store: Store) -> list[Session]:
-    """Sessions that count, in the order in which they ended."""
-    sessions = []
-    for person, log in store.logs().items():
-        plan = log.get((NO_SESSION, "assigned", 0))
-        if plan is None or "explore" in plan or (NO_SESSION, "failed", 0) in log:
-            continue
-        for number, (condition, goal) in enumerate(plan["cells"]):
-            if ended := log.get((number, "finished", 0)):
-                events = {(kind, place): data for (own, kind, place), data in log.items() if own == number}
-                cell = (condition, goal)
-                sessions.append(Session(person, number, study.conditions[condition], cell, events, ended["at"]))
-    return sorted(sessions, key=lambda session: session.ended)
+    """Those of :func:`ended`."""
+    counting, logs = ended(store), store.logs()
+    return [session_of(study, each, logs[each.person]) for each in counting if logs.get(each.person)]
 
 
 def _images(session: Session) -> dict[str, Any]:

@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS sources (
 CREATE TABLE IF NOT EXISTS source_pictures (
     condition INTEGER NOT NULL, item INTEGER NOT NULL, attempt INTEGER NOT NULL, png BLOB NOT NULL,
     PRIMARY KEY (condition, item, attempt));
+CREATE INDEX IF NOT EXISTS kinds ON events (kind, person, session);
+CREATE INDEX IF NOT EXISTS seen ON events (person, at);
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 GOAL = -1
@@ -94,7 +96,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, waits: Callable[[Log], bool]) -> None:
-        self._waits, self._lock = waits, RLock()
+        self.folder, self._waits, self._lock = folder, waits, RLock()
         self._db = sqlite3.connect(folder / DATABASE, timeout=60, isolation_level=None, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -168,6 +170,16 @@ class Store:
             for person, data in given
             if "explore" not in json.loads(data)
         ]
+
+    def ended(self) -> list[tuple[int, int]]:
+        """Person and number of each finished session, in the order in which they ended."""
+        with self._lock:
+            return self._db.execute("SELECT person, session FROM events WHERE kind = 'finished' ORDER BY id").fetchall()
+
+    def changes(self) -> tuple[int, int]:
+        """Differs from what it was as soon as another set of sessions counts."""
+        query = "SELECT COUNT(*), COALESCE(MAX(id), 0) FROM events WHERE kind IN ('finished', 'failed')"
+        return tuple(self._one(query))
 
     def persons(self) -> list[int]:
         with self._lock:

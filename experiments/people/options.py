@@ -7,7 +7,7 @@ from typing import Any
 
 from experiments.run import EnvOptions, RunOptions, option, part
 from experiments.run.headlines.options import SentenceMetricOptions
-from experiments.run.options import PartsOptions
+from experiments.run.options import PartsOptions, PlanningOptions, ThompsonOptions
 from steer_env.registry import Part, Parts, Registry
 
 QUESTIONS = Registry(
@@ -21,6 +21,9 @@ QUESTIONS = Registry(
 )
 """What annotators answer (paper, Figures 16 to 19)."""
 
+LEARNERS: Parts = Registry("bandit", {"thompson": Part(ThompsonOptions, ""), "planning": Part(PlanningOptions, "")})
+"""What learns from people while they play, with the options of experiments.train."""
+
 
 @dataclass
 class ImagesOptions:
@@ -28,12 +31,15 @@ class ImagesOptions:
 
     Args:
         policy: decides the mixture scale of each round, as for experiments.evaluate.
+        learn: in place of a policy, a bandit that learns from each session as it ends: thompson, thompson:cells=round
+            or planning.
         mechanism: how proposals are drawn, such as bayesian:pool=192; by default the option mechanism.
         first: task, the first image is of the task's prompt; or own, the person writes one.
         suite, rounds, proposals: by default those of env.
     """
 
-    policy: str = "random-bucket"
+    policy: str = ""
+    learn: str = ""
     mechanism: str = ""
     first: str = "task"
     suite: str = ""
@@ -176,6 +182,8 @@ class PeopleOptions(PartsOptions, RunOptions):
         attention: share of sessions of choosing images in which one screen more has the goal itself among the options.
         failures: attention checks that a person may fail.
         patience: minutes without a sign of a person, after which the cell is given to another person.
+        ahead: whether the worker, where none waits for it, makes the next proposals after each choice that people may
+            make; it takes as many images more as a round has choices.
         gather: milliseconds for which requests are gathered into one batch of images.
         places: sessions of one mechanism whose state is kept in memory; others are played again when they go on.
         seed: of the assignment.
@@ -194,6 +202,7 @@ class PeopleOptions(PartsOptions, RunOptions):
     attention: float = option(0.0, least=0, most=1)
     failures: int = option(1, least=0)
     patience: float = option(30.0, least=0.01)
+    ahead: bool = False
     gather: float = option(100.0, least=0, most=1000)
     places: int = option(64, least=1)
     seed: int = option(0, least=0)

@@ -44,6 +44,7 @@ class Pages:
     def __init__(self, study: Study, store: Store, options: PeopleOptions) -> None:
         self._study, self._store, self._options = study, store, options
         self._secret = store.secret()
+        self._queue: tuple[set[int], float] = (set(), 0.0)
         self._templates = Jinja2Templates(directory=HERE / "templates")
         self._templates.env.trim_blocks = self._templates.env.lstrip_blocks = True
         self._templates.env.globals["study"] = options
@@ -84,10 +85,24 @@ class Pages:
         person = self._person(request)
         if person is None:
             return await self.missing(request)
+        return self._show(request, person, await self._settled(person))
+
+    async def _settled(self, person: int) -> Screen:
+        """The person's screen, once it doesn't wait any more, or patience is at its end."""
         end = time.monotonic() + _PATIENCE
         while (screen := self._screen(person)).waits and time.monotonic() < end:
             await anyio.sleep(_LOOK)
-        return self._show(request, person, screen)
+            while person in self._waiting() and time.monotonic() < end:
+                await anyio.sleep(_LOOK)
+        return screen
+
+    def _waiting(self) -> set[int]:
+        """Who waits for the worker; all who ask share one look at the queue."""
+        queue, looked = self._queue
+        if time.monotonic() - looked > _LOOK:
+            queue = set(self._store.queue())
+            self._queue = queue, time.monotonic()
+        return queue
 
     async def answer(self, request: Request) -> Response:
         """Take what a person sends; whatever it is, the person's screen follows."""
@@ -110,9 +125,7 @@ class Pages:
         person = self._person(request)
         if person is None:
             return JSONResponse({"step": ""}, 404)
-        end = time.monotonic() + _PATIENCE
-        while (screen := self._screen(person)).waits and time.monotonic() < end:
-            await anyio.sleep(_LOOK)
+        screen = await self._settled(person)
         return JSONResponse({"step": screen.step, "place": self._store.place_in_queue(person)})
 
     async def picture(self, request: Request) -> Response:

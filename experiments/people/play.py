@@ -10,7 +10,7 @@ import copy
 import io
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from experiments.people.learning import Learning
 from experiments.people.log import GOAL, Event, Log, Store
 from experiments.people.options import PeopleOptions
 from experiments.people.screens import Screen, screen_of
@@ -38,6 +39,8 @@ from steer_env.types import DirectedMechanism, Prompter, Studio, passes
 
 _IDLE = 0.02
 """Seconds between looks at an empty queue."""
+_AHEAD = 4
+"""Sessions for which images are made ahead at once: who comes to wait meanwhile waits for so many."""
 
 
 @dataclass
@@ -69,13 +72,29 @@ class Due:
 
 @dataclass
 class Seat:
-    """A session's place in the batch, and what its person has on the screen."""
+    """A session's place in the batch, and what its person has on the screen.
+
+    Args:
+        row: of the batch.
+        policy: decides the scales, but for those that the person sets by hand, from this one on.
+        offer, judged: the images, and what further metrics say of them; None until they are made.
+        place: round, from 0.
+        used: when the worker was last here.
+        ahead: by choice, the moment after it, if that was made ahead.
+    """
 
     row: int
     policy: Policy | None = None
+    by_hand: float | None = None
     offer: Offer | None = None
+    judged: dict[str, list[float]] = field(default_factory=dict)
     place: int = 0
     used: float = field(default_factory=time.monotonic)
+    ahead: dict[int, Moment] = field(default_factory=dict)
+
+
+Moment = tuple[list[Any], "Policy | None", "Offer | None", dict[str, list[float]]]
+"""Of a session: its state in the dynamics, and what its seat says of policy, offer and judges."""
 
 
 class Stage:
@@ -90,12 +109,7 @@ class Stage:
         self._seats: dict[tuple[int, int], Seat] = {}
         self._free = list(range(env.num_envs))[::-1]
 
-    def forget(self, keys: set[tuple[int, int]]) -> None:
-        """Free the places of sessions but for these."""
-        for key in self._seats.keys() - keys:
-            self._free.append(self._seats.pop(key).row)
-
-    def seats(self, dues: Sequence[Due], policies: dict[str, Policy]) -> list[Seat]:
+    def seats(self, dues: Sequence[Due], policy: Callable[[Due], Policy] | None = None) -> list[Seat]:
         """A place for each; those without one begin again, from the start, in place of the least used ones."""
         mine = {due.key for due in dues}
         starting = [due for due in dues if due.key not in self._seats]
@@ -104,15 +118,51 @@ class Stage:
                 oldest = min(self._seats.keys() - mine, key=lambda key: self._seats[key].used)
                 self._free.append(self._seats.pop(oldest).row)
             seat = self._seats[due.key] = Seat(self._free.pop())
-            if policies:
-                seat.policy = copy.deepcopy(policies[due.condition.spec])
-                seat.policy.start([due.seed])
+            seat.policy = policy(due) if policy else None
+            seat.by_hand = due.screen.data["sitting"].plan.get("explore", {}).get("scale")
         if starting:
             rows = np.array([self._seats[due.key].row for due in starting])
             self.dynamics.reset([due.task for due in starting], [due.seed for due in starting], rows)
         for due in dues:
             self._seats[due.key].used = time.monotonic()
         return [self._seats[due.key] for due in dues]
+
+    def unready(self) -> tuple[int, list[Seat]]:
+        """A choice that people may make next, and some of them for whom what comes then isn't made yet."""
+        choosing = [seat for seat in self._seats.values() if seat.offer is not None and seat.by_hand is None]
+        choosing = [seat for seat in choosing if seat.place + 1 < self.dynamics.num_rounds]
+        for choice in range(1 + self.dynamics.num_proposals):
+            if seats := [seat for seat in choosing if choice not in seat.ahead]:
+                return choice, sorted(seats, key=lambda seat: -seat.used)[:_AHEAD]
+        return 0, []
+
+    def propose(self, scales: Sequence[float], seats: Sequence[Seat]) -> None:
+        """Make the next offers."""
+        if seats:
+            offer = self.dynamics.propose(np.array(scales), np.array([seat.row for seat in seats]))
+            judged = self.dynamics.judge(offer)
+            for i, seat in enumerate(seats):
+                seat.offer, seat.judged = offer.part(i), {name: values[i].tolist() for name, values in judged.items()}
+
+    def take(self, seat: Seat, choice: int) -> None:
+        """Go on from a choice among the offer."""
+        assert seat.offer is not None
+        self.dynamics.take(seat.offer, torch.tensor([choice], device=seat.offer.similarities.device))
+        seat.offer = None
+
+    def scale(self, seat: Seat) -> float:
+        """What the policy decides."""
+        assert seat.policy is not None
+        return float(seat.policy.act({name: values[[seat.row]] for name, values in self.env.observe().items()})[0])
+
+    def moment(self, seat: Seat) -> Moment:
+        """Where a session is, to come back."""
+        return self.dynamics.snapshot(seat.row), seat.policy, seat.offer, seat.judged
+
+    def go(self, seat: Seat, moment: Moment) -> None:
+        """Come back."""
+        self.dynamics.restore(seat.row, moment[0])
+        _, seat.policy, seat.offer, seat.judged = moment
 
 
 class Worker:
@@ -133,7 +183,7 @@ class Worker:
         prepare(study, store)
         self._stages: dict[tuple[Any, ...], Stage] = {}
         self._studio: Studio | None = None
-        self._policies: dict[str, Policy] = {}
+        self._policies: dict[str, Policy | Learning] = {}
         for condition in study.conditions:
             if condition.kind in ("images", "text"):
                 self._stage(condition)
@@ -169,9 +219,13 @@ class Worker:
             self._studio = env.dynamics.studio
             self._stages[key] = Stage(env)
         if condition.kind == "images" and condition.spec not in self._policies:
-            policy = load_policy(options.policy)
-            assert not isinstance(policy, Prompter)
-            self._policies[condition.spec] = policy
+            if options.learn:
+                place = self._study.conditions.index(condition)
+                self._policies[condition.spec] = Learning(self._study, self._store, place)
+            else:
+                policy = load_policy(options.policy)
+                assert not isinstance(policy, Prompter)
+                self._policies[condition.spec] = policy
         return self._stages[key]
 
     def facts(self, due: Due) -> dict[str, Any]:
@@ -194,6 +248,9 @@ class Worker:
         dues = [due for person in self._store.queue()[: self._options.places] if (due := self._due(person))]
         if len(dues) < least:
             return 0
+        for policy in self._policies.values():
+            if isinstance(policy, Learning):
+                policy.follow()
         if self._headlines is not None:
             self._headlines.turn([due for due in dues if due.condition.kind == "headlines"])
         for stage, group in self._grouped([due for due in dues if due.condition.kind != "headlines"]):
@@ -244,38 +301,62 @@ class Worker:
 
     def _offer(self, stage: Stage, dues: list[Due]) -> None:
         """Play each session up to the round that its person waits for."""
-        seats, dynamics = stage.seats(dues, self._policies), stage.dynamics
-        pending = list(zip(dues, seats, strict=True))
+        pending = list(zip(dues, stage.seats(dues, self._policy), strict=True))
         while pending:
             for due, seat in pending:
                 self._take(stage, due, seat)
-            scales = [self._scale(stage, due, seat) for due, seat in pending]
-            offer = dynamics.propose(np.array(scales), np.array([seat.row for _, seat in pending]))
-            judged = dynamics.judge(offer)
-            for i, (due, seat) in enumerate(pending):
-                seat.offer = offer.part(i)
+            unmade = [(due, seat) for due, seat in pending if seat.offer is None]
+            stage.propose([self._scale(stage, due, seat) for due, seat in unmade], [seat for _, seat in unmade])
+            for due, seat in pending:
                 if due.event("offered", seat.place) is None:
-                    self._record_offer(stage, due, seat, {name: values[i].tolist() for name, values in judged.items()})
+                    self._record_offer(stage, due, seat)
             pending = [(due, seat) for due, seat in pending if due.event("chosen", seat.place) is not None]
+
+    def ahead(self) -> bool:
+        """Make what comes after one choice of some people who are choosing; returns whether there was any."""
+        for stage in self._stages.values():
+            choice, seats = stage.unready()
+            if not seats:
+                continue
+            now = [stage.moment(seat) for seat in seats]
+            for seat in seats:
+                stage.take(seat, choice)
+                seat.policy = copy.deepcopy(seat.policy)
+            stage.propose([stage.scale(seat) for seat in seats], seats)
+            for seat, moment in zip(seats, now, strict=True):
+                seat.ahead[choice] = stage.moment(seat)
+                stage.go(seat, moment)
+            return True
+        return False
+
+    def _policy(self, due: Due) -> Policy:
+        """Of a session that begins."""
+        policy = self._policies[due.condition.spec]
+        if isinstance(policy, Learning):
+            return policy.policy(*due.key, due.log)
+        own = copy.deepcopy(policy)
+        own.start([due.seed])
+        return own
 
     def _take(self, stage: Stage, due: Due, seat: Seat) -> None:
         """Go on from the choice, if there was one since the last offer."""
         if seat.offer is not None and (chosen := due.event("chosen", seat.place)):
-            stage.dynamics.take(seat.offer, torch.tensor([chosen["choice"]], device=seat.offer.similarities.device))
-            seat.offer, seat.place = None, seat.place + 1
+            ahead, seat.ahead = seat.ahead.get(chosen["choice"]), {}
+            seat.place += 1
+            if ahead:
+                stage.go(seat, ahead)
+            else:
+                stage.take(seat, chosen["choice"])
 
     def _scale(self, stage: Stage, due: Due, seat: Seat) -> float:
         """What the policy decides; or what it had decided, when the session is played again."""
-        assert seat.policy is not None
-        observation = {name: values[[seat.row]] for name, values in stage.env.observe().items()}
-        scale = float(seat.policy.act(observation)[0])
+        scale = stage.scale(seat)
         if offered := due.event("offered", seat.place):
             return float(offered["scale"])
-        by_hand = due.screen.data["sitting"].plan.get("explore", {}).get("scale")
         before = due.event("chosen", seat.place - 1) or {}
-        return scale if by_hand is None else float(before.get("scale", by_hand))
+        return scale if seat.by_hand is None else float(before.get("scale", seat.by_hand))
 
-    def _record_offer(self, stage: Stage, due: Due, seat: Seat, judged: dict[str, list[float]]) -> None:
+    def _record_offer(self, stage: Stage, due: Due, seat: Seat) -> None:
         offer, place = seat.offer, seat.place
         assert offer is not None
         assert offer.shown is not None
@@ -288,7 +369,7 @@ class Worker:
             "scale": float(offer.scales[0]),
             "propensity": propensity(seat.policy, offer.scales).tolist()[0],
             "similarities": offer.similarities[0].double().tolist(),
-            "judged": judged,
+            "judged": seat.judged,
             "fresh": offer.fresh[0].tolist(),
             "order": self._study.order(*due.key, place, len(offer.shown[0])),
             "facts": self.facts(due),
@@ -298,7 +379,7 @@ class Worker:
 
     def _make(self, stage: Stage, dues: list[Due]) -> None:
         """Make the images of new prompts, and first those of the earlier ones, when a session is played again."""
-        seats, dynamics = stage.seats(dues, {}), stage.dynamics
+        seats, dynamics = stage.seats(dues), stage.dynamics
         pending = list(zip(dues, seats, strict=True))
         for due, seat in pending:
             if due.event("made", 0) is None:
@@ -427,8 +508,8 @@ def work(options: PeopleOptions, parts: Mapping[str, Any], model: Mapping[str, A
     store = Store(folder, lambda log: screen_of(log, study).waits)
     worker = Worker(study, store, parts, load_writer(model) if model["name"] != "none" else None)
     while os.getppid() == parent:
-        if not store.queue():
+        if store.queue():
+            time.sleep(options.gather / 1000)
+            worker.turn()
+        elif not (options.ahead and worker.ahead()):
             time.sleep(_IDLE)
-            continue
-        time.sleep(options.gather / 1000)
-        worker.turn()

@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from experiments.people.options import CONDITIONS, QUESTIONS, ImagesOptions, PeopleOptions, RatingsOptions, TextOptions
+from experiments.people.options import (
+    CONDITIONS,
+    LEARNERS,
+    QUESTIONS,
+    ImagesOptions,
+    PeopleOptions,
+    RatingsOptions,
+    TextOptions,
+)
 from steer_env.mechanisms import MECHANISMS
 from steer_env.policies.names import load_policy
 from steer_env.registry import parse_spec, resolve
@@ -153,8 +161,13 @@ def _condition(spec: str | Mapping[str, Any], options: PeopleOptions) -> Conditi
             raise ValueError(f"{spec}: first must be task or own, got {chosen.first!r}")
         if chosen.mechanism:
             resolve(MECHANISMS, chosen.mechanism)
+        if chosen.learn:
+            resolve(LEARNERS, chosen.learn)
+            if chosen.policy:
+                raise ValueError(f"{spec}: give a policy, or a bandit that learns one, not both")
         chosen = replace(
             chosen,
+            policy=chosen.policy or "random-bucket",
             suite=chosen.suite or env.suite,
             rounds=chosen.rounds or env.rounds,
             proposals=chosen.proposals or env.proposals,

@@ -50,14 +50,14 @@ def pretrain(config: PretrainOptions) -> dict[str, float]:
 def _claim(work: Path, config: PretrainOptions) -> None:
     """Record the configuration of a work folder's stages, or refuse a different one."""
     aside = ("work", "assets", "held_out_captions", "held_out_trials", "threads")
-    wanted = json.loads(json.dumps({name: value for name, value in asdict(config).items() if name not in aside}))
+    settings = json.loads(json.dumps({name: value for name, value in asdict(config).items() if name not in aside}))
     record = work / "config.json"
     if record.is_file():
-        different = sorted(name for name, value in json.loads(record.read_text()).items() if wanted[name] != value)
+        different = sorted(name for name, value in json.loads(record.read_text()).items() if settings[name] != value)
         if different:
             raise FileExistsError(f"{work} holds stages made with other {', '.join(different)}: choose another work=")
     work.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(wanted, indent=2) + "\n")
+    record.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def _autoencoder(config: PretrainOptions, folder: Path) -> AutoencoderTiny:

@@ -74,9 +74,11 @@ def _sb3(options: TrainingOptions, agent: SB3Options) -> Learner:
         named=not options.env.observe and options.env.action == "bucket",
         **image_options(env_options(options)),
     )
-    check_algorithm(agent.algorithm, agent.settings, env, options.seed)
+    check_algorithm(agent.algorithm, agent.settings, env, options.seed, agent.warm_start)
     training = Training(options.episodes, options.seed)
-    return lambda folder, logger: train_sb3(agent.algorithm, agent.settings, env, training, folder, agent.name, logger)
+    return lambda folder, logger: train_sb3(
+        *(agent.algorithm, agent.settings, env, training, folder, agent.name, logger, agent.warm_start)
+    )
 
 
 def keep_plot(figure: Figure, name: str, folder: Path, logger: Logger) -> None:

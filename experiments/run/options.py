@@ -206,11 +206,13 @@ class SB3Options(AgentOptions):
             memory.
         reward: final, or increment for each round's share.
         settings: hyper-parameters, arguments of the algorithm's class.
+        warm_start: file of experiments.proposer, for PPO and A2C on directions; empty for a network of their own.
     """
 
     algorithm: str = REQUIRED
     reward: str = option("increment", among=("increment", "final"))
     settings: dict[str, Any] = field(default_factory=dict)
+    warm_start: str = ""
 
 
 @dataclass

@@ -89,22 +89,22 @@ def machine(device: str) -> dict[str, Any]:
     """Card, driver, clocks and versions."""
     import torch
 
-    found: dict[str, Any] = {"torch": torch.__version__, "python": platform.python_version()}
+    versions: dict[str, Any] = {"torch": torch.__version__, "python": platform.python_version()}
     if torch.device(device).type != "cuda":
-        return {"card": f"CPU, {torch.get_num_threads()} threads", **found}
+        return {"card": f"CPU, {torch.get_num_threads()} threads", **versions}
     properties = torch.cuda.get_device_properties(device)
-    found |= {"CUDA": torch.version.cuda, "cuDNN": torch.backends.cudnn.version()}
-    return {"card": properties.name, "GiB": properties.total_memory / 2**30, **_driver(), **found}
+    versions |= {"CUDA": torch.version.cuda, "cuDNN": torch.backends.cudnn.version()}
+    return {"card": properties.name, "GiB": properties.total_memory / 2**30, **_driver(), **versions}
 
 
 def _driver() -> dict[str, str]:
     """As ``nvidia-smi`` says it, where it is there."""
     import subprocess
 
-    wanted = {"driver": "driver_version", "MHz": "clocks.sm", "most MHz": "clocks.max.sm", "memory MHz": "clocks.mem"}
-    command = ["nvidia-smi", f"--query-gpu={','.join(wanted.values())}", "--format=csv,noheader,nounits"]
+    fields = {"driver": "driver_version", "MHz": "clocks.sm", "most MHz": "clocks.max.sm", "memory MHz": "clocks.mem"}
+    command = ["nvidia-smi", f"--query-gpu={','.join(fields.values())}", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return {}
-    return dict(zip(wanted, said.splitlines()[0].split(", "), strict=False))
+    return dict(zip(fields, answer.splitlines()[0].split(", "), strict=False))

@@ -61,9 +61,9 @@ def _majority_row(
     label: str, measure: str, frame: pd.DataFrame, flag: str, goal: str, printed: str, note: str = ""
 ) -> dict[str, Any]:
     """Mean over threes, in expectation over shuffles; the row error is that of so many yes-or-no votes."""
-    found = majority(frame, [goal, "model"], flag, "steering_user_id")
-    votes, spread = found.estimate, found.spread
-    row = value_row(label, measure, votes.value, found.row_error, votes.error, votes.episodes, printed)
+    majorities = majority(frame, [goal, "model"], flag, "steering_user_id")
+    votes, spread = majorities.estimate, majorities.spread
+    row = value_row(label, measure, votes.value, majorities.row_error, votes.error, votes.episodes, printed)
     row["note"] = "; ".join(filter(None, [note, f"an unseeded shuffle moves it by {spread:.3f} (s.d.)"]))
     if row["agrees"] == "no" and abs(row["difference"]) <= 2 * spread:
         row["agrees"] = "within 2 s.d. of the shuffle"
@@ -93,7 +93,7 @@ def agreements(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     The paper has neither. Intervals are over people who steered.
     """
     rated = files["sat_rating_4"].assign(rating=lambda frame: frame["rating"].astype(float))
-    asked = {
+    questions = {
         "satisfaction": (rated, ["goal_image", "model", "attempt"], "rating", "ordinal"),
         **{name: (files[file], ["goal_image", "model"], flag, "nominal") for name, (file, flag, _) in _JUDGED.items()},
         "satisfaction, headlines": (
@@ -110,14 +110,14 @@ def agreements(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         ),
     }
     rows = []
-    for label, (frame, item, value, level) in asked.items():
+    for label, (frame, item, value, level) in questions.items():
         alpha = agreement(frame, item, value, level, "steering_user_id")
         rows.append((label, f"Krippendorff's α, {level}", f"{alpha:.3f}", len(frame)))
     keys = ["goal_image", "attempt"]
     images = rated.groupby(keys)["rating"].mean().to_frame().merge(files["steering"], on=keys)
     for metric in ("dreamsim", "clip_similarity"):
-        found = correlation(images["rating"].to_numpy(), images[metric].to_numpy(), images["steering_user_id"])
-        rows.append(("satisfaction", f"Spearman's correlation with {metric}", f"{found:.3f}", len(images)))
+        coefficient = correlation(images["rating"].to_numpy(), images[metric].to_numpy(), images["steering_user_id"])
+        rows.append(("satisfaction", f"Spearman's correlation with {metric}", f"{coefficient:.3f}", len(images)))
     return pd.DataFrame(rows, columns=["judgements", "measure", "value", "rows"])
 
 

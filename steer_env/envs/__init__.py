@@ -1,6 +1,6 @@
 """Image and text steering as Gymnasium environments: thin shells around the batched dynamics."""
 
-from steer_env.envs.shell import SteeringVectorEnv
+from steer_env.envs.base import SteeringVectorEnv
 from steer_env.envs.single import ImageSteeringEnv, TextSteeringEnv
 from steer_env.envs.text import TextSteeringVectorEnv
 from steer_env.envs.vector import ImageSteeringVectorEnv

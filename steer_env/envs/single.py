@@ -12,10 +12,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 
 from steer_env.dynamics import SteeringDynamics
-from steer_env.envs import infos
+from steer_env.envs import vector_infos
 from steer_env.envs.arguments import ImageArguments, TextArguments, check_arguments
+from steer_env.envs.base import SteeringVectorEnv
 from steer_env.envs.flat import row_of
-from steer_env.envs.shell import SteeringVectorEnv
 from steer_env.envs.text import TextSteeringVectorEnv
 from steer_env.envs.vector import ImageSteeringVectorEnv
 from steer_env.proposals import BUCKETS, bucket_scales
@@ -65,14 +65,15 @@ class SteeringEnv(gym.Env):
         """Start an episode; ``options`` may hold an int ``task_index`` and an int ``episode_seed``."""
         super().reset(seed=seed)
         self._batch.rngs = [self.np_random]
-        _, told = self._batch.reset(options={name: [value] for name, value in (options or {}).items()})
-        return self._observation(), infos.first(told)
+        _, infos = self._batch.reset(options={name: [value] for name, value in (options or {}).items()})
+        return self._observation(), vector_infos.first(infos)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Play one round; see :meth:`SteeringVectorEnv.step` for the errors."""
         batch = {name: [part] for name, part in action.items()} if isinstance(action, Mapping) else [action]
-        _, rewards, terminated, truncated, told = self._batch.step(batch)
-        return self._observation(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), infos.first(told)
+        _, rewards, terminated, truncated, infos = self._batch.step(batch)
+        info = vector_infos.first(infos)
+        return self._observation(), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def _observation(self) -> Any:
         return row_of(self._batch.observation(), 0)

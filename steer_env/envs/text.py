@@ -11,7 +11,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from steer_env.envs.arguments import SteeringArguments, TextArguments, check_arguments
-from steer_env.envs.shell import FIRST_SEED, OBSERVABLE, SteeringVectorEnv
+from steer_env.envs.base import FIRST_SEED, OBSERVABLE, SteeringVectorEnv
 from steer_env.humans.choosers import NewestImageHuman
 from steer_env.humans.prompts import CHARACTERS
 from steer_env.registry import Registry
@@ -115,8 +115,8 @@ class TextSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
             raise ValueError(f"an action is a dict of {', '.join(sorted(expected))}, got {got}")
         for name, values in parts.items():
             if isinstance(values, str) or len(values) != self.num_envs:
-                given = repr(values) if isinstance(values, str) else len(values)
-                raise ValueError(f"{self.num_envs} environments need as many {name}s, got {given}")
+                count = repr(values) if isinstance(values, str) else len(values)
+                raise ValueError(f"{self.num_envs} environments need as many {name}s, got {count}")
         settings = {name: [self._in_range(name, parts[name][row]) for row in rows] for name in self.choose}
         return [self._checked(parts["prompt"][row]) for row in rows], settings
 
@@ -136,10 +136,10 @@ class TextSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         return [FIRST_SEED + int(np.random.default_rng(place).integers(self.seeds)) for place in places]
 
     def _start(self, rows: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:
-        told = super()._start(rows, options)
+        infos = super()._start(rows, options)
         for row in rows:
             self._checked(self.dynamics.prompts[row])
-        return told
+        return infos
 
     def _checked(self, prompt: Any) -> Any:
         """The prompt, if it may be played; what isn't a string the dynamics refuse."""

@@ -9,13 +9,21 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from steer_env.envs.arguments import ImageArguments, SteeringArguments, check_arguments
-from steer_env.envs.shell import SteeringVectorEnv
+from steer_env.envs.base import SteeringVectorEnv
 from steer_env.humans import load_human
 from steer_env.mechanisms import load_mechanism
 from steer_env.mechanisms.actions import ACTIONS
 from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import Spec, build, resolve
-from steer_env.types import DirectedMechanism, Human, Mechanism, RoundOutcome, Studio, takes_latents
+from steer_env.types import (
+    OBSERVATIONS,
+    DirectedMechanism,
+    Human,
+    Mechanism,
+    RoundOutcome,
+    Studio,
+    takes_latents,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -58,6 +66,13 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
     def observed(self) -> tuple[str, ...]:
         """What is observed on request."""
         return self._observe
+
+    @property
+    def part_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of what is observed by name, in the order in which it is joined; numbers count as one-hot vectors."""
+        parts = self._parts.spaces
+        names = sorted(parts, key=[*OBSERVATIONS, "image"].index)
+        return {k: (int(parts[k].n),) if isinstance(parts[k], spaces.Discrete) else parts[k].shape for k in names}
 
     @property
     def mechanism_id(self) -> str:

@@ -61,11 +61,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim beside what was found.
+    """A claim beside what was measured.
 
     Args:
         claimed: mean improvement, as stated.
-        found: the same, as measured.
+        measured: the same, as the verifier measured it.
         z: the difference in standard errors of a difference.
         p_value: two-sided.
         same_episodes: whether the tasks and the noise were the claim's own, so that the means should be equal.
@@ -74,7 +74,7 @@ class Verdict:
     """
 
     claimed: Estimate
-    found: Estimate
+    measured: Estimate
     z: float
     p_value: float
     same_episodes: bool
@@ -86,12 +86,12 @@ class Verdict:
         if self.same_episodes:
             expected = f"same tasks and noise, and the means are {'' if self.equal else 'not '}equal up to rounding"
         return (
-            f"the claim {'holds' if self.holds else 'does not hold'}: claimed {self.claimed}, found {self.found}; "
+            f"the claim {'holds' if self.holds else 'does not hold'}: claimed {self.claimed}, found {self.measured}; "
             f"z = {self.z:.2f}, p = {self.p_value:.2g}; {expected}"
         )
 
 
-def judge(claim: Claim, found: Estimate, same_episodes: bool, level: float = 0.95) -> Verdict:
+def judge(claim: Claim, measured: Estimate, same_episodes: bool, level: float = 0.95) -> Verdict:
     """Compare a claimed mean with a measured one.
 
     The same episodes have the same mean, up to rounding, however few they are. Otherwise it is a z-test, in which a
@@ -99,18 +99,18 @@ def judge(claim: Claim, found: Estimate, same_episodes: bool, level: float = 0.9
 
     Args:
         claim: as stated.
-        found: on tasks and noise of the verifier's choice, under the claim's conditions.
+        measured: on tasks and noise of the verifier's choice, under the claim's conditions.
         same_episodes: whether these are the claim's own.
         level: of the test.
     """
-    difference = claim.improvement - found.value
+    difference = claim.improvement - measured.value
     equal = abs(difference) <= SAME
-    error = math.hypot(min(claim.error, found.error), found.error)
+    error = math.hypot(min(claim.error, measured.error), measured.error)
     z = difference / error if error else 0.0 if equal else math.copysign(math.inf, difference)
     within = abs(z) <= float(stats.norm.ppf(0.5 + level / 2))
     return Verdict(
         claimed=Estimate(claim.improvement, claim.error, claim.tasks, claim.tasks - 1),
-        found=found,
+        measured=measured,
         z=z,
         p_value=float(2 * stats.norm.sf(abs(z))),
         same_episodes=same_episodes,

@@ -90,7 +90,7 @@ class Logged:
         """
         n, rounds = self.scales.shape
         policy.start(range(n))
-        found = np.empty((n, rounds, len(self.played)))
+        probabilities = np.empty((n, rounds, len(self.played)))
         for place in range(rounds):
             try:
                 acted = policy.act({"round": np.full(n, place), "stayed": self.stayed[:, place]})
@@ -99,14 +99,14 @@ class Logged:
             for action, scale in enumerate(self.played):
                 every = np.full(n, scale)
                 known = policy.propensity(every) if isinstance(policy, ExploringPolicy) else np.isclose(acted, every)
-                found[:, place, action] = known
-        if not np.allclose(found.sum(axis=2), 1):
-            place = int(np.argwhere(~np.isclose(found.sum(axis=2), 1))[0, 1])
+                probabilities[:, place, action] = known
+        if not np.allclose(probabilities.sum(axis=2), 1):
+            place = int(np.argwhere(~np.isclose(probabilities.sum(axis=2), 1))[0, 1])
             raise ValueError(
                 f"{policy.name!r} plays scales in round {place + 1} that no session has: there are "
                 f"{', '.join(f'{scale:g}' for scale in self.played)}"
             )
-        return found
+        return probabilities
 
 
 @dataclass(frozen=True)

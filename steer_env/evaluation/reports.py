@@ -170,9 +170,9 @@ def _summary_table(summary: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
         ("rounds", "rounds", ".2f"),
     ):
         columns[title] = [format(mean, digits) for mean in summary[name]]
-    for taken in ("images", "passes"):
-        if cost[taken].notna().any():
-            columns[taken] = [count(mean) for mean in cost[taken].loc[summary.index]]
+    for kind in ("images", "passes"):
+        if cost[kind].notna().any():
+            columns[kind] = [count(mean) for mean in cost[kind].loc[summary.index]]
     judged = summary.filter(like=" change").map(str)
     return pd.DataFrame(columns).join(judged.reset_index(drop=True))
 

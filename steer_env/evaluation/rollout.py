@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
@@ -40,10 +39,10 @@ SCALE = "scale"
 
 def ways(policies: Sequence[Policy]) -> dict[str, list[Policy]]:
     """Policies by the kind of action that they take, each in its order."""
-    found: dict[str, list[Policy]] = {}
+    by_action: dict[str, list[Policy]] = {}
     for policy in policies:
-        found.setdefault(getattr(policy, "action", SCALE), []).append(policy)
-    return found
+        by_action.setdefault(getattr(policy, "action", SCALE), []).append(policy)
+    return by_action
 
 
 def options_for(policies: Sequence[Policy], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,9 +75,7 @@ def check_fit(policy: Policy | Prompter, options: Mapping[str, Any]) -> None:
         env = make_env(1, **options_for([policy], options))
     except ValueError as error:
         raise PolicyError(f"policy {policy.name!r}: {error}") from error
-    parts = cast("spaces.Dict", env.single_observation_space).spaces
-    shapes = {k: (int(v.n),) if isinstance(v, spaces.Discrete) else v.shape or () for k, v in parts.items()}
-    policy.check_fit(shapes, env.single_action_space.shape or ())
+    policy.check_fit(env.part_shapes, env.single_action_space.shape or ())
 
 
 Act = Callable[[dict[str, Any], "Recorder"], Any]

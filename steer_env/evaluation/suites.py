@@ -89,24 +89,24 @@ def play_missing(
         FileNotFoundError: the folder loses what was written there.
     """
     noise = options.get("noise", 0)
-    found = {path: read_traces(path) for path in sorted(folder.glob("*.parquet"))}
-    if found:
-        _check_ours(found, policies, make_env(1, **{k: v for k, v in options.items() if k not in _PLAYING}), noise)
-    done = {trace.task_index: path for path, traces in found.items() for trace in traces}
+    played = {path: read_traces(path) for path in sorted(folder.glob("*.parquet"))}
+    if played:
+        _check_ours(played, policies, make_env(1, **{k: v for k, v in options.items() if k not in _PLAYING}), noise)
+    done = {trace.task_index: path for path, traces in played.items() for trace in traces}
     place = 0
     while place < tasks:
         if place in done:
-            traces = found[done[place]]
+            traces = played[done[place]]
             yield [trace for trace in traces if trace.task_index < tasks]
             place = 1 + max(trace.task_index for trace in traces)
             continue
         end = min([tasks, *(index for index in done if index > place)])
         for traces in evaluate(policies, end, tasks_per_batch, place, **options):
             path = folder / f"{traces[0].task_index:08d}.parquet"
-            if missing := [str(each) for each in found if not each.is_file()]:
+            if missing := [str(each) for each in played if not each.is_file()]:
                 raise FileNotFoundError(f"{missing[0]} was removed while the run was at work")
             write_traces(traces, path)
-            found[path] = traces
+            played[path] = traces
             yield traces
         place = end
 
@@ -116,14 +116,14 @@ _PLAYING = ("noise", "first_task", "quiet")
 
 
 def _check_ours(
-    found: Mapping[Path, Sequence[SteeringTrace]],
+    files: Mapping[Path, Sequence[SteeringTrace]],
     policies: Sequence[Policy | Prompter],
     env: SteeringVectorEnv,
     noise: int,
 ) -> None:
     """Raises a ValueError for a file with other episodes than those that these policies play here."""
     players, seen = {(policy.name, policy.training_seed) for policy in policies}, set[int]()
-    for path, traces in found.items():
+    for path, traces in files.items():
         indices = sorted({trace.task_index for trace in traces})
         played = sorted((trace.policy, trace.training_seed, trace.task_index) for trace in traces)
         whole = played == sorted((*player, index) for player in players for index in indices)

@@ -269,20 +269,20 @@ def _draws_noise(scheduler: Any, steps: int, channels: int, predicted: int) -> b
 
 def latent_size(chosen: CheckpointOptions, pipeline: Any) -> tuple[int, int]:
     """Height and width of a denoiser's latents; a ValueError where they can't be had, or aren't given."""
-    size, scale = pipeline.unet.config.sample_size, pipeline.vae_scale_factor
-    wanted = chosen.height, chosen.width
+    sample, scale = pipeline.unet.config.sample_size, pipeline.vae_scale_factor
+    size = chosen.height, chosen.width
     unit = math.lcm(scale, _UNIT)
-    if any(side % unit for side in wanted):
-        raise ValueError(f"height and width must be multiples of {unit} pixels, got {wanted[0]} and {wanted[1]}")
-    if all(wanted):
-        return wanted[0] // scale, wanted[1] // scale
-    sides = size if isinstance(size, list | tuple) else [size, size]
+    if any(side % unit for side in size):
+        raise ValueError(f"height and width must be multiples of {unit} pixels, got {size[0]} and {size[1]}")
+    if all(size):
+        return size[0] // scale, size[1] // scale
+    sides = sample if isinstance(sample, list | tuple) else [sample, sample]
     if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
         raise ValueError(
             f"{chosen.path}: sample_size in unet/config.json must be a number of latent pixels, or height and width, "
-            f"got {size}; or set both height and width"
+            f"got {sample}; or set both height and width"
         )
-    return wanted[0] // scale or sides[0], wanted[1] // scale or sides[1]
+    return size[0] // scale or sides[0], size[1] // scale or sides[1]
 
 
 _UNIT = 8

@@ -167,10 +167,10 @@ class DiffusionGenerator(BatchedGenerator):
     @property
     def passes(self) -> int:
         """Denoiser passes an image: what its steps take, each twice where it is guided."""
-        return self._evaluations * (2 if self.guidance_scale > 1 and not self._is_told_guidance else 1)
+        return self._evaluations * (2 if self.guidance_scale > 1 and not self._takes_guidance else 1)
 
     @property
-    def _is_told_guidance(self) -> bool:
+    def _takes_guidance(self) -> bool:
         """Whether the denoiser was distilled to take the guidance scale as an input, and so needs no second pass."""
         return self._unet.config.time_cond_proj_dim is not None
 
@@ -209,7 +209,7 @@ class DiffusionGenerator(BatchedGenerator):
         sample = latents.to(self._unet.dtype) * self._scheduler.init_noise_sigma
         hook = enlarging.register_forward_pre_hook(_stop_here)
         try:
-            arguments = self._arguments(own) | self._told(1.0, len(latents))
+            arguments = self._arguments(own) | self._guidance_input(1.0, len(latents))
             self._unet(self._scheduler.scale_model_input(sample, time), time, **arguments)
         except _Reached as reached:
             return reached.activations
@@ -230,9 +230,9 @@ class DiffusionGenerator(BatchedGenerator):
         """Arguments of the denoiser."""
         raise NotImplementedError
 
-    def _told(self, scales: float | Tensor, n: int) -> dict[str, Tensor]:
+    def _guidance_input(self, scales: float | Tensor, n: int) -> dict[str, Tensor]:
         """What a denoiser that takes the guidance scale as an input needs for n images: one scale, or (n,)."""
-        if not self._is_told_guidance:
+        if not self._takes_guidance:
             return {}
         weights = torch.as_tensor(scales, dtype=torch.float32, device=self.device).expand(n) - 1
         embed = self.pipeline.get_guidance_scale_embedding
@@ -262,7 +262,7 @@ class DiffusionGenerator(BatchedGenerator):
 
     def _without(self, conditioning: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The conditioning of guidance's second pass, with as many rows; nothing where there is none."""
-        if self._is_told_guidance:
+        if self._takes_guidance:
             return {}
         return {f"negative_{name}": row.expand_as(conditioning[name]) for name, row in self._unguided().items()}
 
@@ -279,7 +279,7 @@ class DiffusionGenerator(BatchedGenerator):
         guided = len(own) < len(inputs)
         if guided:
             inputs = {name: torch.cat([inputs[f"negative_{name}"], inputs[name]]) for name in own}
-        arguments = {"return_dict": False, **self._arguments(inputs), **self._told(scales, size)}
+        arguments = {"return_dict": False, **self._arguments(inputs), **self._guidance_input(scales, size)}
 
         def denoise(noisy: Tensor, time: Tensor) -> Tensor:
             if not guided:

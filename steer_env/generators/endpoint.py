@@ -120,8 +120,8 @@ class EndpointGenerator:
             with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
                 # Known before anything is unpacked.
                 if image.size != (width, height):
-                    found = "x".join(map(str, image.size))
-                    raise ServerError(f"{source} holds an image of {found} pixels, not {width}x{height}: set size")
+                    size = "x".join(map(str, image.size))
+                    raise ServerError(f"{source} holds an image of {size} pixels, not {width}x{height}: set size")
                 pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
         except (OSError, ValueError, SyntaxError) as error:
             raise ServerError(f"{source} holds no PNG, JPEG or WebP image: {reason(error)}") from error

@@ -71,8 +71,8 @@ class PipelineGenerator(BatchedGenerator):
         self._weights: str | None = None
         self._batch_is_fixed, self.max_batch = bool(chosen.max_batch), chosen.max_batch or 1
         self._load(path, device)
-        wanted = (chosen.height or self.image_shape[1], chosen.width or self.image_shape[2])
-        if wanted != self.image_shape[1:]:
+        size = (chosen.height or self.image_shape[1], chosen.width or self.image_shape[2])
+        if size != self.image_shape[1:]:
             made = "{} × {}".format(*self.image_shape[1:])
             raise ValueError(
                 f"{path}'s {type(self.pipeline).__name__} makes images of {made} pixels, where height is "
@@ -190,14 +190,14 @@ def _arguments(chosen: PipelineOptions, pipeline: Any) -> tuple[int, dict[str, A
     takes, kind = inspect.signature(pipeline.__call__).parameters, type(pipeline).__name__
     if missing := [name for name in _NEEDED if name not in takes]:
         raise ValueError(f"{chosen.path} is for diffusers' {kind}, which takes no {' and no '.join(missing)}")
-    given = {name: value for name, value in vars(chosen).items() if name in ("height", "width") and value}
+    arguments = {name: value for name, value in vars(chosen).items() if name in ("height", "width") and value}
     if chosen.guidance_scale is not None:
-        given["guidance_scale"] = chosen.guidance_scale
-    given |= chosen.arguments
-    if unknown := [name for name in given if name not in takes or name in (*_NEEDED, *_FIXED)]:
+        arguments["guidance_scale"] = chosen.guidance_scale
+    arguments |= chosen.arguments
+    if unknown := [name for name in arguments if name not in takes or name in (*_NEEDED, *_FIXED)]:
         raise ValueError(f"{unknown[0]} can't be set for diffusers' {kind} of {chosen.path}")
     steps = chosen.steps or _usual(pipeline, "num_inference_steps")
-    return steps, {**given, **{name: value for name, value in _FIXED.items() if name in takes}}
+    return steps, {**arguments, **{name: value for name, value in _FIXED.items() if name in takes}}
 
 
 def _usual(pipeline: Any, name: str) -> Any:

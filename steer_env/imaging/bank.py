@@ -89,15 +89,15 @@ class GoalBank:
 
     def _make_room(self) -> None:
         """Leave a sixteenth of the limit free."""
-        found = []
+        files = []
         for path in self.folder.glob("[0-9a-f][0-9a-f]/*"):
             # The folder may hold other things.
             if _OURS.fullmatch(path.name):
                 with suppress(FileNotFoundError):
-                    told = path.stat()
-                    found.append((told.st_mtime_ns, told.st_size, path))
-        excess = sum(size for _, size, _ in found) - (self.limit - self.limit // 16)
-        for _, size, path in sorted(found):
+                    status = path.stat()
+                    files.append((status.st_mtime_ns, status.st_size, path))
+        excess = sum(size for _, size, _ in files) - (self.limit - self.limit // 16)
+        for _, size, path in sorted(files):
             if excess <= 0:
                 return
             path.unlink(missing_ok=True)

@@ -57,6 +57,11 @@ class BayesianSteering:
         self._guessed = bool(preview_steps)
         self._latents = self._embeddings = self._likeness = self._evidence = self._shown = torch.empty(0)
 
+    @property
+    def memory(self) -> list[Tensor]:
+        """See :class:`steer_env.types.RememberingMechanism`."""
+        return [self._evidence, self._shown]
+
     @torch.inference_mode()
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
         """See :class:`steer_env.types.Mechanism`; neither scales nor noise are used."""
@@ -155,5 +160,5 @@ class BayesianSteering:
         # Likely answers: (A, M + 1, P), what the answer leaves of the belief.
         left = torch.softmax(beside / self.temperature, dim=1) * belief
         kept = [torch.maximum(likeness, own) @ each.mT for own, each in zip(screen, left.unbind(1), strict=False)]
-        taken = [torch.maximum(likeness, own) @ each for own, each in zip(offers, left[:, -1], strict=True)]
-        return torch.stack([*kept, torch.stack(taken, dim=1)]).amax(dim=1).sum(dim=0)
+        accepted = [torch.maximum(likeness, own) @ each for own, each in zip(offers, left[:, -1], strict=True)]
+        return torch.stack([*kept, torch.stack(accepted, dim=1)]).amax(dim=1).sum(dim=0)

@@ -58,9 +58,9 @@ class DirectionSteering:
 
     def decided(self, actions: Tensor) -> Tensor:
         """The mean over proposals of q, float (N,): 0 for the mixture, λ² at most."""
-        return (self._wanted(actions).square().mean(dim=-1)).mean(dim=-1)
+        return (self._means(actions).square().mean(dim=-1)).mean(dim=-1)
 
-    def _wanted(self, actions: Tensor) -> Tensor:
+    def _means(self, actions: Tensor) -> Tensor:
         """Coordinates c, (…, d)."""
         directions = actions[..., 1:].float()
         length = directions.norm(dim=-1, keepdim=True).clamp(min=1)
@@ -68,10 +68,10 @@ class DirectionSteering:
 
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
         """See :class:`steer_env.types.DirectedMechanism`."""
-        basis, wanted = self._basis.to(noise), self._wanted(scales)
+        basis, means = self._basis.to(noise), self._means(scales)
         drawn = _along(noise.flatten(2), basis)
-        share = wanted.square().mean(dim=-1, keepdim=True)
-        turned = wanted + (1 - share).sqrt() * drawn - drawn
+        share = means.square().mean(dim=-1, keepdim=True)
+        turned = means + (1 - share).sqrt() * drawn - drawn
         directed = noise + _spanned(turned, basis).reshape(noise.shape)
         n, k = noise.shape[:2]
         held = latents[:, None].expand(n, k, *latents.shape[1:]).flatten(0, 1)

@@ -79,7 +79,7 @@ class Hypotheses:
         pools, where = draw_pools(latents, seeds, pool), torch.from_numpy(rows).to(latents.device)
 
         def embed(new: list[int]) -> Tensor:
-            found, _ = self._studio.picture(
+            embeddings, _ = self._studio.picture(
                 pools[new].flatten(0, 1),
                 conditioning,
                 "pools of hypotheses",
@@ -87,7 +87,7 @@ class Hypotheses:
                 metrics=self._names,
                 preview_steps=preview_steps,
             )
-            return torch.cat(list(found.values()), dim=1).unflatten(0, (len(new), pool))
+            return torch.cat(list(embeddings.values()), dim=1).unflatten(0, (len(new), pool))
 
         embeddings = self.recall(f"images {preview_steps}", seeds, pool, conditioning, rows, embed)
         parts = embeddings.split([metric.dimensions for metric in self._metrics.values()], dim=2)

@@ -195,8 +195,8 @@ class FeedbackSteering(LearnedSteering):
     def _learn(self, where: Tensor, screen: Tensor, choices: Tensor) -> None:
         """Add the round's score of each image of the pool."""
         alike = self._compare(where, screen)
-        taken = alike[torch.arange(len(where), device=where.device), choices]
-        self._evidence[where] += taken - self.weight * (alike.sum(dim=1) - taken) / (screen.shape[1] - 1)
+        chosen = alike[torch.arange(len(where), device=where.device), choices]
+        self._evidence[where] += chosen - self.weight * (alike.sum(dim=1) - chosen) / (screen.shape[1] - 1)
 
     def _pick(self, place: int, held: Tensor, proposals: int, ahead: int) -> Tensor:
         """Places (K,) of the highest scores; nothing scores before the first choice, and the first ones are random."""

@@ -144,13 +144,13 @@ def comparisons(history: SteeringHistory) -> Tensor:
     rounds, k = history.proposals.shape[1:3]
     device = history.choices.device
     places = torch.arange(rounds * k, device=device).reshape(rounds, k)
-    taken = history.choices[:, :, None] == 1 + torch.arange(k, device=device)
+    chosen = history.choices[:, :, None] == 1 + torch.arange(k, device=device)
     # Later rounds have higher places: the last one taken so far is the highest, the first one ever the lowest.
-    held = torch.where(taken, places, -1).amax(dim=2).cummax(dim=1).values
-    first = torch.where(taken, places, rounds * k).flatten(1).amin(dim=1)
+    held = torch.where(chosen, places, -1).amax(dim=2).cummax(dim=1).values
+    first = torch.where(chosen, places, rounds * k).flatten(1).amin(dim=1)
     held = torch.where(held < 0, first[:, None], held).repeat_interleave(k, dim=1)
     played = torch.arange(rounds, device=device) < torch.as_tensor(history.rounds, device=device)[:, None]
-    lost = (played[:, :, None] & ~taken).flatten(1)
+    lost = (played[:, :, None] & ~chosen).flatten(1)
     pairs = one_hot(held, rounds * k + 1)
     pairs.diagonal(dim1=1, dim2=2).sub_(1)
     return (pairs * lost[:, :, None]).to(history.proposals)

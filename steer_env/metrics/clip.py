@@ -100,8 +100,8 @@ def _load(folder: Path) -> tuple[Any, Preprocessing]:
 
 def _preprocessing(processor: dict[str, Any], image_size: int, folder: Path) -> Preprocessing:
     size, crop = processor["size"], processor["crop_size"]
-    wanted = {"do_resize", "do_center_crop", "do_rescale", "do_normalize"}
-    known = all(processor[name] for name in wanted) and processor["resample"] == _BICUBIC and "shortest_edge" in size
+    steps = {"do_resize", "do_center_crop", "do_rescale", "do_normalize"}
+    known = all(processor[name] for name in steps) and processor["resample"] == _BICUBIC and "shortest_edge" in size
     if not known or not crop["height"] == crop["width"] == image_size <= size["shortest_edge"]:
         raise CheckpointError(
             f"{folder / FILES[1]} isn't CLIP's: expected are bicubic resizing of the shortest edge, a central crop to "

@@ -72,18 +72,18 @@ def _load(folder: Path) -> Any:
 def _preprocessing(path: Path) -> Preprocessing:
     """As the checkpoint's file says; DINOv2 crops the middle, DINOv3 squashes the whole."""
     try:
-        said = json.loads(path.read_text())
-        size, crop = said["size"], said.get("crop_size")
+        config = json.loads(path.read_text())
+        size, crop = config["size"], config.get("crop_size")
         squashed = "shortest_edge" not in size
-        if not squashed and not (said.get("do_center_crop") and crop):
+        if not squashed and not (config.get("do_center_crop") and crop):
             raise KeyError("crop_size")
         target = size if squashed else crop
         return Preprocessing(
             0 if squashed else int(size["shortest_edge"]),
             (int(target["height"]), int(target["width"])),
-            tuple(said["image_mean"]),
-            tuple(said["image_std"]),
-            _MODES[said["resample"]],
+            tuple(config["image_mean"]),
+            tuple(config["image_std"]),
+            _MODES[config["resample"]],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(

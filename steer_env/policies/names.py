@@ -168,8 +168,8 @@ def _own(folder: Path) -> StoredPolicy:
 
 def check_own_name(name: str) -> str:
     """The name; a ValueError if it isn't plain, or may be mistaken for a built-in policy's."""
-    seen, *taken = (likeness(each).replace(" ", "") for each in (check_name(name), *_TAKEN, *_FAMILIES))
-    if seen in taken or seen.startswith(tuple(taken[len(_TAKEN) :])):
+    seen, *reserved = (likeness(each).replace(" ", "") for each in (check_name(name), *_TAKEN, *_FAMILIES))
+    if seen in reserved or seen.startswith(tuple(reserved[len(_TAKEN) :])):
         raise ValueError(
             f"a policy is called {name!r}, like a built-in one: {', '.join(_TAKEN)}, and what begins with "
             f"{', '.join(_FAMILIES)}; give it a name of its own"

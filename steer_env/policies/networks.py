@@ -136,9 +136,9 @@ class NetworkPolicy(StoredPolicy):
                 raise PolicyError(
                     f"policy {self.name!r}: input {name} has the shape {shape}, here it is {expected[name]}"
                 )
-        found = self.signature.outputs[ACTION]
-        if self.stated not in SCALES and found != action:
-            raise PolicyError(f"policy {self.name!r}: the action has the shape {found}, here it is {action}")
+        declared = self.signature.outputs[ACTION]
+        if self.stated not in SCALES and declared != action:
+            raise PolicyError(f"policy {self.name!r}: the action has the shape {declared}, here it is {action}")
 
     def start(self, episode_seeds: Sequence[int]) -> None:
         """See :class:`steer_env.policies.Policy`."""
@@ -176,16 +176,16 @@ class NetworkPolicy(StoredPolicy):
 
     def _inputs(self, observation: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Float32, by name of the graph's inputs."""
-        wanted = self.signature.inputs
+        inputs = self.signature.inputs
         parts = {name: values for name, values in observation.items() if name in (*OBSERVATIONS, "image")}
-        if FLAT in wanted:
+        if FLAT in inputs:
             parts = {name: parts[name] for name in self._parts() if name in parts}
             rest = sum(int(np.prod(v.shape[1:])) for name, v in parts.items() if name not in ("round", "stayed"))
-            sizes = {"round": wanted[FLAT][0] - 2 - rest, "stayed": 2}
+            sizes = {"round": inputs[FLAT][0] - 2 - rest, "stayed": 2}
             rows = [_vectors(values, sizes.get(name, 0)) for name, values in parts.items()]
             return {FLAT: np.concatenate([row.reshape(len(row), -1) for row in rows], axis=1)}
-        sizes = {name: wanted[name][0] for name in ("round", "stayed") if name in wanted}
-        return {name: _vectors(values, sizes.get(name, 0)) for name, values in parts.items() if name in wanted}
+        sizes = {name: inputs[name][0] for name in ("round", "stayed") if name in inputs}
+        return {name: _vectors(values, sizes.get(name, 0)) for name, values in parts.items() if name in inputs}
 
     def rehearse(self, rounds: int) -> None:
         """Play one episode of nothing but zeros."""
@@ -239,9 +239,9 @@ def _session(graph: bytes) -> Any:
     settings.intra_op_num_threads = settings.inter_op_num_threads = 1
     settings.log_severity_level = 4
     here = onnxruntime.get_available_providers()
-    wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in here]
+    usable = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in here]
     try:
-        return onnxruntime.InferenceSession(graph, settings, providers=wanted)
+        return onnxruntime.InferenceSession(graph, settings, providers=usable)
     except Exception as error:
         raise ValueError(f"the graph can't be run: {' '.join(str(error).split())[:200]}") from None
 

@@ -75,9 +75,9 @@ class FeedbackPrompter(RulePrompter):
 
     def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
         best = prompts[int(first_best(similarities))]
-        words, said = tilings.words_of(best), tilings.parse(best)
+        words, values = tilings.words_of(best), tilings.parse(best)
         changed = int(rng.integers(len(tilings.FACTORS)))
-        value = int(rng.choice(np.setdiff1d(np.arange(tilings.CARDINALITIES[changed]), said[changed])))
+        value = int(rng.choice(np.setdiff1d(np.arange(tilings.CARDINALITIES[changed]), values[changed])))
         words[changed] = self.wording.name(changed, value, rng)
         return tilings.arrange(words)
 
@@ -113,11 +113,11 @@ class PersonPrompter(RulePrompter):
         self.named, self.right, self.lost, self.taken_back = list(named), right, lost, taken_back
 
     def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
-        words, said, goal = tilings.words_of(prompts[-1]), tilings.parse(prompts[-1]), tilings.parse(task.goal_prompt)
+        words, values, goal = tilings.words_of(prompts[-1]), tilings.parse(prompts[-1]), tilings.parse(task.goal_prompt)
         named = self.named[min(len(prompts), len(self.named)) - 1]
         for factor, (changed, right, other) in enumerate(rng.random((len(tilings.FACTORS), 3))):
             if factor in words:
-                if changed < (self.lost if said[factor] == goal[factor] else self.taken_back):
+                if changed < (self.lost if values[factor] == goal[factor] else self.taken_back):
                     del words[factor]
             elif changed < named and goal[factor] != tilings.UNNAMED:
                 others = np.setdiff1d(np.arange(tilings.CARDINALITIES[factor]), goal[factor])

@@ -106,8 +106,8 @@ def canonical(factors: np.ndarray) -> np.ndarray:
     return factors
 
 
-def _other_than(taken: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    return np.where(wanted == taken, (wanted + 1) % len(COLOURS), wanted)
+def _other_than(excluded: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    return np.where(colours == excluded, (colours + 1) % len(COLOURS), colours)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from agents.files import episodes_done, read_checkpoint
 from agents.training import train
 from steer_env.evaluation.rollout import make_env
 from steer_env.traces import read_traces
+from tests.conftest import BLOTS
 
 EPISODES, BATCH, KILLS = 80, 2, 6
 SETTINGS = {"kind": "planning", "credit": "increment", "pooling": True, "covariate": True, "spread": "root"}
@@ -22,7 +23,7 @@ SETTINGS = {"kind": "planning", "credit": "increment", "pooling": True, "covaria
 
 def run(folder: Path, started: Event) -> None:
     torch.set_num_threads(1)
-    agent, env = make_bandit(2, SETTINGS), make_env(BATCH, rounds=2, proposals=1)
+    agent, env = make_bandit(2, SETTINGS), make_env(BATCH, rounds=2, proposals=1, **BLOTS)
     started.set()
     train(agent, env, Training(EPISODES, seed=3, batches_per_checkpoint=1), folder)
     agent.policy("learned", 3).save(folder / "policy")
@@ -32,9 +33,7 @@ def test_a_training_killed_again_and_again_ends_as_if_it_never_had_been(tmp_path
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     # Processes are started from one that has imported everything and run nothing, so that starting them is quick.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["tests.conftest", "diffusers.pipelines.stable_diffusion", "tests.agents.test_killed"]
-    )
+    context.set_forkserver_preload(["tests.conftest", "tests.agents.test_killed"])
 
     def start(folder: Path) -> BaseProcess:
         started = context.Event()

@@ -26,6 +26,7 @@ from agents.thompson import ThompsonSampling
 from agents.training import train
 from steer_env.evaluation.rollout import make_env
 from steer_env.traces import read_traces
+from tests.conftest import BLOTS
 
 CONFIG = {"seed": 3, "agent": {"name": "learned"}}
 SCALES = np.array([0.1, 0.1, 1.0])
@@ -39,7 +40,7 @@ def plot() -> Figure:
 
 
 def test_metrics_are_those_of_the_traces(tmp_path: Path) -> None:
-    train(ThompsonSampling(), make_env(4), Training(8, 0), tmp_path)
+    train(ThompsonSampling(), make_env(4, **BLOTS), Training(8, 0), tmp_path)
     traces = read_traces(tmp_path / "traces")
     values = training_metrics(traces)
     gained = [trace.similarities[-1] - trace.similarities[0] for trace in traces]
@@ -122,7 +123,7 @@ def test_the_log_of_a_crashed_and_resumed_training_is_that_of_an_uninterrupted_o
         done = json.loads(checkpoint.read_text())["episodes"] if checkpoint.exists() else 0
         logger = load_logger("jsonl")(folder, done, CONFIG)
         with closing(logger):
-            train(ThompsonSampling(), make_env(4), Training(22, 3, batches_per_checkpoint=2), folder, logger)
+            train(ThompsonSampling(), make_env(4, **BLOTS), Training(22, 3, batches_per_checkpoint=2), folder, logger)
 
     def crashing(*args: Any) -> None:
         raise OSError("disk full")

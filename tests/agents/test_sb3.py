@@ -20,6 +20,7 @@ from steer_env.evaluation.rollout import make_env, play
 from steer_env.policies import TablePolicy
 from steer_env.sb3 import SteeringVecEnv
 from steer_env.traces import SteeringTrace, read_traces
+from tests.conftest import BLOTS
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "ppo": {"n_steps": 8, "batch_size": 16},
@@ -30,7 +31,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def batch(n: int = 4, **options: Any) -> ImageSteeringVectorEnv:
-    return ImageSteeringVectorEnv(n, named=True, autoreset_mode=AutoresetMode.DISABLED, **options)
+    return ImageSteeringVectorEnv(n, named=True, autoreset_mode=AutoresetMode.DISABLED, **BLOTS, **options)
 
 
 def test_it_plays_the_episodes_of_the_batched_environment() -> None:
@@ -42,7 +43,7 @@ def test_it_plays_the_episodes_of_the_batched_environment() -> None:
     for _ in range(4):
         env.step(np.full(4, 6))
     constant = TablePolicy("constant", np.full((4, 2), 0.7), training_seed=5)
-    expected = play(make_env(4), [constant], options["task_index"], options["episode_seed"])
+    expected = play(make_env(4, **BLOTS), [constant], options["task_index"], options["episode_seed"])
     # An algorithm that explores doesn't say how likely its actions were.
     assert found == [replace(trace, propensities=[]) for trace in expected]
 

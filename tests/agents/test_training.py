@@ -17,6 +17,7 @@ from agents.training import train
 from steer_env.evaluation.rollout import make_env
 from steer_env.files import DamagedError, seal
 from steer_env.traces import read_traces
+from tests.conftest import BLOTS
 
 EPISODES = 22
 BATCH = 4
@@ -24,7 +25,7 @@ BATCH = 4
 
 def run(folder: Path, episodes: int = EPISODES, seed: int = 3, **options: Any) -> tuple[ThompsonSampling, bool]:
     agent = ThompsonSampling(**options)
-    return agent, train(agent, make_env(BATCH), Training(episodes, seed, batches_per_checkpoint=2), folder)
+    return agent, train(agent, make_env(BATCH, **BLOTS), Training(episodes, seed, batches_per_checkpoint=2), folder)
 
 
 @pytest.fixture(scope="module")

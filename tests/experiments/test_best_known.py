@@ -7,6 +7,8 @@ from experiments import best_known, evaluate, train
 from steer_env.policies import read_policy
 from steer_env.traces import read_traces, traces_to_frame
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 SHORT = ("env.rounds=2", "env.proposals=1")
 
 

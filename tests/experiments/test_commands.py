@@ -18,6 +18,8 @@ from steer_env.policies import read_policy
 from steer_env.traces import read_traces
 from tests.markdown import compact
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 EXPERIMENTS = Path(train.__file__).parent
 COMMANDS = [
     import_module(".".join(("experiments", *path.relative_to(EXPERIMENTS).with_suffix("").parts)))

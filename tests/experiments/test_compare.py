@@ -11,6 +11,8 @@ from experiments.run.finished import merge
 from tests.markdown import compact
 from tests.steer_env.test_traces import TRACE
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 WRITTEN = replace(TRACE, policy="text blind", mechanism="text", scales=[], choices=[1, 1], prompts=["a", "b", "c"])
 
 

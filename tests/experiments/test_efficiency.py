@@ -19,6 +19,8 @@ from steer_env.evaluation.rollout import make_env
 from steer_env.traces import read_traces
 from tests.markdown import compact
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 SMALL = ["seeds=2", "checkpoints=[4,8]", "batch=4", "tasks=3", "agents=[thompson,planning,'planning:credit=return']"]
 SHORT = ["env.rounds=2", "env.proposals=1"]
 CHECKPOINTS = [10, 100, 1000]

@@ -16,6 +16,8 @@ from experiments import leaderboard, train, verify
 from steer_env.policies import HistoryPolicy, PolicyError, TablePolicy, read_policy
 from steer_env.traces import read_traces, traces_to_frame
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 SMALL = ["tasks=4", "tasks_per_batch=3", "env.rounds=2", "timed_tasks=2", "strips=1", "resamples=200"]
 
 

@@ -13,6 +13,8 @@ from agents.loggers.jsonl import LOG, read_log
 from experiments import train
 from steer_env.traces import read_traces
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 
 @pytest.mark.parametrize("agent", ["thompson", "a2c"])
 def test_each_checkpoint_is_logged_from_its_traces(agent: str, tmp_path: Path, command: Callable[..., None]) -> None:

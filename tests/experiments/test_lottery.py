@@ -11,6 +11,8 @@ from experiments.lottery import lottery_report, shares
 from steer_env.traces import traces_to_frame
 from tests.steer_env.test_traces import TRACE
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 
 def frame_of(user: np.ndarray, blind: np.ndarray) -> pd.DataFrame:
     """Similarities float (T, 1 + k) of the attempts of both."""

@@ -10,6 +10,8 @@ from steer_env.policies import read_policy
 from steer_env.traces import write_traces
 from tests.evaluation.test_off_policy import study
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 
 def test_policies_are_evaluated_on_sessions_and_in_studies(tmp_path: Path, command: Callable[..., None]) -> None:
     traces = [replace(trace, policy="exploring 0.6 target") for trace in study(60, 2, 0)]

@@ -16,6 +16,8 @@ from experiments.tune import Trials, read_space, with_values
 from steer_env.evaluation import rollout
 from tests.markdown import compact
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 SMALL = ["agent=thompson", "episodes=4", "batch=4", "tasks=2", "env.rounds=2", "trials=2"]
 AGENTS = sorted(path.stem for path in (CONF / "agent").glob("*.yaml"))
 

@@ -15,6 +15,7 @@ import steer_env
 from steer_env.envs import ImageSteeringEnv, ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.envs.arguments import ImageArguments, TextArguments
 from steer_env.tasks import load_suite
+from tests.conftest import BLOTS
 
 ID = "steer_env/ImageSteering-v0"
 VECTORS = ("embedding", "latent", "conditioning", "history")
@@ -153,6 +154,7 @@ def equals_gymnasiums_own_vector(
     id: str, mode: AutoresetMode, draw: Callable[[np.random.Generator], Any], **options: Any
 ) -> None:
     """Our batch of three and Gymnasium's vector of three single environments go alike; ``draw`` gives the actions."""
+    options = {**BLOTS, **options}
     ours = gym.make_vec(id, num_envs=3, autoreset_mode=mode, **options)
     kind = {"vectorization_mode": "sync", "vector_kwargs": {"autoreset_mode": mode}}
     theirs = gym.make_vec(id, num_envs=3, **kind, **options)
@@ -175,7 +177,7 @@ class TestVectorForm:
 
     @pytest.mark.parametrize("action", DIRECTED)
     def test_directed_ones_too(self, action: str) -> None:
-        shape = ImageSteeringEnv(action=action).action_space.shape
+        shape = ImageSteeringEnv(action=action, **BLOTS).action_space.shape
         draw = lambda rng: rng.uniform(-1, 1, (3, *shape)).astype(np.float32)  # noqa: E731
         equals_gymnasiums_own_vector(ID, AutoresetMode.SAME_STEP, draw, action=action, observe=("history",))
 

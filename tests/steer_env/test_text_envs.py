@@ -11,7 +11,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from steer_env.envs import TextSteeringEnv, TextSteeringVectorEnv
-from steer_env.envs.shell import FIRST_SEED
+from steer_env.envs.base import FIRST_SEED
 from steer_env.envs.text import CHARACTERS
 from steer_env.generators import load_generator
 from steer_env.proposals import draw_latents

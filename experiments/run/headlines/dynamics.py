@@ -110,8 +110,8 @@ class HeadlineDynamics:
     def _write(self, requests: Sequence[tuple[str, int]]) -> list[str]:
         """One line for each prompt and seed."""
         distinct = list(dict.fromkeys(requests))
-        asked = [Request("", prompt, seed, _CUE) for prompt, seed in distinct]
-        answers = dict(zip(distinct, self.model.write(asked) if asked else [], strict=True))
+        requested = [Request("", prompt, seed, _CUE) for prompt, seed in distinct]
+        answers = dict(zip(distinct, self.model.write(requested) if requested else [], strict=True))
         return [" ".join(answers[request].split()) for request in requests]
 
     def _embed(self, texts: Sequence[str]) -> list[Tensor]:

@@ -44,10 +44,10 @@ def check_instructions(instructions: str, original: str, goal: str) -> None:
     Raises:
         ForbiddenWordsError: naming the words that the rule forbids.
     """
-    if found := forbidden_words(instructions, original, goal):
+    if forbidden := forbidden_words(instructions, original, goal):
         raise ForbiddenWordsError(
-            f"instructions may not use words of the goal headline that the original doesn't have: {', '.join(found)}; "
-            f"say it in other words"
+            "instructions may not use words of the goal headline that the original doesn't have: "
+            f"{', '.join(forbidden)}; say it in other words"
         )
 
 
@@ -57,7 +57,7 @@ def without(instructions: str, words: Collection[str]) -> str:
     >>> without("Make it darker, with lords.", ["lords"])
     'Make it darker, with.'
     """
-    text = _WORD.sub(lambda found: "" if found[0] in words else found[0], _normal(instructions))
+    text = _WORD.sub(lambda match: "" if match[0] in words else match[0], _normal(instructions))
     text = re.sub(r"\s+(?=[.,;:!?])", "", " ".join(text.split()))
     return text if _WORD.search(text) else ""
 

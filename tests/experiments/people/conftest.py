@@ -81,7 +81,7 @@ class Person:
         """Send the form of the screen, with these values over the usual ones."""
         known = fields(self.page)
         usual = ANSWERS.get(known["step"].split(".")[2], {})
-        return self.hall.client.post(self.path, data={**known, **usual, **values})
+        return self.hall.client.post(self.path, data={**known, **usual, **values}, follow_redirects=False)
 
     def play(self, until: str = "") -> None:
         """Answer until a step that holds this, or until the end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -19,13 +20,16 @@ from typing import Any
 import psutil
 import pytest
 
+from agents import live
 from experiments.fit_users.people import observed_stays
+from experiments.learn import main as learn
 from experiments.people.bots import Played, send
 from experiments.people.export import comparable, report_of, tables_of, traces_of
 from experiments.people.log import DATABASE, Log, Store
 from experiments.people.study import Study
+from experiments.run.options import ThompsonOptions
 from steer_env.evaluation.leaderboard import Entry, leaderboard_report, tracks
-from steer_env.traces import traces_to_frame
+from steer_env.traces import traces_to_frame, write_traces
 from tests.experiments.people.conftest import Hall, options_of
 from tests.experiments.people.served import Served
 from tests.test_imports import ROOT
@@ -104,6 +108,38 @@ def test_a_bot_study_is_balanced_and_goes_through_every_report(hall: Open) -> No
     assert set(rounds.loc[rounds["policy"] == "random bucket", "propensity"]) == {0.1}
     assert set(rounds.loc[rounds["policy"] == "published", "propensity"]) == {1.0}
     assert len(set(observed_stays(traces).conditions)) == 3
+
+
+def learned(house: Hall) -> Any:
+    """What the bandit of the study's first condition knows."""
+    for policy in house.worker._policies.values():
+        policy.follow()  # type: ignore[union-attr]
+    return live.learned(house.folder / "learned" / "0")
+
+
+def test_a_bandit_that_learns_from_live_sessions_knows_what_their_replay_teaches(hall: Open, command: Any) -> None:
+    """Several at once, a server killed and started again between, and a person who takes the sessions back."""
+    house = hall('conditions=["images:learn=thompson"]', "sessions=2", "goals=14", "env.rounds=2", "generator.steps=1")
+    for seed in range(2):
+        served = Served(house)
+        try:
+            asyncio.run(send(served.url, people=3, at_once=3, seed=seed))
+        finally:
+            served.close()
+        house.again()
+    traces = traces_of(house.study, house.store)
+    assert len(traces) == 12
+    assert {trace.policy for trace in traces} == {"thompson, learning"}
+    assert all(0 < chance < 0.5 for trace in traces for chance in trace.propensities)
+    settings = vars(ThompsonOptions("any"))
+    assert learned(house) == live.replay(traces, settings).state()
+    write_traces(traces, house.folder / "traces" / "people.parquet")
+    command(learn, f"sessions=[{house.folder}]", f"live={house.folder}/learned/0", f"folder={house.folder}/again")
+    assert json.loads((house.folder / "again" / "result.json").read_text())["equals_live"]
+    house.store.forget(2)
+    fewer = traces_of(house.study, house.store)
+    assert len(fewer) == 10
+    assert learned(house) == live.replay(fewer, settings).state()
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from experiments.people.export import traces_of
@@ -181,3 +182,49 @@ def test_a_person_who_waits_is_told_the_place_in_the_queue(hall: Open) -> None:
     assert house.client.get(f"{people[0].path}/state").json()["place"] == 1
     house.worker.turn()
     assert house.client.get(f"{people[1].path}/state").json() == {"step": "0.steer.chosen.0", "place": 0}
+
+
+def test_images_made_ahead_are_those_that_would_have_been(hall: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each choice, under a mechanism with a memory of its own and a policy with random draws."""
+    specs = ('conditions=["images:random-bucket,mechanism=bayesian:pool=6"]', "generator.steps=1")
+    houses, found = [hall(*specs, "sessions=1", "env.rounds=3") for _ in range(2)], []
+    made = spied(houses[0], monkeypatch)
+    for house, ahead in zip(houses, (False, True), strict=True):
+        people, images = [house.person() for _ in range(3)], []
+        for person in people:
+            person.play(until="chosen.0")
+        for place in range(3):
+            while ahead and house.worker.ahead():
+                pass
+            before = len(made)
+            for choice, person in enumerate(people):
+                offered = house.store.log(choice + 1)[0, "offered", place]
+                person.answer(position=str(offered["order"].index((choice + place) % 3)))
+                if f"chosen.{place + 1}" in person.step:
+                    images.append([picture(person, str(item)).astype(int) for item in range(3)])
+            assert not (ahead and len(made) > before), "nothing is left to be made"
+        for person in people:
+            person.play()
+        assert house.worker.ahead() is False
+        found.append((images, traces_of(house.study, house.store)))
+    for plain, early in zip(*(images for images, _ in found), strict=True):
+        assert np.abs(np.subtract(plain, early)).max() <= 1
+    for plain, early in zip(*(traces for _, traces in found), strict=True):
+        assert (plain.scales, plain.choices, plain.images) == (early.scales, early.choices, early.images)
+        assert plain.propensities == early.propensities
+        assert plain.similarities == pytest.approx(early.similarities, abs=1e-5)
+        assert plain.judged["pixel-correlation"] == pytest.approx(early.judged["pixel-correlation"], abs=1e-5)
+
+
+def spied(house: Hall, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Receives how many images workers make, each time that they make some."""
+    (stage,) = house.worker._stages.values()
+    generator, made = stage.dynamics.generator, []
+    own = generator.generate
+
+    def generate(latents: torch.Tensor, conditioning: object) -> torch.Tensor:
+        made.append(len(latents))
+        return own(latents, conditioning)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(generator, "generate", generate)
+    return made

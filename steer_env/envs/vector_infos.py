@@ -34,7 +34,7 @@ def of_start(dynamics: SteeringDynamics, rows: np.ndarray, choosing: bool) -> di
     """
     none, similarity = np.zeros(len(rows)), dynamics.similarity[rows]
     directed = isinstance(dynamics.mechanism, DirectedMechanism)
-    scales, decided = (none if choosing and directed == wanted else None for wanted in (False, True))
+    scales, decided = (none if choosing and directed == decides else None for decides in (False, True))
     offered = np.repeat(similarity[:, None], 1 + dynamics.num_proposals, axis=1)
     outcome = RoundOutcome(
         *(rows, none, offered, none.astype(np.int64), similarity),

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from steer_env.dynamics import SteeringDynamics, pooled
-from steer_env.envs import infos
+from steer_env.envs import vector_infos
 from steer_env.envs.flat import flat_space, flatten, row_of
 from steer_env.generators import load_generator
 from steer_env.imaging import StudioSpec, is_elsewhere, make_studio
@@ -192,8 +192,8 @@ class SteeringVectorEnv(VectorEnv):
         for row in rows:
             if seeds[row] is not None:
                 self.rngs[row], _ = seeding.np_random(operator.index(seeds[row]))
-        told = self._start(rows, options)
-        return self.observation(), told
+        infos = self._start(rows, options)
+        return self.observation(), infos
 
     def _masked(self, mask: Any) -> np.ndarray:
         if mask is None:
@@ -205,19 +205,20 @@ class SteeringVectorEnv(VectorEnv):
 
     def _start(self, rows: np.ndarray, options: dict[str, Any]) -> dict[str, Any]:
         """Begin the given rows' episodes; returns their infos."""
-        given = {name: options.pop(name, None) for name in ("task_index", "episode_seed")}
+        chosen = {name: options.pop(name, None) for name in ("task_index", "episode_seed")}
         if options:
-            raise ValueError(f"unknown reset options {sorted(options)}; there are: {', '.join(given)}, reset_mask")
+            raise ValueError(f"unknown reset options {sorted(options)}; there are: {', '.join(chosen)}, reset_mask")
         tasks, seeds = [], []
         for row in rows:
             # Both are drawn even where one is given, so that what is given doesn't shift later draws.
             index, seed = (int(self.rngs[row].integers(n)) for n in (len(self.suite), 2**31 - 1))
-            tasks.append(self._restricted(self.suite[_entry(given, "task_index", row, self.num_envs, index)]))
-            seeds.append(_entry(given, "episode_seed", row, self.num_envs, seed))
+            tasks.append(self._restricted(self.suite[_entry(chosen, "task_index", row, self.num_envs, index)]))
+            seeds.append(_entry(chosen, "episode_seed", row, self.num_envs, seed))
         self.dynamics.reset(tasks, seeds, rows)
         self._over[rows] = False
         self.last_outcome = None
-        return infos.spread(rows, infos.of_start(self.dynamics, rows, "stayed" in self._parts.spaces), self.num_envs)
+        start = vector_infos.of_start(self.dynamics, rows, "stayed" in self._parts.spaces)
+        return vector_infos.spread(rows, start, self.num_envs)
 
     def _restricted(self, task: Task) -> Task:
         """The task with seeds that the model has."""
@@ -236,22 +237,22 @@ class SteeringVectorEnv(VectorEnv):
         restarting = self._over & (self.autoreset_mode == AutoresetMode.NEXT_STEP)
         playing, starting = np.flatnonzero(~restarting), np.flatnonzero(restarting)
         rewards, terminated = np.zeros(self.num_envs), np.zeros(self.num_envs, dtype=bool)
-        told: dict[str, Any] = {}
+        infos: dict[str, Any] = {}
         if len(playing):
             before = self.dynamics.similarity[playing]
             outcome = self._play(actions, playing)
             terminated[playing] = outcome.rounds == self.dynamics.num_rounds
             rewards[playing] = self._rewards(outcome, before, terminated[playing])
-            told = infos.spread(playing, infos.of_round(self.dynamics, outcome), self.num_envs)
+            infos = vector_infos.spread(playing, vector_infos.of_round(self.dynamics, outcome), self.num_envs)
             self.last_outcome = outcome
         if len(starting):
-            told = infos.merge(told, self._start(starting, {}), starting)
+            infos = vector_infos.merge(infos, self._start(starting, {}), starting)
         self._over = terminated.copy()
         if terminated.any() and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            told = self._restart(np.flatnonzero(terminated), told)
-        return self.observation(), rewards, terminated, np.zeros(self.num_envs, dtype=bool), told
+            infos = self._restart(np.flatnonzero(terminated), infos)
+        return self.observation(), rewards, terminated, np.zeros(self.num_envs, dtype=bool), infos
 
-    def _restart(self, rows: np.ndarray, told: dict[str, Any]) -> dict[str, Any]:
+    def _restart(self, rows: np.ndarray, infos: dict[str, Any]) -> dict[str, Any]:
         """Autoreset in the same step: what ended goes into ``final_obs`` and ``final_info``."""
         ended = self.observation()
         final = np.full(self.num_envs, None, dtype=object)
@@ -259,9 +260,9 @@ class SteeringVectorEnv(VectorEnv):
             final[row] = row_of(ended, row)
         mask = np.zeros(self.num_envs, dtype=bool)
         mask[rows] = True
-        final_info, going_on = infos.of_rows(told, mask), infos.of_rows(told, ~mask)
-        told = infos.merge(going_on, self._start(rows, {}), rows)
-        return told | {"final_obs": final, "_final_obs": mask, "final_info": final_info, "_final_info": mask.copy()}
+        final_info, going_on = vector_infos.of_rows(infos, mask), vector_infos.of_rows(infos, ~mask)
+        infos = vector_infos.merge(going_on, self._start(rows, {}), rows)
+        return infos | {"final_obs": final, "_final_obs": mask, "final_info": final_info, "_final_info": mask.copy()}
 
     def _rewards(self, outcome: RoundOutcome, before: np.ndarray, terminated: np.ndarray) -> np.ndarray:
         if self._reward == "increment":
@@ -325,8 +326,8 @@ class SteeringVectorEnv(VectorEnv):
         return tuple(frames)
 
 
-def _entry(given: dict[str, Any], name: str, row: int, n: int, default: int) -> int:
-    values = given[name]
+def _entry(chosen: dict[str, Any], name: str, row: int, n: int, default: int) -> int:
+    values = chosen[name]
     if values is None:
         return default
     if len(values) != n:

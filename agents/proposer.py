@@ -1,0 +1,296 @@
+"""An actor and critic for Stable-Baselines3 that offers directions of a codebook, by what it knows of their images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import log, prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from safetensors import safe_open
+from safetensors.torch import load_file, save
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from steer_env.files import write_atomically
+
+NEEDS = ("embedding", "conditioning", "history")
+"""Observations that a proposer sees."""
+_NEVER = -1e4
+"""Score of a direction that was offered before."""
+_LOOKS = 50.0
+"""Score of a cosine of 1 between an image that was shown and the one that is expected of a direction."""
+Picker = Callable[[int, Tensor], Tensor]
+"""Number of a proposal and scores (N, P) → places int64 (N,)."""
+
+
+@dataclass(frozen=True)
+class ProposerShape:
+    """Sizes of a proposer.
+
+    Args:
+        codes: P, directions of the codebook.
+        size: d, entries of each.
+        conditioning: C, of a prompt as the environment shows it.
+        dimensions: D, of an embedding.
+        rounds: R of an episode.
+        leash: of the directions.
+        code: entries that the network learns of each direction.
+        width: of hidden layers.
+    """
+
+    codes: int
+    size: int
+    conditioning: int
+    dimensions: int
+    rounds: int
+    leash: float
+    code: int = 64
+    width: int = 192
+
+
+class Proposer(nn.Module):
+    """Scores the directions of a codebook for a round, from the user's prompt and the history.
+
+    It knows what the image of each direction looks like for a prompt. As a Bayesian mechanism does
+    (docs/mechanisms.md), it takes these images for hypotheses about the goal, believes them by how likely the user's
+    choices were, and scores a direction by the expected similarity of the best image on the screen. All numbers in it
+    are learned: the network, what is believed beforehand, the user's temperature, how much each round goes by the
+    scores, and what each round likes anyway.
+
+    Args:
+        shape: sizes.
+        codes: float (P, d), unit vectors, which stay as they are.
+    """
+
+    codes: Tensor
+
+    def __init__(self, shape: ProposerShape, codes: Tensor | None = None) -> None:
+        super().__init__()
+        self.shape, width = shape, shape.width
+        self.register_buffer("codes", torch.zeros(shape.codes, shape.size) if codes is None else codes.float())
+        self.prompt = nn.Sequential(
+            *(nn.LayerNorm(shape.conditioning), nn.Linear(shape.conditioning, width), nn.SiLU()),
+            nn.Linear(width, width),
+        )
+        self.code = nn.Parameter(torch.randn(shape.codes, shape.code))
+        self.joint = nn.Linear(shape.code, width)
+        self.image = nn.Sequential(
+            *(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()),
+            nn.Linear(width, shape.dimensions),
+        )
+        self.beforehand = nn.Linear(width, shape.codes)
+        nn.init.zeros_(self.beforehand.weight)
+        nn.init.zeros_(self.beforehand.bias)
+        self.temperature = nn.Parameter(torch.tensor(log(0.03)))
+        self.sharpness = nn.Parameter(torch.full((shape.rounds + 1,), log(300.0)))
+        self.liking = nn.Parameter(torch.zeros(shape.rounds + 1, shape.codes))
+
+    def expect(self, conditioning: Tensor, places: Tensor | None = None) -> Tensor:
+        """Embeddings (N, P', D) expected of a prompt's images, shorter than 1 by what isn't known.
+
+        Args:
+            conditioning: float (N, C).
+            places: int64 (N, P'), of which directions; of all by default.
+        """
+        code = self.joint(self.code)
+        code = code[None] if places is None else code[places]
+        return self.image(code + self.prompt(conditioning)[:, None])
+
+    def save(self, file: Path) -> None:
+        """Write a safetensors file with the sizes in its metadata."""
+        content = save(self.state_dict(), {"shape": json.dumps(asdict(self.shape))})
+        write_atomically(file, content)
+
+    @classmethod
+    def load(cls, file: str) -> Proposer:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: no such file, or another kind of file.
+        """
+        try:
+            with safe_open(file, "pt") as opened:
+                shape = ProposerShape(**json.loads(opened.metadata()["shape"]))
+            proposer = cls(shape)
+            proposer.load_state_dict(load_file(file))
+        except Exception as error:
+            raise ValueError(f"agent.warm_start={file} isn't a file of experiments.proposer: {error}") from None
+        return proposer
+
+
+class Turn:
+    """A round of N episodes, as a proposer understands it.
+
+    Args:
+        proposer: understands it.
+        seen: by name, the parts of the observation (N, …), the round one-hot.
+    """
+
+    def __init__(self, proposer: Proposer, seen: Mapping[str, Tensor]) -> None:
+        self.proposer, self.round = proposer, seen["round"]
+        self.images = proposer.expect(seen["conditioning"])
+        alike, itself = self.images @ self.images.transpose(1, 2), torch.eye(proposer.shape.codes)
+        # Whatever is known of an image, it is itself.
+        self.alike = alike * (1 - itself) + itself
+        self.prompt = proposer.prompt(seen["conditioning"])
+        self.evidence = proposer.beforehand(self.prompt)
+        self.offered = torch.zeros_like(self.evidence)
+        rounds = torch.eye(proposer.shape.rounds + 1)
+        # Of the last round of all there is nothing to remember: no round follows it.
+        for place in range(proposer.shape.rounds - 1):
+            self._remember(*(seen[name][:, place] for name in ("shown", "chosen", "played")), rounds[place : place + 1])
+        self.belief = self.evidence.softmax(dim=1)
+        self.held = self._like(seen["embedding"])
+
+    def _like(self, embedding: Tensor) -> Tensor:
+        """Similarity (N, P) of an image (N, D) to each hypothesis."""
+        return (self.images @ embedding[:, :, None])[:, :, 0]
+
+    def _remember(self, shown: Tensor, chosen: Tensor, played: Tensor, place: Tensor) -> None:
+        """Learn of a past round; directions that were offered then aren't offered again.
+
+        Which they were isn't observed: those that it would have offered and that look like what was shown.
+        """
+        like = torch.stack([self._like(image) for image in shown.unbind(1)], dim=2)
+
+        def recognise(number: int, scores: Tensor) -> Tensor:
+            return (scores + _LOOKS * like[:, :, 1 + number]).argmax(dim=1)
+
+        belief = self.evidence.softmax(dim=1)
+        with torch.no_grad():
+            taken, _ = self._offer(recognise, shown.shape[1] - 1, belief, like[:, :, 0], place)
+        likely = torch.log_softmax(like / self.proposer.temperature.exp(), dim=2)
+        for one in taken:
+            self.offered = self.offered + one_hot(one, self.proposer.shape.codes) * played[:, None]
+        self.evidence = self.evidence + (likely * chosen[:, None]).sum(dim=2) * played[:, None]
+
+    def _offer(
+        self, pick: Picker, proposals: int, belief: Tensor, best: Tensor, place: Tensor
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Places (N,) and scores (N, P) of each proposal, which adds to those before it."""
+        sharpness, liking = place @ self.proposer.sharpness.exp()[:, None], place @ self.proposer.liking
+        offered, picked, scored = self.offered, [], []
+        for number in range(proposals):
+            worth = (torch.maximum(self.alike, best[:, None]) * belief[:, None]).sum(dim=2)
+            scores = sharpness * worth + liking + _NEVER * offered
+            places = pick(number, scores)
+            chosen = one_hot(places, self.proposer.shape.codes)
+            best = torch.maximum(best, (self.alike * chosen[:, :, None]).sum(dim=1))
+            offered = offered + chosen
+            picked.append(places)
+            scored.append(scores)
+        return picked, scored
+
+    def offer(self, pick: Picker, proposals: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose the round's proposals.
+
+        Returns:
+            Places int64 (N, K); log-probabilities (N,) and entropies (N,) of them together.
+        """
+        picked, scored = self._offer(pick, proposals, self.belief, self.held, self.round)
+        logs = [scores.log_softmax(dim=1) for scores in scored]
+        entropy = sum(-(each.exp() * each).sum(dim=1) for each in logs)
+        found = sum((each * one_hot(place, each.shape[1])).sum(dim=1) for each, place in zip(logs, picked, strict=True))
+        assert isinstance(entropy, Tensor)
+        assert isinstance(found, Tensor)
+        return torch.stack(picked, dim=1), found, entropy
+
+    def situation(self) -> Tensor:
+        """What the critic sees, (N, R + 4): round, expected similarity of what is held, and how sure the belief is."""
+        belief = self.belief
+        expected, best = (belief * self.held).sum(dim=1), (belief[:, None] * self.alike).sum(dim=2).amax(dim=1)
+        surprise = -(belief * (belief + 1e-8).log()).sum(dim=1) / 5
+        return torch.cat([self.round, torch.stack([expected, best, surprise], dim=1)], dim=1)
+
+
+def one_hot(places: Tensor, size: int) -> Tensor:
+    """Float (N, size) of int64 (N,)."""
+    return torch.eye(size)[places]
+
+
+class ProposerPolicy(ActorCriticPolicy):
+    """Actor and critic around a :class:`Proposer`.
+
+    The actor draws each proposal from the softmax of its scores: a direction of the codebook, at a mixture
+    scale of 1. The critic sees :meth:`Turn.situation`.
+
+    Args:
+        observation_space, action_space, lr_schedule: as for every policy of Stable-Baselines3.
+        warm_start: file of the proposer to begin with.
+        parts: names and shapes of the observations, in the order in which they are joined.
+        further: of the base class.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        warm_start: str,
+        parts: Mapping[str, Sequence[int]],
+        **further: Any,
+    ) -> None:
+        self._warm_start, self._seen_parts = warm_start, dict(parts)
+        self._proposals = action_space.shape[0]
+        super().__init__(observation_space, action_space, lr_schedule, **further)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        self.proposer = Proposer.load(self._warm_start)
+        shape = self.proposer.shape
+        self.critic = nn.Sequential(nn.Linear(shape.rounds + 4 + shape.width, 64), nn.Tanh(), nn.Linear(64, 1))
+        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+
+    def _turn(self, observation: Tensor) -> Turn:
+        sizes = [prod(shape) for shape in self._seen_parts.values()]
+        values = observation.float().split(sizes, dim=1)
+        seen = {
+            name: value.reshape(-1, *shape)
+            for (name, shape), value in zip(self._seen_parts.items(), values, strict=True)
+        }
+        return Turn(self.proposer, seen)
+
+    def _value(self, turn: Turn) -> Tensor:
+        return self.critic(torch.cat([turn.situation(), turn.prompt], dim=1).detach())
+
+    def _actions(self, places: Tensor) -> Tensor:
+        """Places (N, K) → actions (N, K, 1 + d)."""
+        codes = self.proposer.codes[places]
+        return torch.cat([torch.ones_like(codes[..., :1]), codes], dim=2)
+
+    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Actions (N, K, 1 + d), values (N, 1) and log-probabilities (N,)."""
+        turn = self._turn(obs)
+        places, logs, _ = turn.offer(greedily if deterministic else drawn, self._proposals)
+        return self._actions(places), self._value(turn), logs
+
+    def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Values (N, 1), log-probabilities (N,) and entropies (N,) of actions of the codebook."""
+        turn = self._turn(obs)
+        directions = actions.reshape(len(actions), self._proposals, -1)[..., 1:]
+        places = (directions @ self.proposer.codes.T).argmax(dim=2)
+        _, logs, entropies = turn.offer(lambda number, scores: places[:, number], self._proposals)
+        return self._value(turn), logs, entropies
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        places, _, _ = self._turn(observation).offer(greedily if deterministic else drawn, self._proposals)
+        return self._actions(places)
+
+    def predict_values(self, obs: Any) -> Tensor:
+        """Values (N, 1)."""
+        return self._value(self._turn(obs))
+
+
+def greedily(number: int, scores: Tensor) -> Tensor:
+    """The first of the highest scores."""
+    return scores.argmax(dim=1)
+
+
+def drawn(number: int, scores: Tensor) -> Tensor:
+    """By the softmax of the scores."""
+    return torch.multinomial(scores.softmax(dim=1), 1)[:, 0]

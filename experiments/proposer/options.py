@@ -1,0 +1,45 @@
+"""The options of the proposer's training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from experiments.run import ProgramOptions, option
+from experiments.run.options import Budget
+
+
+@dataclass
+class ProposerOptions(ProgramOptions):
+    """Make the warm start of agents that propose (agent.warm_start); a command that was stopped goes on where it was.
+
+    Args:
+        seed: of the codebook, the weights and the order of images.
+        suite: whose users' prompts the images are of.
+        codes: directions of the codebook.
+        leash: of env.action=directions, which the images are made with.
+        rounds: of the episodes that it is for.
+        shards: files of images that are predicted (studio=predicted), at a quarter of the cost.
+        made: files of images that are made; half of the training's batches are of them.
+        prompts: of a file, each with 16 of the codes.
+        held_out: prompts of the first file of images that are made, which only the figures are computed on.
+        likeness: weight of the second part of the loss, errors of similarities among images of one prompt.
+        work: folder for the images and snapshots.
+        target: file that receives codebook and network.
+        budget: how long to train; a batch is of as many images, 16 a prompt.
+    """
+
+    seed: int = option(0, least=0)
+    suite: str = "tiles-train-v1"
+    codes: int = option(128, least=16)
+    leash: float = option(0.99, least=0, most=0.999)
+    rounds: int = option(4, least=1)
+    shards: int = option(16, least=1, most=100)
+    made: int = option(8, least=1, most=100)
+    prompts: int = option(256, least=1)
+    held_out: int = option(64, least=1)
+    likeness: float = option(4.0, least=0)
+    work: str = "outputs/pretrain/proposer"
+    target: str = "outputs/pretrain/proposer/proposer.safetensors"
+    budget: Budget = field(
+        default_factory=lambda: Budget(steps=3000, batch_size=512, learning_rate=2e-3, ema_decay=0.98, weight_decay=0.1)
+    )
