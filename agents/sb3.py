@@ -77,14 +77,12 @@ def train_sb3(
 
     Raises:
         RunExistsError: the folder's checkpoint is of another configuration.
-        ValueError: an unknown algorithm, or a warm start that doesn't fit; and see :func:`check_algorithm`, for before
-            anything is made.
+        ValueError: an unknown algorithm; and see :func:`check_algorithm`, for before anything is made.
     """
-    identity = {"algorithm": algorithm, "settings": settings}
+    identity, known = {"algorithm": algorithm, "settings": settings}, dict[str, Any]()
     if warm_start:
         known = check_warm_start(warm_start, algorithm, env)
         identity["warm_start"] = file_hash(Path(warm_start))
-        settings = settings | {"policy_kwargs": known}
     checkpoints = Checkpoints(folder, identity, env, training, logger)
     done, resumed = checkpoints.load()
     stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
@@ -95,7 +93,7 @@ def train_sb3(
             settings,
             SteeringVecEnv(env, lambda: stream.options(watch.done, env.num_envs), watch.finished, name, training.seed),
             training.seed,
-            warm=bool(warm_start),
+            known,
         )
         if resumed is not None:
             weights = torch.load(checkpoints.file(WEIGHTS), weights_only=True)
@@ -117,16 +115,16 @@ def train_sb3(
 
 
 def _model(
-    algorithm: str, settings: dict[str, Any], env: VecEnv, seed: int, warm: bool = False
+    algorithm: str, settings: dict[str, Any], env: VecEnv, seed: int, known: dict[str, Any]
 ) -> tuple[BaseAlgorithm, VecEnv]:
-    """An untrained model, and the environment as it sees it; ``warm`` for one that begins with a proposer."""
+    """An untrained model, or one with a warm start that :func:`check_warm_start` knows; and what it sees."""
     kind, seeing = ALGORITHMS[algorithm], isinstance(env.observation_space, spaces.Box)
     if seeing:
-        env = VecNormalize(env, norm_obs=not warm, gamma=settings.get("gamma", 0.99))
-    network: Any = (
-        ProposerPolicy if warm else f"{'Mlp' if seeing else 'MultiInput'}{'Lstm' if kind is RecurrentPPO else ''}Policy"
-    )
-    return kind(ProposerPolicy if warm else network, env, seed=seed, device="cpu", **settings), env
+        env = VecNormalize(env, norm_obs=not known, gamma=settings.get("gamma", 0.99))
+    network: Any = f"{'Mlp' if seeing else 'MultiInput'}{'Lstm' if kind is RecurrentPPO else ''}Policy"
+    if known:
+        network, settings = ProposerPolicy, settings | {"policy_kwargs": known}
+    return kind(network, env, seed=seed, device="cpu", **settings), env
 
 
 class _Watch(BaseCallback):
@@ -158,21 +156,24 @@ class _Watch(BaseCallback):
         return not self._interrupted()
 
 
-def check_algorithm(algorithm: str, settings: Mapping[str, Any], env: ImageSteeringVectorEnv, seed: int = 0) -> None:
+def check_algorithm(
+    algorithm: str, settings: Mapping[str, Any], env: ImageSteeringVectorEnv, seed: int = 0, warm_start: str = ""
+) -> None:
     """Raises a ValueError for an algorithm that doesn't know the kind of action, or can't be made of these."""
     discrete = isinstance(env.single_action_space, spaces.Discrete)
     if algorithm in (_CONTINUOUS if discrete else _DISCRETE):
         others = "scale, directions or proposals" if discrete else "bucket"
         raise ValueError(f"agent {algorithm} needs env.action={others}, got {env.action}")
     taken = inspect.signature(ALGORITHMS[algorithm]).parameters
-    known = Registry(f"setting of {algorithm}", {name: None for name in taken if name not in _OURS})
+    allowed = Registry(f"setting of {algorithm}", {name: None for name in taken if name not in _OURS})
     for name in settings:
-        known[name]
+        allowed[name]
+    known = check_warm_start(warm_start, algorithm, env) if warm_start else {}
     try:
         with warnings.catch_warnings():
             # The training itself warns, once.
             warnings.simplefilter("ignore")
-            _model(algorithm, dict(settings), SteeringVecEnv(env, policy=algorithm), seed)
+            _model(algorithm, dict(settings), SteeringVecEnv(env, policy=algorithm), seed, known)
     except Exception as error:
         raise ValueError(f"agent.settings, or seed, are none that {algorithm} can use: {reason(error)}") from error
 

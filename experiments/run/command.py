@@ -179,7 +179,9 @@ def _typed(config: Any) -> Any:
 
 def _own_folder(name: str, options: type, arguments: Sequence[str]) -> list[str]:
     """The folder of a run without one on the command line."""
-    named = any(argument.startswith(("folder=", "hydra.sweep.dir=")) for argument in arguments)
+    named = {argument.partition("=")[0] for argument in arguments} & {"folder", "hydra.sweep.dir"}
+    if len(named) > 1:
+        raise ValueError("folder= and hydra.sweep.dir= both name the folder: give folder= alone")
     if not issubclass(options, RunOptions) or named:
         return []
     return [f"folder=outputs/{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"]
