@@ -78,8 +78,9 @@ class WandbLogger(Logger):
 
 def _run_id(path: Path) -> str:
     if not path.is_file():
-        write_atomically(path, secrets.token_hex(4))
-    return path.read_text()
+        # An agent of a sweep gives its trials their ids.
+        write_atomically(path, os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4))
+    return path.read_text(encoding="utf-8")
 
 
 def _start_online(options: dict[str, Any], timeout: float) -> Any:

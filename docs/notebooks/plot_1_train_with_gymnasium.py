@@ -51,7 +51,7 @@ right.set(xlabel="episodes", ylabel="mean improvement of the batch")
 print("mixture scale of each round:", scales)
 
 # %%
-# On the same 8 test tasks, with the same noise, beside random scales. That is few tasks: look at the interval before you
+# On the same 8 test tasks, with the same noise, beside random scales. Those are few: look at the interval before you
 # believe a difference.
 mine = steer_env.TablePolicy.schedule("mine", scales)
 result = steer_env.evaluate([mine, "random-bucket"], tasks=8)

@@ -14,7 +14,7 @@ from docs.site.stage import ROOT, stage
 
 
 def main() -> int:
-    """Stage, build, check the links."""
+    """Stage, build, add the board, check the links."""
     parser = argparse.ArgumentParser(prog="docs.site", description="Build the site.")
     parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "_build", help="receives source/ and html/")
     parser.add_argument("--quick", action="store_true", help="without the notebooks' results, which take minutes")
@@ -30,6 +30,10 @@ def main() -> int:
     status = build_main(
         ["-q", "-W", "--keep-going", "-c", str(Path(__file__).parent), *notebooks, str(source), str(html)]
     )
+    from experiments.board.pages import build, read_reports
+
+    board = ROOT / "leaderboard"
+    build(read_reports(board / "reports"), html / "leaderboard", board / "headroom.json")
     dead = dead_links(html)
     for line in dead:
         print(f"dead link: {line}", file=sys.stderr)

@@ -22,12 +22,12 @@ from experiments.run.options import (
     documentation,
     groups_of,
     kinds,
-    limits_text,
 )
 from steer_env.generators import GENERATORS
 from steer_env.humans import HUMANS, PROMPTERS
 from steer_env.humans.writers import WRITERS
 from steer_env.imaging import STUDIOS
+from steer_env.limits import limits_text
 from steer_env.mechanisms import MECHANISMS
 from steer_env.metrics import METRICS
 from steer_env.policies.names import POLICIES

@@ -196,14 +196,16 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
                 report=row.report,
                 track=track,
                 attempts=course(range(1, 1 + len(row.report["attempts"])), row.report["attempts"], "attempt"),
-                curve=course(*zip(*curve, strict=True), "episodes of training") if curve else "",
+                curve=course([at for at, _ in curve], [gain for _, gain in curve], "episodes of training")
+                if curve
+                else "",
                 **shared,
             )
             write_atomically(folder / "entries" / f"{row.identity}.html", page)
 
 
 def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Does the best learned entry stand apart from the best schedule? Of policies, and of all tracks."""
+    """Does the best learned entry stand apart from the best schedule? A sentence for policies, one for mechanisms."""
 
     def best(found: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         return max(found, key=lambda each: each["users"][PLAIN][RANKED][0], default=None)
@@ -212,7 +214,7 @@ def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
     schedule = best(each for each in mixture if each["reference"])
     rivals = {
         "learned policy": best(each for each in mixture if each["card"] and each["card"]["episodes"]),
-        "entry of all tracks": best(reports),
+        "mechanism": best(each for each in reports if not TRACKS[each["track"]].action),
     }
     if not schedule:
         return ""
@@ -220,7 +222,7 @@ def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
     for kind, rival in rivals.items():
         if rival is None:
             said.append(f"No {kind} has been verified yet.")
-        elif rival is not schedule:
+        else:
             found = apart(rival, schedule)
             how = "stands apart from" if found.low > 0 or found.high < 0 else "can’t be told apart from"
             name = rival["name"] if TRACKS[rival["track"]].action else rival["track"]

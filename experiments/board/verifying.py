@@ -128,6 +128,9 @@ class Arena:
         suite: the tasks.
         tasks: how many of them; 0 for all.
         noise: its number.
+
+    Attributes:
+        studio: makes the images; its ``images`` counts them.
     """
 
     def __init__(self, suite: str, tasks: int, noise: int) -> None:
@@ -136,9 +139,9 @@ class Arena:
 
         self.suite, self.tasks, self._noise = suite, tasks or len(load_suite(suite)), noise
         parts = make_env(1, suite=suite, judges=[JUDGE]).dynamics.studio
-        self._studio = Remembering(parts.generator, parts.metric, {JUDGE: parts.metrics[JUDGE]})
+        self.studio = Remembering(parts.generator, parts.metric, {JUDGE: parts.metrics[JUDGE]})
         # Pools of a whole suite are small: an embedding has 64 numbers.
-        self._pools = Hypotheses(self._studio, [parts.metric], kept=4 * self.tasks)
+        self._pools = Hypotheses(self.studio, [parts.metric], kept=4 * self.tasks)
         self._anchors: dict[str, Played] = {}
 
     @property
@@ -155,13 +158,10 @@ class Arena:
         return self._users(entry.policy, mechanism) if mechanism else {"greedy": self._episodes(entry.policy, "greedy")}
 
     def _users(self, policy: Any, mechanism: str) -> Played:
-        pools = {"hypotheses": self._pools} if parse_spec(mechanism)[0] in ("bayesian", "learned", "feedback") else {}
-        return {
-            user: self._episodes(
-                policy, human, load_mechanism(mechanism, self._studio, **pools) if pools else mechanism
-            )
-            for user, human in USERS.items()
-        }
+        made: Any = mechanism
+        if parse_spec(mechanism)[0] in ("bayesian", "learned", "feedback"):
+            made = load_mechanism(mechanism, self.studio, hypotheses=self._pools)
+        return {user: self._episodes(policy, human, made) for user, human in USERS.items()}
 
     def _episodes(self, policy: Any, human: str, mechanism: Any = "mixture") -> list[SteeringTrace]:
         batches = evaluate(
@@ -173,7 +173,7 @@ class Arena:
             mechanism=mechanism,
             human=human,
             judges=[JUDGE],
-            studio=lambda *_: self._studio,
+            studio=lambda *_: self.studio,
         )
         return [trace for batch in batches for trace in batch]
 

@@ -14,6 +14,7 @@ from experiments.people.screens import SCALES, screen_of
 from experiments.people.sources import Source, prepare
 from experiments.people.study import Condition, Study
 from experiments.run import Run, say
+from experiments.run.finished import on_common_tasks
 from experiments.run.headlines.tasks import prompt_for
 from steer_env.evaluation.ratings import COLUMNS, ratings_sections
 from steer_env.evaluation.reports import Report, steering_report
@@ -44,6 +45,7 @@ def tables_of(study: Study, store: Store) -> dict[str, pd.DataFrame]:
     sessions = finished(study, store)
     traces = traces_to_frame(traces_of(study, store))
     ratings = [row for session in sessions if session.condition.kind == "ratings" for row in _ratings(study, session)]
+    further = dict.fromkeys(name for row in ratings for name in row if name not in RATINGS)
     rounds = [row for session in sessions if session.condition.kind == "images" for row in _rounds(session)]
     people = [
         {"person": f"person-{person}", "sessions": sum(key[1] == "finished" for key in log), **store.platform(person)}
@@ -53,7 +55,7 @@ def tables_of(study: Study, store: Store) -> dict[str, pd.DataFrame]:
     return {
         "traces": traces,
         "rounds": pd.DataFrame(rounds, columns=ROUNDS),
-        "ratings": pd.DataFrame(ratings, columns=RATINGS),
+        "ratings": pd.DataFrame(ratings, columns=[*RATINGS, *further]),
         "people": pd.DataFrame(people, columns=None if people else ["person", "sessions"]),
     }
 
@@ -68,7 +70,7 @@ RATINGS = [
     *(*COLUMNS, "duplicate", "suite", "task_index", "policy", "mechanism", "generator", "position", "at"),
     *TIMINGS,
 ]
-"""Columns of ``ratings``."""
+"""Columns of ``ratings``; further ones are the similarities by other metrics."""
 
 
 def _rounds(session: Session) -> list[dict[str, Any]]:
@@ -112,6 +114,8 @@ def _ratings(study: Study, session: Session) -> list[dict[str, Any]]:
             "rater": session.human,
             "question": rated["question"],
         }
+        judged = {f"similarity {name}": values for name, values in source.judged.items()}
+        similarities = {"similarity": source.similarities, **judged}
         answers = list(enumerate(zip(rated["attempts"], rated["values"], strict=True)))
         if rated["question"] not in SCALES:
             last = source.attempts - 1
@@ -119,11 +123,13 @@ def _ratings(study: Study, session: Session) -> list[dict[str, Any]]:
             own: dict[str, Any] = {"attempt": 0 if options.attempt == "first" else last, "duplicate": False}
             if rated["question"] == "prompt":
                 own["question"] = "POM-1" if options.attempt == "first" else f"POM-{OF_FIVE}"
+            if rated["question"] == "improvement":
+                own |= {name: values[last] - values[0] for name, values in similarities.items()}
             rows += [{**facts, **own, "value": v, "position": p} for p, (attempt, v) in answers if attempt == meant]
             continue
         for position, (attempt, value) in answers:
-            similarity = 1.0 if attempt == GOAL else source.similarities[attempt]
-            own = {"attempt": attempt, "duplicate": attempt == GOAL, "value": value, "similarity": similarity}
+            own = {"attempt": attempt, "duplicate": attempt == GOAL, "value": value}
+            own |= {name: 1.0 if attempt == GOAL else values[attempt] for name, values in similarities.items()}
             rows.append({**facts, **own, "position": position})
     return rows
 
@@ -169,10 +175,9 @@ def comparable(traces: Sequence[SteeringTrace]) -> list[list[SteeringTrace]]:
     for group in groups.values():
         varying = len({trace.mechanism for trace in group if not trace.prompts}) > 1
         named = [replace(t, policy=f"{t.policy}, {t.mechanism}") if varying and not t.prompts else t for t in group]
-        goals = [{t.task_index for t in named if t.policy == policy} for policy in {t.policy for t in named}]
-        common = set.intersection(*goals)
-        if len(common) > 1:
-            found.append([trace for trace in named if trace.task_index in common])
+        common = on_common_tasks(named)
+        if len({trace.task_index for trace in common}) > 1:
+            found.append(common)
     return found
 
 

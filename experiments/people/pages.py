@@ -24,7 +24,6 @@ from experiments.run.headlines.rule import forbidden_words
 HERE = Path(__file__).parent
 _PATIENCE, _LOOK = 1.5, 0.03
 """Seconds for which a page is held back until images are there, and between looks."""
-_STEPS = ("consent", "instructions", "sessions", "done")
 _PLATFORM = {
     "none": (),
     "prolific": ("PROLIFIC_PID", "STUDY_ID", "SESSION_ID"),
@@ -210,6 +209,7 @@ class Pages:
             "sessions": len(plan["cells"]),
             "condition": condition,
             "consent": self._study.consent.split("\n\n"),
+            "instructions": self._study.instructions.split("\n\n") if self._study.instructions else [],
             "longest": LONGEST,
             "kinds": sorted({each.kind for each in self._study.conditions}),
             "codes": self._options.codes,

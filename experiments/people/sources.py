@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Source:
         policy, mechanism, generator: of the session.
         prompts: of each attempt; one for all where the person chose images.
         similarities: to the goal, of each attempt's image, the first one included.
+        judged: likewise, by each further metric.
     """
 
     person: str
@@ -34,6 +35,7 @@ class Source:
     generator: str
     prompts: list[str]
     similarities: list[float]
+    judged: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def attempts(self) -> int:
@@ -108,11 +110,15 @@ def _source(log: Log, person: int, session: int, shown: Sequence[tuple[int, int]
     of_session = {(kind, place): data for (own, kind, place), data in log.items() if own == session}
     facts: dict[str, Any] = (of_session.get(("begun", 0)) or of_session["offered", 0])["facts"]
     written = [data["prompt"] for (kind, _), data in sorted(of_session.items()) if kind == "written"]
-    made = [of_session.get(("made", place)) for place, _ in shown]
-    similarities = [
-        float(text["similarity"] if text else of_session["offered", place]["similarities"][item])
-        for text, (place, item) in zip(made, shown, strict=True)
-    ]
+    similarities, judged = [], []
+    for place, item in shown:
+        if made := of_session.get(("made", place)):
+            similarities.append(float(made["similarity"]))
+            judged.append(made["judged"])
+        else:
+            offered = of_session["offered", place]
+            similarities.append(float(offered["similarities"][item]))
+            judged.append({name: values[item] for name, values in offered["judged"].items()})
     task = facts["task"]
     return Source(
         f"person-{person}",
@@ -122,4 +128,5 @@ def _source(log: Log, person: int, session: int, shown: Sequence[tuple[int, int]
         **{name: facts[name] for name in ("policy", "mechanism", "generator")},
         prompts=written or [task["prompt"]],
         similarities=similarities,
+        judged={name: [float(each[name]) for each in judged] for name in judged[0]},
     )

@@ -24,7 +24,9 @@ GROUP = 3
 """Judgements that are counted as one vote (paper, D)."""
 COLUMNS = ("question", "item", "attempt", "person", "rater", "value", "similarity")
 """Of ratings: what was asked (:data:`QUESTIONS`), the session that is rated, its attempt where one is meant, who
-steered, who rates, the answer, and the automatic similarity of the rated image to the goal, nan where there is none."""
+steered, who rates, the answer, and the automatic similarity of the rated image to the goal, nan where there is none;
+or, where the question is about the improvement, by how much it rose. Columns ``similarity NAME`` are those of other
+metrics."""
 QUESTIONS = Registry(
     "question to raters",
     {
@@ -218,8 +220,9 @@ def ratings_sections(frame: pd.DataFrame) -> list[Section]:
         "Mean, or share of judgements, with errors clustered by the person who steered and the rater; shares of votes "
         "by threes (the majority of three judgements counts once) clustered by the person who steered. Agreement is "
         "Krippendorff's α: 1 where raters agree, 0 where they agree no more than by chance. Correlation is Spearman's, "
-        "between an image's mean rating and its automatic similarity to the goal. 95 % intervals by a bootstrap over "
-        "people who steered in brackets."
+        "between an image's mean rating and its automatic similarity to the goal, or between the votes for the last "
+        "image and by how much it is more similar than the first; by the study's metric, then by others. 95 % "
+        "intervals by a bootstrap over people who steered in brackets."
     )
     sections = [Section("What raters say", text, [pd.DataFrame(rows)])]
     if len(satisfied := frame[frame["question"] == "satisfaction"]):
@@ -234,11 +237,14 @@ def _rated(question: Any, part: pd.DataFrame) -> dict[str, Any]:
     part = part.assign(attempt=part["attempt"].fillna(-1))
     raters, people = part["rater"].nunique(), part["person"].nunique()
     votes = f"{majority(part, items, 'value', 'person').estimate:.3f}" if level == "nominal" else UNKNOWN
-    means = {"value": ("value", "mean"), "similarity": ("similarity", "mean"), "person": ("person", "first")}
-    rated = part.groupby(items).agg(**means).dropna()
-    related = UNKNOWN
-    if len(rated) > 2 and rated["similarity"].nunique() > 1:
-        related = f"{correlation(rated['value'], rated['similarity'], rated['person']):.2f}"
+    related = {}
+    for name in [name for name in part.columns if name.startswith("similarity")]:
+        means = {"value": ("value", "mean"), "similarity": (name, "mean"), "person": ("person", "first")}
+        rated = part.groupby(items).agg(**means).dropna()
+        title = name.replace("similarity", "correlation")
+        related[title] = UNKNOWN
+        if len(rated) > 2 and rated["similarity"].nunique() > 1:
+            related[title] = f"{correlation(rated['value'], rated['similarity'], rated['person']):.2f}"
     return {
         "question": question,
         "ratings": len(part),
@@ -247,7 +253,7 @@ def _rated(question: Any, part: pd.DataFrame) -> dict[str, Any]:
         "mean": f"{two_way(part, 'value'):.3f}",
         "by threes": votes,
         "agreement": f"{agreement(part, items, 'value', level, 'person'):.2f}",
-        "correlation": related,
+        **related,
     }
 
 

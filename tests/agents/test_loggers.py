@@ -241,6 +241,17 @@ def test_what_the_environment_says_of_wandb_is_heeded(
     assert run.project == "theirs"
 
 
+def test_a_trial_of_a_wandb_sweep_has_the_agents_id(
+    tmp_path: Path, wandb_at: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "trial7")
+    wandb_at("http://127.0.0.1:9")
+    for _ in range(2):
+        load_logger("wandb", **WANDB)(tmp_path, 0, CONFIG).close()
+        monkeypatch.delenv("WANDB_RUN_ID", raising=False)
+    assert (tmp_path / "wandb" / "run-id").read_text() == "trial7"
+
+
 def test_wandb_disabled_leaves_no_run(tmp_path: Path, wandb_at: Callable[[str], None]) -> None:
     wandb_at("http://127.0.0.1:9")
     logger = load_logger("wandb", **{**WANDB, "mode": "disabled"})(tmp_path, 0, CONFIG)

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -163,7 +164,9 @@ def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: 
         ("tasks=1", "tasks must be at least 2, got 1"),
         ("folder=", "folder must be a path, got ''"),
         ("folder=/dev/null/run", "folder=/dev/null/run can't be made: /dev/null is no folder"),
-        ("generator.guidance_scale=nan", "generator.guidance_scale must be a number, got nan"),
+        ("threads=100000000", "threads must be from 0 to 1024, got 100000000"),
+        ("generator.steps=0", "generator.steps must be from 1 to 1000, got 0"),
+        ("generator.guidance_scale=nan", "generator.guidance_scale must be a finite number, got nan"),
         ("tasks=2001", "tasks must be 2 to 2000, the size of tiles-test-v1, got 2001"),
     ],
 )
@@ -190,6 +193,20 @@ def test_errors_come_before_any_work(tmp_path: Path, command: Callable[..., None
 def test_a_typo_is_an_error_that_lists_what_exists(command: Callable[..., None], override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("?", "[?]")):
         command(train.main, "folder=x", override)
+
+
+def test_an_evaluation_never_overwrites_the_training_that_it_evaluates(
+    trained: Path, command: Callable[..., None]
+) -> None:
+    with pytest.raises(ValueError, match=r"is where the policy .* is kept: choose another folder"):
+        command(evaluate.main, f"folder={trained}", f"policies=[random-bucket,{trained}]", "overwrite=true", "tasks=2")
+    assert read_policy(trained / "policy").name == "learned"
+
+
+def test_the_shell_may_complete(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    with suppress(SystemExit):
+        command(train.main, "-sc", "install=bash")
+    assert "hydra_bash_completion" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["published", "'a|b'"])

@@ -34,9 +34,17 @@ def test_where_a_job_runs_doesnt_name_its_folder(option: str) -> None:
     assert job_name(["seed=1", "threads=2", option, "agent=ppo"]) == "agent=ppo,seed=1"
 
 
+@pytest.mark.parametrize("value", ["csv:/data/a/b.csv", "[a,b]", "x" * 300, "~/tasks", "a b*?", "é"])
+def test_a_job_has_one_short_plain_folder_of_its_own(value: str) -> None:
+    name, other = job_name([f"env.suite={value}"]), job_name([f"env.suite={value}x"])
+    assert re.fullmatch(r"[\w.,=+-]{1,120}", name)
+    assert name != other
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["folder=a", "hydra.sweep.dir=b"], "folder= and hydra.sweep.dir= both name the folder"),
         (["launcher.partitoin=x"], "unknown option of launcher basic 'partitoin'; did you mean 'partition'"),
         (["launcher=slurm"], "launcher=slurm needs a package that isn't here: make setup"),
         (["studio=ray"], "studio=ray needs a package that isn't here: make setup"),

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from experiments.board.__main__ import main
-from experiments.board.entries import TRACKS, Card, card_schema, identity, new_entries, read_submission
+from experiments.board.entries import TRACKS, Card, Entry, card_schema, identity, new_entries, read_submission
 from experiments.board.pages import build, read_reports, rows
-from experiments.board.verifying import fresh_tasks, verify
+from experiments.board.verifying import Arena, fresh_tasks, verify
+from steer_env.evaluation.suites import evaluate
 from steer_env.files import seal
 from steer_env.policies import TablePolicy
+from steer_env.policies.names import load_policy
 from steer_env.tasks import SUITES, load_suite
 from tests.test_imports import ROOT
 
@@ -73,7 +75,6 @@ def save(board: Path, *reports: dict[str, Any]) -> None:
         path.write_text(json.dumps(each))
 
 
-@pytest.mark.slow
 def test_a_new_folder_becomes_a_verified_row_by_two_commands(tmp_path: Path, command: Callable[..., None]) -> None:
     submit(tmp_path)
     places = (f"board={tmp_path}", f"pages={tmp_path}/pages")
@@ -92,6 +93,24 @@ def test_a_new_folder_becomes_a_verified_row_by_two_commands(tmp_path: Path, com
     before = (tmp_path / f"reports/{found['identity']}.json").read_bytes()
     command(main, "verify", "tasks=4", *places)
     assert (tmp_path / f"reports/{found['identity']}.json").read_bytes() == before, "played once"
+
+
+def test_no_image_is_made_twice_and_none_is_another_one() -> None:
+    arena = Arena("tiles-val-v1", 5, 1)
+    entry = Entry("mixture", "constant", "x", load_policy("constant:0.9"))
+    played = arena.play(entry)
+    made = arena.studio.images
+    assert made < 2 * 5 * 10, "three users of ten images each share most of them"
+    assert arena.play(entry)["noisy"][0].improvement == played["noisy"][0].improvement
+    assert arena.studio.images == made
+    [alone] = evaluate(
+        [entry.policy], 5, noise=1, suite="tiles-val-v1", human="softmax:temperature=0.05", judges=["pixel-correlation"]
+    )
+    for one, other in zip(alone, played["noisy"], strict=True):
+        assert one.choices == other.choices
+        assert one.similarities == pytest.approx(other.similarities, abs=1e-5)
+        assert one.judged["pixel-correlation"] == pytest.approx(other.judged["pixel-correlation"], abs=1e-5)
+        assert (one.images, one.passes) == (other.images, other.passes), "what an episode costs is counted as ever"
 
 
 class TestGamed:

@@ -55,7 +55,14 @@ def test_ratings(hall: Open, question: str, kind: str, shown: set[int]) -> None:
     table = tables_of(house.study, house.store)["ratings"]
     scale = kind == "rate"
     assert len(table) == (sum(source.attempts for source in sources) + 2 * (question == "similarity") if scale else 2)
-    assert table["similarity"].notna().all() == scale
+    assert table["similarity"].notna().all() == (question != "prompt")
+    assert table.columns.str.startswith("similarity").sum() == (1 if question == "prompt" else 2)
+    if question == "improvement":
+        (trace,) = [trace for trace in traces_of(made.study, made.store) if trace.policy == "person"]
+        (row,) = table[table["policy"] == "person"].to_dict("records")
+        judged = trace.judged["pixel-correlation"]
+        assert row["similarity"] == pytest.approx(trace.similarities[-1] - trace.similarities[0])
+        assert row["similarity pixel-correlation"] == pytest.approx(judged[-1] - judged[0])
     assert table["duplicate"].sum() == (2 if question == "similarity" else 0)
     for event, source in zip(rated, sources, strict=True):
         expected = {attempt for attempt in shown if attempt < source.attempts or attempt == 4}
