@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import log, prod
 from pathlib import Path
@@ -23,8 +23,6 @@ NEEDS = ("embedding", "conditioning", "history")
 """Observations that a proposer sees."""
 _NEVER = -1e4
 """Score of a direction that was offered before."""
-_LOOKS = 50.0
-"""Score of a cosine of 1 between an image that was shown and the one that is expected of a direction."""
 Picker = Callable[[int, Tensor], Tensor]
 """Number of a proposal and scores (N, P) → places int64 (N,)."""
 
@@ -40,6 +38,7 @@ class ProposerShape:
         dimensions: D, of an embedding.
         rounds: R of an episode.
         leash: of the directions.
+        scales: M mixture scales, at which a proposal may be the mixture's instead, without any direction.
         code: entries that the network learns of each direction.
         width: of hidden layers.
     """
@@ -50,6 +49,7 @@ class ProposerShape:
     dimensions: int
     rounds: int
     leash: float
+    scales: tuple[float, ...] = ()
     code: int = 64
     width: int = 192
 
@@ -59,9 +59,10 @@ class Proposer(nn.Module):
 
     It knows what the image of each direction looks like for a prompt. As a Bayesian mechanism does
     (docs/mechanisms.md), it takes these images for hypotheses about the goal, believes them by how likely the user's
-    choices were, and scores a direction by the expected similarity of the best image on the screen. All numbers in it
-    are learned: the network, what is believed beforehand, the user's temperature, how much each round goes by the
-    scores, and what each round likes anyway.
+    choices were, and scores a direction by the expected similarity of the best image on the screen. A proposal of the
+    mixture is scored by a hope, how much better than the image held it will be. The network is fitted beforehand
+    (experiments.proposer); an agent learns the user's temperature, the hopes, how sharply each round goes by worth, and
+    which directions it likes anyway.
 
     Args:
         shape: sizes.
@@ -80,16 +81,21 @@ class Proposer(nn.Module):
         )
         self.code = nn.Parameter(torch.randn(shape.codes, shape.code))
         self.joint = nn.Linear(shape.code, width)
+        self.turned = nn.Linear(width, width)
         self.image = nn.Sequential(
             *(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()),
             nn.Linear(width, shape.dimensions),
         )
-        self.beforehand = nn.Linear(width, shape.codes)
-        nn.init.zeros_(self.beforehand.weight)
-        nn.init.zeros_(self.beforehand.bias)
         self.temperature = nn.Parameter(torch.tensor(log(0.03)))
         self.sharpness = nn.Parameter(torch.full((shape.rounds + 1,), log(300.0)))
         self.liking = nn.Parameter(torch.zeros(shape.rounds + 1, shape.codes))
+        self.hope = nn.Parameter(torch.zeros(shape.rounds + 1, len(shape.scales)))
+
+    def knowledge(self) -> Iterator[nn.Parameter]:
+        """The weights of the network that knows images."""
+        yield self.code
+        for part in (self.prompt, self.joint, self.turned, self.image):
+            yield from part.parameters()
 
     def expect(self, conditioning: Tensor, places: Tensor | None = None) -> Tensor:
         """Embeddings (N, P', D) expected of a prompt's images, shorter than 1 by what isn't known.
@@ -98,9 +104,19 @@ class Proposer(nn.Module):
             conditioning: float (N, C).
             places: int64 (N, P'), of which directions; of all by default.
         """
-        code = self.joint(self.code)
+        code, prompt = self.joint(self.code), self.prompt(conditioning)[:, None]
         code = code[None] if places is None else code[places]
-        return self.image(code + self.prompt(conditioning)[:, None])
+        return self.image(code * (1 + self.turned(nn.functional.silu(prompt))) + prompt)
+
+    def offers(self) -> Tensor:
+        """Float (P + M, 1 + d), what may be a proposal: the directions at a mixture scale of 1, and the mixture's."""
+        scales = torch.tensor([1.0] * self.shape.codes + list(self.shape.scales))
+        directions = torch.cat([self.codes, torch.zeros(len(self.shape.scales), self.shape.size)])
+        return torch.cat([2 * scales[:, None] - 1, directions], dim=1)
+
+    def direction(self, places: Tensor) -> Tensor:
+        """One-hot (N, P) of what is offered, int64 (N,); zeros for proposals of the mixture."""
+        return one_hot(places, self.shape.codes + len(self.shape.scales))[:, : self.shape.codes]
 
     def save(self, file: Path) -> None:
         """Write a safetensors file with the sizes in its metadata."""
@@ -139,12 +155,12 @@ class Turn:
         # Whatever is known of an image, it is itself.
         self.alike = alike * (1 - itself) + itself
         self.prompt = proposer.prompt(seen["conditioning"])
-        self.evidence = proposer.beforehand(self.prompt)
-        self.offered = torch.zeros_like(self.evidence)
+        self.evidence = self.offered = torch.zeros(len(self.images), proposer.shape.codes)
         rounds = torch.eye(proposer.shape.rounds + 1)
         # Of the last round of all there is nothing to remember: no round follows it.
         for place in range(proposer.shape.rounds - 1):
-            self._remember(*(seen[name][:, place] for name in ("shown", "chosen", "played")), rounds[place : place + 1])
+            shown, chosen, played = (seen[name][:, place] for name in ("shown", "chosen", "played"))
+            self._remember(shown, chosen, played, rounds[place : place + 1])
         self.belief = self.evidence.softmax(dim=1)
         self.held = self._like(seen["embedding"])
 
@@ -155,32 +171,33 @@ class Turn:
     def _remember(self, shown: Tensor, chosen: Tensor, played: Tensor, place: Tensor) -> None:
         """Learn of a past round; directions that were offered then aren't offered again.
 
-        Which they were isn't observed: those that it would have offered and that look like what was shown.
+        Which they were isn't observed: those that it would have offered without exploring.
         """
         like = torch.stack([self._like(image) for image in shown.unbind(1)], dim=2)
 
-        def recognise(number: int, scores: Tensor) -> Tensor:
-            return (scores + _LOOKS * like[:, :, 1 + number]).argmax(dim=1)
-
         belief = self.evidence.softmax(dim=1)
         with torch.no_grad():
-            taken, _ = self._offer(recognise, shown.shape[1] - 1, belief, like[:, :, 0], place)
+            taken, _ = self._offer(greedily, shown.shape[1] - 1, belief, like[:, :, 0], place)
         likely = torch.log_softmax(like / self.proposer.temperature.exp(), dim=2)
         for one in taken:
-            self.offered = self.offered + one_hot(one, self.proposer.shape.codes) * played[:, None]
+            self.offered = self.offered + self.proposer.direction(one) * played[:, None]
         self.evidence = self.evidence + (likely * chosen[:, None]).sum(dim=2) * played[:, None]
 
     def _offer(
         self, pick: Picker, proposals: int, belief: Tensor, best: Tensor, place: Tensor
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Places (N,) and scores (N, P) of each proposal, which adds to those before it."""
-        sharpness, liking = place @ self.proposer.sharpness.exp()[:, None], place @ self.proposer.liking
+        """Places (N,) and scores (N, P + M) of each proposal, which adds to those before it."""
+        proposer = self.proposer
+        sharpness, liking = place @ proposer.sharpness.exp()[:, None], place @ proposer.liking
+        hope = place @ proposer.hope
         offered, picked, scored = self.offered, [], []
         for number in range(proposals):
             worth = (torch.maximum(self.alike, best[:, None]) * belief[:, None]).sum(dim=2)
-            scores = sharpness * worth + liking + _NEVER * offered
+            directed = sharpness * worth + liking + _NEVER * offered
+            hoped = hope + (belief * best).sum(dim=1, keepdim=True)
+            scores = torch.cat([directed, sharpness * hoped], dim=1)
             places = pick(number, scores)
-            chosen = one_hot(places, self.proposer.shape.codes)
+            chosen = proposer.direction(places)
             best = torch.maximum(best, (self.alike * chosen[:, :, None]).sum(dim=1))
             offered = offered + chosen
             picked.append(places)
@@ -217,8 +234,7 @@ def one_hot(places: Tensor, size: int) -> Tensor:
 class ProposerPolicy(ActorCriticPolicy):
     """Actor and critic around a :class:`Proposer`.
 
-    The actor draws each proposal from the softmax of its scores: a direction of the codebook, at a mixture
-    scale of 1. The critic sees :meth:`Turn.situation`.
+    The actor draws each proposal from the softmax of its scores. The critic sees :meth:`Turn.situation`.
 
     Args:
         observation_space, action_space, lr_schedule: as for every policy of Stable-Baselines3.
@@ -242,6 +258,9 @@ class ProposerPolicy(ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.proposer = Proposer.load(self._warm_start)
+        # Rewards of thousands of episodes say too little about a hundred thousand weights: they drift.
+        for weights in self.proposer.knowledge():
+            weights.requires_grad_(False)
         shape = self.proposer.shape
         self.critic = nn.Sequential(nn.Linear(shape.rounds + 4 + shape.width, 64), nn.Tanh(), nn.Linear(64, 1))
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
@@ -260,8 +279,7 @@ class ProposerPolicy(ActorCriticPolicy):
 
     def _actions(self, places: Tensor) -> Tensor:
         """Places (N, K) → actions (N, K, 1 + d)."""
-        codes = self.proposer.codes[places]
-        return torch.cat([torch.ones_like(codes[..., :1]), codes], dim=2)
+        return self.proposer.offers()[places]
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Actions (N, K, 1 + d), values (N, 1) and log-probabilities (N,)."""
@@ -270,10 +288,10 @@ class ProposerPolicy(ActorCriticPolicy):
         return self._actions(places), self._value(turn), logs
 
     def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Values (N, 1), log-probabilities (N,) and entropies (N,) of actions of the codebook."""
-        turn = self._turn(obs)
-        directions = actions.reshape(len(actions), self._proposals, -1)[..., 1:]
-        places = (directions @ self.proposer.codes.T).argmax(dim=2)
+        """Values (N, 1), log-probabilities (N,) and entropies (N,) of actions that were drawn."""
+        turn, offers = self._turn(obs), self.proposer.offers()
+        actions = actions.reshape(len(actions), self._proposals, -1)
+        places = (2 * actions @ offers.T - offers.square().sum(dim=1)).argmax(dim=2)
         _, logs, entropies = turn.offer(lambda number, scores: places[:, number], self._proposals)
         return self._value(turn), logs, entropies
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from agents.episodes import EpisodeStream, Training
 from agents.loggers import NO_LOGGER, Logger
 from agents.progress import interruptible, progress
 from agents.proposer import NEEDS, Proposer, ProposerPolicy
+from steer_env.compatibility import reason
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.files import file_hash
 from steer_env.mechanisms.directions import DirectionSteering
@@ -33,6 +37,7 @@ from steer_env.traces import SteeringTrace
 ALGORITHMS: Registry[type[BaseAlgorithm]] = Registry(
     "algorithm", {"ppo": PPO, "a2c": A2C, "dqn": DQN, "recurrent-ppo": RecurrentPPO, "sac": SAC, "td3": TD3}
 )
+_OURS = ("self", "policy", "env", "seed", "device", "tensorboard_log", "verbose", "_init_setup_model")
 _DISCRETE, _CONTINUOUS = ("dqn",), ("sac", "td3")
 """Algorithms that know one kind of action alone."""
 WEIGHTS = "checkpoint.pt"
@@ -72,10 +77,9 @@ def train_sb3(
 
     Raises:
         RunExistsError: the folder's checkpoint is of another configuration.
-        ValueError: an unknown algorithm, one that doesn't know this kind of action, or a warm start that doesn't fit.
+        ValueError: an unknown algorithm, or a warm start that doesn't fit; and see :func:`check_algorithm`, for before
+            anything is made.
     """
-    kind = ALGORITHMS[algorithm]
-    check_actions(algorithm, env)
     identity = {"algorithm": algorithm, "settings": settings}
     if warm_start:
         known = check_warm_start(warm_start, algorithm, env)
@@ -86,15 +90,13 @@ def train_sb3(
     stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
     with interruptible() as interrupted, progress(training.episodes, done) as report:
         watch = _Watch(done, checkpoints, training, interrupted, report)
-        wrapped: VecEnv = SteeringVecEnv(
-            env, lambda: stream.options(watch.done, env.num_envs), watch.finished, name, training.seed
+        model, wrapped = _model(
+            algorithm,
+            settings,
+            SteeringVecEnv(env, lambda: stream.options(watch.done, env.num_envs), watch.finished, name, training.seed),
+            training.seed,
+            warm=bool(warm_start),
         )
-        seeing = isinstance(env.single_observation_space, spaces.Box)
-        if seeing:
-            wrapped = VecNormalize(wrapped, norm_obs=not warm_start, gamma=settings.get("gamma", 0.99))
-        network: Any = f"{'Mlp' if seeing else 'MultiInput'}{'Lstm' if kind is RecurrentPPO else ''}Policy"
-        network = ProposerPolicy if warm_start else network
-        model = kind(network, wrapped, seed=training.seed, device="cpu", **settings)
         if resumed is not None:
             weights = torch.load(checkpoints.file(WEIGHTS), weights_only=True)
             _restore(wrapped, weights.pop(_NORMALISATION, {}))
@@ -110,8 +112,21 @@ def train_sb3(
         from agents.exports import exported
 
         return exported(model, wrapped, env.action, env.observed, name, training.seed)
-    read_out = greedy_histories if kind is RecurrentPPO else greedy_table
+    read_out = greedy_histories if isinstance(model, RecurrentPPO) else greedy_table
     return read_out(model, rounds, name, training.seed)
+
+
+def _model(
+    algorithm: str, settings: dict[str, Any], env: VecEnv, seed: int, warm: bool = False
+) -> tuple[BaseAlgorithm, VecEnv]:
+    """An untrained model, and the environment as it sees it; ``warm`` for one that begins with a proposer."""
+    kind, seeing = ALGORITHMS[algorithm], isinstance(env.observation_space, spaces.Box)
+    if seeing:
+        env = VecNormalize(env, norm_obs=not warm, gamma=settings.get("gamma", 0.99))
+    network: Any = (
+        ProposerPolicy if warm else f"{'Mlp' if seeing else 'MultiInput'}{'Lstm' if kind is RecurrentPPO else ''}Policy"
+    )
+    return kind(ProposerPolicy if warm else network, env, seed=seed, device="cpu", **settings), env
 
 
 class _Watch(BaseCallback):
@@ -143,12 +158,23 @@ class _Watch(BaseCallback):
         return not self._interrupted()
 
 
-def check_actions(algorithm: str, env: ImageSteeringVectorEnv) -> None:
-    """Raises a ValueError for an algorithm that doesn't know the environment's kind of action."""
+def check_algorithm(algorithm: str, settings: Mapping[str, Any], env: ImageSteeringVectorEnv, seed: int = 0) -> None:
+    """Raises a ValueError for an algorithm that doesn't know the kind of action, or can't be made of these."""
     discrete = isinstance(env.single_action_space, spaces.Discrete)
     if algorithm in (_CONTINUOUS if discrete else _DISCRETE):
         others = "scale, directions or proposals" if discrete else "bucket"
         raise ValueError(f"agent {algorithm} needs env.action={others}, got {env.action}")
+    taken = inspect.signature(ALGORITHMS[algorithm]).parameters
+    known = Registry(f"setting of {algorithm}", {name: None for name in taken if name not in _OURS})
+    for name in settings:
+        known[name]
+    try:
+        with warnings.catch_warnings():
+            # The training itself warns, once.
+            warnings.simplefilter("ignore")
+            _model(algorithm, dict(settings), SteeringVecEnv(env, policy=algorithm), seed)
+    except Exception as error:
+        raise ValueError(f"agent.settings, or seed, are none that {algorithm} can use: {reason(error)}") from error
 
 
 def check_warm_start(file: str, algorithm: str, env: ImageSteeringVectorEnv) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class FitPrompterOptions(PartsOptions, RunOptions):
 
     path: str = REQUIRED
     tasks: int = option(320, least=20)
-    tasks_per_batch: int = option(16, least=1)
+    tasks_per_batch: int = option(16, least=1, most=65536)
     env: EnvOptions = field(default_factory=lambda: EnvOptions(suite="tiles-val-v1"))
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option, part
 from steer_env.evaluation.uncertainty import Interval, percentiles, redrawn
+from steer_env.tasks import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,33 +87,22 @@ def read_votes(options: JndOptions) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: no such file, or an image that isn't there.
-        ValueError: a missing column, a vote that is none, or no rows.
+        ValueError: as :func:`steer_env.tasks.read_rows`, or a vote that is none.
     """
-    place = Path(options.votes).expanduser()
-    if not place.is_file():
-        raise FileNotFoundError(f"no file of votes at {options.votes}")
-    table = pd.read_csv(place)
-    columns = [options.first, options.second, options.same]
-    if missing := [name for name in columns if name not in table]:
-        raise ValueError(
-            f"{place} has no column {missing[0]!r}; set first, second and same; it has: {', '.join(map(str, table))}"
-        )
-    if table.empty:
-        raise ValueError(f"{place} holds no votes")
-    folder = Path(options.images).expanduser() if options.images else place.parent
-    pairs = pd.DataFrame({"first": table[options.first], "second": table[options.second]}).map(
-        lambda name: folder / name
-    )
-    pairs["same"] = [_vote(value, f"{place}, line {line}") for line, value in enumerate(table[options.same], 2)]
+    columns = {"first": options.first, "second": options.second}
+    _, rows = read_rows(options.votes, "", {*columns.values(), options.same})
+    folder = Path(options.images or Path(options.votes).parent).expanduser()
+    pairs = pd.DataFrame([{name: folder / row[column] for name, column in columns.items()} for row, _ in rows])
+    pairs["same"] = [_vote(row[options.same], line) for row, line in rows]
     for path in pd.unique(pairs[["first", "second"]].to_numpy().ravel()):
         if not path.is_file():
             raise FileNotFoundError(f"there is no image {path}: set images to the folder that paths begin at")
     return pairs.groupby(["first", "second"], sort=False)["same"].agg(same="mean", votes="size").reset_index()
 
 
-def _vote(value: Any, place: str) -> float:
+def _vote(value: str, place: str) -> float:
     """A share, or a vote in words."""
-    known = _SAME.get(str(value).strip().lower())
+    known = _SAME.get(value.strip().lower())
     try:
         share = known if known is not None else float(value)
     except ValueError:

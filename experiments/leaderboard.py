@@ -33,7 +33,7 @@ class LeaderboardOptions(PlayOptions):
         ["random-bucket", "random-session", "constant:0.9", "published", "best-known"], length=1, unique=True
     )
     robust_human: str = ""
-    resamples: int = option(2000, least=1)
+    resamples: int = option(2000, least=1, most=1_000_000)
     timed_tasks: int = option(16, least=1)
     strips: int = option(4, least=0)
     claim: bool = False

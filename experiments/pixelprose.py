@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.run import ProgramOptions, Run, command, option, say
+from steer_env.compatibility import reason
 
 _LICENCE = """The goal prompts of {file} are captions of PixelProse (Singla et al., 2024, arXiv:2406.10328;
 huggingface.co/datasets/tomg-group-umd/pixelprose), which Gemini 1.0 Pro Vision wrote, published under CC BY 4.0. They
@@ -99,8 +100,11 @@ def rows(options: PixelProseOptions) -> Iterable[Mapping[str, Any]]:
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
     from pyarrow import parquet
 
-    for batch in parquet.ParquetFile(path).iter_batches(batch_size=256):
-        yield from batch.to_pylist()
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=256):
+            yield from batch.to_pylist()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} can't be read as parquet: {reason(error)}") from error
 
 
 def chosen(records: Iterable[Mapping[str, Any]], prompt: str, most_harmful: float) -> Iterator[tuple[str, str]]:
@@ -112,14 +116,18 @@ def chosen(records: Iterable[Mapping[str, Any]], prompt: str, most_harmful: floa
     from steer_env.humans.prompts import CHARACTERS
 
     known, letters = set(), set(CHARACTERS)
+    needed = {"vlm_caption", *(["original_caption"] if prompt == ALT else [])}
     for record in records:
-        if missing := {"vlm_caption", *(["original_caption"] if prompt == ALT else [])} - record.keys():
+        if missing := needed - record.keys():
             raise ValueError(f"the source has no column {missing.pop()!r}; it has: {', '.join(record)}")
-        if any(float(record.get(score) or 0) > most_harmful for score in _HARMFUL):
+        scores = [record.get(score) or 0 for score in _HARMFUL]
+        if not all(isinstance(score, int | float) and score <= most_harmful for score in scores):
             continue
-        goal = " ".join(_OPENING.sub("", record["vlm_caption"] or "").split())
+        if not all(isinstance(record.get(column), str) for column in needed):
+            continue
+        goal = " ".join(_OPENING.sub("", record["vlm_caption"]).split())
         first = _SENTENCE.match(goal)
-        written = " ".join((record["original_caption"] or "").split()) if prompt == ALT else first and first[0]
+        written = " ".join(record["original_caption"].split()) if prompt == ALT else first and first[0]
         if not written or written == goal or goal in known or not set(written + goal) <= letters:
             continue
         known.add(goal)

@@ -46,7 +46,7 @@ class UserCardsOptions(PartsOptions, RunOptions):
     path: str = ""
     sessions: list[str] = option([], unique=True)
     tasks: int = option(200, least=2)
-    tasks_per_batch: int = option(20, least=1)
+    tasks_per_batch: int = option(20, least=1, most=65536)
     env: EnvOptions = field(default_factory=lambda: EnvOptions(suite="tiles-val-v1"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -18,20 +18,36 @@ _declared: list[Any] = []
 def usual_defaults() -> Iterator[None]:
     """Undo, while it lasts, what other libraries have set for the whole process.
 
-    New tensors are float32 and on the CPU, and products of float32 matrices are computed in float32.
+    New tensors are float32 and on the CPU, and products of float32 matrices are computed in float32, also inside
+    another's ``torch.autocast``.
     """
     import torch
 
-    before, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
-    torch.set_default_dtype(torch.float32)
-    torch.set_float32_matmul_precision("highest")
-    try:
+    before = torch.get_default_dtype()
+    with ExitStack() as undone:
+        undone.callback(torch.set_default_dtype, before)
+        _remember_precision(undone)
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                undone.enter_context(torch.autocast(kind, enabled=False))
         # Even where it changes nothing, it would slow every operation.
-        with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
-            yield
-    finally:
-        torch.set_default_dtype(before)
-        torch.set_float32_matmul_precision(precision)
+        if torch.get_default_device().type != "cpu":
+            undone.enter_context(torch.device("cpu"))
+        yield
+
+
+def _remember_precision(undone: ExitStack) -> None:
+    """The precision of products of matrices comes back in the end, by whichever of torch's two ways it was set."""
+    import torch
+
+    try:
+        undone.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+    except RuntimeError:
+        backends: Any = torch.backends
+        for place in (backends.mkldnn.matmul, backends.cuda.matmul):
+            undone.callback(setattr, place, "fp32_precision", place.fp32_precision)
 
 
 def mend_torchvision() -> None:
@@ -91,17 +107,20 @@ def let_hooks_travel() -> None:
 def quiet() -> Iterator[None]:
     """No progress bars and no remarks on what a checkpoint's configuration holds besides; errors still raise."""
     from diffusers.utils import logging as diffusers_logging
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
     libraries = (diffusers_logging, transformers_logging)
-    before = [(library, library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    for library in libraries:
+    levels = [(library, library.get_verbosity()) for library in (*libraries, hub_logging)]
+    bars = [library for library in libraries if library.is_progress_bar_enabled()]
+    for library, _ in levels:
         library.set_verbosity_error()
+    for library in bars:
         library.disable_progress_bar()
     try:
         yield
     finally:
-        for library, level, bars in before:
+        for library, level in levels:
             library.set_verbosity(level)
-            if bars:
-                library.enable_progress_bar()
+        for library in bars:
+            library.enable_progress_bar()

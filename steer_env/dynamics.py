@@ -119,6 +119,9 @@ class SteeringDynamics:
         self.studio, self.human = studio, human
         self.num_episodes, self.num_rounds, self.num_proposals = num_episodes, rounds, proposals
         self.mechanism = mechanism or Mixture()
+        most = getattr(self.mechanism, "most_proposals", proposals)
+        if proposals > most:
+            raise ValueError(f"{self.mechanism.id} chooses among {most} images: proposals can't be {proposals}")
         self._metrics, self._keep_images = dict(studio.metrics), keep_images
         self._seen = self._share(self.mechanism)
         self.tasks: list[Task | None] = [None] * num_episodes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -21,14 +22,23 @@ _PATTERNS = (
 """Passwords in addresses, keys in headers, keys as large services make them, and keys in queries."""
 
 
-def redacted(text: str, *variables: str) -> str:
-    """The text without secrets: values of variables that hold some, these among them, and what looks like one.
+_GUARDED: set[str] = set()
+
+
+def guard(variable: str) -> None:
+    """From now on the value of that variable of the environment is a secret, too, however it is called."""
+    _GUARDED.add(variable)
+
+
+def redacted(text: str) -> str:
+    """The text without secrets: values of variables that hold some, as they are and as in JSON, and what looks so.
 
     >>> redacted("http://me:pass1@host/v1?key=abc")
     'http://[secret]@host/v1?key=[secret]'
     """
-    named = {name: value for name, value in os.environ.items() if name in variables or _NAMES.search(name)}
-    held = {value for value in named.values() if len(value) >= _SHORTEST}
+    named = {name: value for name, value in os.environ.items() if name in _GUARDED or _NAMES.search(name)}
+    values = {value for value in named.values() if len(value) >= _SHORTEST}
+    held = {form for value in values for form in (value, json.dumps(value)[1:-1], repr(value)[1:-1])}
     for value in sorted(held, key=len, reverse=True):
         text = text.replace(value, STRUCK)
     for pattern, instead in _PATTERNS:
@@ -37,9 +47,10 @@ def redacted(text: str, *variables: str) -> str:
 
 
 def without_secrets(value: Any) -> Any:
-    """The same of all text in mappings and lists."""
+    """The same of all text in mappings and lists; and of whatever text has a secret's name there."""
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, Mapping):
-        return {key: without_secrets(inner) for key, inner in value.items()}
+        hidden = {key for key, inner in value.items() if isinstance(inner, str) and inner and _NAMES.search(str(key))}
+        return {key: STRUCK if key in hidden else without_secrets(inner) for key, inner in value.items()}
     return [without_secrets(inner) for inner in value] if isinstance(value, list) else value

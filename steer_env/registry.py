@@ -92,7 +92,7 @@ def parse_spec(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             to the value; the same with a first value that has no key; or a mapping with a ``name``.
 
     Raises:
-        ValueError: an option without a value, a value that isn't YAML, or a mapping without a name.
+        ValueError: an option without a value, a value that isn't YAML, a mapping without a name, or neither of them.
 
     >>> parse_spec("bayesian:pool=96,metric=pixel-correlation")
     ('bayesian', {'pool': 96, 'metric': 'pixel-correlation'})
@@ -107,6 +107,8 @@ def parse_spec(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         if not isinstance(name, str):
             raise ValueError(f"{dict(spec)!r} doesn't name a part: add its name, such as {{'name': 'tiles', …}}")
         return name, options
+    if not isinstance(spec, str):
+        raise ValueError(f"{spec!r} names no part: give a word, such as tiles:steps=1, or a mapping with a name")
     name, _, rest = spec.partition(":")
     options = {}
     for place, item in enumerate(_split(rest)):
@@ -201,7 +203,7 @@ def checked_options(kind: type, options: Mapping[str, Any], owner: str) -> Any:
 
 
 def checked_value(name: str, value: Any, hint: Any) -> Any:
-    """The value, if its type is the hint's: bool, int, float, str, list or None; other hints aren't checked.
+    """The value, if its type is the hint's: bool, int, float, str, list (of such) or None; others aren't checked.
 
     A whole number may be a float's value, and stays whole. NumPy's numbers become Python's.
     """
@@ -212,9 +214,12 @@ def checked_value(name: str, value: Any, hint: Any) -> Any:
     if not set(allowed) <= set(_NAMES):
         return value
     kinds = {int: (int, float), tuple: (tuple, list)}.get(type(value), (type(value),))
-    if isinstance(value, float) and math.isnan(value):
-        raise ValueError(f"{name} must be a number, got nan")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value}")
     if any(kind in allowed for kind in kinds):
+        for inner in [inner for each in alternatives if get_origin(each) is list for inner in get_args(each)]:
+            for entry in value or []:
+                checked_value(f"each of {name}", entry, inner)
         return value
     expected = " or ".join(_NAMES[kind] for kind in allowed)
     quoting = f"; in a word, put it into quotes: {name}='\"{value}\"'" if str in allowed else ""
@@ -241,13 +246,25 @@ class Loaded(Generic[T]):
         paths = [value for name, value in vars(options).items() if name in _PATHS and value]
         key = repr((part.factory, options, [_state(Path(path)) for path in paths]))
         if key not in self._known:
-            self._known[key] = part.make(options)
+            try:
+                self._known[key] = part.make(options)
+            except _FOREIGN as error:
+                # Errors of these kinds of one's own would be faults of ours; of subclasses they say what to do.
+                if type(error) not in _FOREIGN or not paths:
+                    raise
+                text = " ".join(str(error).split())[:300]
+                raise ValueError(f"{paths[0]} can't be used: {type(error).__name__}: {text}") from error
         return self._known[key]
 
     def forget(self) -> None:
         self._known.clear()
 
 
+_FOREIGN = (
+    *(TypeError, AttributeError, KeyError, IndexError, RuntimeError, NotImplementedError, AssertionError),
+    *(ZeroDivisionError, OverflowError),
+)
+"""What other packages raise over a checkpoint that isn't as they think."""
 _PATHS = ("path", "cache_dir", "config", "lora", "decoder")
 """Options that name files or folders."""
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from steer_env.compatibility import reason
 from steer_env.files import printable
-from steer_env.redaction import redacted
+from steer_env.redaction import STRUCK, guard, redacted
 
 _UNREACHED, _LATE = 0, 1
 """In place of a status, where there is no answer."""
@@ -66,6 +66,7 @@ class Server:
         if not self._key and not self.base_url:
             raise ServerError(f"the environment variable {self.key_variable} holds no key, and base_url isn't given")
         self._turn = threading.Lock()
+        guard(self.key_variable)
 
     @classmethod
     def of(cls, options: Any, **more: Any) -> Server:
@@ -79,6 +80,7 @@ class Server:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._turn = threading.Lock()
+        guard(self.key_variable)
 
     @property
     def address(self) -> str:
@@ -145,8 +147,10 @@ class Server:
             return answer.status_code, bytes(body), _seconds(answer.headers.get("Retry-After"))
 
     def _parsed(self, body: bytes) -> Any:
+        key = self._key.encode()
         try:
-            return json.loads(body)
+            # An answer is kept: a server that repeats the key there would put it into files.
+            return json.loads(body.replace(key, STRUCK.encode()) if key else body)
         except (ValueError, RecursionError) as error:
             raise ServerError(f"{self.address} answered no JSON, but {self._said(body)!r}") from error
 
@@ -155,7 +159,7 @@ class Server:
         text = body.decode(errors="replace")
         with suppress(ValueError, TypeError, LookupError, RecursionError):
             text = str(json.loads(text)["error"]["message"])
-        return printable(redacted(" ".join(text.split()), self.key_variable))[:300]
+        return printable(redacted(" ".join(text.split())))[:300]
 
     def _wait(self) -> None:
         """Keep to the rate."""

@@ -20,6 +20,8 @@ from steer_env.types import Task
 _SPLITS = {"test": (0,), "val": (1,), "train": tuple(range(2, 10))}
 
 _CSV_STREAM = 0xC5F
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""What no text of people holds, but for the tab and the ends of lines."""
 
 
 class TileSuite(Sequence[Task]):
@@ -103,7 +105,7 @@ class CSVSuite(Sequence[Task]):
 
 
 def read_rows(path: str, expected: str, columns: set[str]) -> tuple[str, list[tuple[dict[str, str], str]]]:
-    """The suite's name, and the rows of a file of tasks, each with its place for errors.
+    """The suite's name, and the rows of a file of tasks, or of others, each with its place for errors.
 
     Args:
         path: of the file, UTF-8.
@@ -113,11 +115,11 @@ def read_rows(path: str, expected: str, columns: set[str]) -> tuple[str, list[tu
     Raises:
         FileNotFoundError: no such file.
         ValueError: another hash, another encoding, a missing or doubled column, a row with more or fewer fields than
-            there are columns, with its line, or no rows.
+            there are columns or a control character, with its line, or no rows.
     """
     place = Path(path).expanduser()
     if not place.is_file():
-        raise FileNotFoundError(f"no file of tasks at {path}")
+        raise FileNotFoundError(f"no file of rows at {path}")
     contents = place.read_bytes()
     digest = hashlib.sha256(contents).hexdigest()[:8]
     if expected not in ("", digest):
@@ -139,8 +141,10 @@ def read_rows(path: str, expected: str, columns: set[str]) -> tuple[str, list[tu
         if len(line) != len(header):
             quotes = "; a field with a comma needs quotes" if len(line) > len(header) else ""
             raise ValueError(f"{where}: {len(line)} fields, where there are {len(header)} columns{quotes}")
+        if control := _CONTROL.search(" ".join(line)):
+            raise ValueError(f"{where}: a field holds the control character {control[0]!r}")
     if not lines:
-        raise ValueError(f"{path} holds no tasks")
+        raise ValueError(f"{path} holds no rows")
     return f"csv:{path}@{digest}", [(dict(zip(header, line, strict=True)), where) for line, where in lines]
 
 
@@ -155,8 +159,9 @@ def given_seeds(row: Mapping[str, str], index: int, place: str) -> list[int]:
     for name, own in zip(("goal_seed", "initial_seed"), drawn, strict=True):
         text = (row.get(name) or "").strip()
         digits = text.removesuffix(".0")
-        if text and not (digits.isascii() and digits.isdigit() and int(digits) < 2**63):
-            raise ValueError(f"{place}: {name} must be a non-negative integer below 2**63, got {text!r}")
+        # Python itself refuses to read thousands of digits.
+        if text and not (digits.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) < 2**63):
+            raise ValueError(f"{place}: {name} must be a non-negative integer below 2**63, got {text[:40]!r}")
         seeds.append(int(digits) if text else own)
     return seeds
 

@@ -10,10 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("steer_env", "agents", "conf", "experiments")
-BASE = {"types", "registry", "ties"}
+BASE = {"types", "registry", "limits", "ties"}
 ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "registry": set(),
+    "limits": {"registry"},
     "files": set(),
     "traces": {"files", "types"},
     "tiles": BASE | {"assets", "generators", "tiles"},

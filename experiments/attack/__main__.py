@@ -13,7 +13,7 @@ from typing import Any
 
 from experiments.run import Run, RunOptions, command, option, say
 
-_KINDS = ("wrong", "strangers", "kills", "damage", "state", "parsers")
+_KINDS = ("wrong", "strangers", "kills", "damage", "state", "parsers", "combinations")
 
 
 @dataclass
@@ -39,13 +39,14 @@ class AttackOptions(RunOptions):
 
     Args:
         kinds: of attacks: wrong options, submissions of strangers, kills, damage to files, the state of the process,
-            and parsers of foreign files.
+            parsers of foreign files, and combinations of parts.
         wrong: how many options of commands, of all that can be made from their declarations.
         strangers: how many submissions.
         kills: how many.
         damage: how many flipped bits and cut files.
         state: how many pairs of a command and a mess in the process.
         parsers: seconds of fuzzing for each parser.
+        combinations: how many of all; there are less than 2,000.
         lanes: processes at a time, each with kinds of its own.
         seed: of what is drawn.
         soak: a long run, beside the kinds.
@@ -56,8 +57,9 @@ class AttackOptions(RunOptions):
     strangers: int = option(240, least=1)
     kills: int = option(210, least=1)
     damage: int = option(120, least=1)
-    state: int = option(27, least=1)
+    state: int = option(30, least=1)
     parsers: float = option(10.0, least=0)
+    combinations: int = option(100, least=1)
     lanes: int = option(2, least=1, most=64)
     seed: int = option(0, least=0)
     soak: SoakOptions = field(default_factory=SoakOptions)
@@ -73,6 +75,7 @@ TITLES = {
     "damage": ("Flipped bits and cut files", "refused by name, or of no consequence"),
     "state": ("The same command in a process that others have changed", "the same numbers"),
     "parsers": ("Fuzzed foreign files", "only errors of one line"),
+    "combinations": ("Combinations of parts", "each runs, or is refused in one line"),
     "soak": ("Train and evaluate again and again in one process", "memory, descriptors and threads flat"),
 }
 
@@ -103,7 +106,7 @@ def main(options: AttackOptions, run: Run) -> dict[str, Any]:
 
 
 def _attacks(options: AttackOptions) -> dict[str, Callable[[Path], tuple[int, list[str]]]]:
-    from experiments.attack import damage, kills, parsers, state, strangers, wrong
+    from experiments.attack import combinations, damage, kills, parsers, state, strangers, wrong
 
     return {
         "wrong": partial(wrong.attack, number=options.wrong, seed=options.seed),
@@ -112,6 +115,7 @@ def _attacks(options: AttackOptions) -> dict[str, Callable[[Path], tuple[int, li
         "damage": partial(damage.attack, number=options.damage, seed=options.seed),
         "state": partial(state.attack, number=options.state),
         "parsers": partial(parsers.attack, seconds=options.parsers),
+        "combinations": partial(combinations.attack, number=options.combinations, seed=options.seed),
     }
 
 

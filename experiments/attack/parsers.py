@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
+from experiments.run.options import PARTS
+
 Parser = Callable[[Path], object]
 _SLOW = 5.0
 """Seconds that no file of a few kB may take."""
@@ -29,8 +31,10 @@ def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
     import numpy as np
 
     from agents.files import read_checkpoint
+    from experiments.run.headlines.tasks import load_headlines
     from steer_env.policies import HistoryPolicy, TablePolicy, read_policy
     from steer_env.policies.cards import PolicyCard, TrainingRecord
+    from steer_env.policies.networks import NetworkPolicy
     from steer_env.tasks import load_suite
     from steer_env.traces import read_improvements, read_traces
 
@@ -45,6 +49,7 @@ def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
     ]
     traces = _traces(folder / "traces.parquet")
     table = b'goal_prompt,prompt,goal_seed,initial_seed\n"a cat, red",a cat,1,42.0\na dog,dog,,\n'
+    headlines = b'original,goal,goal_prompt,goal_seed\n"Sun, again",The Sun Sets,,\nx,,make it dark,7\n'
     checkpoint = json.dumps({"identity": {}, "episodes": 8, "traces": {}, "files": {}, "agent": [], "seal": "0" * 64})
     claim: dict[str, Any] = {
         "policy": "p",
@@ -59,6 +64,9 @@ def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
     return {
         "policy.json": (lambda path: read_policy(path.parent), [*policies, *unsealed]),
         "traces.parquet": (lambda path: (read_traces(path), read_improvements(path.parent, 100)), [traces]),
+        "policy.onnx": (lambda path: NetworkPolicy("mine", path.read_bytes(), "scale"), [_graph()]),
+        "words.txt": (_words, _WORDS),
+        "headlines.csv": (lambda path: load_headlines(f"csv:{path}"), [headlines]),
         "tasks.csv": (lambda path: list(load_suite(f"csv:{path}")), [table]),
         "checkpoint.json": (lambda path: read_checkpoint(path.parent), [checkpoint.encode()]),
         "claim.json": (_claim, [json.dumps(claim).encode()]),
@@ -75,6 +83,40 @@ def _claim(path: Path) -> object:
         return Claim(**read_json(path))
     except TypeError as error:
         raise ValueError(str(error)) from error
+
+
+_WORDS = [
+    *(b"bayesian:pool=96,metric=pixel-correlation", b"mixture:members=[greedy, {name: softmax, temperature: 1e-1}]"),
+    *(b"tiles:steps=1,guidance_scale=2.0", b"pixel-correlation:grid=8", b"constant:0.9", b"exploring:explore=0.5"),
+    *(b"directions:dimensions=32,leash=0.9", b'clip:path="a b",max_batch=3', b"person:named=[0.2, 0.1]"),
+]
+
+
+def _words(path: Path) -> object:
+    """What names a part, of any kind."""
+    from steer_env.humans import HUMANS, PROMPTERS
+    from steer_env.mechanisms.actions import ACTIONS
+    from steer_env.policies.names import POLICIES
+    from steer_env.registry import parse_spec, resolve
+
+    word = path.read_bytes().decode()
+    name, _ = parse_spec(word)
+    kinds: list[Any] = [*PARTS.values(), HUMANS, PROMPTERS, ACTIONS, POLICIES]
+    return [resolve(parts, word) for parts in kinds if name in parts and parts[name].factory]
+
+
+def _graph() -> bytes:
+    """A scale for each round, as a network."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    shapes = {"round": ("n", 5), "action": ("n", 1)}
+    seen, done = ([helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)] for name, shape in shapes.items())
+    weights = [numpy_helper.from_array(np.full((5, 1), 0.5, np.float32), "scales")]
+    nodes = [helper.make_node("MatMul", ["round", "scales"], ["raw"]), helper.make_node("Clip", ["raw"], ["action"])]
+    graph = helper.make_graph(nodes, "policy", seen, done, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
 
 
 def _traces(path: Path) -> bytes:

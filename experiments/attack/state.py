@@ -51,6 +51,12 @@ def _inference() -> None:
     torch.use_deterministic_algorithms(True)
 
 
+def _autocast() -> None:
+    import torch
+
+    torch.autocast("cpu", dtype=torch.bfloat16).__enter__()
+
+
 def _threads() -> None:
     import torch
 
@@ -85,7 +91,7 @@ def _numbers() -> None:
 
 
 MESSES: tuple[Callable[[], None], ...] = (
-    *(_dtype, _device, _gradients, _inference, _threads, _locale, _places, _random, _numbers),
+    *(_dtype, _device, _gradients, _inference, _autocast, _threads, _locale, _places, _random, _numbers),
 )
 
 

@@ -30,7 +30,7 @@ class FitUsersOptions(PartsOptions, RunOptions):
 
     path: str = REQUIRED
     games: int = option(600, least=2)
-    tasks_per_batch: int = option(60, least=1)
+    tasks_per_batch: int = option(60, least=1, most=65536)
     env: EnvOptions = field(default_factory=lambda: EnvOptions(suite="tiles-val-v1"))
 
 

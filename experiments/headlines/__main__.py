@@ -42,7 +42,7 @@ class HeadlinesOptions(RunOptions):
     attempts: int = option(5, least=2)
     tries: int = option(2, least=0)
     tasks: int = option(0, least=0)
-    tasks_per_batch: int = option(16, least=1)
+    tasks_per_batch: int = option(16, least=1, most=65536)
     threshold: float = option(0.8, least=-1, most=1)
     examples: int = option(4, least=0)
     study: str = ""

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from experiments.people.options import PeopleOptions
+from experiments.people.options import BotsOptions, PeopleOptions
 from experiments.run import Run, say
 from steer_env.evaluation.reports import Report, Section
 from steer_env.humans import load_human
@@ -57,16 +57,16 @@ class Bot:
     Args:
         client: of the server.
         number: of the bot.
+        options: of all bots.
         human, metric: who chooses, and by which similarity.
-        seed: of all bots' draws.
         leaves: whether it goes away after some steps.
     """
 
     def __init__(
-        self, client: httpx.AsyncClient, number: int, human: Human, metric: Metric, seed: int = 0, leaves: bool = False
+        self, client: httpx.AsyncClient, number: int, options: BotsOptions, human: Human, metric: Metric, leaves: bool
     ) -> None:
-        self._client, self._human, self._metric = client, human, metric
-        self._rng = np.random.default_rng([0xB075, seed, number])
+        self._client, self._human, self._metric, self._think = client, human, metric, options.think
+        self._rng = np.random.default_rng([0xB075, options.seed, number])
         self._leaves = int(self._rng.integers(3, 6)) if leaves else 0
 
     async def play(self) -> Played:
@@ -89,6 +89,7 @@ class Bot:
                 break
             played.answers[step] = self._answer(step, page.text, pictures)
             form = dict(_FIELD.findall(page.text.partition("</form>")[0]))
+            await asyncio.sleep(self._think * self._rng.exponential())
             sent = time.monotonic()
             page = await self._request(
                 "POST", played.path, {"csrf": form["csrf"], "step": step, **played.answers[step]}
@@ -176,27 +177,17 @@ def _found(pattern: re.Pattern[str], text: str) -> str:
     return match[1] if match else ""
 
 
-async def send(
-    url: str, people: int, at_once: int, human: str = "greedy", metric: Any = "tile-perceptual", **more: Any
-) -> list[Played]:
-    """Let bots take part.
-
-    Args:
-        url: of the server.
-        people, at_once: how many, in all and at a time.
-        human, metric: parts by name.
-        **more: ``seed`` of their draws, and ``drop``, the share who leave in the middle.
-    """
-    seed, drop = int(more.get("seed", 0)), float(more.get("drop", 0.0))
-    chooser, similarity = load_human(human), load_metric(metric)
-    leaves = np.random.default_rng([0xD409, seed]).permutation(people) < round(drop * people)
-    turn, played = asyncio.Semaphore(at_once), []
-    limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
-    async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits, trust_env=False) as client:
+async def send(options: BotsOptions, metric: Any = "tile-perceptual") -> list[Played]:
+    """Let bots take part, who choose by a metric."""
+    chooser, similarity, people = load_human(options.human), load_metric(metric), options.people
+    leaves = np.random.default_rng([0xD409, options.seed]).permutation(people) < round(options.drop * people)
+    turn, played = asyncio.Semaphore(options.at_once), []
+    limits = httpx.Limits(max_connections=options.at_once, max_keepalive_connections=options.at_once)
+    async with httpx.AsyncClient(base_url=options.url, timeout=60, limits=limits, trust_env=False) as client:
 
         async def one(number: int) -> None:
             async with turn:
-                played.append(await Bot(client, number, chooser, similarity, seed, bool(leaves[number])).play())
+                played.append(await Bot(client, number, options, chooser, similarity, bool(leaves[number])).play())
 
         await asyncio.gather(*(one(number) for number in range(people)))
     return played
@@ -219,8 +210,7 @@ def run_bots(options: PeopleOptions, run: Run) -> dict[str, Any]:
     bots = options.bots
     run.open()
     start = time.monotonic()
-    metric = asdict(options.metric)
-    played = asyncio.run(send(bots.url, bots.people, bots.at_once, bots.human, metric, seed=bots.seed, drop=bots.drop))
+    played = asyncio.run(send(bots, asdict(options.metric)))
     seconds = time.monotonic() - start
     say(f"{len(played)} bots took {seconds:.0f} s")
     text = "From an answer to the next screen with all of its images loaded, where there are any."

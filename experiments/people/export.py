@@ -14,6 +14,7 @@ from experiments.people.screens import SCALES, screen_of
 from experiments.people.sources import Source, prepare
 from experiments.people.study import Condition, Study
 from experiments.run import Run, say
+from experiments.run.finished import on_common_tasks
 from experiments.run.headlines.tasks import prompt_for
 from steer_env.evaluation.ratings import COLUMNS, ratings_sections
 from steer_env.evaluation.reports import Report, steering_report
@@ -169,10 +170,9 @@ def comparable(traces: Sequence[SteeringTrace]) -> list[list[SteeringTrace]]:
     for group in groups.values():
         varying = len({trace.mechanism for trace in group if not trace.prompts}) > 1
         named = [replace(t, policy=f"{t.policy}, {t.mechanism}") if varying and not t.prompts else t for t in group]
-        goals = [{t.task_index for t in named if t.policy == policy} for policy in {t.policy for t in named}]
-        common = set.intersection(*goals)
-        if len(common) > 1:
-            found.append([trace for trace in named if trace.task_index in common])
+        common = on_common_tasks(named)
+        if len({trace.task_index for trace in common}) > 1:
+            found.append(common)
     return found
 
 

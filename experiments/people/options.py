@@ -152,6 +152,7 @@ class BotsOptions:
         people: in all.
         at_once: of them.
         human: who chooses; it sees the images that the server sends, and nothing else.
+        think: seconds before an answer, on average.
         drop: share of them who leave in the middle.
         seed: of what they draw.
     """
@@ -160,6 +161,7 @@ class BotsOptions:
     people: int = option(50, least=1)
     at_once: int = option(50, least=1)
     human: str = "greedy"
+    think: float = option(0.0, least=0)
     drop: float = option(0.0, least=0, most=1)
     seed: int = option(0, least=0)
 
@@ -189,6 +191,7 @@ class PeopleOptions(PartsOptions, RunOptions):
         seed: of the assignment.
         title: of the study, on every page.
         consent: file with the text that people agree to, blank lines between paragraphs; an example by default.
+        instructions: likewise, in place of the usual ones, which say how to do what the conditions ask for.
         contact: whom people may write to.
         writer: the language model that people of the condition headlines steer.
         sentences: the similarity of headlines.
@@ -208,6 +211,7 @@ class PeopleOptions(PartsOptions, RunOptions):
     seed: int = option(0, least=0)
     title: str = "Steering images"
     consent: str = ""
+    instructions: str = ""
     contact: str = ""
     writer: Any = part("none")
     sentences: SentenceMetricOptions = field(default_factory=lambda: SentenceMetricOptions(path=""))

@@ -210,6 +210,7 @@ class Pages:
             "sessions": len(plan["cells"]),
             "condition": condition,
             "consent": self._study.consent.split("\n\n"),
+            "instructions": self._study.instructions.split("\n\n") if self._study.instructions else [],
             "longest": LONGEST,
             "kinds": sorted({each.kind for each in self._study.conditions}),
             "codes": self._options.codes,

@@ -59,7 +59,7 @@ class Study:
     Raises:
         ValueError: an unknown condition, or an option that it can't have; a session for each condition within persons
             that there isn't.
-        FileNotFoundError: no file with the text of consent.
+        FileNotFoundError: no file with the text of consent, or of instructions.
     """
 
     def __init__(self, options: PeopleOptions) -> None:
@@ -73,10 +73,8 @@ class Study:
                     raise ValueError(f"goals must be 1 to {len(suite)}, the size of {suite.name}, got {options.goals}")
             if condition.kind == "images" and isinstance(load_policy(condition.options.policy), Prompter):
                 raise ValueError(f"{condition.spec}: {condition.options.policy} writes prompts; people choose images")
-        path = Path(options.consent).expanduser() if options.consent else EXAMPLE
-        if not path.is_file():
-            raise FileNotFoundError(f"no text of consent at {options.consent}")
-        self.consent = path.read_text(encoding="utf-8")
+        self.consent = _text("consent", options.consent or str(EXAMPLE))
+        self.instructions = _text("instructions", options.instructions) if options.instructions else ""
         if options.design == "within" and options.sessions > options.goals:
             raise ValueError(f"sessions={options.sessions} of a person need as many goals, got goals={options.goals}")
 
@@ -144,6 +142,13 @@ class Study:
         """Which item stands at each place of the screen."""
         words = [_ORDER, self.options.seed, person, session, place]
         return np.random.default_rng(words).permutation(items).tolist()
+
+
+def _text(name: str, place: str) -> str:
+    path = Path(place).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: there is no file {place}")
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _rotated(cells: list[tuple[int, int]], persons: int) -> list[tuple[int, int]]:

@@ -93,8 +93,8 @@ def train(config: ProposerOptions, proposer: Proposer, kinds: Sequence[Sequence[
 
     def loss(step: int) -> Tensor:
         rng = np.random.default_rng([config.seed, 11, step])
-        shards = kinds[rng.integers(len(kinds))]
-        shard = shards[rng.integers(len(shards))]
+        shards = kinds[int(rng.integers(len(kinds)))]
+        shard = shards[int(rng.integers(len(shards)))]
         conditioning, codes, true = shard.rows(rng.choice(len(shard.codes), prompts, replace=False))
         expected = proposer.expect(conditioning, codes).float()
         likeness = nn.functional.mse_loss(expected @ true.mT, true @ true.mT)
@@ -141,9 +141,14 @@ def make_proposer(config: ProposerOptions) -> dict[str, float]:
     aside, rest = Shard(*first.rows(slice(config.held_out))), Shard(*first.rows(slice(config.held_out, None)))
     size = prod(generator.latent_shape)
     shape = ProposerShape(
-        *(config.codes, size, first.conditioning.shape[1], metric.dimensions), config.rounds, config.leash
+        *(config.codes, size, first.conditioning.shape[1], metric.dimensions),
+        len(config.hopes),
+        config.leash,
+        tuple(config.scales),
     )
     torch.manual_seed(config.seed)
     proposer = train(config, Proposer(shape, draw_codes(config.codes, size, config.seed)), [[rest, *others], predicted])
+    with torch.no_grad():
+        proposer.hope[:-1] = torch.tensor(config.hopes)[:, None]
     proposer.save(Path(config.target))
     return figures(proposer, aside) | {"minutes": (time.monotonic() - begun) / 60}

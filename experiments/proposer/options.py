@@ -17,7 +17,9 @@ class ProposerOptions(ProgramOptions):
         suite: whose users' prompts the images are of.
         codes: directions of the codebook.
         leash: of env.action=directions, which the images are made with.
-        rounds: of the episodes that it is for.
+        scales: at which a proposal may be the mixture's instead.
+        hopes: of each round, how much better than the image held the mixture's proposals are hoped to be at first; as
+            many as an episode has rounds.
         shards: files of images that are predicted (studio=predicted), at a quarter of the cost.
         made: files of images that are made; half of the training's batches are of them.
         prompts: of a file, each with 16 of the codes.
@@ -32,7 +34,8 @@ class ProposerOptions(ProgramOptions):
     suite: str = "tiles-train-v1"
     codes: int = option(128, least=16)
     leash: float = option(0.99, least=0, most=0.999)
-    rounds: int = option(4, least=1)
+    scales: list[float] = option([0.6, 0.8, 1.0], least=0, most=1)
+    hopes: list[float] = option([0.0, 0.0, 0.0, 0.0], length=1)
     shards: int = option(16, least=1, most=100)
     made: int = option(8, least=1, most=100)
     prompts: int = option(256, least=1)

@@ -30,18 +30,18 @@ from experiments.run.options import (
     PARTS,
     REQUIRED,
     RunOptions,
-    check_limits,
     choices,
     default_of,
     documentation,
     groups_of,
     kinds,
-    limits_text,
     register_groups,
 )
+from steer_env.assets import AssetError
 from steer_env.files import printable
 from steer_env.humans.writers import WriterError
 from steer_env.imaging import close_studios
+from steer_env.limits import check_limits, limits_text
 from steer_env.redaction import redacted
 from steer_env.registry import Registry
 from steer_env.servers import ServerError
@@ -65,6 +65,7 @@ USERS_ERRORS = (
     FloatingPointError,
     WriterError,
     ServerError,
+    AssetError,
 )
 """Errors that a user can cause, which print one line. Others are faults of ours, and print a traceback."""
 _OTHERS = ("hydra.", "hydra/")

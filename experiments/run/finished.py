@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from steer_env.evaluation.statistics import PERSON
 from steer_env.traces import SteeringTrace, check_alike, read_traces
 
 
@@ -42,7 +43,7 @@ def sessions_in(places: Sequence[str]) -> list[SteeringTrace]:
 def merge(evaluations: Sequence[Sequence[SteeringTrace]]) -> list[SteeringTrace]:
     """Traces of several evaluations, whose policies are named after the mechanism or user that differs.
 
-    Prompters are users themselves. An episode that was played in several evaluations counts once.
+    People are one user. Prompters are users themselves. An episode that was played in several evaluations counts once.
 
     Raises:
         ValueError: evaluations on different suites, or with different generators or metrics.
@@ -53,6 +54,15 @@ def merge(evaluations: Sequence[Sequence[SteeringTrace]]) -> list[SteeringTrace]
     return [*_named(chosen, ("mechanism", "human")), *_named(written, ("mechanism",))]
 
 
+def on_common_tasks(traces: Sequence[SteeringTrace]) -> list[SteeringTrace]:
+    """The traces, of one suite, on the tasks that all of their policies have played."""
+    played: dict[str, set[int]] = {}
+    for trace in traces:
+        played.setdefault(trace.policy, set()).add(trace.task_index)
+    common = set.intersection(*played.values())
+    return [trace for trace in traces if trace.task_index in common]
+
+
 def _episode(trace: SteeringTrace) -> tuple[Any, ...]:
     """All that settles what happens in it."""
     player = (trace.policy, trace.training_seed, trace.mechanism, trace.human, trace.generator, trace.metric)
@@ -61,8 +71,11 @@ def _episode(trace: SteeringTrace) -> tuple[Any, ...]:
 
 
 def _named(traces: Sequence[SteeringTrace], parts: Sequence[str]) -> list[SteeringTrace]:
-    varying = [part for part in parts if len({getattr(trace, part) for trace in traces}) > 1]
+    def called(trace: SteeringTrace, part: str) -> str:
+        value = str(getattr(trace, part))
+        return "people" if part == "human" and value.startswith(PERSON) else value
+
+    varying = [part for part in parts if len({called(trace, part) for trace in traces}) > 1]
     return [
-        replace(trace, policy=", ".join([trace.policy, *(getattr(trace, part) for part in varying)]))
-        for trace in traces
+        replace(trace, policy=", ".join([trace.policy, *(called(trace, part) for part in varying)])) for trace in traces
     ]

@@ -60,7 +60,7 @@ def _bandit(options: TrainingOptions) -> Learner:
 
 def _sb3(options: TrainingOptions, agent: SB3Options) -> Learner:
     # An optional dependency: imported where it is used.
-    from agents.sb3 import ALGORITHMS, check_actions, check_warm_start, train_sb3
+    from agents.sb3 import ALGORITHMS, check_algorithm, check_warm_start, train_sb3
 
     ALGORITHMS[agent.algorithm]
     if "image" in options.env.observe:
@@ -74,7 +74,7 @@ def _sb3(options: TrainingOptions, agent: SB3Options) -> Learner:
         named=not options.env.observe and options.env.action == "bucket",
         **image_options(env_options(options)),
     )
-    check_actions(agent.algorithm, env)
+    check_algorithm(agent.algorithm, agent.settings, env, options.seed)
     training = Training(options.episodes, options.seed)
     if agent.warm_start:
         check_warm_start(agent.warm_start, agent.algorithm, env)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING as NOT_GIVEN
 from dataclasses import Field, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from steer_env.generators import GENERATORS
 from steer_env.humans import HUMANS
 from steer_env.humans.writers import WRITERS
 from steer_env.imaging import STUDIOS
+from steer_env.limits import option as limited
 from steer_env.mechanisms import MECHANISMS
 from steer_env.metrics import METRICS
 from steer_env.registry import NoOptions, Part, Registry
@@ -26,27 +26,9 @@ CONF = Path(__file__).parents[2] / "conf"
 REQUIRED: Any = MISSING
 
 
-def option(
-    default: Any = REQUIRED,
-    least: float | None = None,
-    most: float | None = None,
-    among: Sequence[str] = (),
-    length: int = 0,
-    unique: bool = False,
-) -> Any:
-    """A field of a command's options, with its limits.
-
-    Args:
-        default: a list is copied for each use; REQUIRED where the user must give a value.
-        least, most: range of a number, or of each number of a list.
-        among: the possible strings.
-        length: fewest entries of a list.
-        unique: whether the entries of a list must differ.
-    """
-    limits = {"least": least, "most": most, "among": tuple(among), "length": length, "unique": unique}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=limits)
-    return field(default=default, metadata=limits)
+def option(default: Any = REQUIRED, *limits: Any, **named: Any) -> Any:
+    """A field of a command's options, with its limits; see :func:`steer_env.limits.option`."""
+    return limited(default, *limits, **named)
 
 
 def choice(kind: type, default: str) -> Any:
@@ -85,8 +67,8 @@ class EnvOptions:
     """
 
     suite: str = "tiles-train-v1"
-    rounds: int = option(4, least=1)
-    proposals: int = option(2, least=1)
+    rounds: int = option(4, least=1, most=1000)
+    proposals: int = option(2, least=1, most=1000)
     judges: list[Any] = option([], unique=True)
     seeds: int = option(0, least=0)
     choose: list[str] = option([], unique=True)
@@ -108,7 +90,7 @@ class ProgramOptions:
         threads: of torch; 0 leaves its default.
     """
 
-    threads: int = option(0, least=0)
+    threads: int = option(0, least=0, most=1024)
 
 
 @dataclass
@@ -163,7 +145,7 @@ class PlayOptions(PartsOptions, RunOptions):
     """
 
     tasks: int = option(1000, least=2)
-    tasks_per_batch: int = option(16, least=1)
+    tasks_per_batch: int = option(16, least=1, most=65536)
     env: EnvOptions = test_env()
 
 
@@ -333,7 +315,7 @@ class TrainingOptions(PartsOptions, RunOptions):
     """
 
     episodes: int = option(60_000, least=1)
-    batch: int = option(32, least=1)
+    batch: int = option(32, least=1, most=65536)
     seed: int = option(0, least=0)
     env: EnvOptions = field(default_factory=EnvOptions)
     agent: AgentOptions = choice(AgentOptions, "thompson")
@@ -387,7 +369,10 @@ def register_groups() -> None:
     for group, parts in PARTS.items():
         for name, member in parts.items():
             named = [("name", str, field(default=name))]
-            store(group=group, name=name, node=make_dataclass(member.options.__name__, named, bases=(member.options,)))
+            # What is outside its limits is refused later, by its name on the command line.
+            later = {"__post_init__": lambda _: None}
+            node = make_dataclass(member.options.__name__, named, bases=(member.options,), namespace=later)
+            store(group=group, name=name, node=node)
     for group, base in _GROUPS.items():
         for kind in kinds(base):
             store(group=group, name=f"{kind.__name__.removesuffix('Options').lower()}_schema", node=kind)
@@ -419,59 +404,6 @@ def default_of(part: Field[Any]) -> Any:
     if part.default_factory is not NOT_GIVEN:
         return part.default_factory()
     return REQUIRED if part.default is NOT_GIVEN else part.default
-
-
-def check_limits(options: Any, place: str = "") -> None:
-    """Refuse values of a dataclass, or of dataclasses inside it, that are outside their fields' limits."""
-    for part in fields(options):
-        value, name = getattr(options, part.name), f"{place}{part.name}"
-        if is_dataclass(value):
-            check_limits(value, f"{name}.")
-        elif part.metadata and "least" in part.metadata:
-            _check_value(name, value, part.metadata)
-        elif isinstance(value, float) and math.isnan(value):
-            raise ValueError(f"{name} must be a number, got nan")
-
-
-def _check_value(name: str, value: Any, limits: Mapping[str, Any]) -> None:
-    if limits["among"] and value not in limits["among"]:
-        Registry(f"{name}", dict.fromkeys(limits["among"]))[value]
-    if isinstance(value, list):
-        if len(value) < limits["length"]:
-            raise ValueError(f"{name} must have at least {limits['length']} entries, got {value}")
-        if limits["unique"] and len({str(entry) for entry in value}) < len(value):
-            raise ValueError(f"the entries of {name} must differ, got {value}")
-    least, most = limits["least"], limits["most"]
-    for number in value if isinstance(value, list) else [value]:
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
-            continue
-        if not (least is None or number >= least) or not (most is None or number <= most):
-            which = f"each of {name}" if isinstance(value, list) else name
-            raise ValueError(f"{which} must be {range_text(limits)}, got {number:g}")
-
-
-def limits_text(limits: Mapping[str, Any]) -> str:
-    """A field's limits, in words; empty without any.
-
-    >>> limits_text({"least": 1, "most": None, "among": (), "length": 0, "unique": False})
-    'at least 1'
-    """
-    words = [range_text(limits)]
-    if limits.get("among"):
-        words.append("one of " + ", ".join(limits["among"]))
-    if limits.get("length"):
-        words.append(f"{limits['length']} or more entries")
-    if limits.get("unique"):
-        words.append("no entry twice")
-    return ", ".join(word for word in words if word)
-
-
-def range_text(limits: Mapping[str, Any]) -> str:
-    """The range of a number, in words; empty where there is none."""
-    least, most = limits.get("least"), limits.get("most")
-    if least is not None and most is not None:
-        return f"from {least:g} to {most:g}"
-    return f"at least {least:g}" if least is not None else f"at most {most:g}" if most is not None else ""
 
 
 def documentation(node: type) -> dict[str, str]:

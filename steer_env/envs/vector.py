@@ -70,7 +70,7 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
     @property
     def part_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of what is observed by name, in the order in which it is joined; numbers count as one-hot vectors."""
-        parts = self._parts.spaces
+        parts: Any = self._parts.spaces
         names = sorted(parts, key=[*OBSERVATIONS, "image"].index)
         return {k: (int(parts[k].n),) if isinstance(parts[k], spaces.Discrete) else parts[k].shape for k in names}
 

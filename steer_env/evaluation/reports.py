@@ -156,7 +156,7 @@ def conditions(frame: pd.DataFrame) -> str:
 
 def _named(ids: Sequence[str]) -> str:
     """The ids of parts, or how many people there are."""
-    people = [part for part in ids if part.startswith("person-")]
+    people = [part for part in ids if part.startswith(statistics.PERSON)]
     others = [part for part in ids if part not in people]
     return ", ".join([*others, *([f"{len(people)} people"] if people else [])])
 

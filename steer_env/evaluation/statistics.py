@@ -116,11 +116,15 @@ def stay_rates(frame: pd.DataFrame) -> pd.DataFrame:
     return rates.rename_axis("policy").rename(columns=lambda place: f"round {place + 1}")
 
 
+PERSON = "person-"
+"""How the ids of people begin, who are humans in traces."""
+
+
 def people_or_tasks(traces: Sequence[SteeringTrace]) -> pd.Series:
     """Whose each episode is, within which episodes depend on each other: a person, or where users are simulated a task.
 
     Returns:
         N names, called ``unit``.
     """
-    names = [t.human if t.human.startswith("person-") else f"{t.suite} {t.task_index}" for t in traces]
+    names = [t.human if t.human.startswith(PERSON) else f"{t.suite} {t.task_index}" for t in traces]
     return pd.Series(names, name="unit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -67,6 +68,7 @@ def load_pipeline(kind: str, chosen: CheckpointOptions, dtype: torch.dtype, **op
             else:
                 # Code that a checkpoint brings is never run.
                 options |= {"variant": chosen.variant or None, "use_safetensors": True, "trust_remote_code": False}
+                options |= _encoders(chosen, declared, dtype)
                 pipeline = getattr(diffusers, kind).from_pretrained(_source(chosen.path), **options)
             if chosen.lora:
                 _add_lora(pipeline, chosen.lora, chosen.lora_weight)
@@ -129,6 +131,27 @@ def _check_family(path: str, kind: str, declared: Mapping[str, Any]) -> None:
         raise _RefusedError(f"{path} is a checkpoint for diffusers' {name}: read it with generator={other}")
 
 
+def _encoders(chosen: CheckpointOptions, declared: Mapping[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """The parts that transformers reads, which would put random weights in the place of missing ones."""
+    import transformers
+
+    parts, source = {}, _source(chosen.path)
+    for name, entry in declared.items():
+        library, kind = entry if isinstance(entry, list) and len(entry) == 2 else ("", "")
+        kind = getattr(transformers, str(kind), None) if library == "transformers" else None
+        if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
+            continue
+        varied = not Path(source).is_dir() or any((Path(source) / name).glob(f"*.{chosen.variant}[.-]*"))
+        options = {"subfolder": name, "dtype": dtype, "variant": (varied and chosen.variant) or None}
+        options |= {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
+        model: Any = kind
+        parts[name], report = model.from_pretrained(source, **options)
+        if missing := sorted(report["missing_keys"]):
+            more = f"{missing[0]} and {len(missing) - 1} other weights"
+            raise _RefusedError(f"{chosen.path} lacks {more} of its {name}: random ones would take their place")
+    return parts
+
+
 def _decoder(path: str, dtype: torch.dtype) -> Any:
     """A small decoder from a folder or hub of its own."""
     import diffusers
@@ -159,14 +182,17 @@ def load_solver(name: str, pipeline: Any) -> Any:
     """A solver with the settings of the checkpoint's own.
 
     Raises:
-        ValueError: an unknown name, or one that the pipeline can't use.
+        ValueError: an unknown name, or one that the pipeline can't use, or not with the settings of its own.
     """
     import diffusers
 
     kind, own = getattr(diffusers, SOLVERS[name]), pipeline.scheduler
     if not _takes_solvers(own):
         raise ValueError(f"solver {name} can't take the place of {type(own).__name__}, which {_others(own)}")
-    return kind.from_config(own.config)
+    try:
+        return kind.from_config(own.config)
+    except (ValueError, NotImplementedError) as error:
+        raise ValueError(f"solver {name} can't take the settings of {type(own).__name__}: {reason(error)}") from error
 
 
 def _takes_solvers(scheduler: Any) -> bool:
@@ -199,17 +225,36 @@ def solve(scheduler: Any, steps: int, sample: Tensor, denoise: Callable[[Tensor,
     return sample
 
 
+def evaluations(scheduler: Any, steps: int) -> int:
+    """How often a scheduler asks the denoiser in so many steps: methods of a higher order do so more than once each."""
+    other = copy.deepcopy(scheduler)
+    try:
+        other.set_timesteps(steps)
+    except (ValueError, TypeError):
+        # Schedules that depend on the image's size have one evaluation a step.
+        return steps
+    return len(other.timesteps)
+
+
 def check_solver(path: str, pipeline: Any, steps: int) -> None:
     """Raises a ValueError if the scheduler draws noise, so that latents don't decide the image."""
     channels = pipeline.unet.config.in_channels, pipeline.unet.config.out_channels
     if not _draws_noise(pipeline.scheduler, steps, *channels):
         return
     with quiet():
-        good = [name for name in SOLVERS if not _draws_noise(load_solver(name, pipeline), steps, *channels)]
+        good = [name for name in SOLVERS if _fits(name, pipeline, steps, *channels)]
     raise ValueError(
         f"{path} is sampled by {type(pipeline.scheduler).__name__}, which draws fresh noise at its steps, so that the "
         f"same latents give other images each time: set solver to one of: {', '.join(good)}"
     )
+
+
+def _fits(name: str, pipeline: Any, steps: int, channels: int, predicted: int) -> bool:
+    """Whether a solver can take the settings of the checkpoint's own, and draws no noise by them."""
+    try:
+        return not _draws_noise(load_solver(name, pipeline), steps, channels, predicted)
+    except ValueError:
+        return False
 
 
 def _draws_noise(scheduler: Any, steps: int, channels: int, predicted: int) -> bool:

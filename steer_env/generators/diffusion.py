@@ -27,6 +27,7 @@ from steer_env.generators.batches import (
 from steer_env.generators.checkpoints import (
     SOLVERS,
     check_solver,
+    evaluations,
     latent_size,
     load_pipeline,
     load_solver,
@@ -86,8 +87,6 @@ class DiffusionGenerator(BatchedGenerator):
         **options: Any,
     ) -> None:
         chosen = StableDiffusionOptions(path=path, steps=steps, guidance_scale=guidance_scale, **options)
-        if steps < 1 or chosen.max_batch < 0:
-            raise ValueError(f"steps must be at least 1, max_batch at least 0, got {steps} and {chosen.max_batch}")
         device = resolve_device(chosen.device)
         if solver := chosen.solver:
             SOLVERS[solver]
@@ -103,6 +102,7 @@ class DiffusionGenerator(BatchedGenerator):
             [f"{path}@{steps}x{guidance_scale:g}", *filter(None, [solver]), *chosen.changes()]
         )
         self.steps, self.guidance_scale = steps, guidance_scale
+        self._evaluations = evaluations(self._scheduler, steps)
         height, width = latent_size(chosen, self.pipeline)
         self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, height, width)
         self.image_shape = (3, height * self.pipeline.vae_scale_factor, width * self.pipeline.vae_scale_factor)
@@ -166,8 +166,8 @@ class DiffusionGenerator(BatchedGenerator):
 
     @property
     def passes(self) -> int:
-        """Denoiser passes an image: its steps, each twice where it is guided."""
-        return self.steps * (2 if self.guidance_scale > 1 and not self._takes_guidance else 1)
+        """Denoiser passes an image: what its steps take, each twice where it is guided."""
+        return self._evaluations * (2 if self.guidance_scale > 1 and not self._takes_guidance else 1)
 
     @property
     def _takes_guidance(self) -> bool:
@@ -186,6 +186,7 @@ class DiffusionGenerator(BatchedGenerator):
         # A scheduler remembers how many steps it was set to.
         other._scheduler = copy.deepcopy(self._scheduler)
         other.steps, other.guidance_scale, other._guides = steps, 1.0, False
+        other._evaluations = evaluations(self._scheduler, steps)
         other.id = f"{self.id} preview={steps}"
         return other
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from steer_env.limits import Limited, option
 from steer_env.registry import AUTO
 
 
 @dataclass(kw_only=True)
-class DiffusionOptions:
+class DiffusionOptions(Limited):
     """A latent diffusion model.
 
     Args:
@@ -30,17 +31,17 @@ class DiffusionOptions:
         decode_batch: images decoded at a time, where the decoder needs more memory than the denoiser; 0 for all.
     """
 
-    steps: int = 20
-    guidance_scale: float = 7.5
+    steps: int = option(20, least=1, most=1000)
+    guidance_scale: float = option(7.5, least=0, most=1000)
     solver: str = ""
-    max_batch: int = 64
+    max_batch: int = option(64, least=0, most=65536)
     device: str = AUTO
     dtype: str = AUTO
     id: str = ""
     channels_last: bool = False
     compile: str = ""
     tf32: bool = False
-    decode_batch: int = 0
+    decode_batch: int = option(0, least=0, most=65536)
 
 
 @dataclass(kw_only=True)
@@ -54,12 +55,12 @@ class TilesOptions(DiffusionOptions):
     The others are those of all latent diffusion models.
     """
 
-    steps: int = 2
-    guidance_scale: float = 1.0
+    steps: int = option(2, least=1, most=1000)
+    guidance_scale: float = option(1.0, least=0, most=1000)
 
 
 @dataclass(kw_only=True)
-class ImageEndpointOptions:
+class ImageEndpointOptions(Limited):
     """An image model behind a server that speaks OpenAI's images API, for users who write prompts.
 
     Args:
@@ -82,15 +83,15 @@ class ImageEndpointOptions:
     key_variable: str = "OPENAI_API_KEY"
     size: str = "1024x1024"
     arguments: dict[str, Any] = field(default_factory=dict)
-    timeout: float = 180.0
-    retries: int = 5
-    per_minute: float = 0.0
+    timeout: float = option(180.0, least=0.01, most=86400)
+    retries: int = option(5, least=0, most=1000)
+    per_minute: float = option(0.0, least=0, most=1_000_000)
     cache: str = "outputs/images"
     id: str = ""
 
 
 @dataclass(kw_only=True)
-class CheckpointOptions:
+class CheckpointOptions(Limited):
     """A checkpoint, and what changes it.
 
     Args:
@@ -109,14 +110,10 @@ class CheckpointOptions:
     variant: str = ""
     config: str = ""
     lora: str = ""
-    lora_weight: float = 1.0
+    lora_weight: float = option(1.0, least=-100, most=100)
     decoder: str = ""
-    height: int = 0
-    width: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.height, self.width) < 0:
-            raise ValueError(f"height and width must be at least 0, got {self.height} and {self.width}")
+    height: int = option(0, least=0, most=16384)
+    width: int = option(0, least=0, most=16384)
 
     def changes(self) -> list[str]:
         """What an id says of a checkpoint beside its path."""
@@ -154,11 +151,11 @@ class PipelineOptions(CheckpointOptions):
         id: what traces call it; path, steps, guidance and what changes the checkpoint by default.
     """
 
-    steps: int = 0
-    guidance_scale: float | None = None
+    steps: int = option(0, least=0, most=1000)
+    guidance_scale: float | None = option(None, least=0, most=1000)
     solver: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
-    max_batch: int = 16
+    max_batch: int = option(16, least=0, most=65536)
     device: str = AUTO
     dtype: str = AUTO
     id: str = ""

@@ -16,6 +16,7 @@ from steer_env.devices import resolve_device, resolve_dtype
 from steer_env.generators.batches import TRIED_PROMPTS, TRIED_STEPS, BatchedGenerator, check_images, trial_latents
 from steer_env.generators.checkpoints import (
     ANY,
+    evaluations,
     load_pipeline,
     load_solver,
     of_scheduler,
@@ -54,8 +55,6 @@ class PipelineGenerator(BatchedGenerator):
 
     def __init__(self, path: str, **options: Any) -> None:
         chosen = PipelineOptions(path=path, **options)
-        if min(chosen.steps, chosen.max_batch) < 0:
-            raise ValueError(f"steps and max_batch must be at least 0, got {chosen.steps} and {chosen.max_batch}")
         device = resolve_device(chosen.device)
         self.dtype = resolve_dtype(chosen.dtype, device)
         self.pipeline = load_pipeline(ANY, chosen, self.dtype)
@@ -136,7 +135,8 @@ class PipelineGenerator(BatchedGenerator):
         check_images(path, first, again, alone, self.dtype, of_scheduler(self.pipeline.scheduler))
         _, _, height, width = first.shape
         self.image_shape = (3, height, width)
-        self.passes = -(-sum(rows) * self.steps // steps)
+        all_of, tried = (evaluations(self.pipeline.scheduler, number) for number in (self.steps, steps))
+        self.passes = -(-sum(rows) * all_of // tried)
 
     @contextmanager
     def _counted(self) -> Iterator[list[int]]:

@@ -35,7 +35,7 @@ class Speed:
     """The fields of :class:`steer_env.generators.options.DiffusionOptions` that decide how a generator computes.
 
     Raises:
-        ValueError: an unknown way to compile, or a negative ``decode_batch``.
+        ValueError: an unknown way to compile.
     """
 
     channels_last: bool = DiffusionOptions.channels_last
@@ -46,8 +46,6 @@ class Speed:
     def __post_init__(self) -> None:
         if self.compile:
             COMPILERS[self.compile]
-        if self.decode_batch < 0:
-            raise ValueError(f"decode_batch must be at least 1, or 0 for all at once, got {self.decode_batch}")
 
     def lay_out(self, *modules: Any) -> None:
         """Bring weights into the memory format."""

@@ -48,16 +48,11 @@ class SoftmaxHuman(SoftmaxOptions):
     """Bradley–Terry choice among 1 + K images.
 
     Raises:
-        ValueError: a temperature that isn't positive, or a bias that isn't finite.
+        ValueError: an option out of range.
     """
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(
-                f"temperature must be positive, got {self.temperature}; the limit of 0 is the greedy human"
-            )
-        if not math.isfinite(self.stay):
-            raise ValueError(f"stay must be a finite number, got {self.stay}")
+        super().__post_init__()
         self.id = f"softmax-{self.temperature:g}" + (f"-stay{self.stay:+g}" if self.stay else "")
 
     def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
@@ -80,12 +75,11 @@ class HesitantHuman(HesitantOptions):
     """Moves to the most similar proposal only if it beats the current image by a just-noticeable difference.
 
     Raises:
-        ValueError: a negative threshold.
+        ValueError: an option out of range.
     """
 
     def __post_init__(self) -> None:
-        if not self.threshold >= 0:
-            raise ValueError(f"threshold must not be negative, got {self.threshold}")
+        super().__post_init__()
         self.id = f"hesitant-{self.threshold:g}"
 
     def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
@@ -111,7 +105,7 @@ class MixtureHuman:
     Each episode's user is drawn from it, and is the same in all rounds of the episode.
 
     Raises:
-        ValueError: no member, one without a name, an unknown one, a weight that isn't positive, or a wrong option.
+        ValueError: no member, one without a name, an unknown one, a weight out of range, or a wrong option.
     """
 
     def __init__(self, members: Sequence[str | Mapping[str, Any]]) -> None:
@@ -132,8 +126,8 @@ class MixtureHuman:
 def _member(spec: str | Mapping[str, Any]) -> tuple[Chooser, float]:
     name, options = parse_spec(spec)
     weight = options.pop("weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
-        raise ValueError(f"weight of member {name!r} must be positive, got {weight}")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 1e-9 <= weight <= 1e9:
+        raise ValueError(f"weight of member {name!r} must be from 1e-09 to 1e+09, got {weight}")
     return build(MEMBERS, {**options, "name": name}), float(weight)
 
 

@@ -31,8 +31,6 @@ class Endpoint:
 
     def __init__(self, model: str, **options: Any) -> None:
         chosen = EndpointOptions(model, **options)
-        if chosen.temperature < 0 or chosen.max_tokens < 1:
-            raise ValueError("temperature must be at least 0 and max_tokens at least 1")
         self.id, self._server, self._cache = model, Server.of(chosen), chosen.cache
         self._settings = {"model": model, "temperature": chosen.temperature, "max_tokens": chosen.max_tokens}
 

@@ -30,10 +30,6 @@ class LocalModel:
     def __init__(self, path: str, **options: Any) -> None:
         chosen = LocalOptions(path, **options)
         temperature, longest = chosen.temperature, chosen.max_tokens
-        if temperature < 0 or longest < 1:
-            raise ValueError(
-                f"temperature must be at least 0 and max_tokens at least 1, got {temperature} and {longest}"
-            )
         self.id = path.rstrip("/").rpartition("/")[2]
         device = resolve_device(chosen.device)
         self._tokenizer, model = _load(str(Path(path).expanduser()), resolve_dtype(chosen.dtype, device))
@@ -72,7 +68,10 @@ def _load(path: str, dtype: torch.dtype) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         options = {"dtype": dtype, "use_safetensors": True, "trust_remote_code": False}
-        return tokenizer, AutoModelForCausalLM.from_pretrained(path, **options)
+        model, report = AutoModelForCausalLM.from_pretrained(path, **options, output_loading_info=True)
+        if report["missing_keys"]:
+            raise ValueError(f"it lacks {sorted(report['missing_keys'])[0]}: random weights would take its place")
+        return tokenizer, model
     except Exception as error:
         raise WriterError(
             f"{path} can't be loaded as a causal language model: give a folder with its tokenizer, configuration and "

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from steer_env.limits import Limited, option
 from steer_env.registry import AUTO
 
 
 @dataclass
-class SoftmaxOptions:
+class SoftmaxOptions(Limited):
     """Picks image i with probability ∝ exp(similarityᵢ / temperature): Bradley–Terry choice among 1 + K images.
 
     Args:
@@ -18,23 +19,23 @@ class SoftmaxOptions:
         stay: bias to the current image, as if it were so much more similar; negative for a user who likes change.
     """
 
-    temperature: float = 0.13
-    stay: float = 0.0
+    temperature: float = option(0.13, least=1e-6, most=1e6)
+    stay: float = option(0.0, least=-100, most=100)
 
 
 @dataclass
-class HesitantOptions:
+class HesitantOptions(Limited):
     """Moves to the most similar proposal only if it beats the current image by a just-noticeable difference.
 
     Args:
         threshold: that difference, in units of similarity.
     """
 
-    threshold: float = 0.02
+    threshold: float = option(0.02, least=0, most=100)
 
 
 @dataclass
-class PopulationOptions:
+class PopulationOptions(Limited):
     """Each episode's user is drawn from a population, and is the same in all rounds of the episode.
 
     Args:
@@ -42,11 +43,11 @@ class PopulationOptions:
             ``weight``, its share of the population, 1 by default. Weights needn't sum to 1.
     """
 
-    members: list[Any] = field(default_factory=lambda: ["greedy", "softmax"])
+    members: list[Any] = option(["greedy", "softmax"], length=1)
 
 
 @dataclass
-class RuleOptions:
+class RuleOptions(Limited):
     """A user who writes prompts for the embedded domain by a rule; the defaults are those of suites' first prompts.
 
     Args:
@@ -54,12 +55,12 @@ class RuleOptions:
         mistake_rate: probability of a similar but wrong colour in a new attribute, in [0, 1].
     """
 
-    synonym_rate: float = 0.4
-    mistake_rate: float = 0.08
+    synonym_rate: float = option(0.4, least=0, most=1)
+    mistake_rate: float = option(0.08, least=0, most=1)
 
 
 @dataclass
-class PersonOptions:
+class PersonOptions(Limited):
     """A user who sees the goal and rewrites prompts as people of the released study do: adds much, drops little.
 
     A rewrite goes on from the last prompt, as people's do even where an earlier one came closer. The defaults are what
@@ -74,15 +75,15 @@ class PersonOptions:
         synonym_rate: probability of another word for the same thing.
     """
 
-    named: list[float] = field(default_factory=lambda: [0.21, 0.18, 0.123, 0.111])
-    right: float = 0.79
-    lost: float = 0.025
-    taken_back: float = 0.079
-    synonym_rate: float = 0.4
+    named: list[float] = option([0.21, 0.18, 0.123, 0.111], least=0, most=1, length=1)
+    right: float = option(0.79, least=0, most=1)
+    lost: float = option(0.025, least=0, most=1)
+    taken_back: float = option(0.079, least=0, most=1)
+    synonym_rate: float = option(0.4, least=0, most=1)
 
 
 @dataclass
-class EndpointOptions:
+class EndpointOptions(Limited):
     """A language model behind a server that speaks OpenAI's protocol. Every answer is kept on disk.
 
     Args:
@@ -100,16 +101,16 @@ class EndpointOptions:
     model: str
     base_url: str = ""
     key_variable: str = "OPENAI_API_KEY"
-    temperature: float = 1.0
-    max_tokens: int = 300
-    timeout: float = 60.0
-    retries: int = 5
-    per_minute: float = 0.0
+    temperature: float = option(1.0, least=0, most=100)
+    max_tokens: int = option(300, least=1, most=1_000_000)
+    timeout: float = option(60.0, least=0.01, most=86400)
+    retries: int = option(5, least=0, most=1000)
+    per_minute: float = option(0.0, least=0, most=1_000_000)
     cache: str = "outputs/answers.sqlite"
 
 
 @dataclass
-class LocalOptions:
+class LocalOptions(Limited):
     """Any causal language model that transformers reads, on this machine.
 
     Args:
@@ -124,5 +125,5 @@ class LocalOptions:
     path: str
     device: str = AUTO
     dtype: str = AUTO
-    temperature: float = 1.0
-    max_tokens: int = 300
+    temperature: float = option(1.0, least=0, most=100)
+    max_tokens: int = option(300, least=1, most=1_000_000)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from steer_env.limits import Limited, option
+
 
 @dataclass
-class ShardOptions:
+class ShardOptions(Limited):
     """How many images at a time.
 
     Args:
         shard: images made at a time, on which results depend in the last digits; 0 for the generator's max_batch.
     """
 
-    shard: int = 0
+    shard: int = option(0, least=0, most=65536)
 
 
 @dataclass
@@ -41,11 +43,11 @@ class RayOptions(ShardOptions):
         patience: seconds to wait for the first worker, or for any sign of one.
     """
 
-    count: int = 2
+    count: int = option(2, least=1, most=65536)
     address: str | None = None
-    cpus: float = 1
-    gpus: float = 0
-    patience: float = 600
+    cpus: float = option(1, least=0.01, most=65536)
+    gpus: float = option(0, least=0, most=65536)
+    patience: float = option(600, least=0, most=10_000_000)
 
 
 @dataclass

@@ -29,6 +29,7 @@ from torch import Tensor
 from steer_env.compatibility import mend_torchvision
 from steer_env.imaging.bank import GoalBank
 from steer_env.imaging.banked import Made, Maker, maker_of
+from steer_env.imaging.options import RayOptions
 from steer_env.imaging.studio import LocalStudio, Shard, make, maker
 from steer_env.types import Generator, Metric
 
@@ -138,8 +139,7 @@ class _Workers:
     """Processes that carry out orders."""
 
     def __init__(self, count: int, address: str | None, cpus: float, gpus: float, patience: float) -> None:
-        if count < 1 or cpus <= 0 or gpus < 0:
-            raise ValueError(f"count must be at least 1, cpus positive, gpus at least 0; got {count}, {cpus}, {gpus}")
+        RayOptions(count=count, address=address, cpus=cpus, gpus=gpus, patience=patience)
         self._count, self._cpus, self._gpus, self._patience = count, cpus, gpus, patience
         self._waiting: deque[_Order] = deque()
         self._free: list[Any] = []

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steer_env.imaging.bank import GoalBank
 from steer_env.imaging.banked import Made, Maker, addresses, maker_of, through
+from steer_env.imaging.options import LocalOptions
 from steer_env.proposals import draw_latents
 from steer_env.types import Conditioning, Fingerprinted, Generator, Metric, Picture, PreviewingGenerator
 
@@ -44,7 +45,7 @@ class LocalStudio:
         images: how many images have been made.
 
     Raises:
-        ValueError: a negative shard, or a goal bank for a generator without a fingerprint.
+        ValueError: a shard out of range, or a goal bank for a generator without a fingerprint.
     """
 
     def __init__(
@@ -56,8 +57,7 @@ class LocalStudio:
         shard: int = 0,
         overlap: bool = False,
     ) -> None:
-        if shard < 0:
-            raise ValueError(f"shard must be at least 1, or 0 for the generator's max_batch, got {shard}")
+        LocalOptions(shard, overlap)
         if goal_bank is not None and not isinstance(generator, Fingerprinted):
             raise ValueError(
                 f"a goal bank must tell generators apart by all that their images depend on: give {generator.id!r} a "

@@ -7,7 +7,7 @@ from typing import Any
 
 from steer_env.mechanisms.options import BayesianOptions, FeedbackOptions, LearnedOptions, QeuboOptions
 from steer_env.metrics import load_metric
-from steer_env.registry import AUTO, NoOptions, Part, Parts, Registry, Spec, resolve
+from steer_env.registry import AUTO, NoOptions, Part, Parts, Registry, Spec, parse_spec, resolve
 from steer_env.types import Mechanism, Studio
 
 MECHANISMS: Parts = Registry(
@@ -42,6 +42,8 @@ def load_mechanism(
         return spec
     part, chosen = resolve(MECHANISMS, spec)
     own = getattr(chosen, "metric", "")
+    if not isinstance(own, str | Mapping):
+        raise ValueError(f"metric of mechanism {parse_spec(spec)[0]!r} must be a word or a mapping, got {own!r}")
     metric = load_metric(own, device, dtype) if own else studio.metric
     mechanism: Mechanism = part.make(chosen, studio=studio, metric=metric, **shared)
     return mechanism

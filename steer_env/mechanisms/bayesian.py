@@ -32,8 +32,7 @@ class BayesianSteering:
         hypotheses: makes the pools, for mechanisms that share them; it must know the metric.
 
     Raises:
-        ValueError: a pool of fewer than two images, a temperature that isn't positive, or previews that the generator
-            can't make.
+        ValueError: an option out of range, or previews that the generator can't make.
     """
 
     def __init__(
@@ -46,14 +45,10 @@ class BayesianSteering:
         ahead: int = BayesianOptions.ahead,
         hypotheses: Hypotheses | None = None,
     ) -> None:
-        if pool < 2:
-            raise ValueError(f"pool must be at least 2, got {pool}")
-        if ahead < 0:
-            raise ValueError(f"ahead must not be negative, got {ahead}")
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
+        BayesianOptions(pool, temperature, "", preview_steps, ahead)
         self._hypotheses = hypotheses or Hypotheses(studio, [metric])
         self.pool, self.temperature, self.metric = pool, temperature, metric
+        self.most_proposals = pool
         self.ahead, self._preview_steps = ahead, preview_steps
         made = pool * self._hypotheses.passes(preview_steps)
         self.extra_images, self.extra_passes = (0, float(made)) if preview_steps else (pool, 0.0)

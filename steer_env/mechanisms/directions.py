@@ -45,10 +45,9 @@ class DirectionSteering:
         dimensions: int = DirectionsOptions.dimensions,
         leash: float = DirectionsOptions.leash,
     ) -> None:
+        DirectionsOptions(dimensions, leash)
         if not 1 <= dimensions <= prod(shape):
             raise ValueError(f"dimensions must be 1 to {prod(shape)}, the size of a latent, got {dimensions}")
-        if not 0 <= leash < 1:
-            raise ValueError(f"leash must be at least 0 and less than 1, got {leash}")
         self._basis = torch.from_numpy(low_frequencies(tuple(shape), dimensions))
         self.dimensions, self.leash = dimensions, leash
         self.id = f"directions:dimensions={dimensions},leash={leash:g}"
@@ -91,14 +90,13 @@ class LatentSteering:
         leash: in units of √D; 0 for none.
 
     Raises:
-        ValueError: a negative leash.
+        ValueError: a leash out of range.
     """
 
     extra_images = 0
 
     def __init__(self, shape: tuple[int, ...], leash: float = ProposalsOptions.leash) -> None:
-        if leash < 0:
-            raise ValueError(f"leash must not be negative, got {leash}")
+        ProposalsOptions(leash)
         self._shape, self.leash = tuple(shape), leash
         self.id = f"proposals:leash={leash:g}"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from steer_env.limits import Limited, option
+
 
 @dataclass
-class BayesianOptions:
+class BayesianOptions(Limited):
     """Infers the goal from the choices, and offers the images that are expected to be of most use.
 
     Args:
@@ -19,15 +21,15 @@ class BayesianOptions:
             candidate, in all rounds but the last; 0 goes by what a round itself is worth.
     """
 
-    pool: int = 48
-    temperature: float = 0.05
+    pool: int = option(48, least=2, most=8192)
+    temperature: float = option(0.05, least=1e-6, most=1e6)
     metric: Any = ""
-    preview_steps: int = 0
-    ahead: int = 0
+    preview_steps: int = option(0, least=0, most=1000)
+    ahead: int = option(0, least=0, most=8192)
 
 
 @dataclass
-class LearnedOptions:
+class LearnedOptions(Limited):
     """The same over images that are predicted, at no image beyond those that are shown.
 
     Args:
@@ -38,15 +40,15 @@ class LearnedOptions:
         predictor: folder of a predictor with a manifest; empty for the embedded model's.
     """
 
-    pool: int = 256
-    temperature: float = 0.03
+    pool: int = option(256, least=2, most=8192)
+    temperature: float = option(0.03, least=1e-6, most=1e6)
     metric: Any = ""
-    ahead: int = 24
+    ahead: int = option(24, least=0, most=8192)
     predictor: str = ""
 
 
 @dataclass
-class FeedbackOptions:
+class FeedbackOptions(Limited):
     """Offers the images that are predicted to look like what was taken, and unlike what wasn't, without a belief.
 
     Args:
@@ -55,14 +57,14 @@ class FeedbackOptions:
         metric, predictor: as for the learned mechanism.
     """
 
-    pool: int = 256
-    weight: float = 0.5
+    pool: int = option(256, least=2, most=8192)
+    weight: float = option(0.5, least=0, most=1000)
     metric: Any = ""
     predictor: str = ""
 
 
 @dataclass
-class QeuboOptions:
+class QeuboOptions(Limited):
     """Preferential Bayesian optimisation on the latent by BoTorch, at no image beyond those that are shown.
 
     Args:
@@ -72,14 +74,14 @@ class QeuboOptions:
         temperature: of the assumed user, in units of the utility's standard deviation.
     """
 
-    candidates: int = 256
-    dimensions: int = 32
-    length: float = 1.0
-    temperature: float = 0.2
+    candidates: int = option(256, least=2, most=65536)
+    dimensions: int = option(32, least=1, most=1_000_000)
+    length: float = option(1.0, least=0.01, most=100)
+    temperature: float = option(0.2, least=0.01, most=100)
 
 
 @dataclass
-class DirectionsOptions:
+class DirectionsOptions(Limited):
     """Proposals that a policy directs along low frequencies of the latent.
 
     Args:
@@ -87,16 +89,16 @@ class DirectionsOptions:
         leash: from 0, a policy decides nothing of them, to less than 1: how far it may decide them.
     """
 
-    dimensions: int = 32
-    leash: float = 0.9
+    dimensions: int = option(32, least=1, most=1_000_000)
+    leash: float = option(0.9, least=0, most=0.9999)
 
 
 @dataclass
-class ProposalsOptions:
+class ProposalsOptions(Limited):
     """Proposals that are a policy's own latents.
 
     Args:
         leash: how long they may be, in units of a typical latent's length; 0 for any.
     """
 
-    leash: float = 1.0
+    leash: float = option(1.0, least=0, most=1000)

@@ -187,6 +187,7 @@ class FeedbackSteering(LearnedSteering):
         predictor: str = FeedbackOptions.predictor,
         hypotheses: Hypotheses | None = None,
     ) -> None:
+        FeedbackOptions(pool, weight)
         super().__init__(studio, metric, pool, ahead=0, predictor=predictor, hypotheses=hypotheses)
         self.weight = weight
         self.id = f"feedback-{self._version}-{pool}-{weight:g}"

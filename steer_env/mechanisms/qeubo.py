@@ -38,8 +38,7 @@ class QeuboSteering:
 
     Raises:
         ImportError: BoTorch isn't installed.
-        ValueError: fewer than two candidates, no dimension or more than a latent has, or a length or temperature that
-            isn't positive.
+        ValueError: an option out of range, or more dimensions than a latent has.
     """
 
     extra_images = 0
@@ -52,13 +51,9 @@ class QeuboSteering:
         length: float = QeuboOptions.length,
         temperature: float = QeuboOptions.temperature,
     ) -> None:
-        if candidates < 2:
-            raise ValueError(f"candidates must be at least 2, got {candidates}")
+        QeuboOptions(candidates, dimensions, length, temperature)
         if not 1 <= dimensions <= np.prod(shape):
             raise ValueError(f"dimensions must be 1 to {np.prod(shape)}, the size of a latent, got {dimensions}")
-        for name, value in (("length", length), ("temperature", temperature)):
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # The library, at its import, of what torch deprecates.
@@ -68,6 +63,7 @@ class QeuboSteering:
             raise ImportError(advice) from error
         self._basis = torch.from_numpy(low_frequencies(tuple(shape), dimensions))
         self.candidates, self.dimensions, self.length, self.temperature = candidates, dimensions, length, temperature
+        self.most_proposals = candidates
         self.id = f"qeubo-{candidates}-{dimensions}-{length:g}-{temperature:g}"
 
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:

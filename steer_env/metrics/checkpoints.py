@@ -22,7 +22,7 @@ from steer_env.types import Metric
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(OSError):
     """Weights that can't be had or can't be used; the message says what to do."""
 
 
@@ -91,14 +91,12 @@ class NetworkMetric(Metric):
     :meth:`_embed`.
 
     Raises:
-        ValueError: an unknown device or dtype, or max_batch below 1.
+        ValueError: an unknown device or dtype.
     """
 
     _model: Any
 
     def __init__(self, options: NetworkOptions) -> None:
-        if options.max_batch < 1:
-            raise ValueError(f"max_batch must be at least 1, got {options.max_batch}")
         self._dtype, self._max_batch = resolve_dtype(options.dtype), options.max_batch
         self.device = torch.device(resolve_device(options.device))
         # Embeddings of another precision are other numbers.

@@ -16,7 +16,6 @@ from steer_env.metrics.options import LPIPSOptions
 
 _FILE = "alexnet-owt-7be5be79.pth"
 _ADVICE = f"Download https://download.pytorch.org/models/{_FILE}, and name it as path"
-_SMALLEST = 31
 """Pixels a side below which AlexNet's last layers have nothing left."""
 
 
@@ -43,8 +42,7 @@ class LPIPSMetric(NetworkMetric):
     def __init__(self, path: str = LPIPSOptions.path, **options: Any) -> None:
         chosen = LPIPSOptions(path=path, **options)
         super().__init__(chosen)
-        if (pixels := chosen.pixels) < _SMALLEST:
-            raise ValueError(f"pixels must be at least {_SMALLEST} for AlexNet, got {pixels}")
+        pixels = chosen.pixels
         self._size = (pixels, pixels)
         self._model = _load(Path(path).expanduser() if path else Path(torch.hub.get_dir()) / "checkpoints" / _FILE)
         self.id = f"lpips-alex-{pixels}-{fingerprint(self._model.state_dict())[:8]}{self._suffix}"

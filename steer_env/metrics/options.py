@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from steer_env.limits import Limited, option
 from steer_env.registry import AUTO
 
 
 @dataclass
-class PixelOptions:
+class PixelOptions(Limited):
     """Correlation of two pictures' pixels after blurring.
 
     Args:
         grid: the picture is averaged down to grid × grid cells, for each channel.
     """
 
-    grid: int = 24
+    grid: int = option(24, least=1, most=512)
 
 
 @dataclass(kw_only=True)
-class NetworkOptions:
+class NetworkOptions(Limited):
     """A network with weights of other people's.
 
     Args:
@@ -31,7 +32,7 @@ class NetworkOptions:
 
     device: str = AUTO
     dtype: str = AUTO
-    max_batch: int = 64
+    max_batch: int = option(64, least=1, most=65536)
 
 
 @dataclass(kw_only=True)
@@ -92,4 +93,5 @@ class LPIPSOptions(NetworkOptions):
     """
 
     path: str = ""
-    pixels: int = 64
+    # Fewer are too few for AlexNet.
+    pixels: int = option(64, least=31, most=4096)

@@ -18,6 +18,7 @@ class PixelCorrelation(Metric):
     id = "pixel-correlation"
 
     def __init__(self, grid: int = PixelOptions.grid) -> None:
+        PixelOptions(grid)
         self.grid = grid
         self.dimensions = 3 * grid * grid
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steer_env import assets
+from steer_env.limits import Limited, option
 from steer_env.policies import POLICY_FILE, Policy, SoftPolicy, TablePolicy, read_policy
 from steer_env.policies.cards import check_name, likeness
 from steer_env.policies.stored import PolicyError, StoredPolicy
@@ -42,7 +43,7 @@ class PrompterOptions:
 
 
 @dataclass
-class ExploringOptions:
+class ExploringOptions(Limited):
     """Plays a bucket at random in a share of rounds: sessions of it serve to evaluate any policy off policy.
 
     Args:
@@ -51,7 +52,7 @@ class ExploringOptions:
     """
 
     policy: str = "published"
-    explore: float = 0.5
+    explore: float = option(0.5, least=1e-6, most=1)
 
 
 _HERE = "steer_env.policies.names"

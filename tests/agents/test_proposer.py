@@ -44,7 +44,7 @@ def warm_start(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     codes = torch.nn.functional.normalize(torch.randn(12, SIZE), dim=1)
     file = tmp_path_factory.mktemp("proposer") / "small.safetensors"
-    Proposer(ProposerShape(12, SIZE, 128, 96, 4, 0.99, code=8, width=16), codes).save(file)
+    Proposer(ProposerShape(12, SIZE, 128, 96, 4, 0.99, (0.8, 1.0), code=8, width=16), codes).save(file)
     return str(file)
 
 
@@ -70,7 +70,7 @@ def test_belief_goes_to_what_is_like_the_choice_and_nothing_is_offered_twice(war
         # Images as unlike as they can be, that are known without doubt.
         proposer.expect = lambda conditioning, places=None: torch.eye(96)[None, :12]  # type: ignore[method-assign]
         first, _, entropy = worlds([], [], proposer).offer(greedily, 2)
-        assert 0 < float(entropy) <= 2 * np.log(12)
+        assert 0 < float(entropy) <= 2 * np.log(14)
         screen = torch.stack([torch.eye(96)[50], *torch.eye(96)[first[0]]])
         turn = worlds([screen], [2], proposer)
         assert int(turn.belief.argmax()) == int(first[0, 1])
@@ -78,6 +78,11 @@ def test_belief_goes_to_what_is_like_the_choice_and_nothing_is_offered_twice(war
         assert not set(places[0].tolist()) & set(first[0].tolist())
         _, given, _ = turn.offer(lambda number, scores: places[:, number], 2)
         assert torch.equal(given, logs)
+        # Where the mixture gives more hope it is offered, as often as there are proposals.
+        proposer.hope[1, 0] = 2
+        hopeful, _, _ = worlds([screen], [2], proposer).offer(greedily, 2)
+        assert hopeful.tolist() == [[12, 12]]
+        assert proposer.offers()[12, :2].tolist() == pytest.approx([0.6, 0])
 
 
 def test_training_goes_on_from_the_warm_start_and_the_export_is_the_policy(

@@ -136,7 +136,7 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunExistsError, match="'algorithm': 'a2c'"):
         train_sb3("ppo", SETTINGS["ppo"], batch(), Training(4, 0), tmp_path, "mine")
     with pytest.raises(ValueError, match="unknown algorithm 'pp0'; did you mean 'ppo'"):
-        train_sb3("pp0", {}, batch(), Training(4, 0), tmp_path, "mine")
+        train_sb3("pp0", {}, batch(), Training(4, 0), tmp_path / "other", "mine")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from agents.episodes import Training
 from agents.exports import exported
-from agents.sb3 import ALGORITHMS, check_actions, train_sb3
+from agents.sb3 import ALGORITHMS, check_algorithm, train_sb3
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.rollout import make_env, options_for, play
 from steer_env.policies import read_policy
@@ -122,4 +122,25 @@ def test_algorithms_that_know_one_kind_of_action(
 ) -> None:
     env: Any = environments[action].venv
     with pytest.raises(ValueError, match=message):
-        check_actions(algorithm, env.env)
+        check_algorithm(algorithm, {}, env.env)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learning_rat": 1}, "unknown setting of ppo 'learning_rat'; did you mean 'learning_rate'"),
+        ({"device": "cuda"}, "unknown setting of ppo 'device'"),
+        ({"tensorboard_log": "x"}, "unknown setting of ppo 'tensorboard_log'"),
+        ({"learning_rate": "word"}, "agent.settings, or seed, are none that ppo can use: .* learning rate .* not word"),
+        ({"n_steps": 0}, "agent.settings, or seed, are none that ppo can use: .*n_steps"),
+        ({"policy_kwargs": {"net_arch": ["a"]}}, "agent.settings, or seed, are none that ppo can use: "),
+    ],
+)
+def test_settings_are_refused_before_anything_is_made(
+    settings: dict[str, Any], message: str, environments: dict[str, VecNormalize]
+) -> None:
+    env: Any = environments["scale"].venv
+    with pytest.raises(ValueError, match=message):
+        check_algorithm("ppo", settings, env.env)
+    with pytest.raises(ValueError, match=r"or seed, are none that ppo can use: .* between 0 and 2"):
+        check_algorithm("ppo", {}, env.env, 2**40)

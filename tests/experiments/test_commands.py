@@ -163,7 +163,9 @@ def test_table_1_comes_from_one_command(trained: Path, tmp_path: Path, command: 
         ("tasks=1", "tasks must be at least 2, got 1"),
         ("folder=", "folder must be a path, got ''"),
         ("folder=/dev/null/run", "folder=/dev/null/run can't be made: /dev/null is no folder"),
-        ("generator.guidance_scale=nan", "generator.guidance_scale must be a number, got nan"),
+        ("threads=100000000", "threads must be from 0 to 1024, got 100000000"),
+        ("generator.steps=0", "generator.steps must be from 1 to 1000, got 0"),
+        ("generator.guidance_scale=nan", "generator.guidance_scale must be a finite number, got nan"),
         ("tasks=2001", "tasks must be 2 to 2000, the size of tiles-test-v1, got 2001"),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import compare, evaluate
 from experiments.run.finished import merge
+from steer_env.traces import write_traces
 from tests.markdown import compact
 from tests.steer_env.test_traces import TRACE
 
@@ -33,6 +34,23 @@ def test_prompters_are_told_apart_by_what_else_differs() -> None:
         "text blind, text",
         "text blind, text seeds=1",
     ]
+
+
+def test_people_are_one_user_and_are_ranked_on_the_tasks_that_all_policies_have_played(
+    tmp_path: Path, command: Callable[..., None]
+) -> None:
+    played = [(policy, task) for policy in ("a", "b") for task in range(4 if policy == "a" else 3)]
+    people = [replace(TRACE, policy=policy, task_index=task, human=f"person-{task}{policy}") for policy, task in played]
+    simulated = [replace(trace, human="greedy", similarities=[0.2, *trace.similarities[1:]]) for trace in people]
+    for name, traces in (("people", people), ("simulated", simulated)):
+        write_traces(traces, tmp_path / name / "traces" / "all.parquet")
+    both = f"evaluations=[{tmp_path / 'people'},{tmp_path / 'simulated'}]"
+    command(compare.main, f"folder={tmp_path / 'both'}", both, "baseline='a, people'", "rank=true")
+    report = compact((tmp_path / "both" / "report.md").read_text())
+    for policy in ("a, people", "b, people", "a, greedy", "b, greedy"):
+        assert f"| {policy} | 3 |" in report
+    assert "## Ranking" in report
+    assert "| ms an episode |" not in report
 
 
 def test_evaluations_of_different_models_arent_one() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments.run.console import patient, say
+from steer_env.redaction import redacted, without_secrets
 from tests.steer_env.humans.server import server
 from tests.test_imports import ROOT
 
@@ -57,6 +58,15 @@ def test_a_secret_is_not_said(capsys: pytest.CaptureFixture[str], monkeypatch: p
     monkeypatch.setenv("OPENAI_API_KEY", "topsecret1")
     say("the server said: bad key topsecret1 at http://me:pass@host")
     assert capsys.readouterr().out == "the server said: bad key [secret] at http://[secret]@host\n"
+
+
+def test_a_secret_in_json_or_under_its_name_is_struck_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", 'quo"ted\n1')
+    assert redacted(json.dumps({"said": 'quo"ted\n1'})) == '{"said": "[secret]"}'
+    assert redacted(repr('quo"ted\n1')) == "'[secret]'"
+    settings = {"api_key": "abc", "key_variable": "MINE", "max_tokens": 9, "deep": [{"password": "x"}]}
+    struck = {"api_key": "[secret]", "key_variable": "MINE", "max_tokens": 9, "deep": [{"password": "[secret]"}]}
+    assert without_secrets(settings) == struck
 
 
 def test_secrets_reach_neither_configuration_nor_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

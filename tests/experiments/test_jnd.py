@@ -82,14 +82,15 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     [
         (
             lambda table: table.rename(columns={"same": "vote"}),
-            r"has no column 'same'; set first, second and same",
+            r"lacks the columns same; it has",
         ),
         (
             lambda table: table.assign(same="perhaps"),
             r"votes.csv, line 2: a vote is same, different, or",
         ),
-        (lambda table: table.assign(same=2), r"line 2: a vote is same, different, or a share from 0 to 1, not 2"),
-        (lambda table: table.iloc[:0], r"votes.csv holds no votes"),
+        (lambda table: table.assign(same=2), r"line 2: a vote is same, different, or a share from 0 to 1, not '2'"),
+        (lambda table: table.assign(same=None), r"line 2: a vote is same, different, or a share .* not ''"),
+        (lambda table: table.iloc[:0], r"votes.csv holds no rows"),
         (lambda table: table.assign(ref_path="gone.png"), r"there is no image .*gone.png: set images to the folder"),
     ],
 )
@@ -105,6 +106,12 @@ def test_files_that_hold_no_votes(
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         command(jnd.main, "metric=pixel-correlation", *options)
     assert not (tmp_path / "run").exists()
+
+
+def test_votes_with_a_field_too_many_arent_shifted(folder: Path) -> None:
+    (folder / "shifted.csv").write_text("ref_path,distort_path,same\n7,0a.png,0b.png,1\n")
+    with pytest.raises(ValueError, match=r"shifted\.csv, line 2: 4 fields, where there are 3 columns"):
+        jnd.read_votes(jnd.JndOptions(votes=str(folder / "shifted.csv")))
 
 
 def test_votes_that_dont_follow_the_metric() -> None:

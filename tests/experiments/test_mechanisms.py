@@ -75,7 +75,7 @@ def test_the_frontier_is_what_nothing_cheaper_beats() -> None:
         ("mechanisms=[mixtur]", "unknown mechanism 'mixtur'; did you mean 'mixture'"),
         ("users=[greedi]", "unknown human 'greedi'; did you mean 'greedy'"),
         ('mechanisms=["bayesian:96"]', "bayesian:96: '96' is no option with a value, such as pool=96"),
-        ('mechanisms=["bayesian:pool=1"]', "pool must be at least 2, got 1"),
+        ('mechanisms=["bayesian:pool=1"]', "pool must be from 2 to 8192, got 1"),
     ],
 )
 def test_bad_options_before_any_work(option: str, message: str, tmp_path: Path, command: Callable[..., None]) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import diffusers
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from steer_env.generators import load_generator
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator, StableDiffusionXLGenerator
 from steer_env.proposals import draw_latents
 from tests.steer_env.checkpoints import change, diffusion_folder
@@ -73,6 +75,37 @@ def test_schedulers_that_draw_nothing_are_the_checkpoints_own(copy: Path, name: 
     expected = pipeline("a star", latents=latents, **options).images
     found = ours.generate(latents, ours.encode(["a star"]))
     torch.testing.assert_close(found, expected.float(), atol=2e-5, rtol=0)
+    images: list[int] = []
+    ours.pipeline.unet.register_forward_pre_hook(lambda _, inputs: images.append(len(inputs[0])))
+    ours.generate(latents, ours.encode(["a star"]))
+    assert ours.passes == sum(images), "some methods ask the denoiser more than once a step"
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("FlowMatchEulerDiscreteScheduler", {}),
+        ("RePaintScheduler", {}),
+        ("DDIMScheduler", {"num_train_timesteps": 4}),
+        ("SASolverScheduler", {}),
+    ],
+)
+def test_a_scheduler_of_another_kind_is_one_line_with_the_checkpoint(
+    copy: Path, name: str, settings: dict[str, Any]
+) -> None:
+    path = with_scheduler(copy, name, **settings)
+    with pytest.raises(ValueError, match=rf"^{path} [^\n]*$"):
+        load_generator("stable-diffusion", path=path, steps=4)
+
+
+def test_weights_that_are_missing_arent_drawn_at_random(copy: Path) -> None:
+    file = copy / "text_encoder" / "model.safetensors"
+    kept = {name: value for name, value in load_file(file).items() if "layers.1." not in name}
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(
+        ValueError, match=r"copy lacks \S*layers\.1\.\S* and 15 other weights of its text_encoder: random"
+    ):
+        StableDiffusionGenerator(str(copy), 1)
 
 
 def test_images_may_be_wider_than_high(copy: Path) -> None:
@@ -190,7 +223,7 @@ class TestTheFirstImages:
     ("options", "message"),
     [
         ({"height": 20}, "height and width must be multiples of 8 pixels, got 20 and 0"),
-        ({"width": -8}, "height and width must be at least 0, got 0 and -8"),
+        ({"width": -8}, "width must be from 0 to 16384, got -8"),
     ],
 )
 def test_sizes_that_cant_be(folder: Path, options: dict[str, int], message: str) -> None:

@@ -49,6 +49,29 @@ def test_latents_are_those_of_the_seed() -> None:
     assert torch.equal(draw_latents([3], (4, 8, 8)), before)
 
 
+def test_anothers_autocast_changes_nothing() -> None:
+    """As where a training loop steps the environment inside its own."""
+    before = episodes(mechanism="bayesian:pool=8")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        after = episodes(mechanism="bayesian:pool=8")
+        assert torch.is_autocast_enabled("cpu")
+    for ours, theirs in zip(before, after, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="an older torch has one way to set it")
+def test_precision_may_be_set_in_torchs_newer_way() -> None:
+    before, place = episodes(), torch.backends.mkldnn.matmul
+    usual, place.fp32_precision = place.fp32_precision, "bf16"
+    try:
+        after = episodes()
+        assert place.fp32_precision == "bf16"
+    finally:
+        place.fp32_precision = usual
+    for ours, theirs in zip(before, after, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -132,10 +132,10 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"steps": 0}, "steps must be at least 1, max_batch at least 0, got 0 and 64"),
-            ({"max_batch": -1}, "got 2 and -1"),
+            ({"steps": 0}, "steps must be from 1 to 1000, got 0"),
+            ({"max_batch": -1}, "max_batch must be from 0 to 65536, got -1"),
             ({"compile": "fast"}, "unknown way to compile 'fast'; There are: default, reduce-overhead"),
-            ({"decode_batch": -1}, "decode_batch must be at least 1, or 0 for all at once, got -1"),
+            ({"decode_batch": -1}, "decode_batch must be from 0 to 65536, got -1"),
             ({"solver": "dim"}, "unknown solver 'dim'; did you mean 'ddim'"),
             ({"dtype": "int8"}, "unknown dtype 'int8'; There are: float32, float16, bfloat16"),
         ],

@@ -249,7 +249,7 @@ def test_images_of_other_formats(tmp_path: Path) -> None:
         ({"base_url": "ftp://x"}, "base_url must begin with http:// or https://"),
         ({"base_url": "http://me:pass@x/v1"}, "base_url holds a password or query, which would be written down"),
         ({"base_url": "http://x/v1?key=pass@"}, "base_url holds a password or query, which would be written down"),
-        ({"timeout": 0.0}, "timeout positive"),
+        ({"timeout": 0.0}, "timeout must be from 0.01 to 86400, got 0"),
     ],
 )
 def test_options_that_it_cant_have(options: dict[str, Any], message: str) -> None:

@@ -167,8 +167,8 @@ class TestRefusals:
             ("sd", {"arguments": {"latents": 1.0}}, r"latents can't be set"),
             ("sd", {"height": 24}, r"makes images of 16 × 16 pixels, where height is 24 and width 0: set both"),
             ("sd", {"height": 12, "width": 16}, r"can't be steered: its Stable.* makes no image: .*divisible by 8"),
-            ("sd", {"height": -8}, r"height and width must be at least 0, got -8 and 0"),
-            ("sd", {"steps": -1}, r"steps and max_batch must be at least 0, got -1"),
+            ("sd", {"height": -8}, "height must be from 0 to 16384, got -8"),
+            ("sd", {"steps": -1}, "steps must be from 0 to 1000, got -1"),
         ],
     )
     def test_options_that_it_cant_have(

@@ -51,6 +51,8 @@ class TestLanguage:
             ("a:b=1,b=2", "option 'b' is there twice"),
             ("a:b=[1", r"'\[1' isn't a value as in YAML"),
             ({"b": 1}, "doesn't name a part: add its name"),
+            (3, "3 names no part: give a word"),
+            (["a"], r"\['a'\] names no part: give a word"),
         ],
     )
     def test_what_is_wrong_is_said(self, spec: Any, message: str) -> None:
@@ -65,6 +67,7 @@ class Options:
     word: str = ""
     on: bool = False
     rows: list[Any] | None = None
+    numbers: list[int] | None = None
 
 
 def _make(context: str = "", **options: Any) -> dict[str, Any]:
@@ -77,7 +80,7 @@ PLAYGROUND: Registry[Part] = Registry("toy", {"toy": Part(Options, f"{__name__}:
 class TestOptions:
     def test_the_factory_gets_the_options_and_what_it_takes_of_the_context(self) -> None:
         made = build(PLAYGROUND, "toy:size=3,ratio=1", {"on": True}, context="here", unused=1)
-        assert made == {"context": "here", "size": 3, "ratio": 1, "word": "", "on": True, "rows": None}
+        assert made == {"context": "here", "size": 3, "ratio": 1, "word": "", "on": True, "rows": None, "numbers": None}
 
     def test_numbers_of_numpy_become_pythons(self) -> None:
         found = checked_options(Options, {"size": np.int64(3), "ratio": np.float32(0.5), "rows": (1,)}, "toy")
@@ -87,6 +90,7 @@ class TestOptions:
         ("options", "message"),
         [
             ({"sise": 3}, r"^unknown option of toy 'sise'; did you mean 'size'\? There are: size, ratio, "),
+            ({"size": 1, "numbers": [1, "2"]}, "^each of numbers must be a whole number, got '2'$"),
             ({}, "^toy needs the option 'size', such as size=…$"),
             ({"size": 1.5}, r"^size must be a whole number, got 1\.5$"),
             ({"size": True}, "^size must be a whole number, got True$"),

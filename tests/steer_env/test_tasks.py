@@ -78,11 +78,14 @@ def test_tasks_come_from_a_file(tmp_path: Path) -> None:
         ("prompt,goal_prompt\na,\n", "line 2: goal_prompt is empty"),
         ("prompt,goal_prompt,goal_seed\na,b,-3\n", "line 2: goal_seed must be a non-negative integer below"),
         ("prompt,goal_prompt,goal_seed\na,b,9223372036854775808\n", "line 2: goal_seed must be a non-negative integer"),
+        (f"prompt,goal_prompt,goal_seed\na,b,{'9' * 5000}\n", "line 2: goal_seed must be a non-negative integer"),
+        ("prompt,goal_prompt\na,b\x00\n", r"line 2: a field holds the control character '\\x00'"),
+        ("prompt,goal_prompt\na,\x1b[2Jb\n", "line 2: a field holds the control character"),
         ("goal_prompt,prompt\na cat,on a sofa, photo\n", "line 2: 3 fields, where there are 2 columns; a field with a"),
         ("goal_prompt,prompt\na cat\n", "line 2: 1 fields, where there are 2 columns"),
         ("goal_prompt,prompt,prompt\na,b,c\n", "has a column twice"),
         ('goal_prompt,prompt\n"a,b\n', "line 2: unexpected end of data"),
-        ("prompt,goal_prompt\n", "holds no tasks"),
+        ("prompt,goal_prompt\n", "holds no rows"),
         ("", "lacks the columns goal_prompt, prompt"),
     ],
 )
@@ -120,7 +123,7 @@ def test_paths_may_hold_an_at_and_a_tilde(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_missing_file_of_tasks() -> None:
-    with pytest.raises(FileNotFoundError, match=r"no file of tasks at nowhere\.csv"):
+    with pytest.raises(FileNotFoundError, match=r"no file of rows at nowhere\.csv"):
         load_suite("csv:nowhere.csv")
 
 

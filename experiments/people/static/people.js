@@ -7,8 +7,10 @@
   const start = performance.now();
   let shown = null, hidden = 0, since = document.hidden ? start : null, sent = false;
 
-  const images = [...document.images].map((image) => (image.complete ? null : new Promise((done) => {
-    image.addEventListener("load", done);
+  // Small images are scaled pixel by pixel; photographs aren't.
+  const smooth = (image) => image.classList.toggle("smooth", image.naturalWidth > 128);
+  const images = [...document.images].map((image) => (image.complete ? smooth(image) : new Promise((done) => {
+    image.addEventListener("load", () => { smooth(image); done(); });
     image.addEventListener("error", done);
   })));
   Promise.all(images).then(() => { shown = performance.now(); });

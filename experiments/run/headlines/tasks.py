@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.run.released.headlines import HEADLINE_SUITE, headline_sessions
-from steer_env.tasks import given_seeds, read_rows
+from steer_env.tasks import given_seeds, read_rows, split_path
 
 _FIRST = "rewrite this headline."
 _PREAMBLE = (
@@ -69,11 +69,10 @@ def load_headlines(name: str) -> HeadlineSuite:
     """
     kind, _, place = name.partition(":")
     if kind == "csv":
-        path, _, expected = place.partition("@")
-        suite, rows = read_rows(path, expected, {"original"})
+        suite, rows = read_rows(*split_path(place), {"original"})
         return HeadlineSuite(suite, tuple(_task(suite, i, row, line) for i, (row, line) in enumerate(rows)))
     if kind in ("study", "study-prompts"):
-        return _released(kind.replace("study", HEADLINE_SUITE), Path(place))
+        return _released(kind.replace("study", HEADLINE_SUITE), Path(place).expanduser())
     raise ValueError(f"suites of headlines are csv:PATH, study:FOLDER and study-prompts:FOLDER, got {name!r}")
 
 

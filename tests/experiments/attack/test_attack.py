@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments.attack import damage, kills, parsers, strangers, wrong
+from experiments.attack import combinations, damage, kills, parsers, strangers, wrong
 from experiments.attack.soak import Sample, grown
 from experiments.attack.workers import Outcome, forked
 from tests.test_imports import ROOT
 
-SMALL = ["wrong=24", "strangers=12", "kills=4", "damage=2", "state=2", "parsers=0", "lanes=1"]
+SMALL = ["wrong=24", "strangers=12", "kills=4", "damage=2", "state=2", "parsers=0", "combinations=6", "lanes=1"]
 
 
 @pytest.mark.slow
@@ -53,6 +53,15 @@ def test_every_command_has_wrong_options() -> None:
 )
 def test_a_refusal_is_one_line_with_status_2(status: int, err: str, refusal: str) -> None:
     assert Outcome(status, "", err).refusal == refusal
+
+
+def test_combinations_hold_every_choice() -> None:
+    lines = combinations.combinations()
+    assert 1500 < len(lines) < 2000
+    for choice in ("generator=diffusers", "metric=lpips", "human=mixture", "mechanism=qeubo", "studio=predicted"):
+        assert any(choice in options for command, options in lines if command == "evaluate")
+    for choice in ("agent=recurrent-ppo", "env.action=proposals", "env.observe=[history]"):
+        assert any(choice in options for command, options in lines if command == "train")
 
 
 def test_submissions_are_of_many_kinds(tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ ANSWERS: Mapping[str, Mapping[str, str]] = {
     "chosen": {"position": "1"},
     "written": {"prompt": "nine red stars"},
 }
+HERE = "http://127.0.0.1"
+QUICK = ("generator.steps=1",)
+"""Images in half the time."""
 
 
 def options_of(*overrides: str) -> Any:
@@ -42,7 +45,7 @@ class Hall:
     """A study and all that serves it, in this process; ``again`` is what a killed server leaves and finds."""
 
     def __init__(self, folder: Path, *overrides: str, model: Writer | None = None) -> None:
-        self.folder, self._overrides = folder, (f"folder={folder}", "goals=4", "places=4", *overrides)
+        self.folder, self._overrides = folder, (f"folder={folder}", "goals=4", "places=4", *QUICK, *overrides)
         self._model = model
         self.again()
 
@@ -52,7 +55,8 @@ class Hall:
         self.study = Study(options)
         self.store = Store(self.folder, lambda log: screen_of(log, self.study).waits)
         self.worker = Worker(self.study, self.store, env_options(options), self._model)
-        self.client = TestClient(make_app(self.study, self.store, options), raise_server_exceptions=False)
+        app = make_app(self.study, self.store, options)
+        self.client = TestClient(app, base_url=HERE, raise_server_exceptions=False)
 
     def person(self) -> Person:
         """Somebody new, at the consent."""

@@ -26,6 +26,7 @@ from experiments.learn import main as learn
 from experiments.people.bots import Played, send
 from experiments.people.export import comparable, report_of, tables_of, traces_of
 from experiments.people.log import DATABASE, Log, Store
+from experiments.people.options import BotsOptions
 from experiments.people.study import Study
 from experiments.run.options import ThompsonOptions
 from steer_env.evaluation.leaderboard import Entry, leaderboard_report, tracks
@@ -37,6 +38,11 @@ from tests.test_imports import ROOT
 Open = Callable[..., Hall]
 KILLS = int(os.environ.get("STEER_ENV_KILLS", "3"))
 """How often servers and workers are killed; docs/people.md has the result of 30."""
+
+
+def bots_at(url: str, metric: str = "pixel-correlation", **options: Any) -> Any:
+    """All at once; who looks at pixels costs little."""
+    return send(BotsOptions(url, at_once=options["people"], **options), metric)
 
 
 def check_answers(played: list[Played], store: Store) -> None:
@@ -77,10 +83,10 @@ def test_a_bot_study_is_balanced_and_goes_through_every_report(hall: Open) -> No
     )
     served = Served(house)
     try:
-        played = asyncio.run(send(served.url, people=9, at_once=9, drop=1 / 3))
+        played = asyncio.run(bots_at(served.url, "tile-perceptual", people=9, drop=1 / 3))
         with house.store.transaction() as db:
             db.execute("UPDATE events SET at = at - 7200")
-        played += asyncio.run(send(served.url, people=6, at_once=6, seed=1))
+        played += asyncio.run(bots_at(served.url, "tile-perceptual", people=6, seed=1))
     finally:
         served.close()
     assert sum(each.left for each in played) == 3
@@ -119,11 +125,11 @@ def learned(house: Hall) -> Any:
 
 def test_a_bandit_that_learns_from_live_sessions_knows_what_their_replay_teaches(hall: Open, command: Any) -> None:
     """Several at once, a server killed and started again between, and a person who takes the sessions back."""
-    house = hall('conditions=["images:learn=thompson"]', "sessions=2", "goals=14", "env.rounds=2", "generator.steps=1")
+    house = hall('conditions=["images:learn=thompson"]', "sessions=2", "goals=14", "env.rounds=2")
     for seed in range(2):
         served = Served(house)
         try:
-            asyncio.run(send(served.url, people=3, at_once=3, seed=seed))
+            asyncio.run(bots_at(served.url, people=3, seed=seed))
         finally:
             served.close()
         house.again()
@@ -148,7 +154,7 @@ def test_fifty_bots_at_once(hall: Open) -> None:
                  "places=64", "web.arrivals_per_minute=1000")  # fmt: skip
     served = Served(house)
     try:
-        played = asyncio.run(send(served.url, people=50, at_once=50))
+        played = asyncio.run(bots_at(served.url, people=50))
     finally:
         served.close()
     check_answers(played, house.store)
@@ -211,7 +217,7 @@ def test_killed_servers_and_workers_lose_no_answer(tmp_path: Path) -> None:
     command, found = Command(tmp_path, *options), []
 
     def bots() -> None:
-        found.append(asyncio.run(send(command.url, people=people, at_once=people)))
+        found.append(asyncio.run(bots_at(command.url, people=people)))
 
     thread = threading.Thread(target=bots)
     thread.start()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments.people.__main__ import main
-from tests.experiments.people.conftest import Hall, Person, fields
+from tests.experiments.people.conftest import HERE, Hall, Person, fields
 from tests.test_imports import ROOT
 
 Open = Callable[..., Hall]
@@ -33,6 +33,18 @@ def test_what_people_write_is_escaped_wherever_it_is_shown(hall: Open) -> None:
     results = house.client.get("/results").text
     assert "<script>alert" not in results
     assert "<progress" not in results, "a page of the researcher has no person's progress"
+
+
+def test_texts_are_the_studys_own(hall: Open, tmp_path: Path) -> None:
+    texts = {"consent": "# What\n\nA <b>study</b>.", "instructions": "# How\n\nPick & choose."}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    house = hall("conditions=[images:random-bucket]", *(f"{name}={tmp_path / name}" for name in texts))
+    person = house.person()
+    assert "<h2>What</h2><p>A &lt;b&gt;study&lt;/b&gt;.</p>" in "".join(person.page.splitlines())
+    person.answer()
+    assert "<h2>How</h2><p>Pick &amp; choose.</p>" in "".join(person.page.splitlines())
+    assert "Below it are images" not in person.page
 
 
 def test_every_answer_has_strict_headers(hall: Open) -> None:
@@ -70,6 +82,16 @@ def test_forms_need_a_token_of_this_server(hall: Open) -> None:
     assert house.client.post("/arrive", data={"csrf": form["csrf"]}).status_code == 403
     assert house.client.post("/explore", data={"csrf": form["csrf"]}).status_code == 403
     assert "consent" in first.step
+
+
+def test_without_a_password_it_answers_to_its_own_names_alone(hall: Open) -> None:
+    """A page elsewhere whose name is made to lead to this machine reads nothing."""
+    for options, strange in (((), 400), (("web.password=long-enough",), 200)):
+        client = hall("conditions=[images:random-bucket]", *options).client
+        codes = [
+            client.get("/", headers={"host": host}).status_code for host in ("127.0.0.1:1", "localhost", "a.example")
+        ]
+        assert codes == [200, 200, strange]
 
 
 def test_large_and_malformed_requests_are_refused(hall: Open) -> None:
@@ -144,6 +166,9 @@ def test_the_researchers_pages_ask_for_the_password(hall: Open) -> None:
         (["conditions=[imges]"], "did you mean 'images'"),
         (["conditions=[images:polcy=x]"], "polcy"),
         (["consent=nowhere.txt"], "nowhere.txt"),
+        (["instructions=nowhere.txt"], "nowhere.txt"),
+        (["conditions=[images:policy=published,learn=thompson]"], "not both"),
+        (["conditions=[images:learn=tompson]"], "did you mean 'thompson'"),
         (["goals=0"], "goals"),
         (["design=sideways"], "sideways"),
     ],
@@ -168,7 +193,7 @@ def test_people_from_prolific_are_known_again_and_sent_back(hall: Open) -> None:
         tokens.append(str(house.client.post("/arrive", data=fields(page.text)).url))
     assert tokens[0] == tokens[1]
     assert house.store.platform(1) == {"PROLIFIC_PID": "5f1a", "STUDY_ID": "s1", "SESSION_ID": "r1"}
-    person = Person(house, tokens[0].removeprefix("http://testserver"))
+    person = Person(house, tokens[0].removeprefix(HERE))
     person.play()
     assert "https://app.prolific.com/submissions/complete?cc=C1DONE" in person.page
 

@@ -51,7 +51,7 @@ def test_a_person_plays_what_a_simulated_user_plays(hall: Open) -> None:
     chooser = Chooser(house.person())
     chooser.play()
     (trace,) = traces_of(house.study, house.store)
-    options = {"suite": "tiles-test-v1", "judges": ["pixel-correlation"]}
+    options = {"suite": "tiles-test-v1", "judges": ["pixel-correlation"], "generator": "tiles:steps=1"}
     policy = load_policy("published")
     assert not isinstance(policy, Prompter)
     (expected,) = play(make_env(1, **options), [policy], [0], [evaluation_seed(0)])
@@ -87,7 +87,7 @@ def test_prompts_lead_where_they_lead_in_the_environment(hall: Open) -> None:
         person.answer(prompt=prompt)
     person.play()
     (trace,) = traces_of(house.study, house.store)
-    env = make_text_env(1, suite="tiles-test-v1", rounds=2)
+    env = make_text_env(1, suite="tiles-test-v1", rounds=2, generator="tiles:steps=1")
     task = env.suite[0]
     env.suite = [type(task)(**{**vars(task), "prompt": prompts[0]})]  # type: ignore[assignment]
     (expected,) = play(env, [Writer(prompts)], [0], [evaluation_seed(0)])
@@ -186,8 +186,8 @@ def test_a_person_who_waits_is_told_the_place_in_the_queue(hall: Open) -> None:
 
 def test_images_made_ahead_are_those_that_would_have_been(hall: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """For each choice, under a mechanism with a memory of its own and a policy with random draws."""
-    specs = ('conditions=["images:random-bucket,mechanism=bayesian:pool=6"]', "generator.steps=1")
-    houses, found = [hall(*specs, "sessions=1", "env.rounds=3") for _ in range(2)], []
+    specs = 'conditions=["images:random-bucket,mechanism=bayesian:pool=6"]'
+    houses, found = [hall(specs, "sessions=1", "env.rounds=3") for _ in range(2)], []
     made = spied(houses[0], monkeypatch)
     for house, ahead in zip(houses, (False, True), strict=True):
         people, images = [house.person() for _ in range(3)], []

@@ -32,7 +32,7 @@ def test_it_knows_images_of_a_prompt_apart_and_makes_them_once(tmp_path: Path) -
     assert len(images) == 2
     real, predicted = (np.load(tmp_path / f"{index}.npy").astype(np.float32) for index in (0, PREDICTED))
     np.testing.assert_allclose(np.linalg.norm(real, axis=2), 1, atol=0.01)
-    assert np.linalg.norm(predicted, axis=2).max() < 1.01
+    assert np.linalg.norm(predicted, axis=2).mean() < 0.99  # what is not certain is shorter
     again = make_proposer(config)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")} == images
     assert again["correlation"] == pytest.approx(known["correlation"], abs=1e-6)

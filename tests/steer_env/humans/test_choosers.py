@@ -59,11 +59,11 @@ def test_a_hesitant_user_moves_only_beyond_the_just_noticeable_difference() -> N
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="temperature must be positive, got 0; the limit of 0 is the greedy human"):
+    with pytest.raises(ValueError, match="temperature must be from 1e-06 to 1000000, got 0"):
         load_human("softmax", temperature=0)
-    with pytest.raises(ValueError, match="stay must be a number, got nan"):
+    with pytest.raises(ValueError, match="stay must be a finite number, got nan"):
         load_human("softmax", stay=float("nan"))
-    with pytest.raises(ValueError, match="threshold must not be negative, got -1"):
+    with pytest.raises(ValueError, match="threshold must be from 0 to 100, got -1"):
         load_human("hesitant", threshold=-1)
     with pytest.raises(ValueError, match="unknown human 'greed'; did you mean 'greedy'"):
         load_human("greed")
@@ -117,10 +117,13 @@ def test_a_population_has_its_members_in_their_shares() -> None:
         (["gredy"], "unknown member of a population 'gredy'; did you mean 'greedy'"),
         ([{"weight": 1}], "doesn't name a part: add its name"),
         ([{"name": "mixture"}], "unknown member of a population 'mixture'"),
-        ([{"name": "greedy", "weight": 0}], "weight of member 'greedy' must be positive, got 0"),
-        ([{"name": "softmax", "weight": float("nan")}], "weight of member 'softmax' must be positive, got nan"),
+        ([{"name": "greedy", "weight": 0}], "weight of member 'greedy' must be from 1e-09 to 1e.09, got 0"),
+        (
+            [{"name": "softmax", "weight": float("nan")}],
+            "weight of member 'softmax' must be from 1e-09 to 1e.09, got nan",
+        ),
         ([{"name": "softmax", "temprature": 1}], "unknown option of .* 'temprature'; did you mean 'temperature'"),
-        ([{"name": "softmax", "temperature": -1}], "temperature must be positive, got -1"),
+        ([{"name": "softmax", "temperature": -1}], "temperature must be from 1e-06 to 1000000, got -1"),
     ],
 )
 def test_a_population_that_cant_be_is_refused(members: Any, message: str) -> None:

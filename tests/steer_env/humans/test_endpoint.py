@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from steer_env.humans.writers import Request, load_writer
+from steer_env.redaction import redacted
 from steer_env.servers import ServerError
 from tests.steer_env.humans.server import Reply, completion, server
 
@@ -36,6 +37,18 @@ def test_every_request_is_answered_in_its_place_and_asked_as_told(
         assert body["key"] == "Bearer secret"
         assert (body["model"], body["temperature"], body["max_tokens"]) == ("stub", 0.5, 9)
         assert body["messages"][0] == {"role": "system", "content": "Say it again."}
+
+
+def test_a_key_that_is_repeated_in_an_answer_isnt_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the variable isn't called like one that holds a secret."""
+    monkeypatch.setenv("MY_LOGIN", "hidden7")
+    cache = tmp_path / "answers.sqlite"
+    with server(lambda _: completion("you are Bearer hidden7")) as (url, _):
+        options = {"key_variable": "MY_LOGIN", "base_url": url, "cache": str(cache)}
+        answers = load_writer("endpoint", model="stub", **options).write(REQUESTS[:1])
+    assert answers == ["you are Bearer [secret]"]
+    assert b"hidden7" not in cache.read_bytes()
+    assert redacted("hidden7") == "[secret]"
 
 
 def test_a_rerun_asks_nothing_again(tmp_path: Path) -> None:
@@ -137,5 +150,5 @@ def test_a_missing_key_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ServerError, match="the environment variable OPENAI_API_KEY holds no key"):
         load_writer("endpoint", model="gpt")
-    with pytest.raises(ValueError, match="timeout positive"):
+    with pytest.raises(ValueError, match=r"timeout must be from 0\.01 to 86400, got 0"):
         load_writer("endpoint", model="gpt", base_url="http://localhost/v1", timeout=0)

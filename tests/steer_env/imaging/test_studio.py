@@ -53,7 +53,7 @@ def test_environments_take_a_name_a_mapping_or_a_studio_of_ones_own(generator: G
 def test_impossible_studios(generator: Generator, metric: Metric) -> None:
     with pytest.raises(ValueError, match="unknown studio 'rya'; did you mean 'ray'"):
         make_studio("rya", generator, metric, {})
-    with pytest.raises(ValueError, match="shard must be at least 1, or 0 for the generator's max_batch, got -1"):
+    with pytest.raises(ValueError, match="shard must be from 0 to 65536, got -1"):
         make_studio({"name": "here", "shard": -1}, generator, metric, {})
 
 

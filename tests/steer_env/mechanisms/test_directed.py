@@ -113,10 +113,10 @@ def test_an_episode_is_the_same_alone(mechanism: Any) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("directions:dimensions=0", "dimensions must be 1 to 1152, the size of a latent, got 0"),
-        ("directions:dimensions=1153", "got 1153"),
-        ("directions:leash=1", "leash must be at least 0 and less than 1, got 1"),
-        ("proposals:leash=-1", "leash must not be negative, got -1"),
+        ("directions:dimensions=0", "dimensions must be from 1 to 1000000, got 0"),
+        ("directions:dimensions=1153", "dimensions must be 1 to 1152, the size of a latent, got 1153"),
+        ("directions:leash=1", "leash must be from 0 to 0.9999, got 1"),
+        ("proposals:leash=-1", "leash must be from 0 to 1000, got -1"),
         ("direction", "unknown kind of action 'direction'; did you mean 'directions'"),
         ("directions:dims=3", "unknown option of kind of action 'directions' 'dims'"),
     ],

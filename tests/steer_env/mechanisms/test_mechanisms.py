@@ -185,11 +185,16 @@ class TestBayesian:
 
     def test_errors(self, generator: Generator, metric: Metric) -> None:
         studio = LocalStudio(generator, metric)
-        with pytest.raises(ValueError, match="pool must be at least 2, got 1"):
+        with pytest.raises(ValueError, match="pool must be from 2 to 8192, got 1"):
             load_mechanism("bayesian:pool=1", studio)
-        with pytest.raises(ValueError, match="ahead must not be negative, got -1"):
+        with pytest.raises(ValueError, match="ahead must be from 0 to 8192, got -1"):
             load_mechanism("bayesian:ahead=-1", studio)
-        with pytest.raises(ValueError, match="temperature must be positive, got 0"):
+        with pytest.raises(ValueError, match="temperature must be from 1e-06 to 1000000, got 0"):
             load_mechanism("bayesian:temperature=0", studio)
+        for wrong in (3, ["a"], None, False):
+            with pytest.raises(ValueError, match="metric of mechanism 'bayesian' must be a word or a mapping, got "):
+                load_mechanism({"name": "bayesian", "metric": wrong}, studio)
+        with pytest.raises(ValueError, match=r"bayesian-2-.* chooses among 2 images: proposals can't be 3"):
+            SteeringDynamics(studio, GreedyHuman(), 1, proposals=3, mechanism=load_mechanism("bayesian:pool=2", studio))
         with pytest.raises(ValueError, match="unknown mechanism 'bayes'; did you mean 'bayesian'"):
             load_mechanism("bayes", studio)

@@ -95,10 +95,10 @@ def test_it_brings_users_closer_who_judge_by_the_latents_themselves() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"candidates": 1}, "candidates must be at least 2, got 1"),
+        ({"candidates": 1}, "candidates must be from 2 to 65536, got 1"),
         ({"dimensions": 31}, "dimensions must be 1 to 30, the size of a latent, got 31"),
-        ({"length": 0}, "length must be positive, got 0"),
-        ({"temperature": -0.1}, "temperature must be positive, got -0.1"),
+        ({"length": 0}, "length must be from 0.01 to 100, got 0"),
+        ({"temperature": -0.1}, "temperature must be from 0.01 to 100, got -0.1"),
     ],
 )
 def test_errors(options: dict[str, float], message: str) -> None:

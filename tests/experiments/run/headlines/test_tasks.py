@@ -36,7 +36,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         (["original,goal", "x,"], r"line 2: give goal_prompt, .* or goal, a headline; neither is there"),
         (["original,goal,goal_prompt", "x,y,z"], "both are there"),
         (["original,goal,initial_seed", "x,y,-1"], "line 2: initial_seed must be a non-negative integer below"),
-        (["original,goal"], "holds no tasks"),
+        (["original,goal"], "holds no rows"),
     ],
 )
 def test_a_bad_file_is_an_error_with_its_line(tmp_path: Path, lines: list[str], message: str) -> None:
@@ -44,10 +44,16 @@ def test_a_bad_file_is_an_error_with_its_line(tmp_path: Path, lines: list[str], 
         load_headlines(csv(tmp_path / "own.csv", *lines))
 
 
+def test_a_path_may_hold_an_at(tmp_path: Path) -> None:
+    (tmp_path / "me@home").mkdir()
+    suite = load_headlines(csv(tmp_path / "me@home" / "own.csv", "original,goal", "x,y"))
+    assert load_headlines(suite.name) == suite
+
+
 def test_names_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"suites of headlines are csv:PATH, .* got 'tiles-test-v1'"):
         load_headlines("tiles-test-v1")
-    with pytest.raises(FileNotFoundError, match="no file of tasks at"):
+    with pytest.raises(FileNotFoundError, match="no file of rows at"):
         load_headlines(f"csv:{tmp_path / 'none.csv'}")
     with pytest.raises(FileNotFoundError, match=r"lacks LLMs/data/steering_llms\.csv"):
         load_headlines(f"study:{tmp_path}")
