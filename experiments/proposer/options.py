@@ -37,7 +37,7 @@ class ProposerOptions(ProgramOptions):
     scales: list[float] = option([0.6, 0.8, 1.0], least=0, most=1)
     hopes: list[float] = option([0.0, 0.0, 0.0, 0.0], length=1)
     shards: int = option(16, least=1, most=100)
-    made: int = option(8, least=1, most=100)
+    made: int = option(5, least=1, most=100)
     prompts: int = option(256, least=1)
     held_out: int = option(64, least=1)
     likeness: float = option(4.0, least=0)

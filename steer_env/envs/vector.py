@@ -70,9 +70,10 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
     @property
     def part_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of what is observed by name, in the order in which it is joined; numbers count as one-hot vectors."""
-        parts: Any = self._parts.spaces
+        parts = self._parts.spaces
+        sizes = {name: (int(part.n),) for name, part in parts.items() if isinstance(part, spaces.Discrete)}
         names = sorted(parts, key=[*OBSERVATIONS, "image"].index)
-        return {k: (int(parts[k].n),) if isinstance(parts[k], spaces.Discrete) else parts[k].shape for k in names}
+        return {name: sizes.get(name) or parts[name].shape or () for name in names}
 
     @property
     def mechanism_id(self) -> str:
