@@ -196,9 +196,7 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
                 report=row.report,
                 track=track,
                 attempts=course(range(1, 1 + len(row.report["attempts"])), row.report["attempts"], "attempt"),
-                curve=course([at for at, _ in curve], [gain for _, gain in curve], "episodes of training")
-                if curve
-                else "",
+                curve=course([x for x, _ in curve], [y for _, y in curve], "episodes of training") if curve else "",
                 **shared,
             )
             write_atomically(folder / "entries" / f"{row.identity}.html", page)
