@@ -24,11 +24,13 @@ class FitUsersOptions(PartsOptions, RunOptions):
 
     Args:
         path: as for experiments.study; or a folder of experiments.people, whose people are then those fitted.
+        policies: folders of trained policies that steered the people, whose names alone say nothing.
         games: played with each policy that people had, a task of env.suite each.
         tasks_per_batch: how many of them at a time.
     """
 
     path: str = REQUIRED
+    policies: list[str] = option([], unique=True)
     games: int = option(600, least=2)
     tasks_per_batch: int = option(60, least=1, most=65536)
     env: EnvOptions = field(default_factory=lambda: EnvOptions(suite="tiles-val-v1"))
@@ -43,6 +45,7 @@ def main(options: FitUsersOptions, run: Run) -> dict[str, Any]:
     from experiments.run.parts import env_options
     from steer_env.evaluation.rollout import make_env
     from steer_env.policies import RandomBucketPolicy, RandomScalePolicy, published_policy
+    from steer_env.policies.lists import load_policies
     from steer_env.registry import Registry
 
     stays = observed_stays(_sessions(Path(options.path).expanduser()))
@@ -53,8 +56,8 @@ def main(options: FitUsersOptions, run: Run) -> dict[str, Any]:
     most = len(suite) // len(policies)
     if options.games > most:
         raise ValueError(f"games must be 2 to {most}, so that each has its task of {suite.name}, got {options.games}")
+    played = [published_policy(), RandomScalePolicy(), RandomBucketPolicy(), *load_policies(options.policies)]
     run.open()
-    played = (published_policy(), RandomScalePolicy(), RandomBucketPolicy())
     known = Registry("policy of the study", {policy.name: policy for policy in played})
     games = {}
     for place, name in enumerate(policies):

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -136,7 +137,7 @@ def make_app(study: Study, store: Store, options: PeopleOptions) -> Starlette:
         Route("/s/{token}/picture/{step}/{item}.png", pages.picture),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
-    handlers: dict[Any, Any] = {404: pages.missing, 500: pages.broken}
+    handlers: dict[Any, Any] = {404: pages.missing, 500: pages.broken, ClientDisconnect: pages.gone}
     # Who is asked without a password answers to no other name: a page elsewhere whose name leads here reads nothing.
     names = ["*"] if options.web.password or ":" in options.web.host else [options.web.host, "localhost"]
     guards = [Middleware(Guard, options=options), Middleware(TrustedHostMiddleware, allowed_hosts=names)]

@@ -172,6 +172,10 @@ class Pages:
         """No such page."""
         return self.page(request, "problem", 404, text="There is no such page. Please open the study's link again.")
 
+    async def gone(self, request: Request, _: Exception) -> Response:
+        """A request that broke off, or was cut off as too large."""
+        return Response(status_code=400)
+
     async def broken(self, request: Request, _: Exception) -> Response:
         """A fault of ours."""
         return self.page(

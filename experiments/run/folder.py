@@ -31,7 +31,7 @@ APART = ("folder", "overwrite", "threads", "launcher", "studio", "logger")
 """Options that may differ between runs that are the same."""
 _ASIDE = (
     *(*APART, "episodes", "tasks", "strips", "threshold", "baseline", "resamples", "timed_tasks", "claim", "trials"),
-    *("mode", "web", "bots", "places", "gather", "patience", "device"),
+    *("mode", "web", "bots", "places", "gather", "patience", "ahead", "device"),
 )
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (

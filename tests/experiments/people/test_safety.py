@@ -106,7 +106,7 @@ def test_large_and_malformed_requests_are_refused(hall: Open) -> None:
 
     assert house.client.post(person.path, data={**form, "agrees": "x" * 20_000}).status_code == 413
     kind = {"content-type": "application/x-www-form-urlencoded"}
-    assert house.client.post(person.path, content=endless(), headers=kind).status_code >= 400
+    assert house.client.post(person.path, content=endless(), headers=kind).status_code == 400
     assert house.client.get("/" + "x" * 3000).status_code == 413
     assert house.client.post(person.path, data={f"f{i}": "1" for i in range(50)}).status_code >= 400
     files = {"prompt": ("a.txt", b"x", "text/plain")}
