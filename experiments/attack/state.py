@@ -84,7 +84,12 @@ def _random() -> None:
 
 
 def _numbers() -> None:
+    import pandas as pd
+
     decimal.getcontext().prec = 3
+    pd.set_option("display.precision", 1)
+    pd.set_option("display.float_format", "{:.0f}".format)
+    pd.set_option("display.max_columns", 2)
     np.set_printoptions(precision=1)
     np.seterr(all="raise", under="ignore")
     warnings.simplefilter("ignore")

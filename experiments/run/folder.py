@@ -16,10 +16,13 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from agents.files import CHECKPOINT, RESULT, RunExistsError, write_json
 from experiments.run.console import say, show
-from steer_env.files import write_atomically
+from steer_env.compatibility import reason
+from steer_env.files import DamagedError, write_atomically
 from steer_env.redaction import redacted, without_secrets
 
 if TYPE_CHECKING:
@@ -134,8 +137,7 @@ class Run:
         """Names of options, but for those aside, that the run in the folder has another value of."""
         path = self.folder / CONFIG
         now: Any = without_secrets(OmegaConf.to_container(self.config, resolve=True))
-        # The file was written resolved: no interpolation in it, which may be a stranger's, is evaluated.
-        before: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else now
+        before = _written(path) if path.is_file() else now
         return sorted(str(k) for k in now if k not in aside and _matters(k, before) != _matters(k, now))
 
     def _check(self) -> None:
@@ -175,6 +177,17 @@ class Run:
         """End after a Ctrl-C, with the exit status that shells expect."""
         say(f"stopped; the same command goes on with the run in {self.folder}")
         raise SystemExit(130) from None
+
+
+def _written(path: Path) -> Any:
+    """The configuration in a file, which was written resolved: no interpolation, maybe a stranger's, is evaluated."""
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(path))
+    except (YAMLError, ValueError, RecursionError, OmegaConfBaseException) as error:
+        raise DamagedError(f"{path} is damaged: {reason(error)}") from error
+    if not isinstance(config, dict):
+        raise DamagedError(f"{path} is damaged: it holds no options")
+    return config
 
 
 def _matters(name: Any, config: Any) -> Any:

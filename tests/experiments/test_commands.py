@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 
 from experiments import compare, evaluate, train
 from experiments.run.options import CONF, PARTS, groups_of
+from steer_env.files import DamagedError
 from steer_env.policies import read_policy
 from steer_env.traces import read_traces
 from tests.markdown import compact
@@ -80,6 +81,15 @@ def test_an_unfinished_run_of_another_configuration_is_refused(tmp_path: Path, c
         command(train.main, f"folder={tmp_path}", "episodes=8", "batch=8", "seed=1")
     command(train.main, f"folder={tmp_path}", "episodes=8", "batch=8", "seed=1", "overwrite=true")
     assert read_policy(tmp_path / "policy").training_seed == 1
+
+
+@pytest.mark.parametrize("content", [b"\x00\xff", b"a: [", b"- 1", b"&a [*a]"])
+def test_a_damaged_configuration_is_refused_by_name(
+    content: bytes, tmp_path: Path, command: Callable[..., None]
+) -> None:
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(DamagedError, match=r"config\.yaml is damaged: [^\n]+$"):
+        command(train.main, f"folder={tmp_path}", "episodes=8")
 
 
 def test_a_run_may_go_on_with_a_bank_of_goals_elsewhere(tmp_path: Path, command: Callable[..., None]) -> None:
