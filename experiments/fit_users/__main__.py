@@ -78,7 +78,7 @@ def _sessions(path: Path) -> list[SteeringTrace]:
     return sessions_in([str(path)]) if (path / "traces").is_dir() else study_traces(load_study(path))
 
 
-def _policy(name: str, known: Mapping[str, Policy]) -> Policy:
+def _policy(name: str, known: Registry[Policy | Prompter]) -> Policy | Prompter:
     """A built-in policy by its name in traces; a ValueError for any other."""
     from steer_env.policies.names import load_policy
 
