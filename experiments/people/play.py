@@ -248,9 +248,7 @@ class Worker:
         dues = [due for person in self._store.queue()[: self._options.places] if (due := self._due(person))]
         if len(dues) < least:
             return 0
-        for policy in self._policies.values():
-            if isinstance(policy, Learning):
-                policy.follow()
+        self.follow()
         if self._headlines is not None:
             self._headlines.turn([due for due in dues if due.condition.kind == "headlines"])
         for stage, group in self._grouped([due for due in dues if due.condition.kind != "headlines"]):
@@ -263,6 +261,12 @@ class Worker:
             if texts := [due for due in rest if due.condition.kind == "text"]:
                 self._make(stage, texts)
         return len(dues)
+
+    def follow(self) -> None:
+        """Learn from the sessions that were finished since the last call."""
+        for policy in self._policies.values():
+            if isinstance(policy, Learning):
+                policy.follow()
 
     def _due(self, person: int) -> Due | None:
         log = self._store.log(person)
@@ -511,5 +515,7 @@ def work(options: PeopleOptions, parts: Mapping[str, Any], model: Mapping[str, A
         if store.queue():
             time.sleep(options.gather / 1000)
             worker.turn()
-        elif not (options.ahead and worker.ahead()):
+            continue
+        worker.follow()
+        if not (options.ahead and worker.ahead()):
             time.sleep(_IDLE)

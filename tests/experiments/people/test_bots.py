@@ -118,8 +118,7 @@ def test_a_bot_study_is_balanced_and_goes_through_every_report(hall: Open) -> No
 
 def learned(house: Hall) -> Any:
     """What the bandit of the study's first condition knows."""
-    for policy in house.worker._policies.values():
-        policy.follow()  # type: ignore[union-attr]
+    house.worker.follow()
     return live.learned(house.folder / "learned" / "0")
 
 
