@@ -177,9 +177,9 @@ class Turn:
 
         belief = self.evidence.softmax(dim=1)
         with torch.no_grad():
-            taken, _ = self._offer(greedily, shown.shape[1] - 1, belief, like[:, :, 0], place)
+            offered, _ = self._offer(greedily, shown.shape[1] - 1, belief, like[:, :, 0], place)
         likely = torch.log_softmax(like / self.proposer.temperature.exp(), dim=2)
-        for one in taken:
+        for one in offered:
             self.offered = self.offered + self.proposer.direction(one) * played[:, None]
         self.evidence = self.evidence + (likely * chosen[:, None]).sum(dim=2) * played[:, None]
 
@@ -213,10 +213,10 @@ class Turn:
         picked, scored = self._offer(pick, proposals, self.belief, self.held, self.round)
         logs = [scores.log_softmax(dim=1) for scores in scored]
         entropy = sum(-(each.exp() * each).sum(dim=1) for each in logs)
-        found = sum((each * one_hot(place, each.shape[1])).sum(dim=1) for each, place in zip(logs, picked, strict=True))
+        joint = sum((each * one_hot(place, each.shape[1])).sum(dim=1) for each, place in zip(logs, picked, strict=True))
         assert isinstance(entropy, Tensor)
-        assert isinstance(found, Tensor)
-        return torch.stack(picked, dim=1), found, entropy
+        assert isinstance(joint, Tensor)
+        return torch.stack(picked, dim=1), joint, entropy
 
     def situation(self) -> Tensor:
         """What the critic sees, (N, R + 4): round, expected similarity of what is held, and how sure the belief is."""

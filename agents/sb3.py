@@ -164,8 +164,8 @@ def check_algorithm(
     if algorithm in (_CONTINUOUS if discrete else _DISCRETE):
         others = "scale, directions or proposals" if discrete else "bucket"
         raise ValueError(f"agent {algorithm} needs env.action={others}, got {env.action}")
-    taken = inspect.signature(ALGORITHMS[algorithm]).parameters
-    allowed = Registry(f"setting of {algorithm}", {name: None for name in taken if name not in _OURS})
+    parameters = inspect.signature(ALGORITHMS[algorithm]).parameters
+    allowed = Registry(f"setting of {algorithm}", {name: None for name in parameters if name not in _OURS})
     for name in settings:
         allowed[name]
     known = check_warm_start(warm_start, algorithm, env) if warm_start else {}

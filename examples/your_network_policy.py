@@ -44,8 +44,8 @@ def collect(episodes: int, environments: int = 32, seed: int = 0) -> dict[str, T
             scales = np.full((environments, 2, 1), 2 * scale - 1)
             before = {name: seen[name] for name in INPUTS[1:]}
             before["round"] = np.eye(ROUNDS + 1)[seen["round"]]
-            seen, *_, told = env.step(np.concatenate([scales, directions], axis=2).astype(np.float32))
-            rows.append({**before, "directions": directions, "similarities": told["similarities"]})
+            seen, *_, infos = env.step(np.concatenate([scales, directions], axis=2).astype(np.float32))
+            rows.append({**before, "directions": directions, "similarities": infos["similarities"]})
         whole = {name: np.stack([row[name] for row in rows], axis=1) for name in rows[0]}
         parts.append(whole | {"screens": seen["shown"]})
     env.close()

@@ -140,13 +140,14 @@ class ReferenceLoop:
 
     def __init__(self, metric: Metric, steps: int = 2) -> None:
         from steer_env import assets
-        from steer_env.compatibility import mend_torchvision
+        from steer_env.compatibility import mend_torchvision, quiet
 
         mend_torchvision()
         from diffusers import StableDiffusionPipeline
 
         folder, checker = assets.verified(assets.ROOT / "tiles-generator"), {"requires_safety_checker": False}
-        self._pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, **checker)
+        with quiet():
+            self._pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, **checker)
         self._pipeline.set_progress_bar_config(disable=True)
         self._metric, self._steps = metric, steps
         config = self._pipeline.unet.config

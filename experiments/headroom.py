@@ -182,13 +182,13 @@ def lottery(
         if not path.is_file():
             tasks = range(start, min(start + options.tasks_per_batch, options.tasks))
             outcomes = (1 + options.env.proposals) ** options.env.rounds
-            found = draw(dynamics, shared, options, tasks, outcomes)
-            write_atomically(path, partial(_save, found))
+            drawn = draw(dynamics, shared, options, tasks, outcomes)
+            write_atomically(path, partial(_save, drawn))
         yield dict(np.load(path))
 
 
-def _save(found: dict[str, Any], file: Any) -> None:
-    np.savez(file, **found)
+def _save(outcomes: dict[str, Any], file: Any) -> None:
+    np.savez(file, **outcomes)
 
 
 def draw(
@@ -258,8 +258,8 @@ def information_bound(alike: np.ndarray, nats: float, steps: int = 60) -> float:
     low, high = 1.0, 1e4
     for _ in range(20):
         slope = float(np.sqrt(low * high))
-        told, mean = _code(alike, slope, steps)
-        low, high = (slope, high) if told < nats else (low, slope)
+        information, mean = _code(alike, slope, steps)
+        low, high = (slope, high) if information < nats else (low, slope)
     return mean
 
 
@@ -268,12 +268,12 @@ def _code(alike: np.ndarray, slope: float, steps: int) -> tuple[float, float]:
     weights, marginal = np.exp(slope * (alike - alike.max(axis=1, keepdims=True))), np.full(alike.shape[1], 1.0)
     marginal /= marginal.sum()
     for _ in range(steps):
-        given = weights * marginal
-        given /= given.sum(axis=1, keepdims=True)
-        marginal = given.mean(axis=0)
+        posterior = weights * marginal
+        posterior /= posterior.sum(axis=1, keepdims=True)
+        marginal = posterior.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        told = np.where(given > 0, given * np.log(given / marginal), 0).sum(axis=1).mean()
-    return float(told), float((given * alike).sum(axis=1).mean())
+        information = np.where(posterior > 0, posterior * np.log(posterior / marginal), 0).sum(axis=1).mean()
+    return float(information), float((posterior * alike).sum(axis=1).mean())
 
 
 def table(
@@ -308,8 +308,8 @@ def _row(name: str, gain: np.ndarray | None, **columns: Any) -> dict[str, Any]:
     return row
 
 
-def _record(found: Estimate) -> dict[str, float]:
-    return {"value": found.value, "error": found.error}
+def _record(estimate: Estimate) -> dict[str, float]:
+    return {"value": estimate.value, "error": estimate.error}
 
 
 def _printed(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -50,8 +50,8 @@ def main(options: LearnOptions, run: Run) -> dict[str, Any]:
         raise ValueError(f"agent={name} learns only while it plays; choose thompson or planning")
     traces = sessions_in(options.sessions)
     steered = Registry("policy of these sessions", {trace.policy: trace.policy for trace in traces})
-    wanted = [steered[name] for name in options.policies or steered]
-    traces = [trace for trace in traces if trace.policy in wanted]
+    names = [steered[name] for name in options.policies or steered]
+    traces = [trace for trace in traces if trace.policy in names]
     known = learned(Path(options.live).expanduser()) if options.live else None
     agent = replay(traces, settings)
     policy = agent.policy(settings["name"], options.seed)

@@ -76,18 +76,18 @@ def main(options: OffPolicyOptions, run: Run) -> dict[str, Any]:
         for policy in choosing:
             logged.chances(policy)
     run.open()
-    found = {policy.name: off_policy(logged, policy) for policy in choosing} if logged else {}
+    estimated = {policy.name: off_policy(logged, policy) for policy in choosing} if logged else {}
     studies = (
         {policy.name: simulate(policy, cast("Policy", behaviour[0]), options) for policy in choosing}
         if options.check
         else {}
     )
     people = logged.units.nunique() if logged else 0
-    run.publish(off_policy_report(found, steered, people, studies, options))
+    run.publish(off_policy_report(estimated, steered, people, studies, options))
     coverage = {name: study.coverage() for name, study in studies.items()}
     values = {
         policy: {name: [each.value, each.error] for name, each in result.estimates.items()}
-        for policy, result in found.items()
+        for policy, result in estimated.items()
     }
     return {"estimates": values, "covered": coverage}
 
@@ -122,17 +122,17 @@ class Studies:
 
     Args:
         truth: its mean improvement when it plays itself.
-        found: by name of the estimator, an estimate a study.
+        estimates: by name of the estimator, an estimate a study.
         effective: mean over studies, see :class:`steer_env.evaluation.off_policy.OffPolicy`.
     """
 
     truth: Estimate
-    found: Mapping[str, Sequence[Estimate]]
+    estimates: Mapping[str, Sequence[Estimate]]
     effective: float
 
     def coverage(self) -> dict[str, int]:
         """In how many studies the nominal 95 % interval holds the truth."""
-        return {name: sum(self.holds(each) for each in found) for name, found in self.found.items()}
+        return {name: sum(self.holds(each) for each in estimates) for name, estimates in self.estimates.items()}
 
     def holds(self, each: Estimate) -> bool:
         """Does the interval of an estimate hold the true value?"""
@@ -156,8 +156,8 @@ def simulate(policy: Policy, logged: Policy, options: OffPolicyOptions) -> Studi
         first = TRUTH + study * options.people
         tasks = range(first, first + options.people)
         studies.append(off_policy(toy_sessions(logged, tasks, options.sessions_each, options.seed + 1), policy))
-    found = {name: [each.estimates[name] for each in studies] for name in studies[0].estimates}
-    return Studies(estimate(own), found, float(np.mean([each.effective for each in studies])))
+    estimates = {name: [each.estimates[name] for each in studies] for name in studies[0].estimates}
+    return Studies(estimate(own), estimates, float(np.mean([each.effective for each in studies])))
 
 
 def toy_sessions(policy: Policy, people: range, sessions_each: int, seed: int) -> list[SteeringTrace]:
@@ -178,21 +178,25 @@ def toy_sessions(policy: Policy, people: range, sessions_each: int, seed: int) -
 
 
 def off_policy_report(
-    found: Mapping[str, OffPolicy], steered: str, people: int, studies: Mapping[str, Studies], options: OffPolicyOptions
+    estimated: Mapping[str, OffPolicy],
+    steered: str,
+    people: int,
+    studies: Mapping[str, Studies],
+    options: OffPolicyOptions,
 ) -> Report:
     """Estimates on the sessions, and how often they hold the truth where it is known."""
     from steer_env.evaluation.off_policy import FEW
     from steer_env.evaluation.reports import Report, Section
 
     sections = []
-    if found:
+    if estimated:
         rows = [
             {
                 "policy": policy,
                 **{name: str(each.interval(LEVEL)) for name, each in result.estimates.items()},
                 "people, in effect": f"{result.effective:.0f}{'' if result.trusted else ' (too few)'}",
             }
-            for policy, result in found.items()
+            for policy, result in estimated.items()
         ]
         text = (
             f"Sessions of {people} people, steered by {steered}. Mean improvement with 95 % intervals, clustered by "
@@ -214,8 +218,8 @@ def off_policy_report(
 def _checked(name: str, study: Studies) -> dict[str, str]:
     covered = study.coverage()
     cells = {
-        estimator: f"{covered[estimator]} ± {np.mean([(e.interval(LEVEL).high - e.value) for e in found]):.4f}"
-        for estimator, found in study.found.items()
+        estimator: f"{covered[estimator]} ± {np.mean([(e.interval(LEVEL).high - e.value) for e in estimates]):.4f}"
+        for estimator, estimates in study.estimates.items()
     }
     return {"policy": name, "true value": str(study.truth), **cells, "people, in effect": f"{study.effective:.0f}"}
 
@@ -224,13 +228,13 @@ def coverage_figure(studies: Mapping[str, Studies]) -> Figure:
     """Each study's interval about its estimate, in order, a row of panels a policy and a panel an estimator."""
     from steer_env.evaluation import plots
 
-    names = list(next(iter(studies.values())).found)
+    names = list(next(iter(studies.values())).estimates)
     figure, panels = plots.canvas(
         2.7 * len(names), 2.6 * len(studies), len(studies), len(names), sharey="row", squeeze=False
     )
     for row, (policy, study) in zip(panels, studies.items(), strict=True):
         for axes, name in zip(row, names, strict=True):
-            ordered = sorted(study.found[name], key=lambda each: each.value)
+            ordered = sorted(study.estimates[name], key=lambda each: each.value)
             for place, each in enumerate(ordered):
                 interval = each.interval(LEVEL)
                 shade = plots.colour(0 if study.holds(each) else 3)

@@ -71,7 +71,7 @@ def _plain(app: Any, what: str, name: str, thing: Any, options: Any, lines: list
     text = re.sub(r"^### (.*)$", r"**\1**\n", text, flags=re.MULTILINE)
     text = re.sub(r"(?<![\w*`\\])\*(?=[a-z_]\w*(?:[,) ]|$))(?!\w+\*)", r"\\*", text)
     for sign in (r"\*\*(?=\w+:)", r"\|(?=\w)"):
-        text = re.sub(rf"(?<![\\`*\w]){sign}", lambda found: "".join("\\" + each for each in found[0]), text)
+        text = re.sub(rf"(?<![\\`*\w]){sign}", lambda match: "".join("\\" + each for each in match[0]), text)
     lines[:] = text.split("\n")
 
 

@@ -25,20 +25,20 @@ class _Page(HTMLParser):
 
 def dead_links(folder: Path) -> list[str]:
     """``PAGE: LINK`` for each link from a page of the folder to a file or a place that isn't there."""
-    found: dict[Path, _Page] = {}
+    pages: dict[Path, _Page] = {}
     for path in sorted(folder.rglob("*.html")):
         if "_static" in path.parts:
             continue
-        found[path.resolve()] = page = _Page()
+        pages[path.resolve()] = page = _Page()
         page.feed(path.read_text())
     dead = []
-    for path, page in found.items():
+    for path, page in pages.items():
         for link in dict.fromkeys(page.links):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc or link in ("#", "#top"):
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            known = target in found and parts.fragment and unquote(parts.fragment) in found[target].places
-            if not (known if target in found and parts.fragment else target.exists()):
+            known = target in pages and parts.fragment and unquote(parts.fragment) in pages[target].places
+            if not (known if target in pages and parts.fragment else target.exists()):
                 dead.append(f"{path.relative_to(folder.resolve())}: {link}")
     return dead

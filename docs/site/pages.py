@@ -87,9 +87,9 @@ def slug(name: str) -> str:
 
 def commands() -> dict[str, str]:
     """Command → its module."""
-    found = sorted((ROOT / "experiments").iterdir())
-    files = {path.stem: f"experiments.{path.stem}" for path in found if path.suffix == ".py"}
-    rooms = {path.name: f"experiments.{path.name}.__main__" for path in found if (path / "__main__.py").exists()}
+    places = sorted((ROOT / "experiments").iterdir())
+    files = {path.stem: f"experiments.{path.stem}" for path in places if path.suffix == ".py"}
+    rooms = {path.name: f"experiments.{path.name}.__main__" for path in places if (path / "__main__.py").exists()}
     return {name: module for name, module in sorted({**files, **rooms}.items()) if name != "__init__"}
 
 
@@ -188,9 +188,9 @@ def _choice(group: str, name: str) -> str:
     text = (CONF / group / f"{name}.yaml").read_text()
     base = GROUPS[group][1]
     schema = next(iter(re.findall(r"(\w+)_schema", text)), "")
-    found = [kind for kind in kinds(base) if kind.__name__.removesuffix("Options").lower() == schema] if base else []
-    lead = markdown(_lead(found[0])) if found else " ".join(re.findall(r"^# (.*)$", text, flags=re.MULTILINE))
-    return "\n\n".join([f"# {name}", lead, f"`{group}={name}`", f"```yaml\n{text}```", *_options(found, f"{group}.")])
+    classes = [kind for kind in kinds(base) if kind.__name__.removesuffix("Options").lower() == schema] if base else []
+    lead = markdown(_lead(classes[0])) if classes else " ".join(re.findall(r"^# (.*)$", text, flags=re.MULTILINE))
+    return "\n\n".join([f"# {name}", lead, f"`{group}={name}`", f"```yaml\n{text}```", *_options(classes, f"{group}.")])
 
 
 def _command(name: str, module: str) -> str:
@@ -240,11 +240,11 @@ def _module(name: str) -> str:
 
 
 def _options(
-    found: Sequence[type], place: str, example: Any = None, title: str = "## Options", skip: Mapping[str, Any] = {}
+    classes: Sequence[type], place: str, example: Any = None, title: str = "## Options", skip: Mapping[str, Any] = {}
 ) -> list[str]:
     """A table of the options of a class: name, type, default, range and meaning."""
     rows = [["option", "type", "default", "range", "meaning"]]
-    for kind in found:
+    for kind in classes:
         texts = documentation(kind)
         for field in fields(kind):
             value = getattr(example, field.name) if example is not None else default_of(field)

@@ -97,12 +97,12 @@ def main(options: AttackOptions, run: Run) -> dict[str, Any]:
     figures: list[Any] = []
     if options.soak.minutes:
         results["soak"], figures = _soaked(options.soak, folder)
-    for kind, found in results.items():
-        for failure in found["failures"]:
+    for kind, result in results.items():
+        for failure in result["failures"]:
             say(f"{kind}: {failure}")
     run.publish(_report(results, figures))
-    run.status = int(any(found["failures"] for found in results.values()))
-    return {kind: {**found, "failures": len(found["failures"])} for kind, found in results.items()}
+    run.status = int(any(result["failures"] for result in results.values()))
+    return {kind: {**result, "failures": len(result["failures"])} for kind, result in results.items()}
 
 
 def _attacks(options: AttackOptions) -> dict[str, Callable[[Path], tuple[int, list[str]]]]:
@@ -139,7 +139,7 @@ def _in_lanes(options: AttackOptions, folder: Path) -> dict[str, Any]:
         path = folder / f"{kind}.json"
         broken = {"tried": 0, "failures": [f"the attack itself failed, see {folder}"], "seconds": 0.0}
         results[kind] = json.loads(path.read_text()) if path.is_file() else broken
-    assert all(status == 0 for status in statuses) or any(found["failures"] for found in results.values())
+    assert all(status == 0 for status in statuses) or any(result["failures"] for result in results.values())
     return results
 
 
@@ -147,8 +147,8 @@ def _lane(attacks: list[tuple[str, Callable[[Path], tuple[int, list[str]]]]], fo
     for kind, attack in attacks:
         start = time.monotonic()
         tried, failures = attack(folder / kind)
-        found = {"tried": tried, "failures": failures, "seconds": round(time.monotonic() - start, 1)}
-        (folder / f"{kind}.json").write_text(json.dumps(found, indent=1))
+        result = {"tried": tried, "failures": failures, "seconds": round(time.monotonic() - start, 1)}
+        (folder / f"{kind}.json").write_text(json.dumps(result, indent=1))
 
 
 def _soaked(options: SoakOptions, folder: Path) -> tuple[dict[str, Any], list[Any]]:
@@ -156,8 +156,8 @@ def _soaked(options: SoakOptions, folder: Path) -> tuple[dict[str, Any], list[An
     from experiments.attack.soak import grown, soak
 
     samples = soak(options.minutes, options.share, folder)
-    found = {"tried": len(samples), "failures": grown(samples), "seconds": 60 * samples[-1].minutes}
-    return found, [curve(samples)]
+    result = {"tried": len(samples), "failures": grown(samples), "seconds": 60 * samples[-1].minutes}
+    return result, [curve(samples)]
 
 
 def _report(results: Mapping[str, Any], figures: list[Any]) -> Any:
@@ -168,18 +168,18 @@ def _report(results: Mapping[str, Any], figures: list[Any]) -> Any:
     rows = [
         {
             "kind": TITLES[kind][0],
-            "tried": found["tried"],
-            "failed": len(found["failures"]),
+            "tried": result["tried"],
+            "failed": len(result["failures"]),
             "what holds": TITLES[kind][1],
-            "seconds": f"{found['seconds']:.0f}",
+            "seconds": f"{result['seconds']:.0f}",
             "command": f"python -m experiments.attack kinds=[{'' if kind == 'soak' else kind}]",
         }
-        for kind, found in results.items()
+        for kind, result in results.items()
     ]
     sections = [Section("Attacks", "", [pd.DataFrame(rows)], figures=figures)]
-    for kind, found in results.items():
-        if found["failures"]:
-            table = pd.DataFrame({"failure": found["failures"]})
+    for kind, result in results.items():
+        if result["failures"]:
+            table = pd.DataFrame({"failure": result["failures"]})
             sections.append(Section(TITLES[kind][0], "", [table]))
     return Report("Reliability", "What was tried against the project, and what of it failed.", sections)
 

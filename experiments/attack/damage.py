@@ -65,10 +65,10 @@ def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
             trial = own / "trial"
             shutil.rmtree(trial, ignore_errors=True)
             shutil.copytree(own / "half", trial)
-            said = _damaged(trial, target.files, rng, turn % 2 == 0)
+            harm = _damaged(trial, target.files, rng, turn % 2 == 0)
             outcome = _go_on(target, trial, own / f"log-{turn}")
-            if complaint := _complaint(target, own, trial, outcome, said):
-                failures.append(f"{said}: {complaint}")
+            if complaint := _complaint(target, own, trial, outcome, harm):
+                failures.append(f"{harm}: {complaint}")
     return tried, failures
 
 
@@ -111,8 +111,8 @@ def _damaged(folder: Path, files: str, rng: np.random.Generator, bit: bool) -> s
     return f"{path.relative_to(folder)} {'flipped' if bit else 'cut'} at {place}"
 
 
-def _complaint(target: Target, own: Path, trial: Path, outcome: Outcome, said: str) -> str:
-    name = said.split(" ")[0]
+def _complaint(target: Target, own: Path, trial: Path, outcome: Outcome, complaint: str) -> str:
+    name = complaint.split(" ")[0]
     if outcome.refusal:
         return "" if str(trial / name) in outcome.refusal else f"refused without its name: {outcome.refusal[:200]}"
     if outcome.status:

@@ -231,6 +231,6 @@ def attack(folder: Path, seconds: float) -> tuple[int, list[str]]:
     folder.mkdir(parents=True, exist_ok=True)
     tried, failures = 0, list[str]()
     for name, (parser, good) in parsers(folder).items():
-        number, found = fuzz(name, parser, good, folder / f"of-{name}", seconds)
-        tried, failures = tried + number, failures + found
+        number, grown = fuzz(name, parser, good, folder / f"of-{name}", seconds)
+        tried, failures = tried + number, failures + grown
     return tried, failures

@@ -157,21 +157,21 @@ def watch(allowed: Sequence[Path], sent: Path, record: int) -> None:
         return isinstance(path, str | bytes) and not os.path.realpath(os.fsdecode(path)).startswith(places)
 
     def hook(event: str, details: tuple[Any, ...]) -> None:
-        said = ""
+        deed = ""
         if event == "open":
             path, _, flags = details
             if isinstance(flags, int) and flags & _WRITING and outside(path):
-                said = "touched"
+                deed = "touched"
             elif isinstance(path, str) and os.path.abspath(path).startswith(theirs):  # noqa: PTH100
-                said = "" if os.path.basename(path) in _READ or path.endswith(".parquet") else "read"  # noqa: PTH119
+                deed = "" if os.path.basename(path) in _READ or path.endswith(".parquet") else "read"  # noqa: PTH119
         elif event in _CHANGING:
             # Making a folder that is there, as Hydra does with the current one, changes nothing.
             there = event == "os.mkdir" and os.path.isdir(details[0])  # noqa: PTH112
-            said = "changed" if not there and any(outside(path) for path in details[:2]) else ""
+            deed = "changed" if not there and any(outside(path) for path in details[:2]) else ""
         elif event in _RUNNING or (event == "exec" and getattr(details[0], "co_filename", "").startswith(theirs)):
-            said = "ran"
-        if said:
-            os.write(record, f"{said}: {event} {str(details[:2])[:200]}\n".encode())
+            deed = "ran"
+        if deed:
+            os.write(record, f"{deed}: {event} {str(details[:2])[:200]}\n".encode())
 
     sys.addaudithook(hook)
 
@@ -199,9 +199,9 @@ def attack(folder: Path, number: int) -> tuple[int, list[str]]:
     alone = _board(folder, "alone", [])
     for start in range(0, len(sent), _AT_A_TIME):
         part = sent[start : start + _AT_A_TIME]
-        found = _board(folder, f"board-{start}", part)
-        if isinstance(found, str) or isinstance(alone, str) or found != alone:
-            failures.append(f"leaderboard of {part[0].name} to {part[-1].name}: {found}, alone {alone}")
+        outcomes = _board(folder, f"board-{start}", part)
+        if isinstance(outcomes, str) or isinstance(alone, str) or outcomes != alone:
+            failures.append(f"leaderboard of {part[0].name} to {part[-1].name}: {outcomes}, alone {alone}")
         failures += [f"leaderboard of {part[0].name} …: {line}" for line in _seen(logs / f"board-{start}")]
     if (folder / "evidence").exists():
         failures.append("code of a submission was run, or a link of one was followed")

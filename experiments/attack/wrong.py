@@ -53,17 +53,17 @@ def options_of(command: str) -> Any:
 def wrong_options(command: str) -> list[Wrong]:
     """Everything wrong that can be said of a command's options by their types, ranges, choices and lengths."""
     options = options_of(command)
-    found = [*_ANYWHERE, *(_RUNS if issubclass(options, RunOptions) else ())]
-    found += _of_fields(options, "", groups_of(options))
+    tries = [*_ANYWHERE, *(_RUNS if issubclass(options, RunOptions) else ())]
+    tries += _of_fields(options, "", groups_of(options))
     for group in groups_of(options):
-        found += [f"{group}={_NOWHERE}", f"{group}=", f"{group}.{_NOWHERE}=1"]
+        tries += [f"{group}={_NOWHERE}", f"{group}=", f"{group}.{_NOWHERE}=1"]
         for name, part in PARTS.get(group, {}).items():
             known = [own for own in fields(part.options) if _kind(own) in _NUMBERS or _kind(own) == "bool"]
-            found += [f"{group}={name} {group}.{own.name}=word" for own in known]
-            found += [f"{group}={name} {group}.{own.name}=nan" for own in known if _kind(own) == "float"]
+            tries += [f"{group}={name} {group}.{own.name}=word" for own in known]
+            tries += [f"{group}={name} {group}.{own.name}=nan" for own in known if _kind(own) == "float"]
         if group not in PARTS:
-            found += [f"{group}={name} {group}.{_NOWHERE}=1" for name in choices(group)]
-    return [Wrong(command, option) for option in dict.fromkeys(found)]
+            tries += [f"{group}={name} {group}.{_NOWHERE}=1" for name in choices(group)]
+    return [Wrong(command, option) for option in dict.fromkeys(tries)]
 
 
 def _of_fields(kind: Any, place: str, groups: Any) -> Iterator[str]:
@@ -134,12 +134,12 @@ def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
 
 
 def _try(wrong: Wrong, log: Path, here: Path) -> str:
-    given = wrong.option.split(" ")
+    words = wrong.option.split(" ")
     needed = _required(options_of(wrong.command))
-    own = [] if any(option.startswith("folder=") for option in given) else [f"folder={here / 'new'}"]
-    arguments = [*(own if "folder" in vars(options_of(wrong.command))["__dataclass_fields__"] else []), *needed, *given]
-    keys = [option.partition("=")[0] for option in given]
-    arguments = [option for option in arguments if option in given or option.partition("=")[0] not in keys]
+    own = [] if any(option.startswith("folder=") for option in words) else [f"folder={here / 'new'}"]
+    arguments = [*(own if "folder" in vars(options_of(wrong.command))["__dataclass_fields__"] else []), *needed, *words]
+    keys = [option.partition("=")[0] for option in words]
+    arguments = [option for option in arguments if option in words or option.partition("=")[0] not in keys]
     outcome = ran(wrong.command, arguments, log, lambda: _trip(here), seconds=10)
     return _complaint(outcome, here)
 

@@ -121,12 +121,12 @@ def new_entries(board: Path, tracks: Sequence[str], references: bool) -> tuple[l
         references: whether built-in policies are entries.
     """
     known = {path.stem for path in (board / "reports").glob("*.json")}
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     refused: dict[str, str] = {}
     for track in tracks:
         for spec in TRACKS[track].references if references else ():
             entry = Entry(track, spec, _hash(track, spec), load_policy(spec))
-            found[entry.identity] = entry
+            entries[entry.identity] = entry
     for folder in sorted((board / "submissions").glob("*/*")):
         place = str(folder.relative_to(board))
         try:
@@ -134,12 +134,12 @@ def new_entries(board: Path, tracks: Sequence[str], references: bool) -> tuple[l
         except (OSError, ValueError) as error:
             refused[place] = str(error)
             continue
-        twin = found.get(entry.identity)
+        twin = entries.get(entry.identity)
         if twin is not None:
             refused[place] = f"{twin.name!r} does the same: a policy is verified once"
         elif entry.track in tracks:
-            found[entry.identity] = entry
-    return [entry for entry in found.values() if entry.identity not in known], refused
+            entries[entry.identity] = entry
+    return [entry for entry in entries.values() if entry.identity not in known], refused
 
 
 def read_submission(folder: Path) -> Entry:

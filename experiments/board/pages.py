@@ -102,10 +102,10 @@ def scale_of(reports: Sequence[Mapping[str, Any]], headroom: Path) -> Scale:
 
 def interval(report: Mapping[str, Any], user: str, measure: str, of: str = "users") -> Interval | None:
     """See :meth:`Row.interval`."""
-    found = (report[of] or {}).get(user)
-    if not found:
+    numbers = (report[of] or {}).get(user)
+    if not numbers:
         return None
-    value, error = found[measure]
+    value, error = numbers[measure]
     return Estimate(value, error, report["tasks"], report["tasks"] - 1).interval()
 
 
@@ -172,8 +172,8 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=select_autoescape(), trim_blocks=True
     )
-    environment.filters["gain"] = lambda found: f"{found.value:+.3f}" if found else "–"
-    environment.filters["ends"] = lambda found: f"{found.low:+.3f} to {found.high:+.3f}" if found else ""
+    environment.filters["gain"] = lambda estimate: f"{estimate.value:+.3f}" if estimate else "–"
+    environment.filters["ends"] = lambda estimate: f"{estimate.low:+.3f} to {estimate.high:+.3f}" if estimate else ""
     tracks: dict[str, tuple[Track, list[Row]]] = {}
     for name, track in sorted({**TRACKS, "mechanisms": MECHANISMS}.items(), key=lambda item: item[0] == "text"):
         where = [each for each, known in TRACKS.items() if name == (each if known.action else "mechanisms")]
@@ -205,8 +205,8 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
 def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
     """Does the best learned entry stand apart from the best schedule? A sentence for policies, one for mechanisms."""
 
-    def best(found: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        return max(found, key=lambda each: each["users"][PLAIN][RANKED][0], default=None)
+    def best(reports: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        return max(reports, key=lambda each: each["users"][PLAIN][RANKED][0], default=None)
 
     mixture = [each for each in reports if TRACKS[each["track"]].mechanism == "mixture"]
     schedule = best(each for each in mixture if each["reference"])
@@ -216,19 +216,19 @@ def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
     }
     if not schedule:
         return ""
-    said = []
+    sentences = []
     for kind, rival in rivals.items():
         if rival is None:
-            said.append(f"No {kind} has been verified yet.")
+            sentences.append(f"No {kind} has been verified yet.")
         else:
-            found = apart(rival, schedule)
-            how = "stands apart from" if found.low > 0 or found.high < 0 else "can’t be told apart from"
+            lead = apart(rival, schedule)
+            how = "stands apart from" if lead.low > 0 or lead.high < 0 else "can’t be told apart from"
             name = rival["name"] if TRACKS[rival["track"]].action else rival["track"]
-            said.append(
-                f"The best {kind}, {name}, {how} the best built-in schedule, {schedule['name']}: {found.value:+.3f}, "
-                f"from {found.low:+.3f} to {found.high:+.3f}."
+            sentences.append(
+                f"The best {kind}, {name}, {how} the best built-in schedule, {schedule['name']}: {lead.value:+.3f}, "
+                f"from {lead.low:+.3f} to {lead.high:+.3f}."
             )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def course(places: Sequence[float], values: Sequence[float], label: str) -> str:

@@ -227,15 +227,15 @@ def numbers(played: Played, anchors: Mapping[str, Played]) -> dict[str, dict[str
 
     The change, its difference to each anchor's, the share that improves, and the change by the second metric.
     """
-    found = {}
+    reports = {}
     for user, own in played.items():
         gains = _gains(own)
         measured = {"gain": gains, "improved": (gains > 0).astype(float)}
         measured |= {f"over_{name}": gains - _gains(anchor[user]) for name, anchor in anchors.items()}
         measured[JUDGE] = np.array([trace.judged[JUDGE][-1] - trace.judged[JUDGE][0] for trace in own])
         means = {name: estimate(values) for name, values in measured.items()}
-        found[user] = {"human": own[0].human} | {name: [each.value, each.error] for name, each in means.items()}
-    return found
+        reports[user] = {"human": own[0].human} | {name: [each.value, each.error] for name, each in means.items()}
+    return reports
 
 
 def _gains(traces: Sequence[SteeringTrace]) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -78,14 +77,14 @@ def _sessions(path: Path) -> list[SteeringTrace]:
     return sessions_in([str(path)]) if (path / "traces").is_dir() else study_traces(load_study(path))
 
 
-def _policy(name: str, known: Registry[Policy | Prompter]) -> Policy | Prompter:
+def _policy(name: str, known: Any) -> Policy:
     """A built-in policy by its name in traces; a ValueError for any other."""
     from steer_env.policies.names import load_policy
 
     kind, _, scales = name.partition(" ")
     if kind in ("constant", "schedule"):
         return cast("Policy", load_policy(f"{kind}:{scales.replace(' ', '-')}"))
-    return known[name]
+    return cast("Policy", known[name])
 
 
 if __name__ == "__main__":

@@ -53,11 +53,11 @@ def answer(store: Store, study: Study, person: int, form: Form) -> Screen:
 
 def _plan(store: Store, study: Study, person: int) -> dict[str, Any] | None:
     plans = store.plans()
-    cells = study.plan(person, taken(store, study), len(plans))
+    cells = study.plan(person, assigned(store, study), len(plans))
     return {"person": person, "cells": cells, "attention": study.attention(person, cells)} if cells else None
 
 
-def taken(store: Store, study: Study) -> dict[tuple[int, int], int]:
+def assigned(store: Store, study: Study) -> dict[tuple[int, int], int]:
     """By condition and goal, sessions that are finished, or whose people have shown themselves lately."""
     counts: dict[tuple[int, int], int] = {}
     lately = time.time() - 60 * study.options.patience

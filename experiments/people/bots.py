@@ -74,7 +74,7 @@ class Bot:
         page = await self._request("GET", "/")
         page = await self._request("POST", "/arrive", dict(_FIELD.findall(page.text)))
         played, sent = Played(page.url.path), 0.0
-        while step := _found(_STEP, page.text):
+        while step := _first_match(_STEP, page.text):
             if ".wait." in step:
                 await self._request("GET", f"{played.path}/state")
                 page = await self._request("GET", played.path)
@@ -172,7 +172,7 @@ class Bot:
         }
 
 
-def _found(pattern: re.Pattern[str], text: str) -> str:
+def _first_match(pattern: re.Pattern[str], text: str) -> str:
     match = pattern.search(text)
     return match[1] if match else ""
 

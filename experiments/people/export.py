@@ -119,13 +119,13 @@ def _ratings(study: Study, session: Session) -> list[dict[str, Any]]:
         answers = list(enumerate(zip(rated["attempts"], rated["values"], strict=True)))
         if rated["question"] not in SCALES:
             last = source.attempts - 1
-            meant = last if rated["question"] == "improvement" else GOAL
+            shown = last if rated["question"] == "improvement" else GOAL
             own: dict[str, Any] = {"attempt": 0 if options.attempt == "first" else last, "duplicate": False}
             if rated["question"] == "prompt":
                 own["question"] = "POM-1" if options.attempt == "first" else f"POM-{OF_FIVE}"
             if rated["question"] == "improvement":
                 own |= {name: values[last] - values[0] for name, values in similarities.items()}
-            rows += [{**facts, **own, "value": v, "position": p} for p, (attempt, v) in answers if attempt == meant]
+            rows += [{**facts, **own, "value": v, "position": p} for p, (attempt, v) in answers if attempt == shown]
             continue
         for position, (attempt, value) in answers:
             own = {"attempt": attempt, "duplicate": attempt == GOAL, "value": value}
@@ -138,11 +138,11 @@ OF_FIVE = 5
 """What the paper calls the last attempt."""
 
 
-def progress_table(study: Study, store: Store, taken: Mapping[tuple[int, int], int]) -> pd.DataFrame:
+def progress_table(study: Study, store: Store, assigned: Mapping[tuple[int, int], int]) -> pd.DataFrame:
     """One row a condition: sessions finished, going on, and still to be given."""
     done = Counter(session.cell[0] for session in finished(study, store))
     held: Counter[int] = Counter()
-    for (condition, _), count in taken.items():
+    for (condition, _), count in assigned.items():
         held[condition] += count
     rows = []
     for place, each in enumerate(study.conditions):
@@ -171,14 +171,14 @@ def comparable(traces: Sequence[SteeringTrace]) -> list[list[SteeringTrace]]:
     for trace in traces:
         key = (trace.suite, trace.generator, trace.metric, len(trace.similarities), bool(trace.texts))
         groups.setdefault(key, []).append(trace)
-    found = []
+    files = []
     for group in groups.values():
         varying = len({trace.mechanism for trace in group if not trace.prompts}) > 1
         named = [replace(t, policy=f"{t.policy}, {t.mechanism}") if varying and not t.prompts else t for t in group]
         common = on_common_tasks(named)
         if len({trace.task_index for trace in common}) > 1:
-            found.append(common)
-    return found
+            files.append(common)
+    return files
 
 
 def traces_of(study: Study, store: Store) -> list[SteeringTrace]:
@@ -227,8 +227,8 @@ class Session:
 def ended(store: Store) -> list[Ended]:
     """Sessions that count, in the order in which they ended; not of people who failed the checks of attention."""
     plans = {plan.person: plan for plan in store.plans() if not plan.failed}
-    found = [(plans[person], number) for person, number in store.ended() if person in plans]
-    return [Ended(plan.person, number, plan.cells[number]) for plan, number in found]
+    counted = [(plans[person], number) for person, number in store.ended() if person in plans]
+    return [Ended(plan.person, number, plan.cells[number]) for plan, number in counted]
 
 
 def once(sessions: Sequence[Any]) -> list[Any]:

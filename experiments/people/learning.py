@@ -41,13 +41,13 @@ class Learning:
         """
         if (changes := self._store.changes()) == self._followed:
             return
-        wanted = {f"person-{each.person}, session {each.number}": each
+        sessions = {f"person-{each.person}, session {each.number}": each
                   for each in once(ended(self._store)) if each.cell[0] == self._place}  # fmt: skip
         known = self._learner.observed
-        if known != list(wanted)[: len(known)]:
+        if known != list(sessions)[: len(known)]:
             self._learner.forget()
             known = []
-        for name, each in list(wanted.items())[len(known) :]:
+        for name, each in list(sessions.items())[len(known) :]:
             if log := self._store.log(each.person):
                 self._learner.observe(name, session_of(self._study, each, log).trace())
         self._followed = changes

@@ -128,22 +128,22 @@ class Store:
         """A new person, or the one whom a platform sent before; returns the token."""
         known = json.dumps(dict(sorted(platform.items())))
         with self.transaction() as db:
-            found = db.execute("SELECT token FROM persons WHERE platform = ? AND ? != '{}'", (known, known)).fetchone()
-            if found:
-                return str(found[0])
+            row = db.execute("SELECT token FROM persons WHERE platform = ? AND ? != '{}'", (known, known)).fetchone()
+            if row:
+                return str(row[0])
             token = secrets.token_urlsafe(16)
             db.execute("INSERT INTO persons (token, arrived, platform) VALUES (?, ?, ?)", (token, time.time(), known))
         return token
 
     def person(self, token: str) -> int | None:
         """Whose token it is."""
-        found = self._one("SELECT id FROM persons WHERE token = ?", (token,))
-        return int(found[0]) if found else None
+        row = self._one("SELECT id FROM persons WHERE token = ?", (token,))
+        return int(row[0]) if row else None
 
     def platform(self, person: int) -> dict[str, str]:
         """What the platform said of a person."""
-        found = self._one("SELECT platform FROM persons WHERE id = ?", (person,))
-        return dict(json.loads(found[0])) if found else {}
+        row = self._one("SELECT platform FROM persons WHERE id = ?", (person,))
+        return dict(json.loads(row[0])) if row else {}
 
     def active(self, seconds: float) -> int:
         """How many people have shown themselves in the last seconds."""
@@ -153,7 +153,7 @@ class Store:
     def plans(self) -> list[Plan]:
         """Of all who were given something to do."""
         with self._lock:
-            given = self._db.execute("SELECT person, data FROM events WHERE kind = 'assigned' ORDER BY id").fetchall()
+            rows = self._db.execute("SELECT person, data FROM events WHERE kind = 'assigned' ORDER BY id").fetchall()
             seen = dict(self._db.execute("SELECT person, MAX(at) FROM events GROUP BY person"))
             ended = self._db.execute("SELECT person, session, kind FROM events WHERE kind IN ('finished', 'failed')")
             finished: dict[int, set[int]] = {}
@@ -167,7 +167,7 @@ class Store:
                 seen[person],
                 -1 in finished.get(person, set()),
             )
-            for person, data in given
+            for person, data in rows
             if "explore" not in json.loads(data)
         ]
 
@@ -242,14 +242,14 @@ class Store:
 
     def place_in_queue(self, person: int) -> int:
         """From 1; 0 for who doesn't wait."""
-        found = self._one("SELECT COUNT(*) FROM queue WHERE id <= (SELECT id FROM queue WHERE person = ?)", (person,))
-        return int(found[0])
+        row = self._one("SELECT COUNT(*) FROM queue WHERE id <= (SELECT id FROM queue WHERE person = ?)", (person,))
+        return int(row[0])
 
     def picture(self, person: int, session: int, place: int, item: int) -> bytes | None:
         """A PNG file."""
         where = "person = ? AND session = ? AND place = ? AND item = ?"
-        found = self._one(f"SELECT png FROM pictures WHERE {where}", (person, session, place, item))
-        return bytes(found[0]) if found else None
+        row = self._one(f"SELECT png FROM pictures WHERE {where}", (person, session, place, item))
+        return bytes(row[0]) if row else None
 
     def sources(self, condition: int) -> list[str]:
         """Facts of what a condition's people rate, in order."""
@@ -268,8 +268,8 @@ class Store:
     def source_picture(self, condition: int, item: int, attempt: int) -> bytes | None:
         """A PNG file."""
         where = "condition = ? AND item = ? AND attempt = ?"
-        found = self._one(f"SELECT png FROM source_pictures WHERE {where}", (condition, item, attempt))
-        return bytes(found[0]) if found else None
+        row = self._one(f"SELECT png FROM source_pictures WHERE {where}", (condition, item, attempt))
+        return bytes(row[0]) if row else None
 
     def begin_by_hand(self, plan: Mapping[str, Any]) -> str:
         """A session of the researcher's own, which counts nowhere; returns its token."""

@@ -197,8 +197,8 @@ class Pages:
         return screen_of(self._store.log(person), self._study)
 
     def _ours(self, form: Mapping[str, Any], what: str) -> bool:
-        given = form.get("csrf", "")
-        return isinstance(given, str) and hmac.compare_digest(given.encode(), self.csrf(what).encode())
+        token = form.get("csrf", "")
+        return isinstance(token, str) and hmac.compare_digest(token.encode(), self.csrf(what).encode())
 
     def _show(self, request: Request, person: int, screen: Screen, status: int = 200, **values: Any) -> Response:
         token = request.path_params["token"]

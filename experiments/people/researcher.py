@@ -14,7 +14,7 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from experiments.people.answers import taken
+from experiments.people.answers import assigned
 from experiments.people.export import progress_table, report_of, tables_of
 from experiments.people.log import Store
 from experiments.people.options import PeopleOptions
@@ -58,7 +58,7 @@ class Researcher:
         """Progress, and the usual tables and curves of what is finished."""
         sections, figures = await anyio.to_thread.run_sync(self._sections)
         self._figures = figures
-        progress = progress_table(self._study, self._store, taken(self._store, self._study))
+        progress = progress_table(self._study, self._store, assigned(self._store, self._study))
         queue = len(self._store.queue())
         return self._pages.page(request, "results", conditions=progress, sections=sections, queue=queue, wide=True)
 
@@ -100,10 +100,10 @@ class Researcher:
         """Choose what to try by hand."""
         return self._explore(request)
 
-    def _explore(self, request: Request, error: str = "", status: int = 200, **given: Any) -> Response:
+    def _explore(self, request: Request, error: str = "", status: int = 200, **chosen: Any) -> Response:
         names = {"mechanisms": list(MECHANISMS), "csrf": self._pages.csrf("explore")}
         usual = {"mechanism": "mixture", "policy": "", "scale": "0.8", "goal": "0", "hidden": ""}
-        return self._pages.page(request, "explore", status, error=error, given={**usual, **given}, **names)
+        return self._pages.page(request, "explore", status, error=error, chosen={**usual, **chosen}, **names)
 
     async def begin(self, request: Request) -> Response:
         """Begin a session by hand, which counts nowhere."""
@@ -137,9 +137,9 @@ class Researcher:
 
 
 def _matches(header: str, password: str) -> bool:
-    kind, _, given = header.partition(" ")
+    kind, _, credentials = header.partition(" ")
     try:
-        user, _, word = base64.b64decode(given, validate=True).decode().partition(":")
+        user, _, word = base64.b64decode(credentials, validate=True).decode().partition(":")
     except ValueError:
         return False
     right = hmac.compare_digest(word.encode(), password.encode())

@@ -77,7 +77,7 @@ def _finished(folder: Path) -> list[tuple[str, dict[int, bytes]]]:
         raise FileNotFoundError(f"no study with people in {folder}")
     other = Store(folder, lambda log: False)
     try:
-        found = []
+        sources = []
         for person, log in other.logs().items():
             plan = log.get((NO_SESSION, "assigned", 0), {})
             if (NO_SESSION, "failed", 0) in log or "explore" in plan:
@@ -87,8 +87,8 @@ def _finished(folder: Path) -> list[tuple[str, dict[int, bytes]]]:
                     pictures = {i: other.picture(person, session, *where) for i, where in enumerate(shown)}
                     pictures[GOAL] = other.picture(person, session, GOAL, 0)
                     facts = json.dumps(asdict(_source(log, person, session, shown)))
-                    found.append((facts, {place: png for place, png in pictures.items() if png}))
-        return found
+                    sources.append((facts, {place: png for place, png in pictures.items() if png}))
+        return sources
     finally:
         other.close()
 

@@ -93,7 +93,7 @@ class Study:
         """Hash of the text that people agree to."""
         return hashlib.sha256(self.consent.encode()).hexdigest()[:16]
 
-    def plan(self, person: int, taken: Mapping[tuple[int, int], int], persons: int) -> list[tuple[int, int]]:
+    def plan(self, person: int, assigned: Mapping[tuple[int, int], int], persons: int) -> list[tuple[int, int]]:
         """Which cells (condition, goal) a person plays, in this order; none if all are taken.
 
         Conditions with the fewest sessions come first, and in a condition the first goals that are free, so that every
@@ -101,14 +101,14 @@ class Study:
 
         Args:
             person: number of the person.
-            taken: sessions that are finished or going on, by cell.
+            assigned: sessions that are finished or going on, by cell.
             persons: who were given cells before.
         """
         options, rng = self.options, np.random.default_rng([_PLAN, self.options.seed, person])
         loads = Counter(dict.fromkeys(range(len(self.conditions)), 0))
-        for (condition, _), count in taken.items():
+        for (condition, _), count in assigned.items():
             loads[condition] += count
-        free = {place: [goal for goal in range(options.goals) if not taken.get((place, goal))] for place in loads}
+        free = {place: [goal for goal in range(options.goals) if not assigned.get((place, goal))] for place in loads}
         cells: list[tuple[int, int]] = []
         for _ in range(options.sessions):
             played = {goal for _, goal in cells}
