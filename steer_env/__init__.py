@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from steer_env.types import Metric as Metric
     from steer_env.types import Task as Task
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {
     "types": ("Generator", "Metric", "Human", "Mechanism", "Task"),
