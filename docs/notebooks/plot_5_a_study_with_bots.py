@@ -53,14 +53,17 @@ async def take_part(people: int) -> list:
     human, metric = load_human("hesitant:threshold=0.015"), load_metric("tile-perceptual")
     server = httpx.ASGITransport(make_app(study, store, options))
     async with httpx.AsyncClient(transport=server, base_url="http://127.0.0.1") as client:
-        return await asyncio.gather(*(Bot(client, number, human, metric).play() for number in range(people)))
+        bots = [Bot(client, number, options.bots, human, metric, leaves=False) for number in range(people)]
+        return await asyncio.gather(*(bot.play() for bot in bots))
 
 
 with ThreadPoolExecutor() as threads:
     threads.submit(work)
     # Jupyter has a loop of its own in the main thread.
-    played = threads.submit(asyncio.run, take_part(4)).result()
-    over.set()
+    try:
+        played = threads.submit(asyncio.run, take_part(4)).result()
+    finally:
+        over.set()
 print(f"{len(played)} bots sent {sum(len(each.answers) for each in played)} answers")
 
 # %%
