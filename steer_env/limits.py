@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, field, fields, is_dataclass
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from steer_env.registry import Registry, checked_value
 
@@ -46,7 +46,7 @@ def check_limits(options: Any, place: str = "") -> None:
     No number may be infinite or nan, or a whole one of more than 64 bits, wherever it stands; and the entries of a
     list must be of the type that it declares.
     """
-    hints = get_type_hints(type(options))
+    hints = _lists(options)
     for part in fields(options):
         value, name = getattr(options, part.name), f"{place}{part.name}"
         if is_dataclass(value):
@@ -57,10 +57,19 @@ def check_limits(options: Any, place: str = "") -> None:
                 raise ValueError(f"{where} must be a finite number, got {number}")
             if isinstance(number, int) and not -(2**63) <= number < 2**63:
                 raise ValueError(f"{where} must be a number of at most 64 bits, got {number:.4g}")
-        if get_origin(hints[part.name]) is list and isinstance(value, list):
+        if part.name in hints and isinstance(value, list):
             checked_value(name, value, hints[part.name])
         if "least" in part.metadata:
             _check_value(name, value, part.metadata)
+
+
+def _lists(options: Any) -> dict[str, Any]:
+    """Types of the fields that are lists.
+
+    Other types aren't resolved: a class of the program itself, as a cluster's job gets it, lacks the names of its file.
+    """
+    declared = {part.name: part.type for part in fields(options) if str(part.type).startswith("list[")}
+    return get_type_hints(type("Lists", (), {"__annotations__": declared}), {"Any": Any})
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
