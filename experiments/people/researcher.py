@@ -103,7 +103,7 @@ class Researcher:
     def _explore(self, request: Request, error: str = "", status: int = 200, **chosen: Any) -> Response:
         names = {"mechanisms": list(MECHANISMS), "csrf": self._pages.csrf("explore")}
         usual = {"mechanism": "mixture", "policy": "", "scale": "0.8", "goal": "0", "hidden": ""}
-        return self._pages.page(request, "explore", status, error=error, chosen={**usual, **chosen}, **names)
+        return self._pages.page(request, "explore", status, error=error, given={**usual, **chosen}, **names)
 
     async def begin(self, request: Request) -> Response:
         """Begin a session by hand, which counts nowhere."""
