@@ -147,5 +147,5 @@ class TestErrors:
 
     @pytest.mark.parametrize("explore", [0, 1.5])
     def test_shares_of_exploration(self, explore: float) -> None:
-        with pytest.raises(ValueError, match=f"explore must be above 0 and at most 1, got {explore}"):
+        with pytest.raises(ValueError, match=f"explore must be from 1e-06 to 1, got {explore}"):
             load_policy({"name": "exploring", "explore": explore})

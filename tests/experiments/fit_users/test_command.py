@@ -52,7 +52,7 @@ def test_users_are_fitted_by_one_command(
         ("env.rounds=3", "people played 4 rounds: env.rounds must be 4, got 3"),
         ("games=1", "games must be at least 2, got 1"),
         ("games=1001", "got 1001"),
-        ("tasks_per_batch=0", "tasks_per_batch must be at least 1, got 0"),
+        ("tasks_per_batch=0", "tasks_per_batch must be from 1 to 65536, got 0"),
     ],
 )
 def test_games_that_cant_be_are_refused(
