@@ -235,7 +235,7 @@ def test_without_any_good_submission_nothing_is_left(tmp_path: Path, command: Ca
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("resamples=0", "resamples must be at least 1, got 0"),
+        ("resamples=0", "resamples must be from 1 to 1000000, got 0"),
         ("timed_tasks=0", "timed_tasks must be at least 1, got 0"),
         ("tasks=1", "tasks must be at least 2, got 1"),
         ("robust_human=nosy", "unknown human 'nosy'"),
