@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import secrets
@@ -22,6 +21,7 @@ from steer_env.evaluation.rollout import VERSIONS, make_env
 from steer_env.evaluation.suites import evaluate
 from steer_env.evaluation.uncertainty import estimate
 from steer_env.files import seal, write_atomically
+from steer_env.fingerprints import fingerprint
 from steer_env.imaging.banked import Made
 from steer_env.imaging.studio import LocalStudio
 from steer_env.mechanisms import load_mechanism
@@ -87,7 +87,7 @@ class Remembering(LocalStudio):
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
-        self._known: dict[bytes, dict[str, Tensor]] = {}
+        self._known: dict[str, dict[str, Tensor]] = {}
 
     def picture(
         self,
@@ -105,8 +105,11 @@ class Remembering(LocalStudio):
             return super().picture(latents, conditioning, place, rows, keep_images, metrics, pictures, preview_steps)
         names = list(self.metrics if metrics is None else metrics)
         rows = torch.arange(len(latents)) if rows is None else rows.cpu()
-        prompts = [_digest(*(values[row] for values in conditioning.values())) for row in range(int(rows.max()) + 1)]
-        keys = [_digest(latent) + prompts[row] for latent, row in zip(latents, rows.tolist(), strict=True)]
+        prompts = [
+            fingerprint({name: values[row] for name, values in conditioning.items()})
+            for row in range(int(rows.max()) + 1)
+        ]
+        keys = [fingerprint({"latent": z}) + prompts[row] for z, row in zip(latents, rows.tolist(), strict=True)]
         known = [self._known.setdefault(key, {}) for key in keys]
         lacking = {key: i for i, key in enumerate(keys) if not set(names) <= known[i].keys()}
         if lacking:
@@ -115,10 +118,6 @@ class Remembering(LocalStudio):
             for i, *values in zip(where.tolist(), *made.values(), strict=True):
                 known[i].update(zip(made, values, strict=True))
         return {name: torch.stack([each[name] for each in known]) for name in names}, None
-
-
-def _digest(*tensors: Tensor) -> bytes:
-    return hashlib.sha256(b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors)).digest()
 
 
 class Arena:
