@@ -131,7 +131,15 @@ class TestPerson:
             getattr(prompter, name) == getattr(options, name) for name in ("named", "right", "lost", "taken_back")
         )
 
-    @pytest.mark.parametrize("options", [{"named": []}, {"named": [1.2]}, {"right": -0.1}, {"lost": 2.0}])
-    def test_rates_are_probabilities(self, options: dict) -> None:
-        with pytest.raises(ValueError, match=f"{next(iter(options))} must"):
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"named": []}, r"named must have at least 1 entries, got \[\]"),
+            ({"named": [1.2]}, "each of named must be from 0 to 1, got 1.2"),
+            ({"right": -0.1}, "right must be from 0 to 1, got -0.1"),
+            ({"lost": 2.0}, "lost must be from 0 to 1, got 2"),
+        ],
+    )
+    def test_rates_are_probabilities(self, options: dict, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
             load_prompter("person", **options)
