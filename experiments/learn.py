@@ -20,7 +20,7 @@ class LearnOptions(RunOptions):
 
     Args:
         sessions: folders of traces, or of commands that left some.
-        policies: names of those that steered the sessions; all by default.
+        policies: names; only sessions that these policies steered are learned from, by default all.
         live: folder of a learner that saw the sessions live, such as learned/0 of a study; the result says whether it
             knows the same, to the last digit.
         seed: of the policy; nothing is drawn.

@@ -222,7 +222,7 @@ def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
             sentences.append(f"No {kind} has been verified yet.")
         else:
             lead = apart(rival, schedule)
-            how = "stands apart from" if lead.low > 0 or lead.high < 0 else "can’t be told apart from"
+            how = "stands apart from" if lead.low > 0 or lead.high < 0 else "doesn’t differ measurably from"
             name = rival["name"] if TRACKS[rival["track"]].action else rival["track"]
             sentences.append(
                 f"The best {kind}, {name}, {how} the best built-in schedule, {schedule['name']}: {lead.value:+.3f}, "

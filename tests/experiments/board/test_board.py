@@ -247,11 +247,11 @@ class TestPages:
         assert links == {"https://example.org/paper?id=1"}
 
     def test_whether_the_best_learned_entry_stands_apart(self, tmp_path: Path) -> None:
-        for gain, said in ((0.1, "stands apart from"), (0.011, "can’t be told apart from")):
+        for gain, verdict in ((0.1, "stands apart from"), (0.011, "doesn’t differ measurably from")):
             save(tmp_path, report("mixture", "mine", gain, 0.005, CARD), report("mixture", "s", 0.01, 0.005, digit="b"))
             build(read_reports(tmp_path / "reports"), tmp_path / "pages", ROOT / "leaderboard/headroom.json")
             page = (tmp_path / "pages/index.html").read_text()
-            assert f"learned policy, mine, {said} the best built-in schedule, s:" in page
+            assert f"learned policy, mine, {verdict} the best built-in schedule, s:" in page
 
     def test_nothing_to_show(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="there are no reports yet"):
