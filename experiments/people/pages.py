@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,16 @@ _PLATFORM = {
     "mturk": ("workerId", "assignmentId", "hitId", "turkSubmitTo"),
 }
 _LONGEST_ID = 128
+_STRANGE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, but for tabs and ends of lines; and halves of letters."""
 _TURK = ("https://www.mturk.com", "https://workersandbox.mturk.com")
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The texts of a form: what a browser never sends, such as half a letter, no table could be written with."""
+    form = await request.form(max_files=0, max_fields=20)
+    texts = {name: value for name, value in form.items() if isinstance(value, str)}
+    return {name: re.sub(_STRANGE, "\ufffd", value) for name, value in texts.items()}
 
 
 class Pages:
@@ -65,7 +75,7 @@ class Pages:
 
     async def arrive(self, request: Request) -> Response:
         """A new person."""
-        form = await request.form(max_files=0, max_fields=20)
+        form = await form_of(request)
         if not self._ours(form, "arrive"):
             return self.page(request, "problem", 403, text="This page is too old. Please open the study's link again.")
         if self._store.active(60 * self._options.patience) >= self._options.web.people:
@@ -73,7 +83,7 @@ class Pages:
                 request, "problem", 503, text="Too many people are taking part right now. Please come back later."
             )
         names = _PLATFORM[self._options.codes.platform]
-        known = {name: str(form.get(name, ""))[:_LONGEST_ID] for name in names}
+        known = {name: form.get(name, "")[:_LONGEST_ID] for name in names}
         if known.get("turkSubmitTo") not in _TURK:
             known["turkSubmitTo"] = ""
         known = {name: value for name, value in known.items() if value}
@@ -108,15 +118,14 @@ class Pages:
         person = self._person(request)
         if person is None:
             return await self.missing(request)
-        form = await request.form(max_files=0, max_fields=20)
+        form = await form_of(request)
         token = request.path_params["token"]
         if not self._ours(form, token):
             return self.page(request, "problem", 403, text="This page is too old. Please reload it, and try again.")
-        texts = {name: value for name, value in form.items() if isinstance(value, str)}
         try:
-            answer(self._store, self._study, person, texts)
+            answer(self._store, self._study, person, form)
         except AnswerError as error:
-            return self._show(request, person, self._screen(person), 422, error=str(error), given=texts)
+            return self._show(request, person, self._screen(person), 422, error=str(error), given=form)
         return RedirectResponse(f"/s/{token}", 303)
 
     async def state(self, request: Request) -> Response:
@@ -135,7 +144,7 @@ class Pages:
             return Response(status_code=404)
         if item == "goal":
             png = self._picture(person, screen, GOAL, 0)
-        elif item.isdigit() and len(item) < 4 and int(item) < len(screen.data.get("items", ())):
+        elif item.isdecimal() and len(item) < 4 and int(item) < len(screen.data.get("items", ())):
             png = self._picture(person, screen, *screen.data["items"][int(item)])
         else:
             png = None
@@ -147,8 +156,8 @@ class Pages:
         screen = self._screen(person) if person else None
         if screen is None or screen.name != "headline":
             return JSONResponse({"words": []}, 404)
-        form = await request.form(max_files=0, max_fields=20)
-        text = str(form.get("prompt", ""))[: 2 * LONGEST]
+        form = await form_of(request)
+        text = form.get("prompt", "")[: 2 * LONGEST]
         return JSONResponse({"words": forbidden_words(text, screen.data["original"], screen.data["goal"])})
 
     async def leave(self, request: Request) -> Response:
@@ -163,7 +172,7 @@ class Pages:
         person, token = self._person(request), request.path_params["token"]
         if person is None:
             return await self.missing(request)
-        if not self._ours(await request.form(max_files=0, max_fields=20), token):
+        if not self._ours(await form_of(request), token):
             return self.page(request, "problem", 403, text="This page is too old. Please reload it, and try again.")
         self._store.forget(person)
         return self.page(request, "withdrawn")
@@ -196,9 +205,8 @@ class Pages:
     def _screen(self, person: int) -> Screen:
         return screen_of(self._store.log(person), self._study)
 
-    def _ours(self, form: Mapping[str, Any], what: str) -> bool:
-        token = form.get("csrf", "")
-        return isinstance(token, str) and hmac.compare_digest(token.encode(), self.csrf(what).encode())
+    def _ours(self, form: Mapping[str, str], what: str) -> bool:
+        return hmac.compare_digest(form.get("csrf", "").encode(), self.csrf(what).encode())
 
     def _show(self, request: Request, person: int, screen: Screen, status: int = 200, **values: Any) -> Response:
         token = request.path_params["token"]

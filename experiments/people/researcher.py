@@ -18,8 +18,8 @@ from experiments.people.answers import assigned
 from experiments.people.export import progress_table, report_of, tables_of
 from experiments.people.log import Store
 from experiments.people.options import PeopleOptions
-from experiments.people.pages import Pages
-from experiments.people.study import Study
+from experiments.people.pages import Pages, form_of
+from experiments.people.study import Study, check_policy
 from steer_env.mechanisms import MECHANISMS
 from steer_env.registry import resolve
 
@@ -107,7 +107,7 @@ class Researcher:
 
     async def begin(self, request: Request) -> Response:
         """Begin a session by hand, which counts nowhere."""
-        form = {name: str(value) for name, value in (await request.form(max_files=0, max_fields=20)).items()}
+        form = await form_of(request)
         if not hmac.compare_digest(form.get("csrf", "").encode(), self._pages.csrf("explore").encode()):
             return self._pages.page(request, "problem", 403, text="This page is too old. Please reload it.")
         try:
@@ -117,13 +117,9 @@ class Researcher:
         return RedirectResponse(f"/s/{self._store.begin_by_hand(plan)}", 303)
 
     def _plan(self, form: dict[str, str]) -> dict[str, Any]:
-        from steer_env.policies.names import load_policy
-
         policy, scale = form.get("policy", "").strip(), None
         resolve(MECHANISMS, form.get("mechanism", ""))
-        if policy:
-            load_policy(policy)
-        else:
+        if not policy:
             scale = float(form.get("scale", ""))
             if not 0 <= scale <= 1:
                 raise ValueError(f"the mixture scale must be from 0 to 1, got {scale}")
@@ -131,7 +127,7 @@ class Researcher:
         if not 0 <= goal < self._options.goals:
             raise ValueError(f"the goal must be from 0 to {self._options.goals - 1}, got {goal}")
         spec = {"name": "images", "policy": policy or f"constant:{scale}", "mechanism": form["mechanism"]}
-        self._study.condition(spec)
+        check_policy(self._study.condition(spec))
         by_hand = {"spec": spec, "scale": scale, "hidden": form.get("hidden") == "yes"}
         return {"cells": [[0, goal]], "attention": [-1], "explore": by_hand}
 
