@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option
@@ -36,11 +35,10 @@ class CompareOptions(RunOptions):
 @command(CompareOptions)
 def main(options: CompareOptions, run: Run) -> dict[str, Any]:
     """Read the traces of finished evaluations, and report on them as if they had been one."""
-    from experiments.run.finished import merge, on_common_tasks
+    from experiments.run.finished import merge, on_common_tasks, read_evaluation
     from steer_env.evaluation.reports import steering_report
-    from steer_env.traces import read_traces
 
-    merged = merge([read_traces(Path(folder).expanduser() / "traces") for folder in options.evaluations])
+    merged = merge([read_evaluation(folder) for folder in options.evaluations])
     traces = on_common_tasks(merged)
     if not traces:
         raise ValueError("the policies were played on different tasks: there is none that all of them have played")

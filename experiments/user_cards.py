@@ -61,6 +61,8 @@ def main(options: UserCardsOptions, run: Run) -> dict[str, Any]:
     from steer_env.evaluation.suites import evaluate, evaluation_seed
     from steer_env.policies.lists import load_policies
     from steer_env.policies.names import load_policy
+    from steer_env.tasks import load_suite
+    from steer_env.traces import check_alike
 
     policy, env = load_policy(options.policy), env_options(options)
     prompters = load_policies(options.prompters)
@@ -72,6 +74,11 @@ def main(options: UserCardsOptions, run: Run) -> dict[str, Any]:
         for suite, own in by_condition(study_traces(load_study(Path(options.path).expanduser()))).items():
             cards.append(card(f"people, {suite}", own))
     sessions = sessions_in(options.sessions) if options.sessions else []
+    check_alike(sessions, ("suite", "generator", "metric", "mechanism"))
+    if sessions:
+        load_suite(sessions[0].suite)
+    if len(rounds := sorted({len(trace.choices) for trace in sessions})) > 1:
+        raise ValueError(f"sessions must have one number of rounds, found {rounds}")
     run.open()
     if sessions:
         cards.append(card("people, these sessions", sessions, chosen_best(sessions, **env)))
@@ -125,8 +132,10 @@ def card(user: str, traces: Sequence[SteeringTrace], best: np.ndarray | None = N
 
     row = {"user": user, "sessions": str(len(traces)), "people or tasks": str(units.nunique())}
     stays = np.array([trace.choices for trace in traces]) == 0
-    for place in range(4):
-        row[f"stays {place + 1}"] = mean(stays[:, place].astype(float), ".3f") if stays.size else UNKNOWN
+    known_rounds = stays.shape[1] if stays.size else 0
+    for place in range(max(4, known_rounds)):
+        known = place < known_rounds
+        row[f"stays {place + 1}"] = mean(stays[:, place].astype(float), ".3f") if known else UNKNOWN
     row["takes the best"] = UNKNOWN if best is None else mean(best.mean(axis=1), ".3f")
     similarities = np.array([trace.similarities for trace in traces])
     gains = similarities[:, -1] - similarities[:, 0]
