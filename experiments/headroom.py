@@ -175,7 +175,7 @@ def lottery(
     options: HeadroomOptions, dynamics: SteeringDynamics, shared: Hypotheses, folder: Path
 ) -> Iterator[dict[str, np.ndarray]]:
     """What :func:`draw` finds of each batch of tasks, kept in a file of the folder."""
-    from steer_env.files import write_atomically
+    from steer_env.files import reading, write_atomically
 
     for start in range(0, options.tasks, options.tasks_per_batch):
         path = folder / f"{start:08d}.npz"
@@ -184,7 +184,11 @@ def lottery(
             outcomes = (1 + options.env.proposals) ** options.env.rounds
             drawn = draw(dynamics, shared, options, tasks, outcomes)
             write_atomically(path, partial(_save, drawn))
-        yield dict(np.load(path))
+        with reading(path), path.open("rb") as file:
+            drawn = dict(np.load(file))
+            if {len(values) for values in drawn.values()} != {min(options.tasks_per_batch, options.tasks - start)}:
+                raise ValueError("it holds other tasks")
+        yield drawn
 
 
 def _save(outcomes: dict[str, Any], file: Any) -> None:

@@ -17,7 +17,7 @@ from experiments.predictor.options import PredictorOptions
 from experiments.run.alikeness import alikeness, embedding_loss
 from experiments.run.fitting import fit
 from steer_env import assets
-from steer_env.files import write_atomically
+from steer_env.files import reading, write_atomically
 from steer_env.generators import load_generator
 from steer_env.generators.diffusion import DiffusionGenerator
 from steer_env.mechanisms.predicted import EmbeddingPredictor, PredictorConfig
@@ -70,7 +70,10 @@ def make_shard(config: PredictorOptions, index: int, generator: DiffusionGenerat
         ]
         for path, values in zip((activations, embeddings), zip(*made, strict=True), strict=True):
             write_atomically(path, partial(np.save, arr=torch.cat(values).half().numpy()))
-    return Shard(np.load(activations, mmap_mode="r"), np.load(embeddings, mmap_mode="r"))
+    with reading(activations):
+        read = np.load(activations, mmap_mode="r")
+    with reading(embeddings):
+        return Shard(read, np.load(embeddings, mmap_mode="r"))
 
 
 def _pairs(

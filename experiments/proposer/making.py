@@ -21,7 +21,7 @@ from experiments.run.alikeness import alikeness, embedding_loss
 from experiments.run.fitting import fit
 from steer_env import assets
 from steer_env.dynamics import pooled
-from steer_env.files import write_atomically
+from steer_env.files import reading, write_atomically
 from steer_env.generators import load_generator
 from steer_env.generators.diffusion import DiffusionGenerator
 from steer_env.mechanisms.directions import DirectionSteering
@@ -74,7 +74,8 @@ def make_shard(
             ]
         made = [each.float().cpu() for each in made]
         write_atomically(path, partial(np.save, arr=torch.cat(made).unflatten(0, codes.shape).half().numpy()))
-    return Shard(pooled(conditioning), torch.from_numpy(codes), torch.from_numpy(np.load(path).astype(np.float32)))
+    with reading(path):
+        return Shard(pooled(conditioning), torch.from_numpy(codes), torch.from_numpy(np.load(path).astype(np.float32)))
 
 
 def _offered(config: ProposerOptions, index: int, codes: np.ndarray, shape: tuple[int, ...]) -> Tensor:
