@@ -11,13 +11,17 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option
+from experiments.run.folder import CONFIG
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import Estimate, Interval, estimate, percentiles, redrawn
+from steer_env.generators import load_generator
+from steer_env.metrics import load_metric
+from steer_env.traces import SteeringTrace, check_alike, read_traces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from steer_env.evaluation.reports import Report
-    from steer_env.traces import SteeringTrace
 
 _FITS = (
     "Share of the variance of improvements that a ridge regression on ever more inputs explains, on tasks that it "
@@ -85,7 +89,6 @@ class Evaluated:
 
 def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
     """Read traces, and make and embed their goals again; refuse all that differs but the generator."""
-    from steer_env.traces import check_alike, read_traces
 
     runs = [read_traces(Path(folder).expanduser() / "traces") for folder in folders]
     check_alike([trace for run in runs for trace in run], ("suite", "mechanism", "human", "metric", "policy"))
@@ -98,10 +101,7 @@ def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
 def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:
     from omegaconf import OmegaConf
 
-    from experiments.run.folder import CONFIG
-    from steer_env.generators import load_generator
     from steer_env.imaging.studio import LocalStudio
-    from steer_env.metrics import load_metric
 
     config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     where = {"device": config["device"], "dtype": config["dtype"]}
@@ -284,7 +284,6 @@ def decompose(
 
 def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decomposition], lead: str) -> Report:
     """Figure 4 (left), and the terms of Equation 5 by generator."""
-    from steer_env.evaluation.reports import Report, Section
 
     explained = pd.DataFrame([(name, f"{fit:.3f}") for name, fit in fits.items()], columns=["inputs", "R²"])
     rows = [
@@ -301,7 +300,6 @@ def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decom
 
 def explained_variance(fits: Mapping[str, Estimate]) -> Figure:
     """Figure 4, left: R² of each predictor with one standard error."""
-    from steer_env.evaluation import plots
 
     figure, axes = plots.canvas(6.4, 3.2)
     axes.bar(list(fits), [fit.value for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)

@@ -11,13 +11,16 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option, part
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import Interval, percentiles, redrawn
+from steer_env.metrics import load_metric
 from steer_env.tasks import read_rows
+from steer_env.types import Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from steer_env.types import Metric
 
 _SAME = {"same": 1.0, "different": 0.0, "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 _RESAMPLES, _ITERATIONS, _AT_A_TIME = 1000, 50, 32
@@ -54,8 +57,6 @@ class JndOptions(RunOptions):
 @command(JndOptions)
 def main(options: JndOptions, run: Run) -> dict[str, Any]:
     """Embed the images, fit the curve, and print where it crosses one half."""
-    from steer_env.evaluation.reports import Report, Section
-    from steer_env.metrics import load_metric
 
     pairs = read_votes(options)
     metric = load_metric(asdict(options.metric), device=options.device, dtype=options.dtype)
@@ -195,10 +196,7 @@ def agreement(distances: np.ndarray, same: np.ndarray, votes: np.ndarray, differ
 
 def figure(distances: np.ndarray, pairs: pd.DataFrame, fitted: Threshold) -> Figure:
     """Votes by distance, in ten groups of as many pairs, and the curve."""
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(5, 3), layout="constrained")
-    axes = drawn.subplots()
+    drawn, axes = plots.canvas(5, 3)
     order = np.array_split(np.argsort(distances), min(10, len(distances)))
     axes.plot([distances[group].mean() for group in order], [pairs["same"].iloc[group].mean() for group in order], "o")
     grid = np.linspace(0, distances.max(), 200)

@@ -7,7 +7,12 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
+from agents.files import write_json
 from experiments.run import PlayOptions, Run, command, option, say
+from experiments.run.folder import CLAIMS, LEADERBOARD
+from experiments.run.parts import env_options
+from steer_env.policies.lists import check_apart, expand, load_policies
+from steer_env.types import Prompter
 
 
 @dataclass
@@ -43,15 +48,10 @@ class LeaderboardOptions(PlayOptions):
 def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, rank them, and leave a page and the JSON behind it."""
     from agents.claims import conditions, write_claims
-    from agents.files import write_json
-    from experiments.run.folder import CLAIMS, LEADERBOARD
-    from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks, draw_examples, play_suite, time_policies
     from steer_env.evaluation.leaderboard import leaderboard_report, tracks
     from steer_env.evaluation.rollout import check_fit
-    from steer_env.policies.lists import check_apart, expand, load_policies
     from steer_env.traces import traces_to_frame
-    from steer_env.types import Prompter
 
     specs, arguments = expand(options.policies), env_options(options)
     check_apart(run.folder, specs)

@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.run import REQUIRED, Run, RunOptions, choice, command, option, say
 from experiments.run.options import AgentOptions
+from steer_env.registry import Registry
 
 
 @dataclass
@@ -42,7 +43,6 @@ def main(options: LearnOptions, run: Run) -> dict[str, Any]:
     from steer_env.evaluation import plots
     from steer_env.evaluation.reports import Report, Section
     from steer_env.evaluation.uncertainty import UNKNOWN
-    from steer_env.registry import Registry
 
     settings = vars(options.agent)
     if "kind" not in settings:

@@ -21,6 +21,8 @@ TRACE_VERSION = 4
 _READABLE = {1, 2, 3, TRACE_VERSION}
 """Version 1 had neither seeds nor guidance scales that users choose; it and 2 had Arrow's maps, which few tools read;
 versions before 4 had no propensities, actions or passes."""
+PERSON = "person-"
+"""How the ids of people begin, who are humans in traces."""
 _VERSION_KEY = b"steer_env.trace_version"
 
 

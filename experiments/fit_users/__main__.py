@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from experiments.run import REQUIRED, EnvOptions, Run, RunOptions, command, option
 from experiments.run.options import PartsOptions
+from experiments.run.parts import env_options
+from steer_env.policies import Policy, RandomBucketPolicy, RandomScalePolicy, published_policy
+from steer_env.policies.lists import load_policies
+from steer_env.policies.names import load_policy
+from steer_env.registry import Registry
 
 if TYPE_CHECKING:
-    from steer_env.policies import Policy
     from steer_env.traces import SteeringTrace
 
 
@@ -41,11 +45,7 @@ def main(options: FitUsersOptions, run: Run) -> dict[str, Any]:
     from experiments.fit_users.people import observed_stays
     from experiments.fit_users.report import fit_users, users_report
     from experiments.fit_users.reweighting import play_games
-    from experiments.run.parts import env_options
     from steer_env.evaluation.rollout import make_env
-    from steer_env.policies import RandomBucketPolicy, RandomScalePolicy, published_policy
-    from steer_env.policies.lists import load_policies
-    from steer_env.registry import Registry
 
     stays = observed_stays(_sessions(Path(options.path).expanduser()))
     env, policies = env_options(options), list(dict.fromkeys(stays.policies))
@@ -79,7 +79,6 @@ def _sessions(path: Path) -> list[SteeringTrace]:
 
 def _policy(name: str, known: Any) -> Policy:
     """A built-in policy by its name in traces; a ValueError for any other."""
-    from steer_env.policies.names import load_policy
 
     kind, _, scales = name.partition(" ")
     if kind in ("constant", "schedule"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option, part
 from experiments.run.headlines.options import SentenceMetricOptions
+from experiments.run.parts import configured_writer
 
 
 @dataclass
@@ -60,7 +61,6 @@ def main(options: HeadlinesOptions, run: Run) -> dict[str, Any]:
     from experiments.run.headlines.dynamics import HeadlineDynamics
     from experiments.run.headlines.embeddings import SentenceMetric
     from experiments.run.headlines.tasks import load_headlines
-    from experiments.run.parts import configured_writer
     from experiments.run.playing import spread
     from experiments.run.released.files import load_source
     from experiments.run.released.headlines import headline_sessions, session_ratings

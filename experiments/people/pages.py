@@ -16,7 +16,6 @@ from starlette.templating import Jinja2Templates
 
 from experiments.people.answers import LONGEST, AnswerError, answer
 from experiments.people.log import GOAL, Store
-from experiments.people.options import PeopleOptions
 from experiments.people.screens import SCALES, Screen, screen_of
 from experiments.people.study import Study
 from experiments.run.headlines.rule import forbidden_words
@@ -37,16 +36,16 @@ class Pages:
     """Handlers of requests.
 
     Args:
-        study, store, options: what they show, and where answers go.
+        study, store: what they show, and where answers go.
     """
 
-    def __init__(self, study: Study, store: Store, options: PeopleOptions) -> None:
-        self._study, self._store, self._options = study, store, options
+    def __init__(self, study: Study, store: Store) -> None:
+        self._study, self._store, self._options = study, store, study.options
         self._secret = store.secret()
         self._queue: tuple[set[int], float] = (set(), 0.0)
         self._templates = Jinja2Templates(directory=HERE / "templates")
         self._templates.env.trim_blocks = self._templates.env.lstrip_blocks = True
-        self._templates.env.globals["study"] = options
+        self._templates.env.globals["study"] = study.options
 
     def csrf(self, what: str) -> str:
         """A token that only a page of this server can know."""
@@ -55,6 +54,9 @@ class Pages:
     def page(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         """A template as an answer."""
         return self._templates.TemplateResponse(request, f"{name}.html", values, status_code=status)
+
+    def _problem(self, request: Request, status: int, text: str) -> Response:
+        return self.page(request, "problem", status, text=text)
 
     async def arrival(self, request: Request) -> Response:
         """The first page, before a person has a token."""
@@ -67,11 +69,9 @@ class Pages:
         """A new person."""
         form = await request.form(max_files=0, max_fields=20)
         if not self._ours(form, "arrive"):
-            return self.page(request, "problem", 403, text="This page is too old. Please open the study's link again.")
+            return self._problem(request, 403, "This page is too old. Please open the study's link again.")
         if self._store.active(60 * self._options.patience) >= self._options.web.people:
-            return self.page(
-                request, "problem", 503, text="Too many people are taking part right now. Please come back later."
-            )
+            return self._problem(request, 503, "Too many people are taking part right now. Please come back later.")
         names = _PLATFORM[self._options.codes.platform]
         known = {name: str(form.get(name, ""))[:_LONGEST_ID] for name in names}
         if known.get("turkSubmitTo") not in _TURK:
@@ -111,7 +111,7 @@ class Pages:
         form = await request.form(max_files=0, max_fields=20)
         token = request.path_params["token"]
         if not self._ours(form, token):
-            return self.page(request, "problem", 403, text="This page is too old. Please reload it, and try again.")
+            return self._problem(request, 403, "This page is too old. Please reload it, and try again.")
         texts = {name: value for name, value in form.items() if isinstance(value, str)}
         try:
             answer(self._store, self._study, person, texts)
@@ -164,13 +164,13 @@ class Pages:
         if person is None:
             return await self.missing(request)
         if not self._ours(await request.form(max_files=0, max_fields=20), token):
-            return self.page(request, "problem", 403, text="This page is too old. Please reload it, and try again.")
+            return self._problem(request, 403, "This page is too old. Please reload it, and try again.")
         self._store.forget(person)
         return self.page(request, "withdrawn")
 
     async def missing(self, request: Request, _: Exception | None = None) -> Response:
         """No such page."""
-        return self.page(request, "problem", 404, text="There is no such page. Please open the study's link again.")
+        return self._problem(request, 404, "There is no such page. Please open the study's link again.")
 
     async def gone(self, request: Request, _: Exception) -> Response:
         """A request that broke off, or was cut off as too large."""
@@ -178,9 +178,7 @@ class Pages:
 
     async def broken(self, request: Request, _: Exception) -> Response:
         """A fault of ours."""
-        return self.page(
-            request, "problem", 500, text="Something went wrong here. Please reload the page: nothing is lost."
-        )
+        return self._problem(request, 500, "Something went wrong here. Please reload the page: nothing is lost.")
 
     def _picture(self, person: int, screen: Screen, place: int, item: int) -> bytes | None:
         """Of the session, or of what is rated in it."""

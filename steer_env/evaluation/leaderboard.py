@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.reports import Report, Section, conditions, count, examples
 from steer_env.evaluation.uncertainty import UNKNOWN, Bootstrap, Interval, estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _READING = (
     "{tracks}Improvement: mean change of similarity to the goal, first to last image. Improved: share of episodes in "

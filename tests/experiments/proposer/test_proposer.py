@@ -10,7 +10,7 @@ import torch
 
 from agents.proposer import Proposer
 from experiments.proposer.making import CODES, PREDICTED, draw_codes, make_proposer
-from experiments.proposer.options import ProposerOptions
+from experiments.proposer.__main__ import ProposerOptions
 from experiments.run.options import Budget
 
 
