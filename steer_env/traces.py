@@ -95,15 +95,8 @@ class SteeringTrace:
     @classmethod
     def of(cls, task: Task, **record: Any) -> SteeringTrace:
         """What happened in an episode on a task; the other fields by name, unknown ones left out."""
-        return cls(
-            suite=task.suite,
-            task_index=task.index,
-            goal_prompt=task.goal_prompt,
-            goal_seed=task.goal_seed,
-            prompt=task.prompt,
-            initial_seed=task.initial_seed,
-            **record,
-        )
+        own = asdict(task)
+        return cls(task_index=own.pop("index"), **own, **record)
 
     @property
     def improvement(self) -> float:

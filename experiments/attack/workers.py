@@ -16,6 +16,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from experiments.run import console, folder
+from experiments.run.options import commands
 from steer_env.generators import load_generator
 from steer_env.metrics import load_metric
 
@@ -112,8 +113,7 @@ def _separate(log: Path) -> None:
 
 def command(name: str, arguments: Sequence[str]) -> None:
     """Run a command as its command line would, in this process."""
-    module = "" if (Path(__file__).parents[1] / f"{name}.py").exists() else ".__main__"
-    main = importlib.import_module(f"experiments.{name}{module}").main
+    main = importlib.import_module(commands()[name]).main
     sys.argv = [name, *arguments]
     main()
 

@@ -106,8 +106,8 @@ class Researcher:
 
     async def begin(self, request: Request) -> Response:
         """Begin a session by hand, which counts nowhere."""
-        form = {name: str(value) for name, value in (await request.form(max_files=0, max_fields=20)).items()}
-        if not hmac.compare_digest(form.get("csrf", "").encode(), self._pages.csrf("explore").encode()):
+        form = await self._pages.form(request, "explore")
+        if form is None:
             return self._pages.page(request, "problem", 403, text="This page is too old. Please reload it.")
         try:
             plan = self._plan(form)

@@ -38,11 +38,6 @@ class Screen:
         """Is the worker needed?"""
         return self.name == "wait"
 
-    @property
-    def is_last(self) -> bool:
-        """Does it stay for ever?"""
-        return not self.answer and not self.waits
-
 
 def screen_of(log: Log, study: Study) -> Screen:
     """The screen of a person with these events."""

@@ -39,19 +39,8 @@ _ASIDE = (
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "headroom.json", "report.html", "report.md", "log.jsonl"),
-    *(
-        "checkpoint.pt",
-        "checkpoint.pt.next",
-        "traces",
-        "training",
-        "policy",
-        "agent",
-        "figures",
-        "tensorboard",
-        "wandb",
-    ),
-    *("rule", "people", "study.sqlite", "study.sqlite-wal", "study.sqlite-shm"),
-    CLAIMS,
+    *("checkpoint.pt", "checkpoint.pt.next", "traces", "training", "policy", "agent", "figures", "tensorboard"),
+    *("wandb", "rule", "people", "study.sqlite", "study.sqlite-wal", "study.sqlite-shm", CLAIMS),
 )
 _PATIENCE, _PATIENCE_REQUEUED = 1, 60
 """Seconds to wait for a lock: a process that looks whether a folder is claimed holds the lock for a moment."""

@@ -254,9 +254,9 @@ def _rated(question: Any, part: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def two_way(frame: pd.DataFrame, column: str, units: Sequence[str] = ("person", "rater")) -> Estimate:
+def two_way(frame: pd.DataFrame, column: str) -> Estimate:
     """Mean of a column, with an error clustered by the person who steered and the rater, who cross."""
-    return clustered_estimate(frame[column].to_numpy(dtype=float), frame[list(units)])
+    return clustered_estimate(frame[column].to_numpy(dtype=float), frame[["person", "rater"]])
 
 
 def _shares(part: pd.DataFrame) -> dict[str, Any]:

@@ -199,7 +199,7 @@ def percentiles(
     return Interval(float(value), float(low), float(high))
 
 
-def pearson(first: np.ndarray, second: np.ndarray, units: Any, resamples: int = 1000, seed: int = 0) -> Interval:
+def pearson(first: np.ndarray, second: np.ndarray, units: Any, resamples: int) -> Interval:
     """Pearson's correlation of two measures, float (N,) each, with a 95 % percentile interval over units (N,).
 
     Nan where a measure is the same everywhere. Their means should be near 0: sums of squares lose digits otherwise.
@@ -212,7 +212,7 @@ def pearson(first: np.ndarray, second: np.ndarray, units: Any, resamples: int = 
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray((n * xy - x * y) / np.sqrt((n * xx - x * x) * (n * yy - y * y)))
 
-    weights = redrawn(np.random.default_rng(seed), len(by_unit), resamples)
+    weights = redrawn(np.random.default_rng(0), len(by_unit), resamples)
     return percentiles(float(of_sums(by_unit.sum(axis=0))), of_sums((weights @ by_unit).T))
 
 
