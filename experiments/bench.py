@@ -140,7 +140,6 @@ class ReferenceLoop:
     """
 
     def __init__(self, metric: Metric, steps: int = 2) -> None:
-
         mend_torchvision()
         from diffusers import StableDiffusionPipeline
 

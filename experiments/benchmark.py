@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,10 +24,6 @@ from steer_env.registry import parse_spec
 from steer_env.tasks import load_suite
 from steer_env.traces import SteeringTrace, traces_to_frame
 from steer_env.types import Metric, Prompter
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 DRAWN = "drawn"
 OWN = "metric"
@@ -137,7 +133,6 @@ class Played:
 
 def benchmark_report(played: Played, lead: str) -> Report:
     """Everything on one page."""
-
     sections = [_improvements(played), _averages(played)]
     if len(played.generators) > 1:
         sections.append(_rankings(played))
@@ -148,7 +143,6 @@ def benchmark_report(played: Played, lead: str) -> Report:
 
 
 def _improvements(played: Played) -> Section:
-
     rows = []
     for name, traces in played.generators.items():
         frame = traces_to_frame(traces)
@@ -162,7 +156,6 @@ def _improvements(played: Played) -> Section:
 
 
 def _averages(played: Played) -> Section:
-
     rows: list[tuple[Any, ...]] = []
     everything: dict[str, list[np.ndarray]] = {}
     for name in played.generators:
@@ -177,7 +170,6 @@ def _averages(played: Played) -> Section:
 
 
 def _rankings(played: Played) -> Section:
-
     similarities = [played.similarities(name) for name in played.generators]
     means = {metric: np.stack([one[metric].mean(axis=1) for one in similarities]) for metric in similarities[0]}
     rows = []
@@ -208,7 +200,7 @@ def rank_agreement(left: np.ndarray, right: np.ndarray) -> Interval:
     return percentiles(value, tau(left @ weights.T, right @ weights.T))
 
 
-def rankings_figure(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> Figure:
+def rankings_figure(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> plots.Figure:
     """Figure 5: the rank of each of G generators under each metric, from scores (G,), the best above."""
     from scipy import stats
 
@@ -225,7 +217,6 @@ def rankings_figure(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> F
 
 
 def _alignment(played: Played) -> Section:
-
     rows, points = [], {}
     for name in played.generators:
         traces = played.of_user(name)
@@ -251,9 +242,8 @@ def correlation(left: np.ndarray, right: np.ndarray) -> Interval:
     return pearson((left - left.mean()).ravel(), (right - right.mean()).ravel(), tasks, _RESAMPLES)
 
 
-def alignment_figure(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+def alignment_figure(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> plots.Figure:
     """Figure 6: similarity of images to their goals against their alignment with their prompts, by generator."""
-
     figure, axes = plots.canvas(5.4, 4.0)
     for i, (name, (aligned, similar)) in enumerate(points.items()):
         axes.scatter(aligned, similar, s=4, alpha=0.3, color=plots.colour(i), label=name, edgecolors="none")
@@ -266,7 +256,6 @@ def alignment_figure(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fig
 
 def decoder_gaps(options: BenchmarkOptions) -> Section | None:
     """How similar goals are through a small decoder and through the checkpoint's own; None where none is small."""
-
     rows = []
     for spec in options.generators:
         name, settings = parse_spec(spec)
@@ -289,7 +278,6 @@ class _Goals:
 
 def _goal_embeddings(options: BenchmarkOptions, generator: dict[str, Any]) -> _Goals:
     """Embeddings of the first goals of the suite, (T, D), and what embedded them."""
-
     where = {"device": options.device, "dtype": options.dtype}
     metric = load_metric(asdict(options.metric), **where)
     studio = make_studio("here", load_generator(generator, **where), metric, {})
@@ -300,7 +288,6 @@ def _goal_embeddings(options: BenchmarkOptions, generator: dict[str, Any]) -> _G
 
 
 def _setting(played: Played, setting: str) -> Section:
-
     first = next(iter(played.generators))
     compared = {
         f"choosing {setting}": played.ordered(played.settings[setting]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,6 @@ from steer_env.evaluation.uncertainty import Estimate, Interval, estimate, perce
 from steer_env.generators import load_generator
 from steer_env.metrics import load_metric
 from steer_env.traces import SteeringTrace, check_alike, read_traces
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 _DRAWS, _PENALTY = 400, 1e-6
 """Bootstrap samples; and the ridge's penalty, relative to the number of episodes."""
@@ -91,7 +87,6 @@ class Evaluated:
 
 def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
     """Read traces, and make and embed their goals again; refuse all that differs but the generator."""
-
     runs = [read_traces(Path(folder).expanduser() / "traces") for folder in folders]
     check_alike([trace for run in runs for trace in run], ("suite", "mechanism", "human", "metric", "policy"))
     generators = [run[0].generator for run in runs]
@@ -283,7 +278,6 @@ def decompose(baseline: Episodes, model: Episodes, seed: int = 0) -> Decompositi
 
 def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decomposition], lead: str) -> Report:
     """Figure 4 (left), and the terms of Equation 5 by generator."""
-
     explained = pd.DataFrame([(name, f"{fit:.3f}") for name, fit in fits.items()], columns=["inputs", "R²"])
     rows = [
         (name, *(f"{term:+.4f}" for term in (one.mechanism, one.producible, one.total, one.direct)))
@@ -297,9 +291,8 @@ def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decom
     return Report("Steering mechanism or producible set", lead, sections)
 
 
-def explained_variance(fits: Mapping[str, Estimate]) -> Figure:
+def explained_variance(fits: Mapping[str, Estimate]) -> plots.Figure:
     """Figure 4, left: R² of each predictor with one standard error."""
-
     figure, axes = plots.canvas(6.4, 3.2)
     axes.bar(list(fits), [fit.value for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
     axes.set_ylabel("out-of-fold R²")

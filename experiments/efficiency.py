@@ -19,8 +19,6 @@ from steer_env.evaluation.uncertainty import Estimate, Interval, estimate, perce
 from steer_env.policies import POLICY_FILE, TablePolicy, read_policy
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from agents.bandits import BanditAgent
     from steer_env.envs import ImageSteeringVectorEnv
 
@@ -124,7 +122,6 @@ def canonical(policy: TablePolicy, rounds: int) -> TablePolicy:
 
     Before the first round no user has stayed: both scales of that round are the same.
     """
-
     place = np.repeat(np.arange(rounds), 2)
     scales = policy.act({"round": place, "stayed": np.tile([0, 1], rounds)}).reshape(rounds, 2)
     scales[0, 1] = scales[0, 0]
@@ -220,7 +217,6 @@ def _from_here_on(reached: np.ndarray) -> np.ndarray:
 
 def efficiency_report(curves: Curves, best: str, setting: str) -> Report:
     """The learning curves, and how many episodes each agent needs; ``setting`` is a sentence about the environment."""
-
     seeds = len(next(iter(curves.gains.values())))
     target = estimate(curves.best)
     lead = (
@@ -249,9 +245,8 @@ def efficiency_report(curves: Curves, best: str, setting: str) -> Report:
     return Report("Sample efficiency", lead, sections)
 
 
-def learning_curves(curves: Curves, target: float) -> Figure:
+def learning_curves(curves: Curves, target: float) -> plots.Figure:
     """Improvement of each agent's learned policy after so many episodes, with 95 % intervals; the target is dashed."""
-
     figure, axes = plots.canvas(6.4, 4.2)
     for i, agent in enumerate(curves.gains):
         value, low, high = zip(*(astuple(mean.interval()) for mean in curves.means(agent)), strict=True)

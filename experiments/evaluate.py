@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agents.files import CHECKPOINT
 from experiments.run import PlayOptions, Run, choice, command, option, part
 from experiments.run.options import LauncherOptions
 from experiments.run.parts import configured_writer, env_options
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Section, steering_report
 from steer_env.policies.lists import check_apart, expand, load_policies
-
-if TYPE_CHECKING:
-    from steer_env.evaluation.reports import Section
+from steer_env.traces import read_improvements
 
 
 @dataclass
@@ -44,7 +44,6 @@ class EvaluateOptions(PlayOptions):
 def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
     from experiments.run.playing import check_players, draw_examples, play_suite
-    from steer_env.evaluation.reports import steering_report
 
     specs, env = expand(options.policies), env_options(options, **({"suite": options.suite} if options.suite else {}))
     check_apart(run.folder, specs)
@@ -68,9 +67,6 @@ def learning_section(folder: Path) -> Section | None:
     """
     from agents.bandits import make_bandit
     from agents.checkpoints import TRACES, finished_checkpoint
-    from steer_env.evaluation import plots
-    from steer_env.evaluation.reports import Section
-    from steer_env.traces import read_improvements
 
     if not (folder / CHECKPOINT).is_file():
         return None

@@ -26,8 +26,6 @@ from steer_env.tasks import load_suite
 from steer_env.types import Prompter, Studio
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from steer_env.dynamics import SteeringDynamics
     from steer_env.mechanisms.hypotheses import Hypotheses
 
@@ -99,7 +97,6 @@ def make_ways(options: HeadroomOptions, studio: Studio, shared: Hypotheses) -> d
     Raises:
         ValueError: a shape that isn't two numbers, or an unknown mechanism or policy.
     """
-
     last, own = options.policies[-1], (options.env.rounds, options.env.proposals)
     for spec in options.policies:
         if isinstance(load_policy(spec), Prompter):
@@ -164,7 +161,6 @@ def play(
 
 def stretched(policy: Any, rounds: int, others: int) -> Any:
     """The policy, or a schedule in the same course over another number of rounds."""
-
     if others == rounds or not isinstance(policy, TablePolicy):
         return policy
     places = [place * rounds // others for place in range(others)]
@@ -175,7 +171,6 @@ def lottery(
     options: HeadroomOptions, dynamics: SteeringDynamics, shared: Hypotheses, folder: Path
 ) -> Iterator[dict[str, np.ndarray]]:
     """What :func:`draw` finds of each batch of tasks, kept in a file of the folder."""
-
     for start in range(0, options.tasks, options.tasks_per_batch):
         path = folder / f"{start:08d}.npz"
         if not path.is_file():
@@ -344,9 +339,8 @@ def _luck(drawn: Mapping[str, np.ndarray]) -> pd.DataFrame:
     )
 
 
-def figure(drawn: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) -> Figure:
+def figure(drawn: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) -> plots.Figure:
     """Luck's curve over the number of images, with the policies, mechanisms and bounds beside it."""
-
     drawing, axes = plots.canvas(6.6, 4.2)
     best = np.maximum.accumulate(drawn["luck"], axis=1).clip(0)
     numbers = np.arange(1, best.shape[1] + 1)

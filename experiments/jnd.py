@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,6 @@ from steer_env.evaluation.uncertainty import Interval, percentiles, redrawn
 from steer_env.metrics import load_metric
 from steer_env.tasks import read_rows
 from steer_env.types import Metric
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 _SAME = {"same": 1.0, "different": 0.0, "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 _RESAMPLES, _ITERATIONS, _AT_A_TIME = 1000, 50, 32
@@ -57,7 +53,6 @@ class JndOptions(RunOptions):
 @command(JndOptions)
 def main(options: JndOptions, run: Run) -> dict[str, Any]:
     """Embed the images, fit the curve, and print where it crosses one half."""
-
     pairs = read_votes(options)
     metric = load_metric(asdict(options.metric), device=options.device, dtype=options.dtype)
     run.open()
@@ -194,7 +189,7 @@ def agreement(distances: np.ndarray, same: np.ndarray, votes: np.ndarray, differ
     return float(np.average(np.where(distances < difference, same, 1 - same), weights=votes))
 
 
-def figure(distances: np.ndarray, pairs: pd.DataFrame, fitted: Threshold) -> Figure:
+def figure(distances: np.ndarray, pairs: pd.DataFrame, fitted: Threshold) -> plots.Figure:
     """Votes by distance, in ten groups of as many pairs, and the curve."""
     drawn, axes = plots.canvas(5, 3)
     order = np.array_split(np.argsort(distances), min(10, len(distances)))

@@ -29,8 +29,6 @@ from steer_env.traces import SteeringTrace, traces_to_frame
 from steer_env.types import Prompter
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from steer_env.envs import ImageSteeringVectorEnv
 
 Pair = tuple[str, str]
@@ -135,7 +133,6 @@ def measure(played: Mapping[Pair, Sequence[SteeringTrace]]) -> list[dict[str, An
         ``low`` to ``high``, None for the first or where the first gains nothing; ``images`` and ``passes`` an episode,
         None where they weren't counted.
     """
-
     rows: list[dict[str, Any]] = []
     base: dict[str, np.ndarray] = {}
     for (user, mechanism), traces in played.items():
@@ -161,7 +158,6 @@ def mechanisms_report(
         measured: from :func:`measure`.
         lead: what was played, in a sentence.
     """
-
     by_user: dict[str, dict[str, Sequence[SteeringTrace]]] = {}
     for (user, mechanism), traces in played.items():
         by_user.setdefault(user, {})[mechanism] = traces
@@ -174,7 +170,7 @@ def mechanisms_report(
     return Report("Steering mechanisms", lead, sections)
 
 
-def frontier(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+def frontier(rows: Sequence[Mapping[str, Any]], title: str) -> plots.Figure:
     """Gain against denoiser passes of one user's rows of :func:`measure`, and the line of those not dominated."""
     figure, axes = plots.canvas(8, 4.5)
     known = sorted((row for row in rows if row["passes"]), key=lambda row: (row["passes"], -row["gain"]))
@@ -199,7 +195,6 @@ def undominated(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Section:
-
     first, *_ = played
     base = _gains(played[first])
     rows = []

@@ -21,7 +21,6 @@ from steer_env.traces import SteeringTrace
 from steer_env.types import Conditioning, Prompter
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
 
 
@@ -60,7 +59,6 @@ class OffPolicyOptions(RunOptions):
 @command(OffPolicyOptions)
 def main(options: OffPolicyOptions, run: Run) -> dict[str, Any]:
     """Read the sessions, evaluate, simulate studies if asked, and report."""
-
     policies = load_policies(options.policies)
     behaviour = load_policies([options.logged])
     if writers := [each.name for each in (*policies, *behaviour) if isinstance(each, Prompter)]:
@@ -181,7 +179,6 @@ def off_policy_report(
     options: OffPolicyOptions,
 ) -> Report:
     """Estimates on the sessions, and how often they hold the truth where it is known."""
-
     sections = []
     if estimated:
         rows = [
@@ -218,9 +215,8 @@ def _checked(name: str, study: Studies) -> dict[str, str]:
     return {"policy": name, "true value": str(study.truth), **cells, "people, in effect": f"{study.effective:.0f}"}
 
 
-def coverage_figure(studies: Mapping[str, Studies]) -> Figure:
+def coverage_figure(studies: Mapping[str, Studies]) -> plots.Figure:
     """Each study's interval about its estimate, in order, a row of panels a policy and a panel an estimator."""
-
     names = list(next(iter(studies.values())).estimates)
     figure, panels = plots.canvas(
         2.7 * len(names), 2.6 * len(studies), len(studies), len(names), sharey="row", squeeze=False

@@ -55,7 +55,6 @@ class PixelProseOptions(ProgramOptions):
 @command(PixelProseOptions)
 def main(options: PixelProseOptions, run: Run) -> None:
     """Read until there are enough, and write them at once."""
-
     place = Path(options.file).expanduser()
     if place.exists():
         raise ValueError(f"{place} exists: give another file, since tasks of a suite never change")
@@ -114,7 +113,6 @@ def chosen(records: Iterable[Mapping[str, Any]], prompt: str, most_harmful: floa
     Raises:
         ValueError: records without a caption's column.
     """
-
     known, letters = set(), set(CHARACTERS)
     needed = {"vlm_caption", *(["original_caption"] if prompt == ALT else [])}
     for record in records:

@@ -19,7 +19,6 @@ from steer_env.policies.lists import load_policies
 from steer_env.types import Prompter, Studio, Task
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
 
     from steer_env.envs import ImageSteeringVectorEnv
@@ -173,7 +172,6 @@ def producibility_report(
         lead: what was played.
         searched: how the closest images were searched for.
     """
-
     names = {n: str(n) if n else "all" for n in steered}
     free = next((n for n in steered if not n), max(steered))
     rows = [(names[n], *_cells(steered[n], steered[free]), *_cells(produced[n], produced[free])) for n in steered]
@@ -197,9 +195,8 @@ def _cells(values: np.ndarray, free: np.ndarray) -> tuple[str, str, str, str]:
     return str(mean), f"{1 - mean.value:.4f}", *compared
 
 
-def trade_off_figure(points: Mapping[str, tuple[Estimate, Estimate]]) -> Figure:
+def trade_off_figure(points: Mapping[str, tuple[Estimate, Estimate]]) -> plots.Figure:
     """Figure 7: steerability and producibility of each label, with one standard error each."""
-
     figure, axes = plots.canvas(4.8, 3.6)
     for i, (label, (steered, produced)) in enumerate(points.items()):
         style: dict[str, Any] = {"fmt": "o", "capsize": 2, "color": plots.colour(i)}

@@ -52,7 +52,6 @@ class ScalingOptions(ProgramOptions):
 @command(ScalingOptions)
 def main(options: ScalingOptions, run: Run) -> None:
     """Train with each number of workers; then find the limit of the process that they work for."""
-
     speed = options.images_per_second
     say(f"simulated: a worker waits as long as a GPU that makes {speed:g} images/s would compute")
     rows = []

@@ -95,7 +95,6 @@ def read_jobs(folder: Path, window: int) -> list[Job]:
 
 def _run_folders(folder: Path) -> Iterator[Path]:
     """What lies inside a run's folder isn't searched: other tools may keep a config.yaml of their own there."""
-
     for place, below, files in os.walk(folder):
         if CONFIG in files or LOCK in files:
             yield Path(place)
@@ -103,7 +102,6 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 
 def _read_job(folder: Path, name: str, window: int) -> Job:
-
     error = (folder / ERROR).read_text("utf-8", "replace") if (folder / ERROR).is_file() else ""
     state, played, improvements = _state(folder), 0, np.array([])
     try:
@@ -129,7 +127,6 @@ def _episodes(path: Path) -> int | None:
 
 
 def _state(folder: Path) -> str:
-
     if is_claimed(folder):
         return "running"
     if (folder / ERROR).is_file():
@@ -138,7 +135,6 @@ def _state(folder: Path) -> str:
 
 
 def _last_traces(folder: Path, n: int) -> list[SteeringTrace]:
-
     traces: list[SteeringTrace] = []
     for path in sorted(folder.glob("*.parquet"), reverse=True):
         if len(traces) >= n:

@@ -280,7 +280,6 @@ def improvements(trial: FrozenTrial) -> np.ndarray:
 
 def tuning_report(trials: Trials, options: TuneOptions) -> Report:
     """The trials, best first; what the best gains over the agent's own values; improvement by each option."""
-
     finished, best = trials.finished, trials.best
     gain = estimate(improvements(best) - improvements(finished[0]))
     lead = (

@@ -98,7 +98,6 @@ def main(options: UserCardsOptions, run: Run) -> dict[str, Any]:
 
 def by_condition(traces: Sequence[SteeringTrace]) -> dict[str, list[SteeringTrace]]:
     """People's sessions of the release, by suite: of image steering, and of the main survey of text steering."""
-
     conditions: dict[str, list[SteeringTrace]] = {}
     for trace in traces:
         if trace.choices or (trace.suite == MAIN_SUITE and trace.policy == "person"):
@@ -114,7 +113,6 @@ def card(user: str, traces: Sequence[SteeringTrace], best: np.ndarray | None = N
         traces: n episodes of R rounds.
         best: bool (n, R), whether the image most similar to the goal was taken; None where it isn't known.
     """
-
     units = people_or_tasks(traces)
 
     def mean(values: np.ndarray, digits: str) -> str:
@@ -202,7 +200,6 @@ def _watch(
 
 def cards_report(cards: pd.DataFrame, options: UserCardsOptions) -> Report:
     """The cards as a page."""
-
     text = (
         "Stays: share of sessions in which the image held was kept, by round. Takes the best: share of rounds in which "
         "the image most similar to the goal was taken, of all on the screen. A dash: the sessions don't say. Gains of "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.run import Run, RunOptions, command, option, say
+from steer_env.evaluation.reports import Report, Section
 from steer_env.registry import Registry
 
 _KINDS = ("wrong", "strangers", "kills", "damage", "state", "parsers", "combinations")
@@ -161,8 +162,6 @@ def _soaked(options: SoakOptions, folder: Path) -> tuple[dict[str, Any], list[An
 
 def _report(results: Mapping[str, Any], figures: list[Any]) -> Any:
     import pandas as pd
-
-    from steer_env.evaluation.reports import Report, Section
 
     rows = [
         {

@@ -75,7 +75,6 @@ def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
 
 def _prepare(target: Target, own: Path) -> str:
     """``half``, which has a run that didn't end, and ``whole``, the same gone on with."""
-
     # Always in the same place: a run's configuration names its policies by their paths.
     trial = own / "trial"
     TablePolicy("sent", np.full((4, 2), 0.3), 5).save(trial / "sent")

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from experiments.board.entries import DECIDED, TRACKS, Track
 from steer_env.evaluation import plots
 from steer_env.evaluation.uncertainty import Estimate, Interval, estimate
 from steer_env.files import read_json, seal, write_atomically
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 JUDGE = "pixel-correlation"
 MECHANISMS = Track("Mechanisms", "", "", ())
@@ -234,7 +231,6 @@ def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
 
 def course(places: Sequence[float], values: Sequence[float], label: str) -> str:
     """A line of similarities or gains, as SVG."""
-
     figure, axes = plots.canvas(4.4, 2.4)
     axes.plot(places, values, "o-", ms=4, color=plots.colour(0))
     plots.finish(axes, label, "similarity to the goal" if label == "attempt" else "mean improvement")
@@ -243,7 +239,6 @@ def course(places: Sequence[float], values: Sequence[float], label: str) -> str:
 
 def cost_figure(reports: Sequence[Mapping[str, Any]]) -> str:
     """Gain over random scales against denoiser passes an episode, as SVG."""
-
     figure, axes = plots.canvas(7, 3.6)
     for place, name in enumerate(dict.fromkeys(report["track"] for report in reports)):
         own = [report for report in reports if report["track"] == name and report["passes"]]
@@ -265,7 +260,7 @@ def cost_figure(reports: Sequence[Mapping[str, Any]]) -> str:
     return _svg(figure)
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: plots.Figure) -> str:
     import io
 
     file = io.StringIO()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from experiments.board.entries import TRACKS, Entry
-from steer_env.evaluation.rollout import VERSIONS, make_env
+from steer_env.evaluation.rollout import make_env
 from steer_env.evaluation.suites import evaluate
 from steer_env.evaluation.uncertainty import estimate
 from steer_env.files import seal, write_atomically
@@ -31,6 +31,7 @@ from steer_env.registry import parse_spec
 from steer_env.tasks import TileSuite, load_suite
 from steer_env.traces import SteeringTrace
 from steer_env.types import Conditioning, Picture
+from steer_env.versions import VERSIONS
 
 USERS: Mapping[str, str] = {
     "greedy": "greedy",
@@ -179,7 +180,6 @@ class Arena:
 
 def fresh_tasks(seed: int, tasks: int) -> str:
     """Tasks that no submission has seen, from a seed that the report tells: CSV as CSVSuite reads it."""
-
     file = io.StringIO()
     writer = csv.writer(file)
     columns = ("goal_prompt", "prompt", "goal_seed", "initial_seed")

@@ -116,7 +116,6 @@ class Researcher:
         return RedirectResponse(f"/s/{self._store.begin_by_hand(plan)}", 303)
 
     def _plan(self, form: dict[str, str]) -> dict[str, Any]:
-
         policy, scale = form.get("policy", "").strip(), None
         resolve(MECHANISMS, form.get("mechanism", ""))
         if policy:

@@ -41,7 +41,6 @@ class PredictorOptions(ProgramOptions):
 @command(PredictorOptions)
 def main(options: PredictorOptions, run: Run) -> None:
     """Make the pairs that aren't there yet, fit the predictor, and write the asset with its card."""
-
     mend_torchvision()
     from experiments.predictor.making import make_predictor
 

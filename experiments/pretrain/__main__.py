@@ -10,7 +10,6 @@ from steer_env.compatibility import mend_torchvision
 @command(PretrainOptions)
 def main(options: PretrainOptions, run: Run) -> None:
     """Run the stages that haven't been run in the work folder, and write the assets with their cards."""
-
     mend_torchvision()
     from experiments.pretrain.cards import write_cards
     from experiments.pretrain.stages import pretrain

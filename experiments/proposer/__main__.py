@@ -52,7 +52,6 @@ class ProposerOptions(ProgramOptions):
 @command(ProposerOptions)
 def main(options: ProposerOptions, run: Run) -> None:
     """Make the images that aren't there yet, fit the proposer, and write it."""
-
     mend_torchvision()
     from experiments.proposer.making import make_proposer
 

@@ -24,6 +24,7 @@ from experiments.run.console import say, show
 from steer_env.compatibility import reason
 from steer_env.files import DamagedError, write_atomically
 from steer_env.redaction import redacted, without_secrets
+from steer_env.versions import VERSIONS
 
 if TYPE_CHECKING:
     from steer_env.evaluation.reports import Report
@@ -113,8 +114,6 @@ class Run:
         if result is not None:
             if not (self.folder / CONFIG).is_file():
                 raise FileNotFoundError(f"{self.folder} was removed, or emptied, while the run was at work there")
-            from steer_env.evaluation.rollout import VERSIONS
-
             write_json({**result, "versions": VERSIONS}, self.folder / RESULT)
         if self._report:
             show(self._report[0].markdown(), self._report[1])

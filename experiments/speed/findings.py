@@ -73,7 +73,6 @@ class Findings:
 
     def markdown(self, when: str) -> str:
         """The page."""
-
         parts = [_TEXT.format(json=self.page.with_suffix(".json").name, minutes=self.minutes)]
         parts.append(f"{_REHEARSED}\n" if self.rehearsal else f"Printed on {when}.\n")
         for name, title in _TITLES.items():

@@ -309,7 +309,6 @@ class Measures:
 
     def choices(self) -> None:
         """What changes when the same episodes are played in shards of other sizes."""
-
         n = self.plan.shards[0]
         for dtype in dict.fromkeys(("float32", self.dtype)):
             tiles = load_generator("tiles", device=self.device, dtype=dtype)

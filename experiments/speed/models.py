@@ -55,7 +55,6 @@ SIZES = {
 
 def networks(size: Size) -> tuple[Any, Any]:
     """Autoencoder and denoiser; other settings are diffusers' defaults, which are Stable Diffusion 1.4's."""
-
     mend_torchvision()
     from diffusers import AutoencoderKL, UNet2DConditionModel
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,6 @@ import pandas as pd
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.reports import Report, Section, conditions, count, examples
 from steer_env.evaluation.uncertainty import UNKNOWN, Bootstrap, Interval, estimate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _READING = (
     "{tracks}Improvement: mean change of similarity to the goal, first to last image. Improved: share of episodes in "
@@ -195,7 +192,7 @@ def leaderboard_report(
     frame: pd.DataFrame,
     noisy_human: str,
     machine: str,
-    strips: Sequence[Figure],
+    strips: Sequence[plots.Figure],
     refused: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
     """The ranking, curves and pictures.

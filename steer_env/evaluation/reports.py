@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,9 +15,6 @@ from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.uncertainty import UNKNOWN
 from steer_env.files import printable, write_atomically
 from steer_env.traces import PERSON, SteeringTrace, traces_to_frame
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _COST = (
     " Images: made in an episode, goal, first image and what the mechanism makes beyond those shown included. Passes: "
@@ -33,7 +29,7 @@ class Section:
     title: str
     text: str
     tables: list[pd.DataFrame] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
+    figures: list[plots.Figure] = field(default_factory=list)
 
 
 @dataclass
@@ -78,7 +74,7 @@ def steering_report(
     baseline: str,
     threshold: float,
     learning: Sequence[Section] = (),
-    strips: Sequence[Figure] = (),
+    strips: Sequence[plots.Figure] = (),
 ) -> Report:
     """The paper's Table 1, Figure 9 and what belongs to them, for image steering, text steering or both.
 
@@ -132,7 +128,7 @@ def steering_report(
     return Report(kinds, lead, sections)
 
 
-def examples(strips: Sequence[Figure]) -> Section:
+def examples(strips: Sequence[plots.Figure]) -> Section:
     """Pictures of episodes."""
     text = "Goal in blue on the left; then the image held and the proposals, or the image of the new prompt. What the "
     text += "user went on with is framed in green."
@@ -215,13 +211,13 @@ def plain(text: str) -> str:
     return printable(" ".join(text.split())).replace("<", "&lt;")
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: plots.Figure) -> bytes:
     """A figure as a file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
 
-def _address(figure: Figure) -> str:
+def _address(figure: plots.Figure) -> str:
     """A figure as a data address."""
     return "data:image/png;base64," + base64.b64encode(png(figure)).decode()
