@@ -5,13 +5,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.run import EnvOptions, ProgramOptions, Run, command, option, say
+from experiments.run import ProgramOptions, Run, command, option, say
 from experiments.run.clock import Timed
 from experiments.run.options import PartsOptions
 from experiments.run.parts import env_options
@@ -45,7 +45,6 @@ class BenchOptions(PartsOptions, ProgramOptions):
     episodes: int = option(64, least=1)
     reference_episodes: int = option(8, least=1)
     repeats: int = option(3, least=1)
-    env: EnvOptions = field(default_factory=EnvOptions)
 
 
 @command(BenchOptions)

@@ -260,8 +260,9 @@ def decoder_gaps(options: BenchmarkOptions) -> Section | None:
     for spec in options.generators:
         name, settings = parse_spec(spec)
         if settings.get("decoder"):
-            small, own = (_goal_embeddings(options, {"name": name, **settings, **by}) for by in ({}, {"decoder": ""}))
-            rows.append((spec, estimate((small.metric.similarity(small.goals, own.goals)).double().numpy())))
+            metric, small = _goal_embeddings(options, {"name": name, **settings})
+            _, own = _goal_embeddings(options, {"name": name, **settings, "decoder": ""})
+            rows.append((spec, estimate(metric.similarity(small, own).double().numpy())))
     if not rows:
         return None
     text = (
@@ -270,21 +271,15 @@ def decoder_gaps(options: BenchmarkOptions) -> Section | None:
     return Section("Small decoders", text, [pd.DataFrame(rows, columns=["generator", "similarity"])])
 
 
-@dataclass(frozen=True)
-class _Goals:
-    goals: Any
-    metric: Metric
-
-
-def _goal_embeddings(options: BenchmarkOptions, generator: dict[str, Any]) -> _Goals:
-    """Embeddings of the first goals of the suite, (T, D), and what embedded them."""
+def _goal_embeddings(options: BenchmarkOptions, generator: dict[str, Any]) -> tuple[Metric, Any]:
+    """The metric, and its embeddings of the first goals of the suite, (T, D)."""
     where = {"device": options.device, "dtype": options.dtype}
     metric = load_metric(asdict(options.metric), **where)
     studio = make_studio("here", load_generator(generator, **where), metric, {})
     tasks = load_suite(options.env.suite)[: min(options.tasks, _GOALS)]
     pictures = [(task.goal_prompt, task.goal_seed) for task in tasks]
     embeddings, _ = studio.picture(*studio.prepare(pictures), "goals through two decoders")
-    return _Goals(embeddings[""].cpu(), metric)
+    return metric, embeddings[""].cpu()
 
 
 def _setting(played: Played, setting: str) -> Section:

@@ -176,13 +176,9 @@ def lottery(
         if not path.is_file():
             tasks = range(start, min(start + options.tasks_per_batch, options.tasks))
             outcomes = (1 + options.env.proposals) ** options.env.rounds
-            drawn = draw(dynamics, shared, options, tasks, outcomes)
-            write_atomically(path, partial(_save, drawn))
+            drawn: dict[str, Any] = draw(dynamics, shared, options, tasks, outcomes)
+            write_atomically(path, partial(np.savez, **drawn))
         yield dict(np.load(path))
-
-
-def _save(outcomes: dict[str, Any], file: Any) -> None:
-    np.savez(file, **outcomes)
 
 
 def draw(
@@ -353,8 +349,8 @@ def figure(drawn: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) -
     axes.axhline(leaves["gain"]["value"], color="black", ls="--", lw=0.8, label="the best leaf of all choices")
     axes.axhline(bound["own_goals"]["value"], color="black", ls=":", lw=0.8, label="bound by information, own goals")
     axes.axhline(0, color="black", lw=0.6)
-    axes.set(xscale="log", xlabel="images shown", ylabel="gain of similarity to the goal")
-    axes.grid(alpha=0.25)
+    axes.set_xscale("log")
+    plots.finish(axes, "images shown", "gain of similarity to the goal")
     axes.legend(fontsize="x-small")
     return drawing
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from agents.files import write_json
 from experiments.run import PlayOptions, Run, command, option
 from experiments.run.folder import slug
 from experiments.run.parts import env_options
@@ -18,7 +18,6 @@ from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.reports import Report, Section, count
 from steer_env.evaluation.statistics import cost
 from steer_env.evaluation.uncertainty import UNKNOWN, Interval, estimate, ratio
-from steer_env.files import write_atomically
 from steer_env.humans import load_human
 from steer_env.mechanisms import load_mechanism
 from steer_env.metrics import load_metric
@@ -68,9 +67,7 @@ def main(options: MechanismsOptions, run: Run) -> dict[str, Any]:
         "the same goals, first images and noise for all. Standard errors in parentheses, over tasks."
     )
     measured = measure(played)
-    write_atomically(
-        run.open() / "mechanisms.json", json.dumps({"tasks": options.tasks, "rows": measured}, indent=2) + "\n"
-    )
+    write_json({"tasks": options.tasks, "rows": measured}, run.folder / "mechanisms.json")
     run.publish(mechanisms_report(played, measured, lead), wide=True)
     return {"tasks": options.tasks, "mechanisms": options.mechanisms, "users": options.users}
 

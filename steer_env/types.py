@@ -95,7 +95,7 @@ def takes_latents(generator: Generator) -> bool:
 
 @runtime_checkable
 class Fingerprinted(Protocol):
-    """A generator whose images may be kept from one run to the next, see :mod:`steer_env.imaging.banked`."""
+    """A generator whose images may be kept from one run to the next, see :mod:`steer_env.imaging.bank`."""
 
     def fingerprint(self) -> str:
         """Another one whenever images may be others: for other weights, other settings."""

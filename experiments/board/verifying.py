@@ -22,7 +22,7 @@ from steer_env.evaluation.suites import evaluate
 from steer_env.evaluation.uncertainty import estimate
 from steer_env.files import seal, write_atomically
 from steer_env.fingerprints import fingerprint
-from steer_env.imaging.banked import Made
+from steer_env.imaging.bank import Made
 from steer_env.imaging.studio import LocalStudio
 from steer_env.mechanisms import load_mechanism
 from steer_env.policies import StoredPolicy

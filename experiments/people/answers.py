@@ -30,7 +30,7 @@ def answer(store: Store, study: Study, person: int, form: Form) -> Screen:
     Raises:
         AnswerError: with what to mend; nothing has happened then.
     """
-    with store.transaction() as db:
+    with store.transaction():
         log = store.log(person)
         screen = screen_of(log, study)
         if form.get("step") != screen.step or not screen.answer:
@@ -43,12 +43,12 @@ def answer(store: Store, study: Study, person: int, form: Form) -> Screen:
             events = [Event(screen.session, screen.answer, screen.place, {**data, **timings})]
         if screen.answer in ("instructed", "assigned") and (plan := _plan(store, study, person)):
             events.append(Event(NO_SESSION, "assigned", 0, plan))
-        log = store.append_in(db, person, events)
+        log = store.append(person, events)
         after = screen_of(log, study)
         if screen.session >= 0 and after.session != screen.session and after.name != "failed":
-            log = store.append_in(db, person, [Event(screen.session, "finished", 0, {})])
+            log = store.append(person, [Event(screen.session, "finished", 0, {})])
         if after.name == "failed":
-            store.append_in(db, person, [Event(NO_SESSION, "failed", 0, {"failures": failures(log)})])
+            store.append(person, [Event(NO_SESSION, "failed", 0, {"failures": failures(log)})])
         return after
 
 

@@ -317,7 +317,6 @@ class TrainingOptions(PartsOptions, RunOptions):
     episodes: int = option(60_000, least=1)
     batch: int = option(32, least=1, most=65536)
     seed: int = option(0, least=0)
-    env: EnvOptions = field(default_factory=EnvOptions)
     agent: AgentOptions = choice(AgentOptions, "thompson")
 
 

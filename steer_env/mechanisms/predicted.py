@@ -17,7 +17,7 @@ from steer_env.mechanisms.bayesian import BayesianSteering
 from steer_env.mechanisms.hypotheses import Hypotheses, draw_pools
 from steer_env.mechanisms.options import FeedbackOptions, LearnedOptions
 from steer_env.ties import first_best_of
-from steer_env.types import Conditioning, GlimpsingGenerator, Metric, Studio
+from steer_env.types import Conditioning, Generator, GlimpsingGenerator, Metric, Studio
 
 _AT_A_TIME = 64
 """Latents of one episode that the denoiser glimpses at together, so that no episode depends on its batch."""
@@ -80,6 +80,15 @@ class EmbeddingPredictor(nn.Module):
         pooled = [cells.mean(dim=(2, 3)), cells.amax(dim=(2, 3)), self.places(cells).flatten(1)]
         return self.head(torch.cat(pooled, dim=1))
 
+    def known(self, generator: Generator, metric: Metric) -> GlimpsingGenerator:
+        """The generator; a ValueError where the predictor doesn't know it, or the metric."""
+        if not isinstance(generator, GlimpsingGenerator) or generator.id.split()[0] != self.config.generator:
+            raise ValueError(f"the predictor knows images of {self.config.generator!r}, not of {generator.id!r}")
+        if metric.id != self.config.metric:
+            known = self.config.metric
+            raise ValueError(f"the predictor knows the metric {known!r}, not {metric.id!r}: choose it as metric")
+        return generator
+
     def save(self, folder: Path) -> None:
         """Write ``config.json`` and ``model.safetensors``, in float16."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,14 +131,9 @@ class LearnedSteering(BayesianSteering):
         generator = studio.generator
         folder = Path(chosen.predictor) if chosen.predictor else assets.ROOT / "tiles-predictor"
         self._predictor = EmbeddingPredictor.load(folder)
-        known = self._predictor.config
-        if not isinstance(generator, GlimpsingGenerator) or generator.id.split()[0] != known.generator:
-            raise ValueError(f"the predictor knows images of {known.generator!r}, not of {generator.id!r}")
-        if metric.id != known.metric:
-            raise ValueError(f"the predictor knows the metric {known.metric!r}, not {metric.id!r}: choose it as metric")
+        self._generator, self._guessed = self._predictor.known(generator, metric), True
         self._predictor.to(generator.device)
-        self._generator, self._guessed = generator, True
-        self.extra_images, self.extra_passes = 0, pool * known.share
+        self.extra_images, self.extra_passes = 0, pool * self._predictor.config.share
         self._version = assets.version(folder)
         self.id = f"learned-{self._version}-{pool}-{temperature:g}{f'-ahead{ahead}' if ahead else ''}"
 
