@@ -14,7 +14,7 @@ from steer_env.humans.prompts import CHARACTERS
 
 LONGEST = 1000
 """Of a prompt and of remarks, in characters."""
-_TIMINGS = ("ms", "loaded", "hidden", "width", "height")
+TIMINGS = ("ms", "loaded", "hidden", "width", "height")
 """Milliseconds from the images to the choice, to load the images, and hidden; and pixels of the window."""
 _MOST = 10**9
 Form = Mapping[str, str]
@@ -39,7 +39,7 @@ def answer(store: Store, study: Study, person: int, form: Form) -> Screen:
         if screen.answer == "assigned":
             events = []
         else:
-            timings = {name: number for name in _TIMINGS if (number := _number(form.get(name, ""))) is not None}
+            timings = {name: number for name in TIMINGS if (number := _number(form.get(name, ""))) is not None}
             events = [Event(screen.session, screen.answer, screen.place, {**data, **timings})]
         if screen.answer in ("instructed", "assigned") and (plan := _plan(store, study, person)):
             events.append(Event(NO_SESSION, "assigned", 0, plan))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from experiments.people.answers import TIMINGS
 from experiments.people.log import DATABASE, GOAL, NO_SESSION, Log, Store, of_session
 from experiments.people.screens import SCALES, screen_of
 from experiments.people.sources import Source, prepare
@@ -60,7 +61,6 @@ def tables_of(study: Study, store: Store) -> dict[str, pd.DataFrame]:
     }
 
 
-TIMINGS = ("ms", "loaded", "hidden", "width", "height")
 ROUNDS = [
     *("person", "session", "condition", "policy", "mechanism", "suite", "task_index", "round", "scale", "propensity"),
     *("stayed_before", "choice", "position", "order", "similarities", "at", *TIMINGS),
@@ -78,26 +78,12 @@ def _rounds(session: Session) -> list[dict[str, Any]]:
     rows, facts = [], session.events["offered", 0]["facts"]
     for place in range(session.condition.steps):
         offered, chosen = session.events["offered", place], session.events["chosen", place]
-        rows.append(
-            {
-                "person": session.human,
-                "session": session.number,
-                "condition": session.condition.spec,
-                "policy": facts["policy"],
-                "mechanism": facts["mechanism"],
-                "suite": facts["task"]["suite"],
-                "task_index": facts["task"]["index"],
-                "round": place + 1,
-                "scale": offered["scale"],
-                "propensity": offered["propensity"],
-                "stayed_before": bool(place) and session.events["chosen", place - 1]["choice"] == 0,
-                "choice": chosen["choice"],
-                "position": chosen["position"],
-                "order": offered["order"],
-                "similarities": offered["similarities"],
-                **{name: chosen.get(name) for name in ("at", *TIMINGS)},
-            }
-        )
+        own = {"person": session.human, "session": session.number, "condition": session.condition.spec}
+        own |= {"suite": facts["task"]["suite"], "task_index": facts["task"]["index"], "round": place + 1}
+        own |= {name: facts[name] for name in ("policy", "mechanism")}
+        own |= {name: offered[name] for name in ("scale", "propensity", "order", "similarities")}
+        own["stayed_before"] = bool(place) and session.events["chosen", place - 1]["choice"] == 0
+        rows.append(own | {name: chosen.get(name) for name in ("choice", "position", "at", *TIMINGS)})
     return rows
 
 

@@ -344,11 +344,7 @@ class Budget:
         return f"{self.steps:,} steps of {self.batch_size}"
 
 
-_GROUPS: dict[str, type] = {
-    "agent": AgentOptions,
-    "logger": LoggerOptions,
-    "launcher": LauncherOptions,
-}
+_GROUPS: dict[str, type] = {"agent": AgentOptions, "logger": LoggerOptions, "launcher": LauncherOptions}
 """Groups whose choices are files in conf/, each of one of these classes."""
 PARTS: dict[str, Mapping[str, Part]] = {
     "generator": GENERATORS,

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from hydra import compose
 
 from experiments.run.options import AgentOptions, PartsOptions, choices, kinds
+from steer_env.humans.writers import Writer, load_writer
+from steer_env.policies import TablePolicy
+from steer_env.policies.names import load_policy
 from steer_env.registry import Registry, parse_spec
 
 if TYPE_CHECKING:
     from agents.bandits import BanditAgent
-    from steer_env.humans.writers import Writer
-    from steer_env.policies import TablePolicy
 
 
 def env_options(options: PartsOptions, **others: Any) -> dict[str, Any]:
@@ -31,8 +32,6 @@ def configured_writer(writer: Any) -> Writer | None:
     Raises:
         ValueError, WriterError: as :func:`steer_env.humans.writers.load_writer`.
     """
-    from steer_env.humans.writers import load_writer
-
     return None if writer.name == "none" else load_writer(asdict(writer))
 
 
@@ -69,9 +68,6 @@ def load_table(spec: str, option: str) -> TablePolicy:
     Raises:
         ValueError: it doesn't exist, or isn't a table.
     """
-    from steer_env.policies import TablePolicy
-    from steer_env.policies.names import load_policy
-
     policy = load_policy(spec)
     if not isinstance(policy, TablePolicy):
         raise ValueError(f"{option} must be a table over (round, stayed), such as a schedule, not {spec}")

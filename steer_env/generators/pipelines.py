@@ -14,14 +14,7 @@ from torch import Tensor, nn
 from steer_env.compatibility import quiet, reason
 from steer_env.devices import resolve_device, resolve_dtype
 from steer_env.generators.batches import TRIED_PROMPTS, TRIED_STEPS, BatchedGenerator, check_images, trial_latents
-from steer_env.generators.checkpoints import (
-    ANY,
-    evaluations,
-    load_pipeline,
-    load_solver,
-    of_scheduler,
-    solver_settings,
-)
+from steer_env.generators.checkpoints import ANY, evaluations, load_pipeline, load_solver, of_scheduler, solver_settings
 from steer_env.generators.options import PipelineOptions
 from steer_env.generators.prompts import decoded, encoded
 from steer_env.types import Conditioning
