@@ -57,9 +57,9 @@ class SteeringTrace:
         goal_text: the goal, where it is a text.
         versions: of the packages that made it.
         images: generated for it, goal and first image included, and what the mechanism made beyond those shown; None
-            where nobody counted, as in older files.
+            where it wasn't counted, as in older files.
         passes: of the denoiser, that those images took, at the generator's own settings, and the mechanism's previews
-            or predictions, in full passes; None where nobody counted.
+            or predictions, in full passes; None where they weren't counted.
     """
 
     suite: str

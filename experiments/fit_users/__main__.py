@@ -69,7 +69,7 @@ def main(options: FitUsersOptions, run: Run) -> dict[str, Any]:
 
 
 def _sessions(path: Path) -> list[SteeringTrace]:
-    """Of the release, or of a study with people of one's own."""
+    """Of the release, or of your study with people."""
     from experiments.run.finished import sessions_in
     from experiments.run.released.files import load_study
     from experiments.run.released.sessions import study_traces

@@ -58,7 +58,8 @@ class SteeringVectorEnv(VectorEnv):
         reward: a name of ``REWARDS``.
         observe: names of what is observed besides the round.
         named: observe named parts, even where all of them are vectors that could be one.
-        judges: further metrics, reported in infos: words or mappings; or by names of one's own, those or metrics.
+        judges: further metrics, reported in infos: words or mappings; or a mapping from your names to words,
+            mappings or metrics.
         seeds: how many random seeds the model has for goals, first images and those of new prompts (paper, C.1,
             Figure 7): all goals come from the first of them; 0 for as many as there are.
         goal_bank: folder that keeps embeddings of goals and first images, and the images where they are needed, for
