@@ -21,6 +21,8 @@ TRACE_VERSION = 4
 _READABLE = {1, 2, 3, TRACE_VERSION}
 """Version 1 had neither seeds nor guidance scales that users choose; it and 2 had Arrow's maps, which few tools read;
 versions before 4 had no propensities, actions or passes."""
+PERSON = "person-"
+"""How the ids of people begin, who are humans in traces."""
 _VERSION_KEY = b"steer_env.trace_version"
 
 
@@ -93,15 +95,8 @@ class SteeringTrace:
     @classmethod
     def of(cls, task: Task, **record: Any) -> SteeringTrace:
         """What happened in an episode on a task; the other fields by name, unknown ones left out."""
-        return cls(
-            suite=task.suite,
-            task_index=task.index,
-            goal_prompt=task.goal_prompt,
-            goal_seed=task.goal_seed,
-            prompt=task.prompt,
-            initial_seed=task.initial_seed,
-            **record,
-        )
+        own = asdict(task)
+        return cls(task_index=own.pop("index"), **own, **record)
 
     @property
     def improvement(self) -> float:

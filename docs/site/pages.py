@@ -18,10 +18,12 @@ from experiments.run.options import (
     LauncherOptions,
     LoggerOptions,
     choices,
+    commands,
     default_of,
     documentation,
     groups_of,
     kinds,
+    type_of,
 )
 from steer_env.generators import GENERATORS
 from steer_env.humans import HUMANS, PROMPTERS
@@ -83,14 +85,6 @@ def pages() -> dict[str, Page]:
 def slug(name: str) -> str:
     """The last part of a page's path."""
     return name.rpartition("/")[2]
-
-
-def commands() -> dict[str, str]:
-    """Command → its module."""
-    places = sorted((ROOT / "experiments").iterdir())
-    files = {path.stem: f"experiments.{path.stem}" for path in places if path.suffix == ".py"}
-    rooms = {path.name: f"experiments.{path.name}.__main__" for path in places if (path / "__main__.py").exists()}
-    return {name: module for name, module in sorted({**files, **rooms}.items()) if name != "__init__"}
 
 
 def modules() -> list[str]:
@@ -251,8 +245,7 @@ def _options(
             if field.name in skip or is_dataclass(value):
                 continue
             shown = "required" if str(value) == "???" else f"`{value!r}`"
-            type_name = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
-            row = [f"`{place}{field.name}`", f"`{type_name}`", shown, limits_text(field.metadata)]
+            row = [f"`{place}{field.name}`", f"`{type_of(field)}`", shown, limits_text(field.metadata)]
             rows.append([*row, markdown(texts.get(field.name, ""))])
     return [*([title] if title else []), table(rows)] if len(rows) > 1 else []
 

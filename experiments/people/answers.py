@@ -39,7 +39,8 @@ def answer(store: Store, study: Study, person: int, form: Form) -> Screen:
         if screen.answer == "assigned":
             events = []
         else:
-            events = [Event(screen.session, screen.answer, screen.place, {**data, **_timings(form)})]
+            timings = {name: number for name in _TIMINGS if (number := _number(form.get(name, ""))) is not None}
+            events = [Event(screen.session, screen.answer, screen.place, {**data, **timings})]
         if screen.answer in ("instructed", "assigned") and (plan := _plan(store, study, person)):
             events.append(Event(NO_SESSION, "assigned", 0, plan))
         log = store.append_in(db, person, events)
@@ -66,10 +67,6 @@ def assigned(store: Store, study: Study) -> dict[tuple[int, int], int]:
             if session in plan.finished or (plan.seen > lately and not plan.failed):
                 counts[cell] = counts.get(cell, 0) + (not plan.failed)
     return counts
-
-
-def _timings(form: Form) -> dict[str, int]:
-    return {name: number for name in _TIMINGS if (number := _number(form.get(name, ""))) is not None}
 
 
 def _number(text: str) -> int | None:

@@ -74,7 +74,8 @@ class Bot:
         page = await self._request("GET", "/")
         page = await self._request("POST", "/arrive", dict(_FIELD.findall(page.text)))
         played, sent = Played(page.url.path), 0.0
-        while step := _first_match(_STEP, page.text):
+        while found := _STEP.search(page.text):
+            step = found[1]
             if ".wait." in step:
                 await self._request("GET", f"{played.path}/state")
                 page = await self._request("GET", played.path)
@@ -170,11 +171,6 @@ class Bot:
         return {
             name: str(1 + round(share * (top - 1))) for (name, top), share in zip(most.items(), shares, strict=True)
         }
-
-
-def _first_match(pattern: re.Pattern[str], text: str) -> str:
-    match = pattern.search(text)
-    return match[1] if match else ""
 
 
 async def send(options: BotsOptions, metric: Any = "tile-perceptual") -> list[Played]:

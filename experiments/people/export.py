@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from experiments.people.log import DATABASE, GOAL, NO_SESSION, Log, Store
+from experiments.people.log import DATABASE, GOAL, NO_SESSION, Log, Store, of_session
 from experiments.people.screens import SCALES, screen_of
 from experiments.people.sources import Source, prepare
 from experiments.people.study import Condition, Study
@@ -19,7 +19,7 @@ from experiments.run.headlines.tasks import prompt_for
 from steer_env.evaluation.ratings import COLUMNS, ratings_sections
 from steer_env.evaluation.reports import Report, steering_report
 from steer_env.files import write_atomically
-from steer_env.traces import SteeringTrace, traces_to_frame, write_traces
+from steer_env.traces import PERSON, SteeringTrace, traces_to_frame, write_traces
 from steer_env.types import Task
 
 
@@ -48,7 +48,7 @@ def tables_of(study: Study, store: Store) -> dict[str, pd.DataFrame]:
     further = dict.fromkeys(name for row in ratings for name in row if name not in RATINGS)
     rounds = [row for session in sessions if session.condition.kind == "images" for row in _rounds(session)]
     people = [
-        {"person": f"person-{person}", "sessions": sum(key[1] == "finished" for key in log), **store.platform(person)}
+        {"person": f"{PERSON}{person}", "sessions": sum(key[1] == "finished" for key in log), **store.platform(person)}
         for person, log in store.logs().items()
         if "explore" not in log.get((NO_SESSION, "assigned", 0), {})
     ]
@@ -213,7 +213,7 @@ class Session:
     @property
     def human(self) -> str:
         """What traces and tables call the person."""
-        return f"person-{self.person}"
+        return f"{PERSON}{self.person}"
 
     def trace(self) -> SteeringTrace:
         """Of a session of steering."""
@@ -241,8 +241,8 @@ def once(sessions: Sequence[Any]) -> list[Any]:
 
 def session_of(study: Study, which: Ended, log: Log) -> Session:
     """A finished session, with all that happened in it."""
-    events = {(kind, place): data for (own, kind, place), data in log.items() if own == which.number}
-    return Session(which.person, which.number, study.conditions[which.cell[0]], which.cell, events)
+    condition = study.conditions[which.cell[0]]
+    return Session(which.person, which.number, condition, which.cell, of_session(log, which.number))
 
 
 def finished(study: Study, store: Store) -> list[Session]:

@@ -17,6 +17,8 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from steer_env.traces import PERSON
+
 DATABASE = "study.sqlite"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS persons (
@@ -45,6 +47,16 @@ NO_SESSION = -1
 Key = tuple[int, str, int]
 Log = dict[Key, dict[str, Any]]
 """A person's events: session, kind and place → data, with ``at``, seconds since 1970."""
+
+
+def of_session(log: Log, session: int) -> dict[tuple[str, int], dict[str, Any]]:
+    """Events of one session, or outside of sessions: kind and place → data."""
+    return {(kind, place): data for (own, kind, place), data in log.items() if own == session}
+
+
+def session_name(person: int, session: int) -> str:
+    """What tables of ratings and learners call a session."""
+    return f"{PERSON}{person}, session {session}"
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,14 @@ from experiments.run.headlines.dynamics import HeadlineDynamics
 from experiments.run.headlines.tasks import HeadlineTask, load_headlines
 from steer_env.dynamics import Offer, SteeringDynamics
 from steer_env.envs import SteeringVectorEnv, TextSteeringVectorEnv
-from steer_env.evaluation.rollout import VERSIONS, make_env, make_text_env
+from steer_env.evaluation.rollout import make_env, make_text_env
 from steer_env.evaluation.suites import evaluation_seed
 from steer_env.humans.writers import Writer, load_writer
 from steer_env.policies import Policy, propensity
 from steer_env.policies.names import load_policy
 from steer_env.tasks import load_suite
 from steer_env.types import DirectedMechanism, Prompter, Studio, passes
+from steer_env.versions import VERSIONS
 
 _IDLE = 0.02
 """Seconds between looks at an empty queue."""

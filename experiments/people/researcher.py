@@ -17,10 +17,11 @@ from starlette.responses import RedirectResponse, Response
 from experiments.people.answers import assigned
 from experiments.people.export import progress_table, report_of, tables_of
 from experiments.people.log import Store
-from experiments.people.options import PeopleOptions
 from experiments.people.pages import Pages
 from experiments.people.study import Study
+from steer_env.evaluation.reports import png
 from steer_env.mechanisms import MECHANISMS
+from steer_env.policies.names import load_policy
 from steer_env.registry import resolve
 
 USER = "researcher"
@@ -34,11 +35,11 @@ class Researcher:
 
     Args:
         pages: of the people.
-        study, store, options: as for these.
+        study, store: as for these.
     """
 
-    def __init__(self, pages: Pages, study: Study, store: Store, options: PeopleOptions) -> None:
-        self._pages, self._study, self._store, self._options = pages, study, store, options
+    def __init__(self, pages: Pages, study: Study, store: Store) -> None:
+        self._pages, self._study, self._store, self._options = pages, study, store, study.options
         self._figures: dict[str, bytes] = {}
 
     def guarded(self, handler: Handler) -> Handler:
@@ -68,10 +69,8 @@ class Researcher:
             for section in report_of(self._study, self._store).sections:
                 names = []
                 for figure in section.figures:
-                    buffer, name = io.BytesIO(), secrets.token_hex(8)
-                    figure.savefig(buffer, format="png", dpi=110)
-                    figures[name] = buffer.getvalue()
-                    names.append(name)
+                    names.append(secrets.token_hex(8))
+                    figures[names[-1]] = png(figure)
                 tables = [table.map(str) for table in section.tables]
                 sections.append({"title": section.title, "text": section.text, "tables": tables, "figures": names})
         return sections, figures
@@ -107,8 +106,8 @@ class Researcher:
 
     async def begin(self, request: Request) -> Response:
         """Begin a session by hand, which counts nowhere."""
-        form = {name: str(value) for name, value in (await request.form(max_files=0, max_fields=20)).items()}
-        if not hmac.compare_digest(form.get("csrf", "").encode(), self._pages.csrf("explore").encode()):
+        form = await self._pages.form(request, "explore")
+        if form is None:
             return self._pages.page(request, "problem", 403, text="This page is too old. Please reload it.")
         try:
             plan = self._plan(form)
@@ -117,8 +116,6 @@ class Researcher:
         return RedirectResponse(f"/s/{self._store.begin_by_hand(plan)}", 303)
 
     def _plan(self, form: dict[str, str]) -> dict[str, Any]:
-        from steer_env.policies.names import load_policy
-
         policy, scale = form.get("policy", "").strip(), None
         resolve(MECHANISMS, form.get("mechanism", ""))
         if policy:

@@ -36,6 +36,7 @@ from experiments.run.options import (
     groups_of,
     kinds,
     register_groups,
+    type_of,
 )
 from steer_env.assets import AssetError
 from steer_env.files import printable
@@ -305,9 +306,8 @@ def _section(kind: type, title: str, place: str, examples: Sequence[Any] = ()) -
 
 
 def _entry(part: Any, values: Sequence[Any], texts: Mapping[str, str], place: str) -> list[str]:
-    kind = part.type if isinstance(part.type, str) else getattr(part.type, "__name__", str(part.type))
     defaults = dict.fromkeys("required" if value == REQUIRED else repr(value) for value in values)
-    details = [kind, " or ".join(defaults), limits_text(part.metadata)]
+    details = [type_of(part), " or ".join(defaults), limits_text(part.metadata)]
     head = f"  {place}{part.name}  ({', '.join(detail for detail in details if detail)})"
     return [head, *(_filled(texts.get(part.name, ""), " " * 6) or [""])]
 

@@ -378,6 +378,19 @@ def register_groups() -> None:
             store(group=group, name=f"{kind.__name__.removesuffix('Options').lower()}_schema", node=kind)
 
 
+def commands() -> dict[str, str]:
+    """Name of each command → its module."""
+    places = sorted(Path(__file__).parents[1].iterdir())
+    files = {path.stem: f"experiments.{path.stem}" for path in places if path.suffix == ".py"}
+    rooms = {path.name: f"experiments.{path.name}.__main__" for path in places if (path / "__main__.py").exists()}
+    return {name: module for name, module in sorted({**files, **rooms}.items()) if name != "__init__"}
+
+
+def type_of(part: Field[Any]) -> str:
+    """A field's type, in words."""
+    return part.type if isinstance(part.type, str) else getattr(part.type, "__name__", str(part.type))
+
+
 def kinds(node: Any) -> list[type]:
     """A dataclass, and its subclasses, which may stand in its place."""
     kind = node if isinstance(node, type) else type(node)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from hydra import compose
 
-from agents.bandits import BANDITS, BanditAgent, make_bandit
 from experiments.run.options import AgentOptions, PartsOptions, choices, kinds
 from steer_env.registry import Registry, parse_spec
 
 if TYPE_CHECKING:
+    from agents.bandits import BanditAgent
     from steer_env.humans.writers import Writer
     from steer_env.policies import TablePolicy
 
@@ -44,6 +44,8 @@ def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
     Raises:
         ValueError: an unknown agent, one that isn't a bandit, an option that it doesn't have, or a value out of range.
     """
+    from agents.bandits import BANDITS, make_bandit
+
     name, values = parse_spec(spec)
     choices("agent")[name]
     known = Registry("option of agent", dict.fromkeys(own.name for kind in kinds(AgentOptions) for own in fields(kind)))

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.reports import Report, Section, conditions, count, examples
@@ -193,7 +192,7 @@ def leaderboard_report(
     frame: pd.DataFrame,
     noisy_human: str,
     machine: str,
-    strips: Sequence[Figure],
+    strips: Sequence[plots.Figure],
     refused: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
     """The ranking, curves and pictures.

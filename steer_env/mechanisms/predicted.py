@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,28 +106,21 @@ class LearnedSteering(BayesianSteering):
     Args:
         studio: makes the images that are shown; the predictor must know its generator.
         metric: compares them; the predictor must know it.
-        pool, temperature, ahead: see :class:`steer_env.mechanisms.options.LearnedOptions`.
-        predictor: folder that :meth:`EmbeddingPredictor.save` wrote and that has a manifest.
         hypotheses: keeps predictions, for mechanisms that share them.
+        **options: see :class:`steer_env.mechanisms.options.LearnedOptions`; ``predictor`` is a folder that
+            :meth:`EmbeddingPredictor.save` wrote and that has a manifest.
 
     Raises:
         ValueError: a generator or a metric that the predictor doesn't know.
         steer_env.assets.AssetError: damaged weights.
     """
 
-    def __init__(
-        self,
-        studio: Studio,
-        metric: Metric,
-        pool: int = LearnedOptions.pool,
-        temperature: float = LearnedOptions.temperature,
-        ahead: int = LearnedOptions.ahead,
-        predictor: str = LearnedOptions.predictor,
-        hypotheses: Hypotheses | None = None,
-    ) -> None:
-        super().__init__(studio, metric, pool, temperature, ahead=ahead, hypotheses=hypotheses)
+    def __init__(self, studio: Studio, metric: Metric, hypotheses: Hypotheses | None = None, **options: Any) -> None:
+        chosen = LearnedOptions(**options)
+        pool, temperature, ahead = chosen.pool, chosen.temperature, chosen.ahead
+        super().__init__(studio, metric, hypotheses, pool=pool, temperature=temperature, ahead=ahead)
         generator = studio.generator
-        folder = Path(predictor) if predictor else assets.ROOT / "tiles-predictor"
+        folder = Path(chosen.predictor) if chosen.predictor else assets.ROOT / "tiles-predictor"
         self._predictor = EmbeddingPredictor.load(folder)
         known = self._predictor.config
         if not isinstance(generator, GlimpsingGenerator) or generator.id.split()[0] != known.generator:
@@ -171,26 +165,18 @@ class FeedbackSteering(LearnedSteering):
     belief about a goal, and nothing is explored. In the first round proposals are images drawn at random.
 
     Args:
-        studio, metric, predictor, hypotheses: see :class:`LearnedSteering`.
-        pool, weight: see :class:`steer_env.mechanisms.options.FeedbackOptions`.
+        studio, metric, hypotheses: see :class:`LearnedSteering`.
+        **options: see :class:`steer_env.mechanisms.options.FeedbackOptions`.
 
     Raises:
         ValueError, steer_env.assets.AssetError: see :class:`LearnedSteering`.
     """
 
-    def __init__(
-        self,
-        studio: Studio,
-        metric: Metric,
-        pool: int = FeedbackOptions.pool,
-        weight: float = FeedbackOptions.weight,
-        predictor: str = FeedbackOptions.predictor,
-        hypotheses: Hypotheses | None = None,
-    ) -> None:
-        FeedbackOptions(pool, weight)
-        super().__init__(studio, metric, pool, ahead=0, predictor=predictor, hypotheses=hypotheses)
-        self.weight = weight
-        self.id = f"feedback-{self._version}-{pool}-{weight:g}"
+    def __init__(self, studio: Studio, metric: Metric, hypotheses: Hypotheses | None = None, **options: Any) -> None:
+        chosen = FeedbackOptions(**options)
+        super().__init__(studio, metric, hypotheses, pool=chosen.pool, ahead=0, predictor=chosen.predictor)
+        self.weight = chosen.weight
+        self.id = f"feedback-{self._version}-{self.pool}-{self.weight:g}"
 
     def _learn(self, where: Tensor, screen: Tensor, choices: Tensor) -> None:
         """Add the round's score of each image of the pool."""

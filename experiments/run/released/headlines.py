@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run.released.files import load_source
-from steer_env.traces import SteeringTrace
+from steer_env.traces import PERSON, SteeringTrace
 from steer_env.types import Task
 
 HEADLINE_SUITE = "study-headlines"
@@ -97,7 +97,7 @@ def headline_traces(sessions: Sequence[Session]) -> list[SteeringTrace]:
             Task(HEADLINE_SUITE, index, session.goal_prompt, -1, session.prompts[0], -1),
             mechanism="text",
             policy="person",
-            human=f"person-{session.person}",
+            human=f"{PERSON}{session.person}",
             generator=session.model,
             metric="none",
             similarities=[nan] * ATTEMPTS,
