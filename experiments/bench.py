@@ -133,7 +133,7 @@ def _play(env: ImageSteeringVectorEnv, batch: int) -> None:
 
 
 class ReferenceLoop:
-    """Image steering as one would first write it: one pipeline call an image, one metric call a comparison.
+    """Image steering in its plainest form: one pipeline call an image, one metric call a comparison.
 
     It plays the embedded model from public APIs alone, and shares no code with the dynamics.
     """

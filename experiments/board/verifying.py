@@ -153,7 +153,7 @@ class Arena:
         return self._anchors
 
     def play(self, entry: Entry) -> Played:
-        """An entry's episodes; who writes prompts is one's own user."""
+        """An entry's episodes; a prompter is its own user."""
         mechanism = TRACKS[entry.track].mechanism
         return self._users(entry.policy, mechanism) if mechanism else {"greedy": self._episodes(entry.policy, "greedy")}
 

@@ -70,7 +70,7 @@ def main(options: FitUsersOptions, run: Run) -> dict[str, Any]:
 
 
 def _sessions(path: Path) -> list[SteeringTrace]:
-    """Of the release, or of a study with people of one's own."""
+    """Of the release, or of your study with people."""
     return sessions_in([str(path)]) if (path / "traces").is_dir() else study_traces(load_study(path))
 
 

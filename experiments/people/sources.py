@@ -1,4 +1,4 @@
-"""What annotators rate: finished sessions of a study, copied with their images into the database of another one."""
+"""What annotators rate: finished sessions of a study, copied with their images into the rating study's database."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         if self.action == "bucket":
             chosen = bucket_scales(chosen)
         elif self.action == "scale":
-            chosen = chosen[:, 0].astype(np.float64)
+            chosen = chosen[:, 0]
         return self.dynamics.step(chosen, rows)
 
     def observe(self) -> dict[str, Any]:

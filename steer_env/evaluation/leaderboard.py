@@ -243,7 +243,7 @@ def _cells(row: Row, noisy_human: str, several_tracks: bool) -> dict[str, str]:
     }
     if noisy_human:
         cells[noisy_human] = str(row.robust or UNKNOWN)
-    episodes = "not told" if row.training_episodes is None else str(row.training_episodes)
+    episodes = "not stated" if row.training_episodes is None else str(row.training_episodes)
     return cells | {
         "training episodes": episodes,
         "training seeds": str(row.training_seeds),

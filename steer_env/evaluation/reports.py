@@ -18,7 +18,7 @@ from steer_env.traces import PERSON, SteeringTrace, traces_to_frame
 
 _COST = (
     " Images: made in an episode, goal, first image and what the mechanism makes beyond those shown included. Passes: "
-    "of the denoiser, for these images and for the mechanism's previews or predictions. A dash where nobody counted."
+    "of the denoiser, for these images and for the mechanism's previews or predictions. A dash: not counted."
 )
 
 
@@ -203,7 +203,7 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 
 def plain(text: str) -> str:
-    r"""Text on one line that is no HTML, and that a terminal prints and doesn't obey, whoever wrote it.
+    r"""Text on one line that is no HTML, and that a terminal prints and doesn't obey, even if a stranger wrote it.
 
     >>> plain("<b>\x1b[2J")
     '&lt;b>?[2J'

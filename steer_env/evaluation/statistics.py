@@ -68,7 +68,7 @@ def judged_changes(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost(frame: pd.DataFrame) -> pd.DataFrame:
-    """What an episode takes on average: index policy, columns ``images`` and ``passes``; NaN where nobody counted."""
+    """What an episode takes on average: index policy, columns ``images`` and ``passes``; NaN where not counted."""
 
     def mean(counts: pd.Series) -> float:
         return float(counts.mean(skipna=False))

@@ -75,7 +75,7 @@ class ImageEndpointOptions(Limited):
     Args:
         model: as the server calls it.
         base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
-        key_variable: environment variable that holds the key; a server of one's own may need none.
+        key_variable: environment variable that holds the key; a local server may need none.
         size: of images, WIDTHxHEIGHT in pixels.
         arguments: further fields of each request, such as quality; on a command line
             '+generator.arguments={response_format: b64_json}', for servers that would answer an address.

@@ -57,7 +57,7 @@ class GoalBank:
         except OSError as error:
             raise ValueError(f"goal_bank={folder} is no folder that can be made: {error.strerror}") from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
-            raise ValueError(f"goal_bank={folder} is a folder that can't be written to; name another one")
+            raise ValueError(f"goal_bank={folder} is a folder that can't be written to; name another folder")
         # Others may have left it full.
         self._unseen, self._complained = limit, False
 

@@ -45,7 +45,7 @@ class RayStudio(LocalStudio):
     """A studio whose images are made in processes of a Ray cluster.
 
     A worker that is lost, with its node or alone, is replaced as soon as the cluster has room, and its shard is sent
-    again to the next that is free; workers that can't be had yet keep nobody waiting. Generator and metrics are put
+    again to the next that is free; no call waits for workers that can't be had yet. Generator and metrics are put
     into the cluster's object store, so that a node has them in memory once. Prompts are encoded here. All studios of a
     process share its workers, which :func:`steer_env.imaging.close_studios` ends.
 

@@ -92,7 +92,8 @@ def _check_beside(policy: Policy | Prompter, others: Sequence[Policy | Prompter]
             )
         if other.name != policy.name and likeness(other.name) == likeness(policy.name):
             raise PolicyError(f"a policy is called {policy.name!r}, which looks like {other.name!r}: rename it")
-        if other.name == policy.name and isinstance(other, StoredPolicy) and other.card.training != record:
+        alike = isinstance(other, StoredPolicy) and isinstance(policy, StoredPolicy) and other.card.training == record
+        if other.name == policy.name and not alike:
             raise PolicyError(
                 f"policies called {policy.name!r} were trained differently: only the seed may differ between the "
                 "trainings of one row; give them names of their own by agent.name"

@@ -78,7 +78,7 @@ def _session(group: pd.DataFrame) -> Session:
 
 
 def session_ratings(sessions: Sequence[Session], frame: pd.DataFrame) -> np.ndarray:
-    """Mean satisfaction of each attempt's raters, float (N, 5), from 1 to 4; nan for an attempt that nobody rated.
+    """Mean satisfaction of each attempt's raters, float (N, 5), from 1 to 4; nan for an attempt without ratings.
 
     Args:
         sessions: N.
