@@ -23,6 +23,7 @@ from experiments.run.options import (
     documentation,
     groups_of,
     kinds,
+    lead_of,
     type_of,
 )
 from steer_env.generators import GENERATORS
@@ -158,12 +159,12 @@ def _part(group: str, name: str, parts: Parts) -> str:
     example = f'`"{name}:{own[0]}=…"`' if own else f'`"{name}"`'
     written = [["on the command line", *first]] if group else []
     written.append(["in lists and in Python", f'`"{name}:…"`' if part.positional else example])
-    lead = markdown(_lead(factory)) if "See :class:" not in _lead(factory) else ""
+    lead = markdown(lead_of(factory)) if "See :class:" not in lead_of(factory) else ""
     return "\n\n".join(
         text
         for text in [
             f"# {name}",
-            lead or markdown(_lead(part.options)),
+            lead or markdown(lead_of(part.options)),
             table([["where", "how"], *written]),
             f"![{name}](../pictures/{name}.png)" if name in PICTURES else "",
             *_options([part.options], f"{group or name}."),
@@ -183,14 +184,14 @@ def _choice(group: str, name: str) -> str:
     base = GROUPS[group][1]
     schema = next(iter(re.findall(r"(\w+)_schema", text)), "")
     classes = [kind for kind in kinds(base) if kind.__name__.removesuffix("Options").lower() == schema] if base else []
-    lead = markdown(_lead(classes[0])) if classes else " ".join(re.findall(r"^# (.*)$", text, flags=re.MULTILINE))
+    lead = markdown(lead_of(classes[0])) if classes else " ".join(re.findall(r"^# (.*)$", text, flags=re.MULTILINE))
     return "\n\n".join([f"# {name}", lead, f"`{group}={name}`", f"```yaml\n{text}```", *_options(classes, f"{group}.")])
 
 
 def _command(name: str, module: str) -> str:
     main: Any = import_module(module).main
     kind: type = main.options
-    page = [f"# {name}", f"`python -m experiments.{name} OPTION=VALUE …`", markdown(_lead(kind))]
+    page = [f"# {name}", f"`python -m experiments.{name} OPTION=VALUE …`", markdown(lead_of(kind))]
     lead = import_module(module).__doc__ or ""
     groups = groups_of(kind)
     chosen = [
@@ -199,7 +200,11 @@ def _command(name: str, module: str) -> str:
     ]
     page += [*_options([kind], "", skip=groups)]
     for place, example in _nested(kind, groups):
-        page += [f"## `{place}`", markdown(_lead(type(example))), *_options([type(example)], f"{place}.", example, "")]
+        page += [
+            f"## `{place}`",
+            markdown(lead_of(type(example))),
+            *_options([type(example)], f"{place}.", example, ""),
+        ]
     if chosen:
         page += ["## Groups", table([["group", "default", "choices"], *chosen])]
     return "\n\n".join([*page, f"In the source: {markdown(lead.splitlines()[0])}" if lead else ""])
@@ -248,11 +253,6 @@ def _options(
             row = [f"`{place}{field.name}`", f"`{type_of(field)}`", shown, limits_text(field.metadata)]
             rows.append([*row, markdown(texts.get(field.name, ""))])
     return [*([title] if title else []), table(rows)] if len(rows) > 1 else []
-
-
-def _lead(thing: Any) -> str:
-    """A docstring up to its sections."""
-    return re.split(r"\n\s*(?:Args|Returns|Raises|Attributes):", inspect.getdoc(thing) or "")[0].strip()
 
 
 def _tree(entries: Any) -> str:

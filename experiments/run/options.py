@@ -414,6 +414,11 @@ def default_of(part: Field[Any]) -> Any:
     return REQUIRED if part.default is NOT_GIVEN else part.default
 
 
+def lead_of(thing: Any) -> str:
+    """A docstring up to its sections."""
+    return re.split(r"\n\s*(?:Args|Returns|Raises|Attributes):", inspect.getdoc(thing) or "")[0].strip()
+
+
 def documentation(node: type) -> dict[str, str]:
     """Field → its text in the "Args:" section of the docstring of the dataclass, or of one of its bases."""
     texts: dict[str, str] = {}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -367,10 +365,3 @@ class Measures:
         if rate := self.best.get("episodes"):
             for cards in _CARDS:
                 self.findings.add("hours", cards=cards, hours=_EPISODES / rate / cards / 3600)
-
-
-@contextmanager
-def measures(findings: Findings, plan: Plan, device: str, dtype: str) -> Iterator[Measures]:
-    """With a folder for checkpoints, which goes with them."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Measures(findings, plan, device, dtype, time.monotonic() + 60 * findings.minutes, Path(folder))
