@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option
-from experiments.run.finished import merge, on_common_tasks
+from experiments.run.evaluations import merge, on_common_tasks
 from steer_env.evaluation.leaderboard import Entry, leaderboard_report, tracks
 from steer_env.evaluation.reports import Section, steering_report
 from steer_env.traces import SteeringTrace, read_traces, traces_to_frame

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, choice, command, option, say
-from experiments.run.finished import sessions_in
+from experiments.run.evaluations import sessions_in
 from experiments.run.options import AgentOptions
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Report, Section

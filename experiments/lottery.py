@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option
-from experiments.run.finished import merge, read_policy
+from experiments.run.evaluations import merge, read_policy
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.statistics import table

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import Run, RunOptions, command, option
-from experiments.run.finished import sessions_in
+from experiments.run.evaluations import sessions_in
 from steer_env.evaluation import plots
 from steer_env.evaluation.off_policy import FEW, Logged, OffPolicy, off_policy
 from steer_env.evaluation.reports import Report, Section

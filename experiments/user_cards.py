@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import EnvOptions, Run, RunOptions, command, option
-from experiments.run.finished import sessions_in
+from experiments.run.evaluations import sessions_in
 from experiments.run.options import PartsOptions
 from experiments.run.parts import env_options
 from experiments.run.released.files import load_study

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from experiments.fit_users.people import observed_stays
 from experiments.run import REQUIRED, EnvOptions, Run, RunOptions, command, option
-from experiments.run.finished import sessions_in
+from experiments.run.evaluations import sessions_in
 from experiments.run.options import PartsOptions
 from experiments.run.parts import env_options
 from experiments.run.released.files import load_study

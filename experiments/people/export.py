@@ -15,7 +15,7 @@ from experiments.people.screens import SCALES, screen_of
 from experiments.people.sources import Source, prepare
 from experiments.people.study import Condition, Study
 from experiments.run import Run, say
-from experiments.run.finished import on_common_tasks
+from experiments.run.evaluations import on_common_tasks
 from experiments.run.headlines.tasks import prompt_for
 from steer_env.evaluation.ratings import COLUMNS, ratings_sections
 from steer_env.evaluation.reports import Report, steering_report
