@@ -196,9 +196,12 @@ class Trials:
 
     def figure(self) -> Figure:
         """Improvement of the complete trials against each option's value, a panel each."""
+        import matplotlib
         from optuna.exceptions import ExperimentalWarning
         from optuna.visualization.matplotlib import plot_slice
 
+        # Optuna draws by pyplot, which would look for a screen.
+        matplotlib.use("Agg")
         with catch_warnings():
             simplefilter("ignore", ExperimentalWarning)
             panels: Any = plot_slice(self._study, target_name="improvement")

@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     """A figure of so many inches, and its axes; an array of axes where there are several rows or columns."""
-    import matplotlib
     from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
 
