@@ -42,7 +42,12 @@ class Session:
     @property
     def instructions(self) -> tuple[str, ...]:
         """(5,), the person's own part of the prompts."""
-        return tuple(prompt.partition(_BEFORE_INSTRUCTIONS)[2].strip() for prompt in self.prompts)
+        return tuple(map(instructions_in, self.prompts))
+
+
+def instructions_in(prompt: str) -> str:
+    """A person's own part of a model's prompt."""
+    return prompt.partition(_BEFORE_INSTRUCTIONS)[2].strip()
 
 
 def headline_sessions(folder: Path) -> list[Session]:
