@@ -207,16 +207,10 @@ def run_bots(options: PeopleOptions, run: Run) -> dict[str, Any]:
     run.open()
     start = time.monotonic()
     played = asyncio.run(send(bots, asdict(options.metric)))
-    seconds = time.monotonic() - start
+    seconds, waits = time.monotonic() - start, waits_table(played)
     say(f"{len(played)} bots took {seconds:.0f} s")
     text = "From an answer to the next screen with all of its images loaded, where there are any."
-    run.publish(
-        Report(
-            "Bots", f"{bots.people} bots, {bots.at_once} at a time.", [Section("Waits", text, [waits_table(played)])]
-        )
-    )
-    return {
-        "bots": len(played),
-        "seconds": round(seconds, 1),
-        **{str(name): value for name, value in waits_table(played).iloc[0].items()},
-    }
+    lead = f"{bots.people} bots, {bots.at_once} at a time."
+    run.publish(Report("Bots", lead, [Section("Waits", text, [waits])]))
+    shown = {str(name): value for name, value in waits.iloc[0].items()}
+    return {"bots": len(played), "seconds": round(seconds, 1), **shown}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import io
 import secrets
 import threading
 from collections.abc import Awaitable, Callable
@@ -77,8 +76,8 @@ class Researcher:
 
     async def figure(self, request: Request) -> Response:
         """A figure of the page that was shown last."""
-        png = self._figures.get(request.path_params["name"])
-        return Response(png, media_type="image/png") if png else Response(status_code=404)
+        figure = self._figures.get(request.path_params["name"])
+        return Response(figure, media_type="image/png") if figure else Response(status_code=404)
 
     async def table(self, request: Request) -> Response:
         """A table of what the study has left so far, as a file."""
@@ -89,9 +88,7 @@ class Researcher:
         if kind == "csv":
             content, media = tables[name].to_csv(index=False).encode(), "text/csv; charset=utf-8"
         else:
-            buffer = io.BytesIO()
-            tables[name].to_parquet(buffer)
-            content, media = buffer.getvalue(), "application/vnd.apache.parquet"
+            content, media = tables[name].to_parquet(), "application/vnd.apache.parquet"
         headers = {"content-disposition": f'attachment; filename="{name}.{kind}"'}
         return Response(content, media_type=media, headers=headers)
 
