@@ -112,8 +112,12 @@ class Store:
         self.folder, self._waits, self._lock = folder, waits, RLock()
         try:
             self._db = sqlite3.connect(folder / DATABASE, timeout=60, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise DamagedError(f"{folder / DATABASE} can't be used: {error}") from error
+        try:
             self._open()
         except sqlite3.Error as error:
+            self.close()
             raise DamagedError(f"{folder / DATABASE} can't be used: {error}") from error
 
     def _open(self) -> None:

@@ -10,6 +10,7 @@ import copy
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -315,13 +316,13 @@ def work(options: PeopleOptions, parts: Mapping[str, Any], model: Mapping[str, A
     if options.threads:
         torch.set_num_threads(options.threads)
     study, parent = Study(options), os.getppid()
-    store = Store(folder, lambda log: screen_of(log, study).waits)
-    worker = Worker(study, store, parts, load_writer(model) if model["name"] != "none" else None)
-    while os.getppid() == parent:
-        if store.queue():
-            time.sleep(options.gather / 1000)
-            worker.turn()
-            continue
-        worker.follow()
-        if not (options.ahead and worker.ahead()):
-            time.sleep(_IDLE)
+    with closing(Store(folder, lambda log: screen_of(log, study).waits)) as store:
+        worker = Worker(study, store, parts, load_writer(model) if model["name"] != "none" else None)
+        while os.getppid() == parent:
+            if store.queue():
+                time.sleep(options.gather / 1000)
+                worker.turn()
+                continue
+            worker.follow()
+            if not (options.ahead and worker.ahead()):
+                time.sleep(_IDLE)
