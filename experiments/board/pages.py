@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Scale:
-    """What bars are drawn in, the same for all tracks: gains over random scales, with three lines.
+    """What bars are drawn in, the same wherever users choose images: gains over random scales, with three lines.
 
     Args:
         low, high: ends.
@@ -172,12 +172,14 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
     )
     environment.filters["gain"] = lambda estimate: f"{estimate.value:+.3f}" if estimate else "–"
     environment.filters["ends"] = lambda estimate: f"{estimate.low:+.3f} to {estimate.high:+.3f}" if estimate else ""
-    tracks: dict[str, tuple[Track, list[Row]]] = {}
+    tracks: dict[str, tuple[Track, list[Row], Scale]] = {}
     for name, track in sorted({**TRACKS, "mechanisms": MECHANISMS}.items(), key=lambda item: item[0] == "text"):
         where = [each for each, known in TRACKS.items() if name == (each if known.action else "mechanisms")]
         if own := [report for report in reports if report["track"] in where]:
-            tracks[name] = (track, rows(own))
-    shared = {"judge": JUDGE, "users": ("hesitant", "noisy"), "decided": DECIDED, "scale": scale_of(reports, headroom)}
+            # Prompts gain and lose several times as much: on their scale the other bars would be dots.
+            peers = own if name == "text" else [report for report in reports if report["track"] != "text"]
+            tracks[name] = (track, rows(own), scale_of(peers, headroom))
+    shared = {"judge": JUDGE, "users": ("hesitant", "noisy"), "decided": DECIDED}
     page = environment.get_template("index.html").render(
         tracks=tracks,
         figure=cost_figure(reports),
@@ -186,7 +188,7 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
         **shared,
     )
     write_atomically(folder / "index.html", page)
-    for track, ranked in tracks.values():
+    for track, ranked, _ in tracks.values():
         for row in ranked:
             curve = (row.report["card"] or {}).get("curve")
             page = environment.get_template("entry.html").render(
@@ -201,15 +203,16 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
 
 
 def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Does the best learned entry stand apart from the best schedule? A sentence for policies, one for mechanisms."""
+    """Does the best learned entry stand apart from the best schedule, and from the last learned one? In sentences."""
 
     def best(reports: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         return max(reports, key=lambda each: each["users"][PLAIN][RANKED][0], default=None)
 
     mixture = [each for each in reports if TRACKS[each["track"]].mechanism == "mixture"]
     schedule = best(each for each in mixture if each["reference"])
+    learned = [each for each in mixture if each["card"] and each["card"]["episodes"]]
     rivals = {
-        "learned policy": best(each for each in mixture if each["card"] and each["card"]["episodes"]),
+        "learned policy": best(learned),
         "mechanism": best(each for each in reports if not TRACKS[each["track"]].action),
     }
     if not schedule:
@@ -226,6 +229,13 @@ def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
                 f"The best {kind}, {name}, {how} the best built-in schedule, {schedule['name']}: {lead.value:+.3f}, "
                 f"from {lead.low:+.3f} to {lead.high:+.3f}."
             )
+    if len(learned) > 1:
+        first, *_, last = sorted(learned, key=lambda each: -each["users"][PLAIN][RANKED][0])
+        lead = apart(first, last)
+        sentences.append(
+            f"Of the learned policies the first, {first['name']}, gains {lead.value:+.3f} more than the last, "
+            f"{last['name']}, from {lead.low:+.3f} to {lead.high:+.3f}."
+        )
     return " ".join(sentences)
 
 
