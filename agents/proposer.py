@@ -9,6 +9,7 @@ from math import log, prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from safetensors import safe_open
@@ -18,6 +19,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from steer_env.files import write_atomically
+from steer_env.proposals import check_scales
 
 NEEDS = ("embedding", "conditioning", "history")
 """Observations that a proposer sees."""
@@ -131,9 +133,15 @@ class Proposer(nn.Module):
             ValueError: no such file, or another kind of file.
         """
         try:
-            with safe_open(file, "pt") as opened:
-                proposer = cls(ProposerShape(**json.loads(opened.metadata()["shape"])))
+            if not (place := Path(file).expanduser()).is_file():
+                raise FileNotFoundError("no such file")
+            with safe_open(place, "pt") as opened:
+                shape = ProposerShape(**json.loads(opened.metadata()["shape"]))
+                proposer = cls(shape)
                 proposer.load_state_dict({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
+            check_scales(np.array(shape.scales, dtype=float))
+            if not all(bool(weights.isfinite().all()) for weights in proposer.state_dict().values()):
+                raise ValueError("a weight isn't finite")
         except Exception as error:
             raise ValueError(f"agent.warm_start={file} isn't a file of experiments.proposer: {error}") from None
         return proposer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 import textwrap
 import time
@@ -75,6 +76,9 @@ _ELSEWHERE = ("hydra.searchpath=", "--config-dir", "-cd")
 """Arguments that add choices to those of conf/."""
 _WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd")
 """Hydra's own flags that take a value."""
+
+_STRANGE = re.compile(r"[^\w /\\+.$%*@?|:\[\]=-]|[^\x00-\x7f]")
+"""What Hydra doesn't read without quotes."""
 
 register_groups()
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
@@ -195,10 +199,24 @@ def _flags_first(arguments: Sequence[str]) -> list[str]:
 
 
 def _quoted(argument: str) -> str:
-    """A part with options, such as ``human=softmax:temperature=0.05``, is one value, which Hydra wants in quotes."""
+    """The argument with quotes where Hydra wants some.
+
+    A part with options, such as ``human=softmax:temperature=0.05``, is one value. So is a path in a home folder, or
+    with letters that aren't English ones, alone or in a list.
+    """
     key, _, value = argument.partition("=")
-    bare = "=" in value and value[0] not in "\"'[{$" and not argument.startswith("-") and "(" not in value
-    return f'{key}="{value}"' if bare else argument
+    if not value or argument.startswith("-") or set("(\"'{") & set(value) or value[0] == "$":
+        return argument
+    if "=" in value and value[0] != "[":
+        return f'{key}="{value}"'
+    if value[0] == "[" and value[-1] == "]":
+        entries = [_quoted_path(entry) for entry in value[1:-1].split(",")]
+        return f"{key}=[{','.join(entries)}]"
+    return f"{key}={','.join(_quoted_path(word) for word in value.split(','))}"
+
+
+def _quoted_path(word: str) -> str:
+    return f'"{word}"' if _STRANGE.search(word) else word
 
 
 def _complain(error: BaseException) -> None:
