@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -28,16 +29,16 @@ def export(study: Study, run: Run) -> None:
     """Write all that is in a study's folder beside it: traces, tables, and the report. The study can still go on."""
     if not (run.folder / DATABASE).is_file():
         raise FileNotFoundError(f"no study with people in {run.folder}")
-    store = Store(run.folder, lambda log: screen_of(log, study).waits)
-    prepare(study, store)
-    traces, tables = traces_of(study, store), tables_of(study, store)
+    with closing(Store(run.folder, lambda log: screen_of(log, study).waits)) as store:
+        prepare(study, store)
+        traces, tables, report = traces_of(study, store), tables_of(study, store), report_of(study, store)
     if traces:
         write_traces(traces, run.folder / "traces" / "people.parquet")
     for name, table in tables.items():
         write_atomically(run.folder / f"{name}.csv", table.to_csv(index=False))
         if name in ("rounds", "ratings"):
             write_atomically(run.folder / f"{name}.parquet", table.to_parquet())
-    run.publish(report_of(study, store))
+    run.publish(report)
     say(f"{len(traces)} sessions and {len(tables['ratings'])} ratings")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from steer_env.files import DamagedError
 from steer_env.traces import PERSON
 
 DATABASE = "study.sqlite"
@@ -109,11 +110,39 @@ class Store:
 
     def __init__(self, folder: Path, waits: Callable[[Log], bool]) -> None:
         self.folder, self._waits, self._lock = folder, waits, RLock()
-        self._db = sqlite3.connect(folder / DATABASE, timeout=60, isolation_level=None, check_same_thread=False)
+        try:
+            self._db = sqlite3.connect(folder / DATABASE, timeout=60, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise DamagedError(f"{folder / DATABASE} can't be used: {error}") from error
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            self.close()
+            raise DamagedError(f"{folder / DATABASE} can't be used: {error}") from error
+
+    def _open(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA secure_delete=ON")
-        self._db.executescript(_SCHEMA)
+        (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if found != "ok" or (tables and "events" not in tables):
+            raise sqlite3.DatabaseError(found if found != "ok" else "it has no events")
+        self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        if bad := self._one("SELECT id FROM events WHERE NOT json_valid(data)"):
+            raise sqlite3.DatabaseError(f"event {bad[0]} is damaged")
+
+    def keep(self, study: Mapping[str, Any]) -> None:
+        """Keep what mustn't change while people take part, by name; a ValueError if it was other before."""
+        for name, value in study.items():
+            with self.transaction() as db:
+                db.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (f"content of {name}", json.dumps(value)))
+            (kept,) = self._one("SELECT value FROM settings WHERE name = ?", (f"content of {name}",))
+            if json.loads(kept) != value:
+                raise ValueError(
+                    f"{name} has changed since people began: its tasks or its policy were {kept}, now they are "
+                    f"{json.dumps(value)}; take a new folder"
+                )
 
     def close(self) -> None:
         self._db.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +30,16 @@ _PLATFORM = {
     "mturk": ("workerId", "assignmentId", "hitId", "turkSubmitTo"),
 }
 _LONGEST_ID = 128
+_STRANGE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, but for tabs and ends of lines; and halves of letters."""
 _TURK = ("https://www.mturk.com", "https://workersandbox.mturk.com")
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The texts of a form: what a browser never sends, such as half a letter, no table could be written with."""
+    form = await request.form(max_files=0, max_fields=20)
+    texts = {name: value for name, value in form.items() if isinstance(value, str)}
+    return {name: re.sub(_STRANGE, "\ufffd", value) for name, value in texts.items()}
 
 
 class Pages:
@@ -60,8 +70,7 @@ class Pages:
 
     async def form(self, request: Request, what: str) -> dict[str, str] | None:
         """The texts of a form; None if no page of this server sent it."""
-        fields = await request.form(max_files=0, max_fields=20)
-        texts = {name: value for name, value in fields.items() if isinstance(value, str)}
+        texts = await form_of(request)
         return texts if hmac.compare_digest(texts.get("csrf", "").encode(), self.csrf(what).encode()) else None
 
     async def arrival(self, request: Request) -> Response:
@@ -140,7 +149,7 @@ class Pages:
             return Response(status_code=404)
         if item == "goal":
             png = self._picture(person, screen, GOAL, 0)
-        elif item.isdigit() and len(item) < 4 and int(item) < len(screen.data.get("items", ())):
+        elif item.isdecimal() and len(item) < 4 and int(item) < len(screen.data.get("items", ())):
             png = self._picture(person, screen, *screen.data["items"][int(item)])
         else:
             png = None
@@ -152,8 +161,8 @@ class Pages:
         screen = self._screen(person) if person else None
         if screen is None or screen.name != "headline":
             return JSONResponse({"words": []}, 404)
-        form = await request.form(max_files=0, max_fields=20)
-        text = str(form.get("prompt", ""))[: 2 * LONGEST]
+        form = await form_of(request)
+        text = form.get("prompt", "")[: 2 * LONGEST]
         return JSONResponse({"words": forbidden_words(text, screen.data["original"], screen.data["goal"])})
 
     async def leave(self, request: Request) -> Response:

@@ -17,10 +17,9 @@ from experiments.people.answers import assigned
 from experiments.people.export import progress_table, report_of, tables_of
 from experiments.people.log import Store
 from experiments.people.pages import Pages
-from experiments.people.study import Study
+from experiments.people.study import Study, check_policy
 from steer_env.evaluation.reports import png
 from steer_env.mechanisms import MECHANISMS
-from steer_env.policies.names import load_policy
 from steer_env.registry import resolve
 
 USER = "researcher"
@@ -115,9 +114,7 @@ class Researcher:
     def _plan(self, form: dict[str, str]) -> dict[str, Any]:
         policy, scale = form.get("policy", "").strip(), None
         resolve(MECHANISMS, form.get("mechanism", ""))
-        if policy:
-            load_policy(policy)
-        else:
+        if not policy:
             scale = float(form.get("scale", ""))
             if not 0 <= scale <= 1:
                 raise ValueError(f"the mixture scale must be from 0 to 1, got {scale}")
@@ -125,7 +122,7 @@ class Researcher:
         if not 0 <= goal < self._options.goals:
             raise ValueError(f"the goal must be from 0 to {self._options.goals - 1}, got {goal}")
         spec = {"name": "images", "policy": policy or f"constant:{scale}", "mechanism": form["mechanism"]}
-        self._study.condition(spec)
+        check_policy(self._study.condition(spec))
         by_hand = {"spec": spec, "scale": scale, "hidden": form.get("hidden") == "yes"}
         return {"cells": [[0, goal]], "attention": [-1], "explore": by_hand}
 

@@ -50,6 +50,8 @@ def screen_of(log: Log, study: Study) -> Screen:
     if "assigned" not in outside:
         return Screen("full", answer="assigned")
     plan = outside["assigned"]
+    if "broken" in outside:
+        return Screen("explored", data=outside["broken"])
     if failures(log) > study.options.failures:
         return Screen("failed")
     for session, (_, goal) in enumerate(plan["cells"]):

@@ -94,6 +94,7 @@ def serve(study: Study, options: PeopleOptions, folder: Path) -> None:
 
     store = Store(folder, lambda log: screen_of(log, study).waits)
     prepare(study, store)
+    store.keep(study.content())
     keeper = Keeper(options, folder)
     keeper.start()
     web = options.web

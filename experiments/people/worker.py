@@ -10,6 +10,7 @@ import copy
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,12 +20,13 @@ import torch
 
 from experiments.people.headlines import Headlines
 from experiments.people.learning import Learning
-from experiments.people.log import GOAL, Event, Store
+from experiments.people.log import GOAL, NO_SESSION, Event, Store
 from experiments.people.options import PeopleOptions
 from experiments.people.screens import screen_of
 from experiments.people.sources import prepare
 from experiments.people.stage import Due, Seat, Stage, png
 from experiments.people.study import Condition, Study
+from steer_env.compatibility import reason
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import SteeringVectorEnv, TextSteeringVectorEnv
 from steer_env.evaluation.rollout import make_env, make_text_env
@@ -55,6 +57,7 @@ class Worker:
         steers_texts = any(condition.kind == "headlines" for condition in study.conditions)
         self._headlines = Headlines(study, store, model) if steers_texts else None
         prepare(study, store)
+        store.keep(study.content())
         self._stages: dict[tuple[Any, ...], Stage] = {}
         self._studio: Studio | None = None
         self._policies: dict[str, Policy | Learning] = {}
@@ -123,6 +126,17 @@ class Worker:
         if len(dues) < least:
             return 0
         self.follow()
+        by_hand = [due for due in dues if "explore" in due.screen.data["sitting"].plan]
+        for due in by_hand:
+            try:
+                self._go_on([due])
+            except Exception as error:
+                # What the researcher tries may not stop what others take part in.
+                self._store.append(due.person, [Event(NO_SESSION, "broken", 0, {"reason": reason(error)})])
+        self._go_on([due for due in dues if due not in by_hand])
+        return len(dues)
+
+    def _go_on(self, dues: Sequence[Due]) -> None:
         if self._headlines is not None:
             self._headlines.turn([due for due in dues if due.condition.kind == "headlines"])
         for stage, group in self._grouped([due for due in dues if due.condition.kind != "headlines"]):
@@ -134,7 +148,6 @@ class Worker:
                 self._offer(stage, images)
             if texts := [due for due in rest if due.condition.kind == "text"]:
                 self._make(stage, texts)
-        return len(dues)
 
     def follow(self) -> None:
         """Learn from the sessions that were finished since the last call."""
@@ -303,13 +316,13 @@ def work(options: PeopleOptions, parts: Mapping[str, Any], model: Mapping[str, A
     if options.threads:
         torch.set_num_threads(options.threads)
     study, parent = Study(options), os.getppid()
-    store = Store(folder, lambda log: screen_of(log, study).waits)
-    worker = Worker(study, store, parts, load_writer(model) if model["name"] != "none" else None)
-    while os.getppid() == parent:
-        if store.queue():
-            time.sleep(options.gather / 1000)
-            worker.turn()
-            continue
-        worker.follow()
-        if not (options.ahead and worker.ahead()):
-            time.sleep(_IDLE)
+    with closing(Store(folder, lambda log: screen_of(log, study).waits)) as store:
+        worker = Worker(study, store, parts, load_writer(model) if model["name"] != "none" else None)
+        while os.getppid() == parent:
+            if store.queue():
+                time.sleep(options.gather / 1000)
+                worker.turn()
+                continue
+            worker.follow()
+            if not (options.ahead and worker.ahead()):
+                time.sleep(_IDLE)

@@ -219,8 +219,8 @@ def _check_key(name: str, options: type, key: str, overrides: Sequence[str]) -> 
     groups = groups_of(options)
     first, dot, rest = key.partition(".")
     if first in groups:
-        default, base = groups[first]
-        chosen = _chosen(first, default, overrides)
+        _, base = groups[first]
+        chosen = _chosen(first, groups, overrides)
         for word in chosen:
             choices(first)[word]
         if dot and rest:
@@ -238,10 +238,13 @@ def _check_key(name: str, options: type, key: str, overrides: Sequence[str]) -> 
         place = Registry(f"option of {name}", known)[part]
 
 
-def _chosen(field: str, default: str, overrides: Sequence[str]) -> list[str]:
+def _chosen(field: str, groups: Mapping[str, tuple[str, Any]], overrides: Sequence[str]) -> list[str]:
     """A group's choice on the command line; several in a sweep, and any that an experiment may make."""
     values = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
     if "experiment" in values and field not in values:
         return list(choices(field))
-    words = values.get(field, default)
+    words = values.get(field, groups[field][0])
+    if words.startswith("${"):
+        # As in another group: a space is the agent's.
+        return _chosen(words[2:-1], groups, overrides)
     return [word.strip() for word in words.split(",")] if "(" not in words else []
