@@ -112,10 +112,12 @@ class Measures:
             self._clear()
 
     def _clear(self) -> None:
+        """A card's memory; the machine's is large enough, and looking through it takes a second."""
         import torch
 
-        gc.collect()
-        torch.cuda.empty_cache()
+        if torch.device(self.device).type != "cpu":
+            gc.collect()
+            torch.cuda.empty_cache()
 
     @cached_property
     def matrix_rate(self) -> float:
