@@ -55,7 +55,8 @@ def main(options: ScalingOptions, run: Run) -> None:
     speed = options.images_per_second
     say(f"simulated: a worker waits as long as a GPU that makes {speed:g} images/s would compute")
     rows = []
-    for n in options.counts:
+    for n in sorted(options.counts):
+        close_studios()
         images = rate(n, options.shard, options.batches, 1 / speed)
         rows.append((n, f"{n * speed:.2f}", f"{images:.2f} ({images / n / speed:.0%})", f"{images / IMAGES:.2f}"))
     print(markdown_table(pd.DataFrame(rows, columns=["workers", "images/s at best", "images/s", "episodes/s"])))
@@ -116,11 +117,8 @@ def rate(n: int, shard: int, batches: int, seconds: float) -> float:
     parts = {"generator": WaitingGenerator(seconds), "metric": load_metric("pixel-correlation")}
     env = make_env(n * shard, studio={"name": "ray", "count": n, "shard": shard}, **parts)
     training = Training((batches + 1) * n * shard, 0, batches_per_checkpoint=1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            train(ThompsonSampling(), env, training, Path(folder), Clock())
-    finally:
-        close_studios()
+    with tempfile.TemporaryDirectory() as folder:
+        train(ThompsonSampling(), env, training, Path(folder), Clock())
     return batches * n * shard * IMAGES / (times[-1] - times[0])
 
 

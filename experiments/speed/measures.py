@@ -115,8 +115,10 @@ class Measures:
             self._clear()
 
     def _clear(self) -> None:
-        gc.collect()
-        torch.cuda.empty_cache()
+        """A card's memory; the machine's is large enough, and looking through it takes a second."""
+        if torch.device(self.device).type != "cpu":
+            gc.collect()
+            torch.cuda.empty_cache()
 
     @cached_property
     def matrix_rate(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def networks(size: Size) -> tuple[Any, Any]:
     return vae, unet
 
 
+@cache
 def operations(size: Size) -> tuple[int, int]:
     """Floating-point operations of one pass of the denoiser, and of decoding one image, counted without computing."""
     with torch.device("meta"), torch.inference_mode():

@@ -61,7 +61,7 @@ def two_nodes(cpus: int = 1) -> Iterator[tuple[str, Node, Node]]:
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     try:
-        head = ["--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false"]
+        head = ["--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false", "--no-monitor"]
         nodes.append(Node(cpus, [*head, f"--temp-dir={folder}"], folder / "head.log"))
         joins = [f"--address={address}", "--node-ip-address=127.0.0.2"]
         nodes.append(Node(cpus, joins, folder / "other.log"))
