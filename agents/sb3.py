@@ -186,12 +186,12 @@ def check_warm_start(file: str, algorithm: str, env: ImageSteeringVectorEnv) -> 
     """
     if algorithm not in ("ppo", "a2c"):
         raise ValueError(f"agent.warm_start is for agent=ppo and agent=a2c, not for {algorithm}")
-    shape, mechanism = Proposer.load(file).shape, env.dynamics.mechanism
+    proposer, mechanism = Proposer.load(file), env.dynamics.mechanism
+    shape = proposer.shape
     if missing := [part for part in NEEDS if part not in env.observed]:
         raise ValueError(f"agent.warm_start needs env.observe=[{','.join(NEEDS)}], which lacks {missing[0]}")
-    fits = isinstance(mechanism, DirectionSteering) and mechanism.dimensions == shape.size
-    fits = fits and mechanism.leash == shape.leash
-    if not fits or env.dynamics.num_rounds != shape.rounds:
+    directed = isinstance(mechanism, DirectionSteering) and (mechanism.dimensions, mechanism.leash)
+    if directed != (shape.size, shape.leash) or env.dynamics.num_rounds != shape.rounds:
         raise ValueError(
             f"agent.warm_start={file} is for env.action=directions:dimensions={shape.size},leash={shape.leash:g} and "
             f"env.rounds={shape.rounds}, not for {env.action} and {env.dynamics.num_rounds}"
@@ -201,7 +201,7 @@ def check_warm_start(file: str, algorithm: str, env: ImageSteeringVectorEnv) -> 
         raise ValueError(
             f"agent.warm_start={file} is for another generator or metric: prompts and embeddings are {seen}"
         )
-    return {"warm_start": file, "parts": env.part_shapes}
+    return {"warm_start": proposer.again, "parts": env.part_shapes}
 
 
 def _statistics(env: VecNormalize | None) -> dict[str, Any]:

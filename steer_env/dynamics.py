@@ -219,8 +219,8 @@ class SteeringDynamics:
         where = self._where(rows)
         return {
             name: metric.similarity(self._current[name][where], self._targets[name][where]).cpu().double().numpy()
-            for name, metric in self._metrics.items()
-            if name and name in self.studio.metrics
+            for name, metric in self.studio.metrics.items()
+            if name
         }
 
     @usual_defaults()
@@ -380,8 +380,8 @@ class SteeringDynamics:
         where = self._where(offer.rows)
         return {
             name: metric.similarity(offer.candidates[name], self._targets[name][where][:, None]).cpu().double().numpy()
-            for name, metric in self._metrics.items()
-            if name and name in self.studio.metrics
+            for name, metric in self.studio.metrics.items()
+            if name
         }
 
     def _let_choose(self, offer: Offer) -> RoundOutcome:

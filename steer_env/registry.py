@@ -267,7 +267,7 @@ class Loaded(Generic[T]):
             try:
                 self._known[key] = part.make(options)
             except _FOREIGN as error:
-                # Errors of these kinds of one's own would be faults of ours; of subclasses they say what to do.
+                # These very types would be faults of ours; their subclasses say what the user can do.
                 if type(error) not in _FOREIGN or not paths:
                     raise
                 text = " ".join(str(error).split())[:300]

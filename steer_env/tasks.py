@@ -68,7 +68,7 @@ class TileSuite(Sequence[Task]):
 
 
 class CSVSuite(Sequence[Task]):
-    """Tasks from a file of one's own, such as pairs of prompts that real users wrote.
+    """Tasks from your file, such as pairs of prompts that real users wrote.
 
     Columns ``goal_prompt`` and ``prompt``, the user's, and if the seeds should be given ones, ``goal_seed`` and
     ``initial_seed``; other columns are ignored. The name is ``csv:PATH@HASH``, with a hash of the contents.

@@ -22,6 +22,8 @@ TRACE_VERSION = 4
 _READABLE = {1, 2, 3, TRACE_VERSION}
 """Version 1 had neither seeds nor guidance scales that users choose; it and 2 had Arrow's maps, which few tools read;
 versions before 4 had no propensities, actions or passes."""
+PERSON = "person-"
+"""How the ids of people begin, who are humans in traces."""
 _VERSION_KEY = b"steer_env.trace_version"
 
 
@@ -58,9 +60,9 @@ class SteeringTrace:
         goal_text: the goal, where it is a text.
         versions: of the packages that made it.
         images: generated for it, goal and first image included, and what the mechanism made beyond those shown; None
-            where nobody counted, as in older files.
+            where it wasn't counted, as in older files.
         passes: of the denoiser, that those images took, at the generator's own settings, and the mechanism's previews
-            or predictions, in full passes; None where nobody counted.
+            or predictions, in full passes; None where they weren't counted.
     """
 
     suite: str
@@ -94,15 +96,8 @@ class SteeringTrace:
     @classmethod
     def of(cls, task: Task, **record: Any) -> SteeringTrace:
         """What happened in an episode on a task; the other fields by name, unknown ones left out."""
-        return cls(
-            suite=task.suite,
-            task_index=task.index,
-            goal_prompt=task.goal_prompt,
-            goal_seed=task.goal_seed,
-            prompt=task.prompt,
-            initial_seed=task.initial_seed,
-            **record,
-        )
+        own = asdict(task)
+        return cls(task_index=own.pop("index"), **own, **record)
 
     @property
     def improvement(self) -> float:

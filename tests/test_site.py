@@ -86,9 +86,10 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("plot_*.py"))
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("blots")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_notebooks_run(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As they stand, each drawing something unless its data isn't here; `make docs` shows what they print."""
+    """As they stand, but for the model, each drawing something unless its data isn't here; `make docs` shows all."""
     import matplotlib.pyplot as plt
 
     monkeypatch.chdir(tmp_path)

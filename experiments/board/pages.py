@@ -6,16 +6,14 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from experiments.board.entries import DECIDED, TRACKS, Track
+from steer_env.evaluation import plots
 from steer_env.evaluation.uncertainty import Estimate, Interval, estimate
 from steer_env.files import LARGEST, read_json, read_plain, read_sealed, write_atomically
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 JUDGE = "pixel-correlation"
 MECHANISMS = Track("Mechanisms", "", "", ())
@@ -60,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Scale:
-    """What bars are drawn in, the same for all tracks: gains over random scales, with three lines.
+    """What bars are drawn in, the same wherever users choose images: gains over random scales, with three lines.
 
     Args:
         low, high: ends.
@@ -185,12 +183,14 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
     )
     environment.filters["gain"] = lambda estimate: f"{estimate.value:+.3f}" if estimate else "–"
     environment.filters["ends"] = lambda estimate: f"{estimate.low:+.3f} to {estimate.high:+.3f}" if estimate else ""
-    tracks: dict[str, tuple[Track, list[Row]]] = {}
+    tracks: dict[str, tuple[Track, list[Row], Scale]] = {}
     for name, track in sorted({**TRACKS, "mechanisms": MECHANISMS}.items(), key=lambda item: item[0] == "text"):
         where = [each for each, known in TRACKS.items() if name == (each if known.action else "mechanisms")]
         if own := [report for report in reports if report["track"] in where]:
-            tracks[name] = (track, rows(own))
-    shared = {"judge": JUDGE, "users": ("hesitant", "noisy"), "decided": DECIDED, "scale": scale_of(reports, headroom)}
+            # Prompts gain and lose several times as much: on their scale the other bars would be dots.
+            peers = own if name == "text" else [report for report in reports if report["track"] != "text"]
+            tracks[name] = (track, rows(own), scale_of(peers, headroom))
+    shared = {"judge": JUDGE, "users": ("hesitant", "noisy"), "decided": DECIDED}
     page = environment.get_template("index.html").render(
         tracks=tracks,
         figure=cost_figure(reports),
@@ -199,7 +199,7 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
         **shared,
     )
     write_atomically(folder / "index.html", page)
-    for track, ranked in tracks.values():
+    for track, ranked, _ in tracks.values():
         for row in ranked:
             curve = (row.report["card"] or {}).get("curve")
             page = environment.get_template("entry.html").render(
@@ -214,15 +214,16 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
 
 
 def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Does the best learned entry stand apart from the best schedule? A sentence for policies, one for mechanisms."""
+    """Does the best learned entry stand apart from the best schedule, and from the last learned one? In sentences."""
 
     def best(reports: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         return max(reports, key=lambda each: each["users"][PLAIN][RANKED][0], default=None)
 
     mixture = [each for each in reports if TRACKS[each["track"]].mechanism == "mixture"]
     schedule = best(each for each in mixture if each["reference"])
+    learned = [each for each in mixture if each["card"] and each["card"]["episodes"]]
     rivals = {
-        "learned policy": best(each for each in mixture if each["card"] and each["card"]["episodes"]),
+        "learned policy": best(learned),
         "mechanism": best(each for each in reports if not TRACKS[each["track"]].action),
     }
     if not schedule:
@@ -239,24 +240,26 @@ def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
                 f"The best {kind}, {name}, {how} the best built-in schedule, {schedule['name']}: {lead.value:+.3f}, "
                 f"from {lead.low:+.3f} to {lead.high:+.3f}."
             )
+    if len(learned) > 1:
+        first, *_, last = sorted(learned, key=lambda each: -each["users"][PLAIN][RANKED][0])
+        lead = apart(first, last)
+        sentences.append(
+            f"Of the learned policies the first, {first['name']}, gains {lead.value:+.3f} more than the last, "
+            f"{last['name']}, from {lead.low:+.3f} to {lead.high:+.3f}."
+        )
     return " ".join(sentences)
 
 
 def course(places: Sequence[float], values: Sequence[float], label: str) -> str:
     """A line of similarities or gains, as SVG."""
-    from steer_env.evaluation import plots
-
     figure, axes = plots.canvas(4.4, 2.4)
     axes.plot(places, values, "o-", ms=4, color=plots.colour(0))
-    axes.set(xlabel=label, ylabel="similarity to the goal" if label == "attempt" else "mean improvement")
-    axes.grid(alpha=0.25)
+    plots.finish(axes, label, "similarity to the goal" if label == "attempt" else "mean improvement")
     return _svg(figure)
 
 
 def cost_figure(reports: Sequence[Mapping[str, Any]]) -> str:
     """Gain over random scales against denoiser passes an episode, as SVG."""
-    from steer_env.evaluation import plots
-
     figure, axes = plots.canvas(7, 3.6)
     for place, name in enumerate(dict.fromkeys(report["track"] for report in reports)):
         own = [report for report in reports if report["track"] == name and report["passes"]]
@@ -271,14 +274,14 @@ def cost_figure(reports: Sequence[Mapping[str, Any]]) -> str:
             color=plots.colour(place),
             label=TRACKS[name].title,
         )
-    axes.set(xlabel="denoiser passes an episode; an image takes 2", ylabel="gain over random scales", xscale="log")
+    axes.set_xscale("log")
     axes.axhline(0, color="black", lw=0.6)
-    axes.grid(alpha=0.25)
+    plots.finish(axes, "denoiser passes an episode; an image takes 2", "gain over random scales")
     axes.legend(fontsize="x-small", bbox_to_anchor=(1, 1), loc="upper left")
     return _svg(figure)
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: plots.Figure) -> str:
     import io
 
     file = io.StringIO()

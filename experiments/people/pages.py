@@ -17,7 +17,6 @@ from starlette.templating import Jinja2Templates
 
 from experiments.people.answers import LONGEST, AnswerError, answer
 from experiments.people.log import GOAL, Store
-from experiments.people.options import PeopleOptions
 from experiments.people.screens import SCALES, Screen, screen_of
 from experiments.people.study import Study
 from experiments.run.headlines.rule import forbidden_words
@@ -47,16 +46,16 @@ class Pages:
     """Handlers of requests.
 
     Args:
-        study, store, options: what they show, and where answers go.
+        study, store: what they show, and where answers go.
     """
 
-    def __init__(self, study: Study, store: Store, options: PeopleOptions) -> None:
-        self._study, self._store, self._options = study, store, options
+    def __init__(self, study: Study, store: Store) -> None:
+        self._study, self._store, self._options = study, store, study.options
         self._secret = store.secret()
         self._queue: tuple[set[int], float] = (set(), 0.0)
         self._templates = Jinja2Templates(directory=HERE / "templates")
         self._templates.env.trim_blocks = self._templates.env.lstrip_blocks = True
-        self._templates.env.globals["study"] = options
+        self._templates.env.globals["study"] = study.options
 
     def csrf(self, what: str) -> str:
         """A token that only a page of this server can know."""
@@ -65,6 +64,14 @@ class Pages:
     def page(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         """A template as an answer."""
         return self._templates.TemplateResponse(request, f"{name}.html", values, status_code=status)
+
+    def _problem(self, request: Request, status: int, text: str) -> Response:
+        return self.page(request, "problem", status, text=text)
+
+    async def form(self, request: Request, what: str) -> dict[str, str] | None:
+        """The texts of a form; None if no page of this server sent it."""
+        texts = await form_of(request)
+        return texts if hmac.compare_digest(texts.get("csrf", "").encode(), self.csrf(what).encode()) else None
 
     async def arrival(self, request: Request) -> Response:
         """The first page, before a person has a token."""
@@ -75,13 +82,11 @@ class Pages:
 
     async def arrive(self, request: Request) -> Response:
         """A new person."""
-        form = await form_of(request)
-        if not self._ours(form, "arrive"):
-            return self.page(request, "problem", 403, text="This page is too old. Please open the study's link again.")
+        form = await self.form(request, "arrive")
+        if form is None:
+            return self._problem(request, 403, "This page is too old. Please open the study's link again.")
         if self._store.active(60 * self._options.patience) >= self._options.web.people:
-            return self.page(
-                request, "problem", 503, text="Too many people are taking part right now. Please come back later."
-            )
+            return self._problem(request, 503, "Too many people are taking part right now. Please come back later.")
         names = _PLATFORM[self._options.codes.platform]
         known = {name: form.get(name, "")[:_LONGEST_ID] for name in names}
         if known.get("turkSubmitTo") not in _TURK:
@@ -118,10 +123,10 @@ class Pages:
         person = self._person(request)
         if person is None:
             return await self.missing(request)
-        form = await form_of(request)
         token = request.path_params["token"]
-        if not self._ours(form, token):
-            return self.page(request, "problem", 403, text="This page is too old. Please reload it, and try again.")
+        form = await self.form(request, token)
+        if form is None:
+            return self._problem(request, 403, "This page is too old. Please reload it, and try again.")
         try:
             answer(self._store, self._study, person, form)
         except AnswerError as error:
@@ -172,14 +177,14 @@ class Pages:
         person, token = self._person(request), request.path_params["token"]
         if person is None:
             return await self.missing(request)
-        if not self._ours(await form_of(request), token):
-            return self.page(request, "problem", 403, text="This page is too old. Please reload it, and try again.")
+        if await self.form(request, token) is None:
+            return self._problem(request, 403, "This page is too old. Please reload it, and try again.")
         self._store.forget(person)
         return self.page(request, "withdrawn")
 
     async def missing(self, request: Request, _: Exception | None = None) -> Response:
         """No such page."""
-        return self.page(request, "problem", 404, text="There is no such page. Please open the study's link again.")
+        return self._problem(request, 404, "There is no such page. Please open the study's link again.")
 
     async def gone(self, request: Request, _: Exception) -> Response:
         """A request that broke off, or was cut off as too large."""
@@ -187,9 +192,7 @@ class Pages:
 
     async def broken(self, request: Request, _: Exception) -> Response:
         """A fault of ours."""
-        return self.page(
-            request, "problem", 500, text="Something went wrong here. Please reload the page: nothing is lost."
-        )
+        return self._problem(request, 500, "Something went wrong here. Please reload the page: nothing is lost.")
 
     def _picture(self, person: int, screen: Screen, place: int, item: int) -> bytes | None:
         """Of the session, or of what is rated in it."""
@@ -204,9 +207,6 @@ class Pages:
 
     def _screen(self, person: int) -> Screen:
         return screen_of(self._store.log(person), self._study)
-
-    def _ours(self, form: Mapping[str, str], what: str) -> bool:
-        return hmac.compare_digest(form.get("csrf", "").encode(), self.csrf(what).encode())
 
     def _show(self, request: Request, person: int, screen: Screen, status: int = 200, **values: Any) -> Response:
         token = request.path_params["token"]
@@ -239,7 +239,7 @@ def progress(screen: Screen, plan: Mapping[str, Any], study: Study) -> int:
     """Percent of all steps that are behind the person, from 0 to 100."""
     if screen.name in ("consent", "instructions", "full"):
         return 0
-    if screen.is_last or screen.name == "remarks":
+    if screen.name == "remarks" or not (screen.answer or screen.waits):
         return 100
     steps = [study.condition_of(plan, session).steps for session in range(len(plan["cells"]))]
     done = sum(steps[: screen.session]) + screen.place

@@ -62,7 +62,8 @@ class SteeringVectorEnv(VectorEnv):
         reward: a name of ``REWARDS``.
         observe: names of what is observed besides the round.
         named: observe named parts, even where all of them are vectors that could be one.
-        judges: further metrics, reported in infos: words or mappings; or by names of one's own, those or metrics.
+        judges: further metrics, reported in infos: words or mappings; or a mapping from your names to words,
+            mappings or metrics.
         seeds: how many random seeds the model has for goals, first images and those of new prompts (paper, C.1,
             Figure 7): all goals come from the first of them; 0 for as many as there are.
         goal_bank: folder that keeps embeddings of goals and first images, and the images where they are needed, for
@@ -114,8 +115,10 @@ class SteeringVectorEnv(VectorEnv):
             raise ValueError(f"episodes end after rounds={rounds}, not after max_episode_steps={max_episode_steps}")
         num_envs, self.seeds = whole("num_envs", num_envs, 1), whole("seeds", seeds, 0, LAST_SEED)
         self.suite = load_suite(suite)
-        modes = Registry("autoreset_mode", {mode.value: mode for mode in AutoresetMode})
-        self.autoreset_mode = modes[getattr(autoreset_mode, "value", autoreset_mode)]
+        modes = Registry("autoreset_mode", {each.value: each for each in AutoresetMode})
+        self.autoreset_mode = modes[
+            autoreset_mode.value if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
+        ]
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode = num_envs, render_mode
         self._reward, self._observe = reward, tuple(observe)
@@ -192,10 +195,11 @@ class SteeringVectorEnv(VectorEnv):
         """
         options = dict(checked_value("options", options or {}, Mapping))
         rows = self._masked(options.pop("reset_mask", None))
-        if seed is None or not np.ndim(seed):
+        entries = np.asarray(seed, dtype=object)
+        if not entries.ndim:
             seeds = [None if seed is None else whole("seed", seed, 0) + i for i in range(self.num_envs)]
         else:
-            seeds = [each if each is None else whole("each seed", each, 0) for each in np.asarray(seed, dtype=object)]
+            seeds = [each if each is None else whole("each seed", each, 0) for each in entries]
         if len(seeds) != self.num_envs:
             raise ValueError(f"{self.num_envs} environments need as many seeds, got {len(seeds)}")
         for row in rows:

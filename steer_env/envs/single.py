@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
+from typing_extensions import Unpack
 
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import vector_infos
@@ -22,9 +23,6 @@ from steer_env.limits import whole
 from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import checked_value
 from steer_env.types import DirectedMechanism, Task
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class SteeringEnv(gym.Env):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
+from typing_extensions import Unpack
 
 from steer_env.envs.arguments import SteeringArguments, TextArguments, check_arguments
 from steer_env.envs.base import FIRST_SEED, OBSERVABLE, SteeringVectorEnv
@@ -17,9 +18,6 @@ from steer_env.humans.prompts import CHARACTERS
 from steer_env.limits import whole
 from steer_env.registry import Registry
 from steer_env.types import GuidedGenerator, RoundOutcome, Studio
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 CHOOSABLE = Registry("setting", {"seed": "of the attempt's latent", "guidance": "scale of classifier-free guidance"})
 """What users may set besides the prompt (paper, B.3 and B.4)."""

@@ -15,7 +15,7 @@ from steer_env.policies.networks import NetworkPolicy
 from steer_env.policies.stored import PolicyError
 from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter, RoundOutcome
-from steer_env.versions import package_versions
+from steer_env.versions import VERSIONS
 
 _CHOOSERS_OPTIONS = ("human", "mechanism", "proposals", "action")
 """Options of the environment that mean nothing to users who write prompts."""
@@ -328,6 +328,3 @@ def replay(trace: SteeringTrace, **options: Any) -> list[np.ndarray]:
         assert drawn is not None
         frames.append(drawn[0])
     return frames
-
-
-VERSIONS = package_versions("torch", "diffusers", "numpy")

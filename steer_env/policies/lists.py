@@ -6,17 +6,14 @@ import glob
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from steer_env.humans.writers import Writer
 from steer_env.policies import Policy
 from steer_env.policies.cards import likeness
 from steer_env.policies.names import POLICIES, load_policy, parse_name, policy_folder
 from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.registry import Spec
 from steer_env.types import Prompter
-
-if TYPE_CHECKING:
-    from steer_env.humans.writers import Writer
 
 
 def expand(specs: Sequence[str]) -> list[str]:

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from steer_env import assets
+from steer_env.humans.writers import Writer
 from steer_env.limits import Limited, option, whole
 from steer_env.policies import POLICY_FILE, Policy, SoftPolicy, TablePolicy, read_policy
 from steer_env.policies.cards import check_name, check_text, likeness
 from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build, own_part
 from steer_env.types import Prompter
-
-if TYPE_CHECKING:
-    from steer_env.humans.writers import Writer
 
 
 @dataclass

@@ -122,6 +122,6 @@ class ScalesPolicy(StoredPolicy):
 
 def listed(name: str, scales: Any) -> Any:
     """The rows of scales; a PolicyError if they aren't a list or an array."""
-    if isinstance(scales, list | tuple | np.ndarray) and getattr(scales, "ndim", 1):
+    if isinstance(scales, list | tuple) or (isinstance(scales, np.ndarray) and scales.ndim):
         return scales
     raise PolicyError(f"policy {name!r}: scales must be a list, got {scales!r:.60}")

@@ -14,6 +14,8 @@ from experiments import train
 from experiments.run.command import NEEDS
 from experiments.run.folder import job_name
 from experiments.run.options import SlurmOptions
+from experiments.sweep_status import read_jobs
+from steer_env.traces import read_traces
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("episodes=4", "batch=4", "threads=1", "env.rounds=1", "env.proposals=1")
@@ -73,6 +75,22 @@ def test_a_run_that_doesnt_ask_for_a_cluster_imports_nothing_of_it(tmp_path: Pat
     code += "; print([name for name in ('submitit', 'ray') if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert found.splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not importlib.util.find_spec(NEEDS["launcher=joblib"]), reason="needs the extra joblib")
+def test_joblib_runs_jobs_side_by_side(tmp_path: Path, command: Callable[..., None]) -> None:
+    """By the command itself: what it passes to other processes depends on being the main module."""
+    sweep, alone = tmp_path / "sweep", tmp_path / "alone"
+    launcher = ["launcher=joblib", "launcher.jobs=2", "env.suite=tiles-train-v1,tiles-trein"]
+    program = [sys.executable, "-m", "experiments.train", "--multirun", f"folder={sweep}", *SMALL, *launcher]
+    result = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert result.returncode == 2
+    assert "unknown suite 'tiles-trein'" in result.stderr
+    done, failed = sorted(read_jobs(sweep, window=4), key=lambda job: job.state)
+    assert (done.state, failed.state) == ("done", "failed")
+    command(train.main, f"folder={alone}", *SMALL)
+    assert read_traces(sweep / done.name / "traces") == read_traces(alone / "traces")
 
 
 def test_the_page_about_slurm_names_options_that_exist() -> None:

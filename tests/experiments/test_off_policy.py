@@ -13,11 +13,14 @@ from tests.evaluation.test_off_policy import study
 pytestmark = pytest.mark.usefixtures("blots")
 
 
-def test_policies_are_evaluated_on_sessions_and_in_studies(tmp_path: Path, command: Callable[..., None]) -> None:
+def test_policies_are_evaluated_on_sessions_and_in_studies(
+    tmp_path: Path, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(off_policy, "TRUTH", 300)
     traces = [replace(trace, policy="exploring 0.6 target") for trace in study(60, 2, 0)]
     write_traces(traces, tmp_path / "people" / "traces" / "a.parquet")
     places = (f"folder={tmp_path / 'run'}", f"sessions=[{tmp_path / 'people'}]")
-    command(off_policy.main, *places, "policies=[random-bucket,constant:0.9]", "check=2", "people=6")
+    command(off_policy.main, *places, "policies=[random-bucket,constant:0.9]", "check=2", "people=60")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert set(result["estimates"]) == {"random bucket", "constant 0.9"}
     assert all(0 <= covered <= 2 for covered in result["covered"]["random bucket"].values())

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,21 @@ from steer_env.policies import read_policy
 from steer_env.traces import read_traces
 from tests.steer_env.checkpoints import dreamsim_folder
 
-pytest.importorskip("dreamsim", reason="needs steer-env[dreamsim]")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not find_spec("dreamsim"), reason="needs steer-env[dreamsim]")]
 TYPE = "clip_vitb32"
 PAIRS = 'goal_prompt,prompt\n"two red rings, no border",a ring\nnine blue stars,some stars\none cross,a white cross\n'
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return dreamsim_folder(tmp_path_factory.mktemp("dreamsim"), TYPE)
+
+
 @pytest.fixture
-def small(tmp_path: Path) -> list[str]:
+def small(tmp_path: Path, weights: Path) -> list[str]:
     """Overrides that put small checkpoints in the places of Stable Diffusion 1.4 and DreamSim."""
     (tmp_path / "tasks.csv").write_text(PAIRS)
     model = shutil.copytree(assets.ROOT / "tiles-generator", tmp_path / "model")
-    (tmp_path / "dreamsim").mkdir()
-    weights = dreamsim_folder(tmp_path / "dreamsim", TYPE)
     return [
         f"env.suite=csv:{tmp_path / 'tasks.csv'}",
         f"generator.path={model}",
@@ -53,11 +56,13 @@ def test_it_is_trained_and_evaluated_as_table_1(
     assert "learned" in capsys.readouterr().out
 
 
-def test_the_short_line_of_the_page(small: list[str], tmp_path: Path, command: Callable[..., None]) -> None:
+def test_the_short_line_of_the_page(
+    small: list[str], weights: Path, tmp_path: Path, command: Callable[..., None]
+) -> None:
     """With the paths of small checkpoints in the place of the real ones."""
     page = (Path(__file__).parents[2] / "docs" / "paper.md").read_text()
     (line,) = [line for line in page.splitlines() if line.startswith("python -m experiments.evaluate experiment=")]
-    places = {"/path/to/sd-v1-4": tmp_path / "model", "/path/to/dreamsim": tmp_path / "dreamsim"}
+    places = {"/path/to/sd-v1-4": tmp_path / "model", "/path/to/dreamsim": weights}
     for real, own in {**places, "outputs/study/tasks.csv": tmp_path / "tasks.csv"}.items():
         assert real in line
         line = line.replace(real, str(own))

@@ -1,6 +1,5 @@
 """Sweeps as a user starts, interrupts and continues them, and what sweep_status says meanwhile."""
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -21,11 +20,13 @@ from experiments.sweep_status import read_jobs
 from steer_env.evaluation.uncertainty import estimate
 from steer_env.traces import read_traces
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 SWEEP = ("--multirun", "seed=1,2", "episodes=8", "batch=8")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(blots: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished sweep; not to be changed."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
@@ -195,22 +196,6 @@ def test_what_lies_in_a_run_folder_is_neither_looked_up_nor_obeyed(
     assert all(letter.isprintable() for letter in printed.replace("\n", ""))
     assert "a?[2Jb[red] failed:\n?]0;title?first\n?31mlast?\n" in printed
     assert "0 of ?" in printed
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
-    not importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"), reason="needs the extra joblib"
-)
-def test_joblib_runs_jobs_side_by_side(finished: Path, tmp_path: Path) -> None:
-    """By the command itself: what it passes to other processes depends on being the main module."""
-    launcher = ["launcher=joblib", "launcher.jobs=2", "env.suite=tiles-train-v1,tiles-trein"]
-    run = [sys.executable, "-m", "experiments.train", "--multirun", f"folder={tmp_path}", "seed=1", *SWEEP[2:]]
-    result = subprocess.run([*run, *launcher], capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert "unknown suite 'tiles-trein'" in result.stderr
-    done, failed = sorted(read_jobs(tmp_path, window=8), key=lambda job: job.state)
-    assert (done.state, failed.state) == ("done", "failed")
-    assert read_traces(tmp_path / done.name / "traces") == read_traces(job(finished, 1) / "traces")
 
 
 def test_a_damaged_run_is_a_row_that_says_so(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from steer_env.metrics.dreamsim import DreamSimMetric
 from steer_env.testing import check_metric
 from tests.steer_env.checkpoints import Trap, check_travels, dreamsim_folder, pictures, pil, save_adapter, save_backbone
 
-pytest.importorskip("dreamsim", reason="needs steer-env[dreamsim]")
+pytestmark = pytest.mark.skipif(not find_spec("dreamsim"), reason="needs steer-env[dreamsim]")
 TYPE = "clip_vitb32"
 DISTINCT = ("clip_vitb32", "open_clip_vitb32", "synclr_vitb16", "dino_vitb16_patch", "ensemble")
 """Each way of making a type once. DINOv2's aren't among them: their architecture comes from a repository alone."""
@@ -210,13 +212,13 @@ def test_bad_options(options: dict[str, Any], folder: Path) -> None:
 def test_weights_can_be_fetched(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the package's own download, from a file in place of a web address."""
     archive = shutil.make_archive(str(tmp_path / "weights"), "zip", folder)
-    monkeypatch.setitem(sys.modules["dreamsim.config"].dreamsim_weights, TYPE, Path(archive).as_uri())
+    monkeypatch.setitem(import_module("dreamsim.config").dreamsim_weights, TYPE, Path(archive).as_uri())
     DreamSimMetric(TYPE, str(tmp_path / "new" / "cache"), download=True)
 
 
 def test_weights_that_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unreachable = "http://127.0.0.1:9/weights.zip"
-    monkeypatch.setitem(sys.modules["dreamsim.config"].dreamsim_weights, TYPE, unreachable)
+    monkeypatch.setitem(import_module("dreamsim.config").dreamsim_weights, TYPE, unreachable)
     with pytest.raises(CheckpointError, match=rf"{unreachable} can't be fetched: .* unpack it into {tmp_path}"):
         DreamSimMetric(TYPE, str(tmp_path), download=True)
 

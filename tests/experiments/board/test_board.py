@@ -286,6 +286,23 @@ class TestPages:
             page = (tmp_path / "pages/index.html").read_text()
             assert f"learned policy, mine, {verdict} the best built-in schedule, s:" in page
 
+    def test_the_first_and_the_last_learned_policy(self, tmp_path: Path) -> None:
+        for name, gain in (("a", 0.1), ("b", 0.03), ("c", 0.06)):
+            save(tmp_path, report("mixture", name, gain, 0.005, CARD, digit=name))
+        save(tmp_path, report("mixture", "s", 0.01, 0.005, digit="d"))
+        build(read_reports(tmp_path / "reports"), tmp_path / "pages", ROOT / "leaderboard/headroom.json")
+        page = (tmp_path / "pages/index.html").read_text()
+        assert "the first, a, gains +0.070 more than the last, b, from +0.056 to +0.084." in page
+
+    def test_prompts_dont_shrink_the_bars_of_choices(self, tmp_path: Path) -> None:
+        bars = []
+        for others in ([], [report("text", "t", -0.9, 0.01, digit="b")]):
+            save(tmp_path, report("mixture", "mine", 0.1, 0.01), *others)
+            build(read_reports(tmp_path / "reports"), tmp_path / "pages", ROOT / "leaderboard/headroom.json")
+            bars.append(re.findall(r'<i style="[^"]*"', (tmp_path / "pages/index.html").read_text()))
+        assert [len(each) for each in bars] == [1, 2]
+        assert bars[0][0] == bars[1][0]
+
     def test_nothing_to_show(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="there are no reports yet"):
             build([], tmp_path, tmp_path)

@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from tests.experiments.people.served import Served
 from tests.test_imports import ROOT
 
 Open = Callable[..., Hall]
-KILLS = int(os.environ.get("STEER_ENV_KILLS", "3"))
+KILLS = int(os.environ.get("STEER_ENV_KILLS", "2"))
 """How often servers and workers are killed; docs/people.md has the result of 30."""
 
 
@@ -204,7 +205,8 @@ class Command:
 
         with suppress(sqlite3.Error):
             path = f"file:{self.folder / DATABASE}?mode=ro"
-            return int(sqlite3.connect(path, uri=True).execute("SELECT COUNT(*) FROM events").fetchone()[0])
+            with closing(sqlite3.connect(path, uri=True)) as log:
+                return int(log.execute("SELECT COUNT(*) FROM events").fetchone()[0])
         return 0
 
 
@@ -221,11 +223,11 @@ def test_killed_servers_and_workers_lose_no_answer(tmp_path: Path) -> None:
     thread = threading.Thread(target=bots)
     thread.start()
     try:
-        for _ in range(KILLS):
+        for _, whom in zip(range(KILLS), cycle(["server", "worker", "both"]), strict=False):
             target, end = command.events() + rng.randint(1, 12), time.monotonic() + 120
             while command.events() < target and time.monotonic() < end and thread.is_alive():
                 time.sleep(rng.random() / 10)
-            command.kill(rng.choice(["worker", "server", "both"]))
+            command.kill(whom)
         thread.join(550)
         assert found, "the bots have not finished"
     finally:

@@ -14,6 +14,7 @@ from gymnasium.vector import AsyncVectorEnv, VectorEnv
 from gymnasium.wrappers import vector as vector_wrappers
 
 from steer_env.envs import ImageSteeringEnv, ImageSteeringVectorEnv, TextSteeringEnv
+from tests.conftest import BLOTS
 
 ID = "steer_env:steer_env/ImageSteering-v0"
 SMALL = {"observe": ("embedding",), "reward": "increment"}
@@ -95,7 +96,7 @@ class TestVectorForm:
 
     @pytest.mark.slow
     def test_processes_of_their_own(self) -> None:
-        envs = AsyncVectorEnv([lambda: gym.make(ID)] * 2, context="spawn")
+        envs = AsyncVectorEnv([lambda: gym.make(ID, **BLOTS)] * 2, context="spawn")
         envs.reset(seed=0)
         assert envs.step(np.array([1, 2]))[0].shape == (2, 7)
         envs.close()

@@ -9,9 +9,8 @@ from typing import Any
 
 from agents.files import RESULT
 from experiments.run.folder import CONFIG, written
-from steer_env.evaluation.statistics import PERSON
 from steer_env.files import read_json
-from steer_env.traces import SteeringTrace, check_alike, read_traces
+from steer_env.traces import PERSON, SteeringTrace, check_alike, read_traces
 
 
 def read_evaluation(evaluation: str) -> list[SteeringTrace]:
