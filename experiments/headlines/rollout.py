@@ -185,9 +185,9 @@ def play_suite(
         (folder / "rule").mkdir(exist_ok=True)
         write_json({"counts": [asdict(count) for count in counts]}, folder / "rule" / f"{name}.json")
         write_traces(traces, folder / "traces" / f"{name}.parquet")
-    counts: list[RuleCount] = []
+    kept: list[RuleCount] = []
     for path in sorted((folder / "rule").glob("*.json")):
         with reading(path):
-            counts += [RuleCount(**count) for count in json.loads(path.read_text())["counts"]]
+            kept += [RuleCount(**count) for count in json.loads(path.read_text())["counts"]]
     traces = read_traces(folder / "traces")
-    return [trace for trace in traces if trace.task_index < tasks], [c for c in counts if c.task_index < tasks]
+    return [trace for trace in traces if trace.task_index < tasks], [c for c in kept if c.task_index < tasks]
