@@ -25,6 +25,8 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     torch.set_num_threads(share)
 # The clusters of these tests listen on this machine alone. A process keeps to the first of Ray's modes that it meets.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+# Ray gives its workers the lowest priority but four, at which they hardly run beside other tests.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
@@ -23,13 +24,14 @@ from steer_env.humans import load_prompter
 from steer_env.imaging import close_studios, make_studio
 from steer_env.policies import TablePolicy
 from steer_env.traces import read_traces
+from tests.cluster.one_node import wait_until
 from tests.cluster.two_nodes import Node, two_nodes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-SHARD, WORKERS = 3, 4
+SHARD, WORKERS = 3, 2
 BATCH, EPISODES = 8, 32
-SMALL: dict[str, Any] = {"rounds": 2, "proposals": 2}
+SMALL: dict[str, Any] = {"rounds": 2, "proposals": 2, "generator": "tiles:steps=1"}
 PPO = {"n_steps": 4, "batch_size": 8, "n_epochs": 2}
 Elsewhere = Callable[..., Any]
 """Makes a studio on the cluster, to which things happen before the picture calls of those numbers."""
@@ -88,8 +90,13 @@ def equal(one: Path, other: Path) -> None:
     assert len({trace.episode_seed for trace in traces}) == len(traces) == EPISODES
 
 
+def idle_worker(node: Node) -> psutil.Process:
+    wait_until(lambda: bool(node.idle("_Worker")), "a worker to be ready", seconds=120)
+    return node.idle("_Worker")[0]
+
+
 def lose_a_worker(node: Node) -> None:
-    node.workers("_Worker")[0].kill()
+    idle_worker(node).kill()
 
 
 def test_an_evaluation_equals_one_in_a_single_process(
@@ -123,7 +130,7 @@ def test_a_training_that_loses_a_worker_and_a_node_equals_one_in_a_single_proces
     _, head, other = cluster
 
     def lose_a_node() -> None:
-        assert other.workers("_Worker")
+        idle_worker(other)
         other.kill()
 
     events = {3: lambda: lose_a_worker(head), 7: lose_a_node}

@@ -19,7 +19,7 @@ from tests.cluster.one_node import one_node, wait_until, why_not
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("batch=2", "threads=1", "env.rounds=2", "env.proposals=1")
-LONG, EPISODES, SEEDS = 192, (8, 16, 192), (1, 2)
+EPISODES, SEEDS = 64, (1, 2, 3)
 
 pytestmark = [
     pytest.mark.cluster,
@@ -39,7 +39,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def job(folder: Path, seed: int) -> Path:
-    return folder / f"batch=2,env.proposals=1,env.rounds=2,episodes={LONG},seed={seed}"
+    return folder / f"batch=2,env.proposals=1,env.rounds=2,episodes={EPISODES},seed={seed}"
 
 
 def stop(run: Path, command: list[str], env: dict[str, str]) -> str:
@@ -72,10 +72,10 @@ def test_a_sweep_goes_on_when_its_jobs_are_stopped(
     slurm: dict[str, str], tmp_path: Path, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "sweep"
-    sweep = [f"folder={folder}", "episodes=192,16,8", "seed=1,2", *SMALL]
+    sweep = [f"folder={folder}", f"episodes={EPISODES}", "seed=1,2,3", *SMALL]
     launcher = ["launcher=slurm", "launcher.partition=debug", "launcher.memory_gb=1", "overwrite=true"]
     start = [sys.executable, "-m", "experiments.train", "--multirun", *sweep, *launcher]
-    preempted, killed = (job(folder, seed) for seed in SEEDS)
+    preempted, killed = (job(folder, seed) for seed in SEEDS[:2])
     with (tmp_path / "client.log").open("wb") as log:
         client = subprocess.Popen(start, env=slurm, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -87,13 +87,13 @@ def test_a_sweep_goes_on_when_its_jobs_are_stopped(
     finally:
         client.kill()
         client.wait()
-    played = [(found.state, found.played) for found in read_jobs(folder, window=8)]
-    assert sorted(played) == [("done", episodes) for episodes in EPISODES for _ in SEEDS]
+    played = [(found.name, found.state, found.played) for found in read_jobs(folder, window=8)]
+    assert played == [(job(folder, seed).name, "done", EPISODES) for seed in SEEDS]
     said = output(folder)
     assert f"going on with the unfinished run in {preempted}\n" in said
-    for run, seed in zip((preempted, killed), SEEDS, strict=True):
+    for run, seed in zip((preempted, killed), SEEDS, strict=False):
         alone = tmp_path / f"alone-{seed}"
-        command(train.main, f"folder={alone}", f"seed={seed}", f"episodes={LONG}", *SMALL)
+        command(train.main, f"folder={alone}", f"seed={seed}", f"episodes={EPISODES}", *SMALL)
         # A fast machine may finish the killed one in the second that Slurm gives it.
         assert re.search(
             rf"(going on with the unfinished run in|finished before, skipped:) {re.escape(str(run))}\n", said
@@ -102,4 +102,4 @@ def test_a_sweep_goes_on_when_its_jobs_are_stopped(
             assert (run / name).read_text() == (alone / name).read_text()
         assert read_traces(run / "traces") == read_traces(alone / "traces")
     command(train.main, "--multirun", *sweep)
-    assert capsys.readouterr().out.count("finished before, skipped") == 6
+    assert capsys.readouterr().out.count("finished before, skipped") == len(SEEDS)

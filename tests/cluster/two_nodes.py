@@ -30,12 +30,12 @@ class Node:
             self.kill()
             raise
 
-    def workers(self, name: str) -> list[psutil.Process]:
-        """The processes on this node that run an actor of that name."""
+    def idle(self, name: str) -> list[psutil.Process]:
+        """The processes on this node that hold an actor of that name, and call none of its methods now."""
         found = []
         for process in self.process.children(recursive=True):
             with suppress(psutil.Error):
-                if process.cmdline()[:1] == [f"ray::{name}"] or process.cmdline()[0].startswith(f"ray::{name}."):
+                if process.cmdline()[:1] == [f"ray::{name}"]:
                     found.append(process)
         return found
 
@@ -50,7 +50,7 @@ class Node:
 
 
 @contextmanager
-def two_nodes(cpus: int = 2) -> Iterator[tuple[str, Node, Node]]:
+def two_nodes(cpus: int = 1) -> Iterator[tuple[str, Node, Node]]:
     """Start it; yields its address, its head and its other node.
 
     Raises:

@@ -82,33 +82,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.slow
-class TestOneStudioEach:
-    """A process has one Ray at a time."""
-
-    @pytest.fixture(autouse=True)
-    def _closed(self) -> Iterator[None]:
-        yield
-        close_studios()
-
-    def test_a_shard_that_ends_every_worker_is_an_error(self, generator: Generator, metric: Metric) -> None:
-        broken = studio(Wrapped(generator, lambda: os._exit(1)), metric)
-        with pytest.raises(ConnectionError, match="3 workers were lost in a row"):
-            picture(broken)
-
+class TestNoWorkers:
+    @pytest.mark.slow
     def test_what_cant_be_had_is_an_error_that_says_what_there_is(self, generator: Generator, metric: Metric) -> None:
-        with pytest.raises(ConnectionError, match=r"for 3 s: the cluster has 1 CPUs, 0 GPUs, and each of 1 .* 1 GPUs"):
-            picture(studio(generator, metric, gpus=1, patience=3))
-
-    def test_models_are_in_memory_once(self, generator: Generator, metric: Metric) -> None:
-        picture(studio(Heavy(generator), metric, 2))
-        started = psutil.Process().children(recursive=True)
-        workers = [process for process in started if "ray::_Worker" in " ".join(process.cmdline())]
-        memory = [process.memory_full_info() for process in workers]
-        assert len(memory) == 2
-        for one in memory:
-            assert one.shared > 256 * MIB
-            assert one.uss < one.rss - 256 * MIB
+        try:
+            with pytest.raises(ConnectionError, match=r"for 3 s: .* has 1 CPUs, 0 GPUs, and each of 1 .* 1 GPUs"):
+                picture(studio(generator, metric, gpus=1, patience=3))
+        finally:
+            close_studios()
 
     @pytest.mark.parametrize(
         ("settings", "error", "message"),
@@ -139,38 +120,26 @@ class TestOneStudioEach:
         with pytest.raises(ValueError, match=r"the generator tiles-.* can't be moved to a GPU"):
             studio(Wrapped(generator), metric, gpus=1)
 
-    def test_commands_give_the_same_whoever_makes_the_images(
-        self, tmp_path: Path, command: Callable[..., None]
-    ) -> None:
-        pytest.importorskip("ray", reason="needs the extra ray")
-        small = ("threads=1", "env.rounds=2", "env.proposals=1", "studio.shard=3")
-        for name in ("here", "ray"):
-            folder, own = tmp_path / name, (*small, f"studio={name}")
-            goals = f"env.goal_bank={folder / 'goals'}"
-            command(train.main, f"folder={folder / 'train'}", "episodes=16", "batch=8", goals, *own)
-            policies = "policies=[random-bucket,text:blind,published]"
-            command(evaluate.main, f"folder={folder / 'table'}", "tasks=6", "strips=1", policies, *own)
-        here, elsewhere = (
-            {
-                path.relative_to(tmp_path / name): read_traces(path) if path.suffix == ".parquet" else path.read_bytes()
-                for path in (tmp_path / name).rglob("*")
-                if path.suffix in (".parquet", ".json", ".safetensors", ".md")
-            }
-            for name in ("here", "ray")
-        )
-        assert here == elsewhere
-        assert sum(path.suffix == ".safetensors" for path in here) > 16
-
 
 @pytest.fixture(scope="module")
 def pool(generator: Generator, metric: Metric) -> Iterator[Any]:
-    """For the tests below."""
+    """For the tests below: a process has one Ray at a time, and it takes long to start."""
     yield studio(generator, metric, 2)
     close_studios()
 
 
 @pytest.mark.slow
 class TestOneForAll:
+    def test_models_are_in_memory_once(self, pool: Any, generator: Generator, metric: Metric) -> None:
+        picture(studio(Heavy(generator), metric, 2))
+        started = psutil.Process().children(recursive=True)
+        workers = [process for process in started if "ray::_Worker" in " ".join(process.cmdline())]
+        memory = [process.memory_full_info() for process in workers]
+        assert len(memory) == 2
+        for one in memory:
+            assert one.shared > 256 * MIB
+            assert one.uss < one.rss - 256 * MIB
+
     @pytest.mark.parametrize("keep_images", [False, True])
     @pytest.mark.parametrize("rows", [range(8), [3, 3, 0, 7, 7, 7, 1], []])
     def test_images_are_those_of_one_process_to_the_last_digit(
@@ -218,6 +187,36 @@ class TestOneForAll:
     def test_other_settings_need_an_end_of_the_first(self, pool: Any, generator: Generator, metric: Metric) -> None:
         with pytest.raises(RuntimeError, match="has a studio on Ray with other settings"):
             studio(generator, metric, 3)
+
+    def test_commands_give_the_same_whoever_makes_the_images(
+        self, pool: Any, tmp_path: Path, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Commands end the workers, which others need here. The package's own attribute of this name is the function.
+        ended: list[None] = []
+        monkeypatch.setattr(sys.modules["experiments.run.command"], "close_studios", lambda: ended.append(None))
+        small = ("threads=1", "env.rounds=2", "env.proposals=1", "studio.shard=3")
+        for name in ("here", "ray"):
+            folder, own = tmp_path / name, (*small, f"studio={name}")
+            goals = f"env.goal_bank={folder / 'goals'}"
+            command(train.main, f"folder={folder / 'train'}", "episodes=16", "batch=8", goals, *own)
+            policies = "policies=[random-bucket,text:blind,published]"
+            command(evaluate.main, f"folder={folder / 'table'}", "tasks=6", "strips=1", policies, *own)
+        assert len(ended) == 4
+        here, elsewhere = (
+            {
+                path.relative_to(tmp_path / name): read_traces(path) if path.suffix == ".parquet" else path.read_bytes()
+                for path in (tmp_path / name).rglob("*")
+                if path.suffix in (".parquet", ".json", ".safetensors", ".md")
+            }
+            for name in ("here", "ray")
+        )
+        assert here == elsewhere
+        assert sum(path.suffix == ".safetensors" for path in here) > 16
+
+    def test_a_shard_that_ends_every_worker_is_an_error(self, pool: Any, generator: Generator, metric: Metric) -> None:
+        broken = studio(Wrapped(generator, lambda: os._exit(1)), metric, 2)
+        with pytest.raises(ConnectionError, match="3 workers were lost in a row"):
+            picture(broken, rows=range(SHARD))
 
 
 def _sleep_if_first() -> None:
