@@ -184,7 +184,8 @@ def lottery(
             outcomes = (1 + options.env.proposals) ** options.env.rounds
             drawn = draw(dynamics, shared, options, tasks, outcomes)
             write_atomically(path, partial(_save, drawn))
-        yield dict(np.load(path))
+        with np.load(path) as found:
+            yield dict(found)
 
 
 def _save(outcomes: dict[str, Any], file: Any) -> None:
