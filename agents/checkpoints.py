@@ -11,10 +11,10 @@ from agents.episodes import Training
 from agents.files import CHECKPOINT, RunExistsError, read_checkpoint, write_json
 from agents.loggers import NO_LOGGER, Logger, training_metrics
 from steer_env.envs import ImageSteeringVectorEnv
-from steer_env.evaluation.rollout import VERSIONS
 from steer_env.files import SEAL, DamagedError, file_hash, seal, write_atomically
 from steer_env.policies.cards import TrainingRecord
 from steer_env.traces import SteeringTrace, write_traces
+from steer_env.versions import VERSIONS
 
 TRACES = "traces"
 Writer = Callable[[BinaryIO], Any]

@@ -12,13 +12,13 @@ import numpy as np
 from agents.files import write_json
 from steer_env.envs import ImageSteeringVectorEnv
 from steer_env.evaluation.claims import Claim
-from steer_env.evaluation.rollout import VERSIONS
 from steer_env.evaluation.uncertainty import Estimate, estimate
 from steer_env.files import read_json
 from steer_env.policies import Policy
 from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter
+from steer_env.versions import VERSIONS
 
 
 def conditions(env: ImageSteeringVectorEnv) -> dict[str, Any]:

@@ -79,6 +79,9 @@ class LiveLearner:
         rounds: R, of every session.
         seed: of the sessions' draws.
 
+    Attributes:
+        observed: names of the sessions learned from, in order.
+
     Raises:
         RunExistsError: the folder's posterior is of another bandit, number of rounds or seed.
     """
@@ -87,18 +90,13 @@ class LiveLearner:
         self._path, self._rounds = folder / POSTERIOR, rounds
         self.agent, self.seed = make_bandit(rounds, settings), seed
         self._identity = {**self.agent.settings, "rounds": rounds, "seed": seed}
-        self._sessions: dict[str, int] = {}
+        self.observed: list[str] = []
         if self._path.is_file():
             saved = json.loads(self._path.read_text())
             if saved.get("live") != self._identity:
                 raise RunExistsError(f"{folder} holds a learner with {saved.get('live')}, not {self._identity}")
             self.agent.restore(saved["agent"])
-            self._sessions = dict.fromkeys(saved["sessions"], 1)
-
-    @property
-    def observed(self) -> list[str]:
-        """Names of the sessions learned from, in order."""
-        return list(self._sessions)
+            self.observed = list(saved["sessions"])
 
     def begin(self, session: str) -> SampledPolicy:
         """What a session plays: a sample of the posterior as it is now, with the session's own random numbers.
@@ -122,11 +120,11 @@ class LiveLearner:
         Raises:
             ValueError: see :func:`check_session`.
         """
-        if session in self._sessions:
+        if session in self.observed:
             return False
         check_session(trace, self._rounds)
         self.agent.update([trace])
-        self._sessions[session] = 1
+        self.observed.append(session)
         record = {"live": self._identity, "sessions": self.observed, "agent": self.agent.state()}
         write_json(record, self._path)
         return True
@@ -134,7 +132,7 @@ class LiveLearner:
     def forget(self) -> None:
         """Begin again with nothing learned, such as where a person takes a session back."""
         self._path.unlink(missing_ok=True)
-        self.agent, self._sessions = make_bandit(self._rounds, self.agent.settings), {}
+        self.agent, self.observed = make_bandit(self._rounds, self.agent.settings), []
 
     def policy(self, name: str) -> TablePolicy:
         """The best policy as far as is known; a RuntimeError before the first session."""

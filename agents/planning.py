@@ -69,8 +69,8 @@ class PlanningThompson:
     ) -> None:
         CREDITS[credit]
         self._spread = bucket_scales(np.arange(BUCKETS)) ** SPREADS[spread]
-        names = ("kind", "credit", "pooling", "covariate", "spread")
-        self.settings: dict[str, Any] = dict(zip(names, ("planning", credit, pooling, covariate, spread), strict=True))
+        own = {"credit": credit, "pooling": pooling, "covariate": covariate, "spread": spread}
+        self.settings: dict[str, Any] = {"kind": "planning", **own}
         self._credit, self._covariate = credit, covariate
         self._model = Regression(rounds, _covariance(pooling, covariate), _NOISE)
         self._stays = np.zeros((rounds, 2, BUCKETS), dtype=np.int64)

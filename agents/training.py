@@ -19,11 +19,7 @@ _POSTERIOR = 9
 
 
 def train(
-    agent: BanditAgent,
-    env: ImageSteeringVectorEnv,
-    training: Training,
-    folder: Path,
-    logger: Logger = NO_LOGGER,
+    agent: BanditAgent, env: ImageSteeringVectorEnv, training: Training, folder: Path, logger: Logger = NO_LOGGER
 ) -> bool:
     """Train until the episodes are played, or until Ctrl-C.
 

@@ -5,21 +5,29 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.run import EnvOptions, ProgramOptions, Run, command, option, say
+from experiments.run import ProgramOptions, Run, command, option, say
 from experiments.run.clock import Timed
 from experiments.run.options import PartsOptions
+from experiments.run.parts import env_options
+from steer_env import assets
+from steer_env.compatibility import mend_torchvision, quiet
+from steer_env.evaluation.reports import markdown_table
+from steer_env.generators import load_generator
+from steer_env.metrics import load_metric
+from steer_env.proposals import draw_latents
+from steer_env.tasks import load_suite
+from steer_env.types import Metric, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from steer_env.envs import ImageSteeringVectorEnv
-    from steer_env.types import Metric, Task
 
 
 @dataclass
@@ -37,18 +45,12 @@ class BenchOptions(PartsOptions, ProgramOptions):
     episodes: int = option(64, least=1)
     reference_episodes: int = option(8, least=1)
     repeats: int = option(3, least=1)
-    env: EnvOptions = field(default_factory=EnvOptions)
 
 
 @command(BenchOptions)
 def main(options: BenchOptions, run: Run) -> None:
     """Measure each size and the reference in turn, several times over; print medians."""
     import torch
-
-    from experiments.run.parts import env_options
-    from steer_env.evaluation.reports import markdown_table
-    from steer_env.metrics import load_metric
-    from steer_env.tasks import load_suite
 
     if options.generator.name != "tiles":
         raise ValueError(f"the reference loop plays the embedded generator tiles, not {options.generator.name}")
@@ -104,8 +106,6 @@ def time_environment(n: int, episodes: int, **options: Any) -> Timing:
     import resource
 
     from steer_env.evaluation.rollout import make_env
-    from steer_env.generators import load_generator
-    from steer_env.metrics import load_metric
 
     model = load_generator(options.pop("generator"))
     generator = Timed(model, model.device, "encode", "generate")
@@ -133,15 +133,12 @@ def _play(env: ImageSteeringVectorEnv, batch: int) -> None:
 
 
 class ReferenceLoop:
-    """Image steering as one would first write it: one pipeline call an image, one metric call a comparison.
+    """Image steering in its plainest form: one pipeline call an image, one metric call a comparison.
 
     It plays the embedded model from public APIs alone, and shares no code with the dynamics.
     """
 
     def __init__(self, metric: Metric, steps: int = 2) -> None:
-        from steer_env import assets
-        from steer_env.compatibility import mend_torchvision, quiet
-
         mend_torchvision()
         from diffusers import StableDiffusionPipeline
 
@@ -165,8 +162,6 @@ class ReferenceLoop:
     def episode(self, task: Task, seed: int, scale: float = 0.5, rounds: int = 4, proposals: int = 2) -> float:
         """Play one episode; returns its improvement."""
         import torch
-
-        from steer_env.proposals import draw_latents
 
         noise = torch.Generator().manual_seed(seed)
         goal_latent, latent = draw_latents([task.goal_seed, task.initial_seed], self._shape)

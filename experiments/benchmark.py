@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.run import PlayOptions, Run, command, option
 from experiments.run.folder import slug
-from steer_env.evaluation.uncertainty import SAME, Estimate, Interval, estimate, percentiles, redrawn
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from steer_env.evaluation.reports import Report, Section
-    from steer_env.traces import SteeringTrace
-    from steer_env.types import Metric
+from experiments.run.parts import env_options
+from steer_env.evaluation import plots, statistics
+from steer_env.evaluation.reports import Report, Section
+from steer_env.evaluation.statistics import table
+from steer_env.evaluation.uncertainty import SAME, Estimate, Interval, estimate, pearson, percentiles, redrawn
+from steer_env.generators import load_generator
+from steer_env.imaging import make_studio
+from steer_env.metrics import load_judges, load_metric
+from steer_env.policies.lists import load_policies
+from steer_env.registry import parse_spec
+from steer_env.tasks import load_suite
+from steer_env.traces import SteeringTrace, traces_to_frame
+from steer_env.types import Metric, Prompter
 
 DRAWN = "drawn"
 OWN = "metric"
@@ -54,8 +59,6 @@ class BenchmarkOptions(PlayOptions):
 def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
     """Steer every generator by every policy, the first one also with each setting to choose, and leave the tables."""
     from experiments.run.playing import check_players, play_suite
-    from steer_env.policies.lists import load_policies
-    from steer_env.types import Prompter
 
     policies = load_policies(options.policies)
     user = policies[0]
@@ -83,9 +86,6 @@ def main(options: BenchmarkOptions, run: Run) -> dict[str, Any]:
 
 def env_with(options: BenchmarkOptions, spec: str) -> dict[str, Any]:
     """The environment's options with a generator such as ``tiles:steps=1``, and the judges with the alignment."""
-    from experiments.run.parts import env_options
-    from steer_env.generators import load_generator
-    from steer_env.metrics import load_judges, load_metric
     from steer_env.tiles.drawn import DrawnAlignment
 
     env = env_options(options, generator=spec)
@@ -133,8 +133,6 @@ class Played:
 
 def benchmark_report(played: Played, lead: str) -> Report:
     """Everything on one page."""
-    from steer_env.evaluation.reports import Report
-
     sections = [_improvements(played), _averages(played)]
     if len(played.generators) > 1:
         sections.append(_rankings(played))
@@ -145,10 +143,6 @@ def benchmark_report(played: Played, lead: str) -> Report:
 
 
 def _improvements(played: Played) -> Section:
-    from steer_env.evaluation.reports import Section
-    from steer_env.evaluation.statistics import table
-    from steer_env.traces import traces_to_frame
-
     rows = []
     for name, traces in played.generators.items():
         frame = traces_to_frame(traces)
@@ -162,8 +156,6 @@ def _improvements(played: Played) -> Section:
 
 
 def _averages(played: Played) -> Section:
-    from steer_env.evaluation.reports import Section
-
     rows: list[tuple[Any, ...]] = []
     everything: dict[str, list[np.ndarray]] = {}
     for name in played.generators:
@@ -178,8 +170,6 @@ def _averages(played: Played) -> Section:
 
 
 def _rankings(played: Played) -> Section:
-    from steer_env.evaluation.reports import Section
-
     similarities = [played.similarities(name) for name in played.generators]
     means = {metric: np.stack([one[metric].mean(axis=1) for one in similarities]) for metric in similarities[0]}
     rows = []
@@ -196,11 +186,11 @@ def _rankings(played: Played) -> Section:
     return Section("Rankings (Figure 5)", text, shown, [rankings_figure(list(played.generators), scores)])
 
 
-def rank_agreement(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
+def rank_agreement(left: np.ndarray, right: np.ndarray) -> Interval:
     """Kendall's τ (a) between two measures' rankings of G > 1 things by their means; float (G, T) on T tasks each."""
     if len(left) < 2:
         raise ValueError(f"a ranking needs at least 2 things, got {len(left)}")
-    weights = redrawn(np.random.default_rng(seed), left.shape[1], _RESAMPLES)
+    weights = redrawn(np.random.default_rng(0), left.shape[1], _RESAMPLES)
     pairs = np.triu_indices(len(left), 1)
 
     def tau(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -210,11 +200,9 @@ def rank_agreement(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interv
     return percentiles(value, tau(left @ weights.T, right @ weights.T))
 
 
-def rankings_figure(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> Figure:
+def rankings_figure(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> plots.Figure:
     """Figure 5: the rank of each of G generators under each metric, from scores (G,), the best above."""
     from scipy import stats
-
-    from steer_env.evaluation import plots
 
     figure, axes = plots.canvas(1.6 + 1.6 * len(scores), 0.8 + 0.45 * len(names))
     ranks = np.stack([stats.rankdata(-values, method="ordinal") for values in scores.values()], axis=1)
@@ -229,8 +217,6 @@ def rankings_figure(names: Sequence[str], scores: Mapping[str, np.ndarray]) -> F
 
 
 def _alignment(played: Played) -> Section:
-    from steer_env.evaluation.reports import Section
-
     rows, points = [], {}
     for name in played.generators:
         traces = played.of_user(name)
@@ -248,31 +234,20 @@ def _alignment(played: Played) -> Section:
     return Section("Alignment and steerability (Figure 6)", text, shown, figures)
 
 
-def correlation(left: np.ndarray, right: np.ndarray, seed: int = 0) -> Interval:
+def correlation(left: np.ndarray, right: np.ndarray) -> Interval:
     """Pearson's correlation of two measures that vary, float (T, n), with a bootstrap over tasks."""
     if not (np.ptp(left) and np.ptp(right)):
         raise ValueError("there is no correlation with a measure that is the same everywhere")
-    # From here on numbers are small: the sums of squares below would otherwise lose their last digits.
-    x, y = left - left.mean(), right - right.mean()
-    sums = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y]).sum(axis=2)
-
-    def pearson(totals: np.ndarray) -> np.ndarray:
-        n, sx, sy, sxx, syy, sxy = totals
-        return np.asarray((sxy - sx * sy / n) / np.sqrt((sxx - sx * sx / n) * (syy - sy * sy / n)))
-
-    weights = redrawn(np.random.default_rng(seed), len(left), _RESAMPLES)
-    return percentiles(pearson(sums.sum(axis=1)).item(), pearson(sums @ weights.T))
+    tasks = np.repeat(np.arange(len(left)), left.shape[1])
+    return pearson((left - left.mean()).ravel(), (right - right.mean()).ravel(), tasks, _RESAMPLES)
 
 
-def alignment_figure(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
+def alignment_figure(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> plots.Figure:
     """Figure 6: similarity of images to their goals against their alignment with their prompts, by generator."""
-    from steer_env.evaluation import plots
-
     figure, axes = plots.canvas(5.4, 4.0)
     for i, (name, (aligned, similar)) in enumerate(points.items()):
         axes.scatter(aligned, similar, s=4, alpha=0.3, color=plots.colour(i), label=name, edgecolors="none")
-    axes.set(xlabel="alignment of image and prompt", ylabel="similarity to the goal image")
-    axes.grid(alpha=0.25)
+    plots.finish(axes, "alignment of image and prompt", "similarity to the goal image")
     for handle in axes.legend(fontsize="small", markerscale=3).legend_handles:
         if handle is not None:
             handle.set_alpha(1)
@@ -281,15 +256,13 @@ def alignment_figure(points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Fig
 
 def decoder_gaps(options: BenchmarkOptions) -> Section | None:
     """How similar goals are through a small decoder and through the checkpoint's own; None where none is small."""
-    from steer_env.evaluation.reports import Section
-    from steer_env.registry import parse_spec
-
     rows = []
     for spec in options.generators:
         name, settings = parse_spec(spec)
         if settings.get("decoder"):
-            small, own = (_goal_embeddings(options, {"name": name, **settings, **by}) for by in ({}, {"decoder": ""}))
-            rows.append((spec, estimate((small.metric.similarity(small.goals, own.goals)).double().numpy())))
+            metric, small = _goal_embeddings(options, {"name": name, **settings})
+            _, own = _goal_embeddings(options, {"name": name, **settings, "decoder": ""})
+            rows.append((spec, estimate(metric.similarity(small, own).double().numpy())))
     if not rows:
         return None
     text = (
@@ -298,33 +271,18 @@ def decoder_gaps(options: BenchmarkOptions) -> Section | None:
     return Section("Small decoders", text, [pd.DataFrame(rows, columns=["generator", "similarity"])])
 
 
-@dataclass(frozen=True)
-class _Goals:
-    goals: Any
-    metric: Metric
-
-
-def _goal_embeddings(options: BenchmarkOptions, generator: dict[str, Any]) -> _Goals:
-    """Embeddings of the first goals of the suite, (T, D), and what embedded them."""
-    from steer_env.generators import load_generator
-    from steer_env.imaging import make_studio
-    from steer_env.metrics import load_metric
-    from steer_env.tasks import load_suite
-
+def _goal_embeddings(options: BenchmarkOptions, generator: dict[str, Any]) -> tuple[Metric, Any]:
+    """The metric, and its embeddings of the first goals of the suite, (T, D)."""
     where = {"device": options.device, "dtype": options.dtype}
     metric = load_metric(asdict(options.metric), **where)
     studio = make_studio("here", load_generator(generator, **where), metric, {})
     tasks = load_suite(options.env.suite)[: min(options.tasks, _GOALS)]
     pictures = [(task.goal_prompt, task.goal_seed) for task in tasks]
     embeddings, _ = studio.picture(*studio.prepare(pictures), "goals through two decoders")
-    return _Goals(embeddings[""].cpu(), metric)
+    return metric, embeddings[""].cpu()
 
 
 def _setting(played: Played, setting: str) -> Section:
-    from steer_env.evaluation import plots, statistics
-    from steer_env.evaluation.reports import Section
-    from steer_env.traces import traces_to_frame
-
     first = next(iter(played.generators))
     compared = {
         f"choosing {setting}": played.ordered(played.settings[setting]),

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from agents.files import CHECKPOINT, RESULT
 from experiments.run import REQUIRED, EnvOptions, PlayOptions, Run, command, option, say
-
-if TYPE_CHECKING:
-    from steer_env.traces import SteeringTrace
+from experiments.run.parts import bandit_factory, env_options, load_table
+from steer_env.evaluation.reports import steering_report
+from steer_env.evaluation.statistics import table
+from steer_env.policies import TablePolicy
+from steer_env.policies.cards import PolicyCard, TrainingRecord
+from steer_env.policies.lists import expand
+from steer_env.traces import SteeringTrace, check_alike, read_traces, traces_to_frame
+from steer_env.versions import VERSIONS
 
 _PARTS = ("generator", "metric", "human", "mechanism")
 
@@ -40,16 +46,7 @@ class BestKnownOptions(PlayOptions):
 @command(BestKnownOptions)
 def main(options: BestKnownOptions, run: Run) -> dict[str, Any]:
     """Learn from the episodes of all trainings, race what was learned, and leave the best as a policy."""
-
-    from experiments.run.parts import bandit_factory, env_options, load_table
     from experiments.run.playing import check_tasks, play_suite
-    from steer_env.evaluation.reports import steering_report
-    from steer_env.evaluation.rollout import VERSIONS
-    from steer_env.evaluation.statistics import table
-    from steer_env.policies import TablePolicy
-    from steer_env.policies.cards import PolicyCard, TrainingRecord
-    from steer_env.policies.lists import expand
-    from steer_env.traces import traces_to_frame
 
     trainings = expand(options.trainings)
     episodes = _episodes(trainings)
@@ -81,9 +78,6 @@ def _episodes(trainings: list[str]) -> list[SteeringTrace]:
     Raises:
         ValueError: a folder that isn't of a finished training, or trainings with different parts.
     """
-    from agents.files import CHECKPOINT, RESULT
-    from steer_env.traces import check_alike, read_traces
-
     for folder in (Path(folder).expanduser() for folder in trainings):
         if not ((folder / CHECKPOINT).is_file() and (folder / RESULT).is_file()):
             raise ValueError(f"{folder} holds no finished training: give folders of experiments.train")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option
-
-if TYPE_CHECKING:
-    from steer_env.evaluation.reports import Section
-    from steer_env.traces import SteeringTrace
+from experiments.run.evaluations import merge, on_common_tasks
+from steer_env.evaluation.leaderboard import Entry, leaderboard_report, tracks
+from steer_env.evaluation.reports import Section, steering_report
+from steer_env.traces import SteeringTrace, read_traces, traces_to_frame
 
 
 @dataclass
@@ -36,10 +36,6 @@ class CompareOptions(RunOptions):
 @command(CompareOptions)
 def main(options: CompareOptions, run: Run) -> dict[str, Any]:
     """Read the traces of finished evaluations, and report on them as if they had been one."""
-    from experiments.run.finished import merge, on_common_tasks
-    from steer_env.evaluation.reports import steering_report
-    from steer_env.traces import read_traces
-
     merged = merge([read_traces(Path(folder).expanduser() / "traces") for folder in options.evaluations])
     traces = on_common_tasks(merged)
     if not traces:
@@ -54,9 +50,6 @@ def main(options: CompareOptions, run: Run) -> dict[str, Any]:
 
 def _ranking(traces: Sequence[SteeringTrace]) -> Section:
     """The leaderboard's, without what traces don't say."""
-    from steer_env.evaluation.leaderboard import Entry, leaderboard_report, tracks
-    from steer_env.traces import traces_to_frame
-
     frame = traces_to_frame(traces)
     entries = dict.fromkeys(frame["policy"], Entry(None, 0.0))
     rows = [row for track in tracks(frame) for row in track.rows(entries)]

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option
+from experiments.run.folder import CONFIG
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import Estimate, Interval, estimate, percentiles, redrawn
+from steer_env.generators import load_generator
+from steer_env.metrics import load_metric
+from steer_env.traces import SteeringTrace, check_alike, read_traces
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from steer_env.evaluation.reports import Report
-    from steer_env.traces import SteeringTrace
-
+_DRAWS, _PENALTY = 400, 1e-6
+"""Bootstrap samples; and the ridge's penalty, relative to the number of episodes."""
 _FITS = (
     "Share of the variance of improvements that a ridge regression on ever more inputs explains, on tasks that it "
     "wasn't fitted to; standard errors over folds in parentheses."
@@ -85,8 +87,6 @@ class Evaluated:
 
 def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
     """Read traces, and make and embed their goals again; refuse all that differs but the generator."""
-    from steer_env.traces import check_alike, read_traces
-
     runs = [read_traces(Path(folder).expanduser() / "traces") for folder in folders]
     check_alike([trace for run in runs for trace in run], ("suite", "mechanism", "human", "metric", "policy"))
     generators = [run[0].generator for run in runs]
@@ -98,10 +98,7 @@ def read_evaluations(folders: Sequence[str]) -> list[Evaluated]:
 def _embed(folder: Path, traces: list[SteeringTrace]) -> Evaluated:
     from omegaconf import OmegaConf
 
-    from experiments.run.folder import CONFIG
-    from steer_env.generators import load_generator
     from steer_env.imaging.studio import LocalStudio
-    from steer_env.metrics import load_metric
 
     config: Any = OmegaConf.to_container(OmegaConf.load(folder / CONFIG))
     where = {"device": config["device"], "dtype": config["dtype"]}
@@ -144,7 +141,6 @@ def compare_predictors(
     inputs: Mapping[str, np.ndarray],
     folds: int = 5,
     penalties: Sequence[float] = (0.01, 0.1, 1.0, 10.0, 100.0),
-    seed: int = 0,
 ) -> dict[str, Estimate]:
     """R² of the mean and of ridge regressions on ever more inputs, cross-validated by groups.
 
@@ -164,7 +160,7 @@ def compare_predictors(
     for name, values in inputs.items():
         if len(values) != len(rewards) or not np.isfinite(values).all():
             raise ValueError(f"input {name!r} must be finite and have {len(rewards)} rows, has {len(values)}")
-    fold = np.random.default_rng(seed).permutation(len(distinct))[places] % folds
+    fold = np.random.default_rng(0).permutation(len(distinct))[places] % folds
     # A constant predicts the mean, and nothing beside other inputs.
     known = np.zeros((len(rewards), 1))
     fits = {"mean": _cross_validate(known, rewards, fold, penalties)}
@@ -242,14 +238,14 @@ class Episodes:
         """Means of 1 and of the features for weights (B, N) of the episodes: (B, 1 + D)."""
         return weights @ self._design / weights.sum(axis=1, keepdims=True)
 
-    def fit(self, weights: np.ndarray, penalty: float) -> np.ndarray:
+    def fit(self, weights: np.ndarray) -> np.ndarray:
         """Coefficients (B, 1 + D) for weights (B, N), the intercept first and not penalised."""
         tasks, width = len(np.unique(self.tasks)), self.features.shape[1]
         if tasks < width + 2:
             raise ValueError(f"{tasks} tasks are too few for {width} features: at least {width + 2}")
         design = self._design
         gram = np.einsum("bn,ni,nj->bij", weights, design, design, optimize=True)
-        ridge = penalty * len(design) * np.diag([0.0] + [1.0] * width)
+        ridge = _PENALTY * len(design) * np.diag([0.0] + [1.0] * width)
         right = weights @ (design * self.rewards[:, None])
         return np.linalg.solve(gram + ridge, right[..., None])[..., 0]
 
@@ -258,34 +254,30 @@ class Episodes:
         return np.column_stack([np.ones(len(self.features)), self.features])
 
 
-def decompose(
-    baseline: Episodes, model: Episodes, penalty: float = 1e-6, draws: int = 400, seed: int = 0, level: float = 0.95
-) -> Decomposition:
+def decompose(baseline: Episodes, model: Episodes, seed: int = 0) -> Decomposition:
     """Estimate both terms, the expectations by means over the sampled goals and μ by a ridge regression per model.
 
     The intercepts aren't penalised, so that the terms sum to the direct difference up to rounding. The baseline's
-    predictor is evaluated on the model's goals: where the two barely overlap, the terms rest on extrapolation. The
-    penalty is relative to the number of episodes; each bootstrap sample of tasks fits the predictors again.
+    predictor is evaluated on the model's goals: where the two barely overlap, the terms rest on extrapolation. Each
+    bootstrap sample of tasks fits the predictors again.
     """
     if baseline.features.shape[1] != model.features.shape[1]:
         raise ValueError(f"features of width {baseline.features.shape[1]} and {model.features.shape[1]} don't compare")
     tasks, places = np.unique(np.concatenate([baseline.tasks, model.tasks]), return_inverse=True)
-    counts = redrawn(np.random.default_rng(seed), len(tasks), draws) * len(tasks)
+    counts = redrawn(np.random.default_rng(seed), len(tasks), _DRAWS) * len(tasks)
     weights = np.concatenate([np.ones((1, len(tasks))), counts])[:, places]
     of_baseline, of_model = np.split(weights, [len(baseline.tasks)], axis=1)
-    fits = [baseline.fit(of_baseline, penalty), model.fit(of_model, penalty)]
+    fits = [baseline.fit(of_baseline), model.fit(of_model)]
     means = [baseline.mean(of_baseline), model.mean(of_model)]
     mechanism = ((fits[1] - fits[0]) * means[1]).sum(axis=1)
     producible = (fits[0] * (means[1] - means[0])).sum(axis=1)
     direct = float(model.rewards.mean() - baseline.rewards.mean())
-    first, second, both = (percentiles(t[0], t[1:], level) for t in (mechanism, producible, mechanism + producible))
+    first, second, both = (percentiles(t[0], t[1:]) for t in (mechanism, producible, mechanism + producible))
     return Decomposition(first, second, both, direct)
 
 
 def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decomposition], lead: str) -> Report:
     """Figure 4 (left), and the terms of Equation 5 by generator."""
-    from steer_env.evaluation.reports import Report, Section
-
     explained = pd.DataFrame([(name, f"{fit:.3f}") for name, fit in fits.items()], columns=["inputs", "R²"])
     rows = [
         (name, *(f"{term:+.4f}" for term in (one.mechanism, one.producible, one.total, one.direct)))
@@ -299,10 +291,8 @@ def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decom
     return Report("Steering mechanism or producible set", lead, sections)
 
 
-def explained_variance(fits: Mapping[str, Estimate]) -> Figure:
+def explained_variance(fits: Mapping[str, Estimate]) -> plots.Figure:
     """Figure 4, left: R² of each predictor with one standard error."""
-    from steer_env.evaluation import plots
-
     figure, axes = plots.canvas(6.4, 3.2)
     axes.bar(list(fits), [fit.value for fit in fits.values()], yerr=[fit.error for fit in fits.values()], capsize=3)
     axes.set_ylabel("out-of-fold R²")

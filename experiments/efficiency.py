@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import EnvOptions, PlayOptions, Run, command, option
+from experiments.run.folder import slug
+from experiments.run.parts import bandit_factory, env_options, load_table
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import Estimate, Interval, estimate, percentiles, redrawn
+from steer_env.policies import POLICY_FILE, TablePolicy, read_policy
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from agents.bandits import BanditAgent
     from steer_env.envs import ImageSteeringVectorEnv
-    from steer_env.evaluation.reports import Report
-    from steer_env.policies import TablePolicy
 
 _RESAMPLES = 2000
 _AT_A_TIME = 8
@@ -56,8 +57,6 @@ class EfficiencyOptions(PlayOptions):
 @command(EfficiencyOptions)
 def main(options: EfficiencyOptions, run: Run) -> dict[str, Any]:
     """Train every agent with every seed, evaluate what it would choose at each checkpoint, and report."""
-    from experiments.run.folder import slug
-    from experiments.run.parts import bandit_factory, env_options, load_table
     from experiments.run.playing import check_tasks
     from steer_env.evaluation.rollout import make_env
 
@@ -104,7 +103,6 @@ def milestones(
     """
     from agents.episodes import Training
     from agents.training import train
-    from steer_env.policies import POLICY_FILE, TablePolicy, read_policy
 
     policies = []
     for number in episodes:
@@ -124,8 +122,6 @@ def canonical(policy: TablePolicy, rounds: int) -> TablePolicy:
 
     Before the first round no user has stayed: both scales of that round are the same.
     """
-    from steer_env.policies import TablePolicy
-
     place = np.repeat(np.arange(rounds), 2)
     scales = policy.act({"round": place, "stayed": np.tile([0, 1], rounds)}).reshape(rounds, 2)
     scales[0, 1] = scales[0, 0]
@@ -221,8 +217,6 @@ def _from_here_on(reached: np.ndarray) -> np.ndarray:
 
 def efficiency_report(curves: Curves, best: str, setting: str) -> Report:
     """The learning curves, and how many episodes each agent needs; ``setting`` is a sentence about the environment."""
-    from steer_env.evaluation.reports import Report, Section
-
     seeds = len(next(iter(curves.gains.values())))
     target = estimate(curves.best)
     lead = (
@@ -251,19 +245,16 @@ def efficiency_report(curves: Curves, best: str, setting: str) -> Report:
     return Report("Sample efficiency", lead, sections)
 
 
-def learning_curves(curves: Curves, target: float) -> Figure:
+def learning_curves(curves: Curves, target: float) -> plots.Figure:
     """Improvement of each agent's learned policy after so many episodes, with 95 % intervals; the target is dashed."""
-    from steer_env.evaluation import plots
-
     figure, axes = plots.canvas(6.4, 4.2)
     for i, agent in enumerate(curves.gains):
         value, low, high = zip(*(astuple(mean.interval()) for mean in curves.means(agent)), strict=True)
         axes.plot(curves.checkpoints, value, color=plots.colour(i), marker="o", ms=3, label=agent)
         axes.fill_between(curves.checkpoints, low, high, color=plots.colour(i), alpha=0.15)
     axes.axhline(target, color="black", linestyle="--", linewidth=1)
-    axes.set(xscale="log", xlabel="episodes of training", ylabel="improvement of the learned policy")
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize="small")
+    axes.set_xscale("log")
+    plots.finish(axes, "episodes of training", "improvement of the learned policy", loc="best")
     return figure
 
 

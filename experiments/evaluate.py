@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.files import CHECKPOINT
 from experiments.run import PlayOptions, Run, choice, command, option, part
 from experiments.run.options import LauncherOptions
+from experiments.run.parts import configured_writer, env_options
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Section, steering_report
+from steer_env.policies.lists import check_apart, expand, load_policies
+from steer_env.traces import read_improvements
 
 
 @dataclass
@@ -37,11 +43,7 @@ class EvaluateOptions(PlayOptions):
 @command(EvaluateOptions)
 def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, write traces as they come, and leave a report."""
-    from agents.curves import learning_section
-    from experiments.run.parts import configured_writer, env_options
     from experiments.run.playing import check_players, draw_examples, play_suite
-    from steer_env.evaluation.reports import steering_report
-    from steer_env.policies.lists import check_apart, expand, load_policies
 
     specs, env = expand(options.policies), env_options(options, **({"suite": options.suite} if options.suite else {}))
     check_apart(run.folder, specs)
@@ -56,6 +58,34 @@ def main(options: EvaluateOptions, run: Run) -> dict[str, Any]:
     strips = draw_examples(traces, policies[-1].name, options.strips, env)
     run.publish(steering_report(traces, options.baseline, options.threshold, learning, strips))
     return {"tasks": options.tasks, "policies": [policy.name for policy in policies]}
+
+
+def learning_section(folder: Path) -> Section | None:
+    """How the policy of a training run was learned: its curve, and a bandit's value function (the paper's Figure 8).
+
+    None for a folder that no training left. What is damaged there is named in the section, and costs nothing else.
+    """
+    from agents.bandits import make_bandit
+    from agents.checkpoints import TRACES, finished_checkpoint
+
+    if not (folder / CHECKPOINT).is_file():
+        return None
+    title = f"What was learned (Figure 8): {folder.name}"
+    try:
+        checkpoint = finished_checkpoint(folder)
+        identity = checkpoint["identity"]
+        improvements = read_improvements(folder / TRACES, most=checkpoint["episodes"])
+        figures = [plots.training_curve(improvements)]
+        text = f"{len(improvements)} episodes on {identity['suite']}, seed {identity['seed']}. "
+        text += "Improvement over training, with 95 % intervals."
+        if "kind" in identity:
+            agent = make_bandit(identity["rounds"], identity)
+            agent.restore(checkpoint["agent"])
+            figures.append(plots.value_function(agent.means, agent.deviations, agent.counts))
+            text += f" {agent.meaning}. A star marks the best scale."
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Section(title, f"It can't be shown: {str(error)[:300]}")
+    return Section(title, text, figures=figures)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import nan
 from pathlib import Path
@@ -15,14 +15,17 @@ import pandas as pd
 
 from experiments.run import REQUIRED, EnvOptions, Run, RunOptions, command, option
 from experiments.run.options import PartsOptions
+from experiments.run.parts import env_options
+from experiments.run.released.files import load_study
+from experiments.run.released.sessions import MAIN_SUITE, study_traces
+from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.statistics import people_or_tasks
-from steer_env.evaluation.uncertainty import Estimate, clustered_covariance, clustered_error, share_of
+from steer_env.evaluation.uncertainty import UNKNOWN, Estimate, clustered_covariance, clustered_estimate, share_of
+from steer_env.traces import SteeringTrace
+from steer_env.types import Task
 
 if TYPE_CHECKING:
-    from steer_env.evaluation.reports import Report
     from steer_env.tiles.prompters import PersonPrompter
-    from steer_env.traces import SteeringTrace
-    from steer_env.types import Task
 
 MORE, RIGHT = (0.6, 1.0, 1.5, 2.2), (0.4, 0.65, 0.9)
 """Where prompters play: how much of the goal is named, as a multiple of what people's words say, and how much of what
@@ -55,10 +58,7 @@ class FitPrompterOptions(PartsOptions, RunOptions):
 @command(FitPrompterOptions)
 def main(options: FitPrompterOptions, run: Run) -> dict[str, Any]:
     """Read the release, play a grid of prompters, fit, play the fitted one on other tasks, and report."""
-    from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks
-    from experiments.run.released.files import load_study
-    from experiments.run.released.sessions import MAIN_SUITE, study_traces
 
     traces = study_traces(load_study(Path(options.path).expanduser()))
     people = [trace for trace in traces if trace.suite == MAIN_SUITE and trace.policy == "person"]
@@ -123,7 +123,7 @@ def _ratio(part: pd.DataFrame, counted: str, whole: str) -> Estimate:
     if not part[whole].any():
         return Estimate(nan, nan, len(part), 0)
     share, influence = share_of(part[counted].to_numpy(float), part[whole].to_numpy(float))
-    return Estimate(share, clustered_error(influence, part[["person"]]), len(part), part["person"].nunique() - 1)
+    return replace(clustered_estimate(influence, part["person"]), value=share)
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,7 @@ def beats_first(traces: Sequence[SteeringTrace]) -> Curve:
     units = people_or_tasks(traces)
     gains = similarities[:, 1:] - similarities[:, :1]
     won = (gains > 0).astype(float)
-    freedom = units.nunique() - 1
-    estimates = [
-        Estimate(float(column.mean()), clustered_error(column - column.mean(), units.to_frame()), len(column), freedom)
-        for column in gains.T
-    ]
+    estimates = [clustered_estimate(column, units) for column in gains.T]
     covariance = clustered_covariance(won - won.mean(axis=0), units)
     return Curve(won.mean(axis=0), covariance, estimates, float(gains[:, -1].std()))
 
@@ -277,9 +273,6 @@ def prompter_report(
 ) -> Report:
     """Rates of words, the fit, and what the prompters reproduce."""
     from scipy import stats
-
-    from steer_env.evaluation.reports import Report, Section
-    from steer_env.evaluation.uncertainty import UNKNOWN
 
     shown = words.rename_axis("rewrite").reset_index()
     shown = shown.map(lambda cell: f"{cell:.3f}" if isinstance(cell, Estimate) else UNKNOWN if pd.isna(cell) else cell)

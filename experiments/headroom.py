@@ -11,15 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from agents.files import write_json
 from experiments.run import PlayOptions, Run, command, option
+from experiments.run.folder import slug
+from experiments.run.parts import env_options
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import UNKNOWN, Estimate, estimate, ratio
+from steer_env.files import write_atomically
+from steer_env.mechanisms import load_mechanism
+from steer_env.policies import TablePolicy
+from steer_env.policies.names import load_policy
+from steer_env.tasks import load_suite
+from steer_env.types import Prompter, Studio
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from steer_env.dynamics import SteeringDynamics
     from steer_env.mechanisms.hypotheses import Hypotheses
-    from steer_env.types import Studio
 
 Way = tuple[str, int, int]
 """Mechanism, rounds, proposals: a way to show as many images."""
@@ -49,10 +57,7 @@ class HeadroomOptions(PlayOptions):
 @command(HeadroomOptions)
 def main(options: HeadroomOptions, run: Run) -> dict[str, Any]:
     """Play everything on the same tasks; leave a table, a figure and headroom.json."""
-    from agents.files import write_json
-    from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks
-    from steer_env.evaluation.reports import Report, Section
     from steer_env.mechanisms.hypotheses import Hypotheses
 
     env = check_tasks(options.tasks, **env_options(options, mechanism="mixture"))
@@ -92,11 +97,6 @@ def make_ways(options: HeadroomOptions, studio: Studio, shared: Hypotheses) -> d
     Raises:
         ValueError: a shape that isn't two numbers, or an unknown mechanism or policy.
     """
-    from experiments.run.parts import env_options
-    from steer_env.mechanisms import load_mechanism
-    from steer_env.policies.names import load_policy
-    from steer_env.types import Prompter
-
     last, own = options.policies[-1], (options.env.rounds, options.env.proposals)
     for spec in options.policies:
         if isinstance(load_policy(spec), Prompter):
@@ -134,9 +134,7 @@ def play(
     """
     from rich.progress import track
 
-    from experiments.run.folder import slug
     from steer_env.evaluation.suites import play_missing
-    from steer_env.policies.names import load_policy
 
     size = (options.tasks, options.tasks_per_batch)
     played = {
@@ -163,8 +161,6 @@ def play(
 
 def stretched(policy: Any, rounds: int, others: int) -> Any:
     """The policy, or a schedule in the same course over another number of rounds."""
-    from steer_env.policies import TablePolicy
-
     if others == rounds or not isinstance(policy, TablePolicy):
         return policy
     places = [place * rounds // others for place in range(others)]
@@ -175,21 +171,15 @@ def lottery(
     options: HeadroomOptions, dynamics: SteeringDynamics, shared: Hypotheses, folder: Path
 ) -> Iterator[dict[str, np.ndarray]]:
     """What :func:`draw` finds of each batch of tasks, kept in a file of the folder."""
-    from steer_env.files import write_atomically
-
     for start in range(0, options.tasks, options.tasks_per_batch):
         path = folder / f"{start:08d}.npz"
         if not path.is_file():
             tasks = range(start, min(start + options.tasks_per_batch, options.tasks))
             outcomes = (1 + options.env.proposals) ** options.env.rounds
-            drawn = draw(dynamics, shared, options, tasks, outcomes)
-            write_atomically(path, partial(_save, drawn))
+            drawn: dict[str, Any] = draw(dynamics, shared, options, tasks, outcomes)
+            write_atomically(path, partial(np.savez, **drawn))
         with np.load(path) as found:
             yield dict(found)
-
-
-def _save(outcomes: dict[str, Any], file: Any) -> None:
-    np.savez(file, **outcomes)
 
 
 def draw(
@@ -205,7 +195,6 @@ def draw(
     import torch
 
     from steer_env.evaluation.suites import evaluation_seed
-    from steer_env.tasks import load_suite
 
     suite, studio = load_suite(options.env.suite), dynamics.studio
     chosen = [suite[index] for index in tasks]
@@ -347,10 +336,8 @@ def _luck(drawn: Mapping[str, np.ndarray]) -> pd.DataFrame:
     )
 
 
-def figure(drawn: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) -> Figure:
+def figure(drawn: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) -> plots.Figure:
     """Luck's curve over the number of images, with the policies, mechanisms and bounds beside it."""
-    from steer_env.evaluation import plots
-
     drawing, axes = plots.canvas(6.6, 4.2)
     best = np.maximum.accumulate(drawn["luck"], axis=1).clip(0)
     numbers = np.arange(1, best.shape[1] + 1)
@@ -363,8 +350,8 @@ def figure(drawn: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) -
     axes.axhline(leaves["gain"]["value"], color="black", ls="--", lw=0.8, label="the best leaf of all choices")
     axes.axhline(bound["own_goals"]["value"], color="black", ls=":", lw=0.8, label="bound by information, own goals")
     axes.axhline(0, color="black", lw=0.6)
-    axes.set(xscale="log", xlabel="images shown", ylabel="gain of similarity to the goal")
-    axes.grid(alpha=0.25)
+    axes.set_xscale("log")
+    plots.finish(axes, "images shown", "gain of similarity to the goal")
     axes.legend(fontsize="x-small")
     return drawing
 

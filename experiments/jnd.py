@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option, part
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import Interval, percentiles, redrawn
+from steer_env.metrics import load_metric
 from steer_env.tasks import read_rows
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from steer_env.types import Metric
+from steer_env.types import Metric
 
 _SAME = {"same": 1.0, "different": 0.0, "true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 _RESAMPLES, _ITERATIONS, _AT_A_TIME = 1000, 50, 32
@@ -54,9 +53,6 @@ class JndOptions(RunOptions):
 @command(JndOptions)
 def main(options: JndOptions, run: Run) -> dict[str, Any]:
     """Embed the images, fit the curve, and print where it crosses one half."""
-    from steer_env.evaluation.reports import Report, Section
-    from steer_env.metrics import load_metric
-
     pairs = read_votes(options)
     metric = load_metric(asdict(options.metric), device=options.device, dtype=options.dtype)
     run.open()
@@ -155,13 +151,13 @@ class Threshold:
     interval: Interval
 
 
-def threshold(distances: np.ndarray, same: np.ndarray, votes: np.ndarray, seed: int = 0) -> Threshold:
+def threshold(distances: np.ndarray, same: np.ndarray, votes: np.ndarray) -> Threshold:
     """Fit P(same) = σ(slope · (difference − distance)) to P pairs with so many votes each.
 
     Raises:
         ValueError: votes that don't become fewer with the distance.
     """
-    weights = len(distances) * redrawn(np.random.default_rng(seed), len(distances), _RESAMPLES)
+    weights = len(distances) * redrawn(np.random.default_rng(0), len(distances), _RESAMPLES)
     fitted = logistic(distances, same, votes * np.concatenate([np.ones((1, len(distances))), weights]))
     if not (fitted[0, 1] > 0 and np.isfinite(fitted).all(axis=1)[0]):
         raise ValueError("the further apart two images are under this metric, the more people call them the same")
@@ -193,12 +189,9 @@ def agreement(distances: np.ndarray, same: np.ndarray, votes: np.ndarray, differ
     return float(np.average(np.where(distances < difference, same, 1 - same), weights=votes))
 
 
-def figure(distances: np.ndarray, pairs: pd.DataFrame, fitted: Threshold) -> Figure:
+def figure(distances: np.ndarray, pairs: pd.DataFrame, fitted: Threshold) -> plots.Figure:
     """Votes by distance, in ten groups of as many pairs, and the curve."""
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(5, 3), layout="constrained")
-    axes = drawn.subplots()
+    drawn, axes = plots.canvas(5, 3)
     order = np.array_split(np.argsort(distances), min(10, len(distances)))
     axes.plot([distances[group].mean() for group in order], [pairs["same"].iloc[group].mean() for group in order], "o")
     grid = np.linspace(0, distances.max(), 200)

@@ -7,7 +7,15 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
+from agents.files import write_json
 from experiments.run import PlayOptions, Run, command, option, say
+from experiments.run.folder import CLAIMS, LEADERBOARD
+from experiments.run.parts import env_options
+from steer_env.evaluation.leaderboard import leaderboard_report, tracks
+from steer_env.policies.lists import check_apart, expand, load_policies
+from steer_env.traces import traces_to_frame
+from steer_env.types import Prompter
+from steer_env.versions import VERSIONS
 
 
 @dataclass
@@ -43,15 +51,8 @@ class LeaderboardOptions(PlayOptions):
 def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     """Play every policy on the same tasks, rank them, and leave a page and the JSON behind it."""
     from agents.claims import conditions, write_claims
-    from agents.files import write_json
-    from experiments.run.folder import CLAIMS, LEADERBOARD
-    from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks, draw_examples, play_suite, time_policies
-    from steer_env.evaluation.leaderboard import leaderboard_report, tracks
     from steer_env.evaluation.rollout import check_fit
-    from steer_env.policies.lists import check_apart, expand, load_policies
-    from steer_env.traces import traces_to_frame
-    from steer_env.types import Prompter
 
     specs, arguments = expand(options.policies), env_options(options)
     check_apart(run.folder, specs)
@@ -89,8 +90,6 @@ def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
 def _circumstances(options: LeaderboardOptions, env: Any) -> dict[str, Any]:
     """Where and when the numbers were made."""
     import torch
-
-    from steer_env.evaluation.rollout import VERSIONS
 
     date = datetime.now(timezone.utc).date().isoformat()
     machine = f"{env.dynamics.generator.device} with {torch.get_num_threads()} threads, {date}"

@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from experiments.run import REQUIRED, Run, RunOptions, choice, command, option, say
+from experiments.run.evaluations import sessions_in
 from experiments.run.options import AgentOptions
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Report, Section
+from steer_env.evaluation.uncertainty import UNKNOWN
+from steer_env.registry import Registry
 
 
 @dataclass
@@ -38,11 +46,6 @@ class LearnOptions(RunOptions):
 def main(options: LearnOptions, run: Run) -> dict[str, Any]:
     """Read the sessions, learn from each, and leave the policy with its value function."""
     from agents.live import learned, replay
-    from experiments.run.finished import sessions_in
-    from steer_env.evaluation import plots
-    from steer_env.evaluation.reports import Report, Section
-    from steer_env.evaluation.uncertainty import UNKNOWN
-    from steer_env.registry import Registry
 
     settings = vars(options.agent)
     if "kind" not in settings:
@@ -58,7 +61,7 @@ def main(options: LearnOptions, run: Run) -> dict[str, Any]:
     policy.save(run.open() / "policy")
     text = f"{len(traces)} sessions. {agent.meaning}. A star marks the best scale."
     figure = plots.value_function(agent.means, agent.deviations, agent.counts)
-    table = policy_table(policy.scales, UNKNOWN)
+    table = policy_table(policy.scales)
     run.publish(Report("Learned from recorded sessions", text, [Section("The policy", "", [table], [figure])]))
     result = {"sessions": len(traces), "scales": policy.scales.tolist()}
     if options.live:
@@ -67,11 +70,9 @@ def main(options: LearnOptions, run: Run) -> dict[str, Any]:
     return result
 
 
-def policy_table(scales: Any, unknown: str) -> Any:
+def policy_table(scales: np.ndarray) -> pd.DataFrame:
     """The scale of each round after a move and after a stay; before the first round there is neither."""
-    import pandas as pd
-
-    rows = [[f"round {i + 1}", moved, stayed if i else unknown] for i, (moved, stayed) in enumerate(scales)]
+    rows = [[f"round {i + 1}", moved, stayed if i else UNKNOWN] for i, (moved, stayed) in enumerate(scales)]
     return pd.DataFrame(rows, columns=["", "after a move", "after a stay"])
 
 

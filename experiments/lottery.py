@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option
+from experiments.run.evaluations import merge, read_policy
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Report, Section
+from steer_env.evaluation.statistics import table
 from steer_env.evaluation.uncertainty import estimate, ratio
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from steer_env.evaluation.reports import Report
+from steer_env.traces import traces_to_frame
 
 
 @dataclass
@@ -41,9 +41,6 @@ class LotteryOptions(RunOptions):
 @command(LotteryOptions)
 def main(options: LotteryOptions, run: Run) -> dict[str, Any]:
     """Read the traces of two finished evaluations, and report which share of the user's improvement was luck."""
-    from experiments.run.finished import merge, read_policy
-    from steer_env.traces import traces_to_frame
-
     steered = read_policy(options.evaluation, options.user)
     drawn = read_policy(options.blind_evaluation, options.blind)
     frame = traces_to_frame(merge([steered, drawn]))
@@ -91,8 +88,6 @@ def shares(frame: pd.DataFrame, user: str, blind: str, attempts: Sequence[int]) 
 
 def lottery_report(frame: pd.DataFrame, user: str, blind: str, attempts: Sequence[int]) -> Report:
     """Figure 3 (right) as a page: see :func:`shares`."""
-    from steer_env.evaluation.reports import Report, Section
-
     drawn = shares(frame, user, blind, attempts)
     similarities, tasks = _similarities(frame, user)
     reached = estimate(_best(similarities))
@@ -119,10 +114,8 @@ def lottery_report(frame: pd.DataFrame, user: str, blind: str, attempts: Sequenc
     )
 
 
-def share_figure(drawn: pd.DataFrame) -> Figure:
+def share_figure(drawn: pd.DataFrame) -> plots.Figure:
     """Figure 3, right: the share that k blind attempts reach, from :func:`shares`, with one standard error."""
-    from steer_env.evaluation import plots
-
     figure, axes = plots.canvas(4.8, 3.6)
     places = range(len(drawn))
     heights = [100 * share.value for share in drawn["share"]]
@@ -138,8 +131,6 @@ def share_figure(drawn: pd.DataFrame) -> Figure:
 
 def _similarities(frame: pd.DataFrame, policy: str) -> tuple[np.ndarray, np.ndarray]:
     """Similarities of every attempt, the first image's included, float (T, 1 + k), and the tasks (T,)."""
-    from steer_env.evaluation.statistics import table
-
     table(frame, policy)
     rows = frame[frame["policy"] == policy].sort_values("task_index")
     if rows["training_seed"].nunique() > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,18 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from agents.files import write_json
 from experiments.run import PlayOptions, Run, command, option
-from steer_env.evaluation.uncertainty import UNKNOWN, estimate, ratio
-from steer_env.files import write_atomically
+from experiments.run.folder import slug
+from experiments.run.parts import env_options
+from steer_env.evaluation import plots, statistics
+from steer_env.evaluation.reports import Report, Section, count
+from steer_env.evaluation.statistics import cost
+from steer_env.evaluation.uncertainty import UNKNOWN, Interval, estimate, ratio
+from steer_env.humans import load_human
+from steer_env.mechanisms import load_mechanism
+from steer_env.metrics import load_metric
+from steer_env.policies import Policy
+from steer_env.policies.names import load_policy
+from steer_env.registry import parse_spec
+from steer_env.traces import SteeringTrace, traces_to_frame
+from steer_env.types import Prompter
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from steer_env.envs import ImageSteeringVectorEnv
-    from steer_env.evaluation.reports import Report, Section
-    from steer_env.evaluation.uncertainty import Interval
-    from steer_env.policies import Policy
-    from steer_env.traces import SteeringTrace
 
 Pair = tuple[str, str]
 """User, mechanism."""
@@ -47,10 +53,7 @@ class MechanismsOptions(PlayOptions):
 @command(MechanismsOptions)
 def main(options: MechanismsOptions, run: Run) -> dict[str, Any]:
     """Play one policy with every mechanism and every user, and leave the tables and ``mechanisms.json``."""
-    from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks
-    from steer_env.policies.names import load_policy
-    from steer_env.types import Prompter
 
     policy = load_policy(options.policy)
     if isinstance(policy, Prompter):
@@ -64,9 +67,7 @@ def main(options: MechanismsOptions, run: Run) -> dict[str, Any]:
         "the same goals, first images and noise for all. Standard errors in parentheses, over tasks."
     )
     measured = measure(played)
-    write_atomically(
-        run.open() / "mechanisms.json", json.dumps({"tasks": options.tasks, "rows": measured}, indent=2) + "\n"
-    )
+    write_json({"tasks": options.tasks, "rows": measured}, run.folder / "mechanisms.json")
     run.publish(mechanisms_report(played, measured, lead), wide=True)
     return {"tasks": options.tasks, "mechanisms": options.mechanisms, "users": options.users}
 
@@ -77,12 +78,7 @@ def pair_arguments(options: MechanismsOptions, env: ImageSteeringVectorEnv) -> d
     Raises:
         ValueError: an unknown mechanism, user or option.
     """
-    from experiments.run.parts import env_options
-    from steer_env.humans import load_human
-    from steer_env.mechanisms import load_mechanism
     from steer_env.mechanisms.hypotheses import Hypotheses
-    from steer_env.metrics import load_metric
-    from steer_env.registry import parse_spec
 
     studio = env.dynamics.studio
     own = [parse_spec(spec)[1].get("metric") for spec in options.mechanisms]
@@ -110,7 +106,6 @@ def play_pairs(
 
     from rich.progress import track
 
-    from experiments.run.folder import slug
     from steer_env.evaluation.suites import play_missing
 
     def playing(user: str, mechanism: str) -> Iterator[list[SteeringTrace]]:
@@ -135,9 +130,6 @@ def measure(played: Mapping[Pair, Sequence[SteeringTrace]]) -> list[dict[str, An
         ``low`` to ``high``, None for the first or where the first gains nothing; ``images`` and ``passes`` an episode,
         None where they weren't counted.
     """
-    from steer_env.evaluation.statistics import cost
-    from steer_env.traces import traces_to_frame
-
     rows: list[dict[str, Any]] = []
     base: dict[str, np.ndarray] = {}
     for (user, mechanism), traces in played.items():
@@ -163,8 +155,6 @@ def mechanisms_report(
         measured: from :func:`measure`.
         lead: what was played, in a sentence.
     """
-    from steer_env.evaluation.reports import Report, Section
-
     by_user: dict[str, dict[str, Sequence[SteeringTrace]]] = {}
     for (user, mechanism), traces in played.items():
         by_user.setdefault(user, {})[mechanism] = traces
@@ -177,12 +167,9 @@ def mechanisms_report(
     return Report("Steering mechanisms", lead, sections)
 
 
-def frontier(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+def frontier(rows: Sequence[Mapping[str, Any]], title: str) -> plots.Figure:
     """Gain against denoiser passes of one user's rows of :func:`measure`, and the line of those not dominated."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plots.canvas(8, 4.5)
     known = sorted((row for row in rows if row["passes"]), key=lambda row: (row["passes"], -row["gain"]))
     for row in known:
         axes.errorbar(row["passes"], row["gain"], yerr=row["error"], marker="o", capsize=2, label=row["mechanism"])
@@ -205,10 +192,6 @@ def undominated(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Section:
-    from steer_env.evaluation import statistics
-    from steer_env.evaluation.reports import Section, count
-    from steer_env.traces import traces_to_frame
-
     first, *_ = played
     base = _gains(played[first])
     rows = []

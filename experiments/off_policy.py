@@ -10,17 +10,19 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import Run, RunOptions, command, option
+from experiments.run.evaluations import sessions_in
+from steer_env.evaluation import plots
+from steer_env.evaluation.off_policy import FEW, Logged, OffPolicy, off_policy
+from steer_env.evaluation.reports import Report, Section
+from steer_env.evaluation.uncertainty import Estimate, estimate
+from steer_env.policies import Policy
+from steer_env.policies.lists import load_policies
+from steer_env.traces import SteeringTrace
+from steer_env.types import Conditioning, Prompter
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
 
-    from steer_env.evaluation.off_policy import OffPolicy
-    from steer_env.evaluation.reports import Report
-    from steer_env.evaluation.uncertainty import Estimate
-    from steer_env.policies import Policy
-    from steer_env.traces import SteeringTrace
-    from steer_env.types import Conditioning
 
 TRUTH = 6000
 """Episodes behind the true value of a policy in the check."""
@@ -57,11 +59,6 @@ class OffPolicyOptions(RunOptions):
 @command(OffPolicyOptions)
 def main(options: OffPolicyOptions, run: Run) -> dict[str, Any]:
     """Read the sessions, evaluate, simulate studies if asked, and report."""
-    from experiments.run.finished import sessions_in
-    from steer_env.evaluation.off_policy import Logged, off_policy
-    from steer_env.policies.lists import load_policies
-    from steer_env.types import Prompter
-
     policies = load_policies(options.policies)
     behaviour = load_policies([options.logged])
     if writers := [each.name for each in (*policies, *behaviour) if isinstance(each, Prompter)]:
@@ -147,9 +144,6 @@ def simulate(policy: Policy, logged: Policy, options: OffPolicyOptions) -> Studi
     """
     from rich.progress import track
 
-    from steer_env.evaluation.off_policy import off_policy
-    from steer_env.evaluation.uncertainty import estimate
-
     own = np.array([trace.improvement for trace in toy_sessions(policy, range(TRUTH), 1, options.seed)])
     studies = []
     for study in track(range(options.check), f"studies of {policy.name}", disable=options.check < 2):
@@ -185,9 +179,6 @@ def off_policy_report(
     options: OffPolicyOptions,
 ) -> Report:
     """Estimates on the sessions, and how often they hold the truth where it is known."""
-    from steer_env.evaluation.off_policy import FEW
-    from steer_env.evaluation.reports import Report, Section
-
     sections = []
     if estimated:
         rows = [
@@ -224,10 +215,8 @@ def _checked(name: str, study: Studies) -> dict[str, str]:
     return {"policy": name, "true value": str(study.truth), **cells, "people, in effect": f"{study.effective:.0f}"}
 
 
-def coverage_figure(studies: Mapping[str, Studies]) -> Figure:
+def coverage_figure(studies: Mapping[str, Studies]) -> plots.Figure:
     """Each study's interval about its estimate, in order, a row of panels a policy and a panel an estimator."""
-    from steer_env.evaluation import plots
-
     names = list(next(iter(studies.values())).estimates)
     figure, panels = plots.canvas(
         2.7 * len(names), 2.6 * len(studies), len(studies), len(names), sharey="row", squeeze=False

@@ -13,6 +13,8 @@ from typing import Any
 
 from experiments.run import ProgramOptions, Run, command, option, say
 from steer_env.compatibility import reason
+from steer_env.files import write_atomically
+from steer_env.humans.prompts import CHARACTERS
 
 _LICENCE = """The goal prompts of {file} are captions of PixelProse (Singla et al., 2024, arXiv:2406.10328;
 huggingface.co/datasets/tomg-group-umd/pixelprose), which Gemini 1.0 Pro Vision wrote, published under CC BY 4.0. They
@@ -53,8 +55,6 @@ class PixelProseOptions(ProgramOptions):
 @command(PixelProseOptions)
 def main(options: PixelProseOptions, run: Run) -> None:
     """Read until there are enough, and write them at once."""
-    from steer_env.files import write_atomically
-
     place = Path(options.file).expanduser()
     if place.exists():
         raise ValueError(f"{place} exists: give another file, since tasks of a suite never change")
@@ -113,8 +113,6 @@ def chosen(records: Iterable[Mapping[str, Any]], prompt: str, most_harmful: floa
     Raises:
         ValueError: records without a caption's column.
     """
-    from steer_env.humans.prompts import CHARACTERS
-
     known, letters = set(), set(CHARACTERS)
     needed = {"vlm_caption", *(["original_caption"] if prompt == ALT else [])}
     for record in records:

@@ -10,15 +10,18 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import PlayOptions, Run, command, option
+from experiments.run.parts import env_options
+from steer_env.evaluation import plots
+from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import UNKNOWN, Estimate, estimate
+from steer_env.generators import load_generator
+from steer_env.policies.lists import load_policies
+from steer_env.types import Prompter, Studio, Task
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
 
     from steer_env.envs import ImageSteeringVectorEnv
-    from steer_env.evaluation.reports import Report
-    from steer_env.types import Prompter, Studio, Task
 
 _STREAM = 0x90A1
 
@@ -51,10 +54,7 @@ class ProducibilityOptions(PlayOptions):
 @command(ProducibilityOptions)
 def main(options: ProducibilityOptions, run: Run) -> dict[str, Any]:
     """Steer and search with each number of seeds, and leave Figure 7."""
-    from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks, play_suite
-    from steer_env.policies.lists import load_policies
-    from steer_env.types import Prompter
 
     (user,) = load_policies([options.user])
     if not isinstance(user, Prompter):
@@ -84,7 +84,6 @@ def search(options: ProducibilityOptions, env: ImageSteeringVectorEnv) -> tuple[
     from rich.progress import track
 
     from steer_env.envs.base import FIRST_SEED
-    from steer_env.generators import load_generator
     from steer_env.imaging.studio import LocalStudio
     from steer_env.tiles.drawn import DrawnTiles
     from steer_env.tiles.prompters import BlindPrompter
@@ -173,8 +172,6 @@ def producibility_report(
         lead: what was played.
         searched: how the closest images were searched for.
     """
-    from steer_env.evaluation.reports import Report, Section
-
     names = {n: str(n) if n else "all" for n in steered}
     free = next((n for n in steered if not n), max(steered))
     rows = [(names[n], *_cells(steered[n], steered[free]), *_cells(produced[n], produced[free])) for n in steered]
@@ -198,19 +195,15 @@ def _cells(values: np.ndarray, free: np.ndarray) -> tuple[str, str, str, str]:
     return str(mean), f"{1 - mean.value:.4f}", *compared
 
 
-def trade_off_figure(points: Mapping[str, tuple[Estimate, Estimate]]) -> Figure:
+def trade_off_figure(points: Mapping[str, tuple[Estimate, Estimate]]) -> plots.Figure:
     """Figure 7: steerability and producibility of each label, with one standard error each."""
-    from steer_env.evaluation import plots
-
     figure, axes = plots.canvas(4.8, 3.6)
     for i, (label, (steered, produced)) in enumerate(points.items()):
         style: dict[str, Any] = {"fmt": "o", "capsize": 2, "color": plots.colour(i)}
         axes.errorbar(produced.value, steered.value, xerr=produced.error, yerr=steered.error, **style)
         axes.annotate(label, (produced.value, steered.value), (5, 5), textcoords="offset points")
-    axes.set_xlabel("producibility (similarity)")
-    axes.set_ylabel("steerability (similarity)")
     axes.margins(0.2)
-    axes.grid(alpha=0.25)
+    plots.finish(axes, "producibility (similarity)", "steerability (similarity)")
     return figure
 
 

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from experiments.run import ProgramOptions, Run, command, option, say
+from steer_env.evaluation.reports import markdown_table
+from steer_env.imaging import close_studios
+from steer_env.metrics import load_metric
+from steer_env.types import Conditioning
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from steer_env.types import Conditioning
 
 IMAGES = 10
 """Of an episode with 4 rounds of 2 proposals, its goal and its first image among them."""
@@ -49,9 +52,6 @@ class ScalingOptions(ProgramOptions):
 @command(ScalingOptions)
 def main(options: ScalingOptions, run: Run) -> None:
     """Train with each number of workers; then find the limit of the process that they work for."""
-    from steer_env.evaluation.reports import markdown_table
-    from steer_env.imaging import close_studios
-
     speed = options.images_per_second
     say(f"simulated: a worker waits as long as a GPU that makes {speed:g} images/s would compute")
     rows = []
@@ -103,15 +103,14 @@ def rate(n: int, shard: int, batches: int, seconds: float) -> float:
         seconds: for an image.
     """
     from agents.episodes import Training
-    from agents.loggers import NoLogger
+    from agents.loggers import Logger
     from agents.thompson import ThompsonSampling
     from agents.training import train
     from steer_env.evaluation.rollout import make_env
-    from steer_env.metrics import load_metric
 
     times: list[float] = []
 
-    class Clock(NoLogger):
+    class Clock(Logger):
         def metrics(self, *_: Any) -> None:
             times.append(time.perf_counter())
 

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agents.files import RESULT, episodes_done
 from experiments.run import REQUIRED, ProgramOptions, Run, command, draw, option, say
+from experiments.run.folder import CONFIG, ERROR, LOCK, is_claimed
 from steer_env.evaluation.uncertainty import UNKNOWN, Estimate, estimate
+from steer_env.files import printable
+from steer_env.traces import SteeringTrace, read_traces
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from steer_env.traces import SteeringTrace
 
 _COLOURS = {"running": "blue", "failed": "red", "damaged": "red", "done": "green", "unfinished": "yellow"}
 
@@ -92,8 +95,6 @@ def read_jobs(folder: Path, window: int) -> list[Job]:
 
 def _run_folders(folder: Path) -> Iterator[Path]:
     """What lies inside a run's folder isn't searched: other tools may keep a config.yaml of their own there."""
-    from experiments.run.folder import CONFIG, LOCK
-
     for place, below, files in os.walk(folder):
         if CONFIG in files or LOCK in files:
             yield Path(place)
@@ -101,10 +102,6 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 
 def _read_job(folder: Path, name: str, window: int) -> Job:
-    from agents.files import episodes_done
-    from experiments.run.folder import CONFIG, ERROR
-    from steer_env.files import printable
-
     error = (folder / ERROR).read_text("utf-8", "replace") if (folder / ERROR).is_file() else ""
     state, played, improvements = _state(folder), 0, np.array([])
     try:
@@ -130,9 +127,6 @@ def _episodes(path: Path) -> int | None:
 
 
 def _state(folder: Path) -> str:
-    from agents.files import RESULT
-    from experiments.run.folder import ERROR, is_claimed
-
     if is_claimed(folder):
         return "running"
     if (folder / ERROR).is_file():
@@ -141,8 +135,6 @@ def _state(folder: Path) -> str:
 
 
 def _last_traces(folder: Path, n: int) -> list[SteeringTrace]:
-    from steer_env.traces import read_traces
-
     traces: list[SteeringTrace] = []
     for path in sorted(folder.glob("*.parquet"), reverse=True):
         if len(traces) >= n:

@@ -6,8 +6,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from agents.files import episodes_done
 from experiments.run import Run, choice, command, say
 from experiments.run.options import LauncherOptions, LoggerOptions, TrainingOptions
+from steer_env.policies.cards import PolicyCard
+from steer_env.policies.stored import ScalesPolicy
 
 
 @dataclass
@@ -28,12 +31,9 @@ def main(options: TrainOptions, run: Run) -> dict[str, Any]:
     import numpy as np
 
     from agents.checkpoints import training_record
-    from agents.files import episodes_done
     from agents.loggers import load_logger
     from experiments.run.learning import keep_plot, make_learner
     from steer_env.evaluation import plots
-    from steer_env.policies.cards import PolicyCard
-    from steer_env.policies.stored import ScalesPolicy
     from steer_env.traces import read_traces
 
     open_logger, learn = load_logger(**run.settings["logger"]), make_learner(options)

@@ -12,9 +12,14 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 import pandas as pd
 
+from agents.files import RunExistsError
 from experiments.run import EnvOptions, PlayOptions, Run, choice, command, option, say
 from experiments.run.options import AgentOptions, TrainingOptions
+from experiments.run.parts import env_options
+from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import Estimate, estimate
+from steer_env.files import write_atomically
+from steer_env.tasks import load_suite
 
 if TYPE_CHECKING:
     import optuna
@@ -23,7 +28,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from agents.loggers import Logger
-    from steer_env.evaluation.reports import Report
 
 _SAME = ("episodes", "batch", "tasks", "suite", "seed", "pruner")
 """Options in which all trials of a journal agree."""
@@ -77,9 +81,7 @@ def _check(options: TuneOptions) -> Mapping[str, BaseDistribution]:
     if not find_spec("optuna"):
         raise ModuleNotFoundError("tuning needs a package that isn't here: make setup")
     from experiments.run.learning import make_learner
-    from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks
-    from steer_env.tasks import load_suite
 
     distributions = read_space(options.space, options.agent)
     if getattr(load_suite(options.suite), "split", "") == "test":
@@ -161,8 +163,6 @@ class Trials:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        from agents.files import RunExistsError
-
         pruners = {
             "median": optuna.pruners.MedianPruner,
             "halving": optuna.pruners.SuccessiveHalvingPruner,
@@ -196,9 +196,12 @@ class Trials:
 
     def figure(self) -> Figure:
         """Improvement of the complete trials against each option's value, a panel each."""
+        import matplotlib
         from optuna.exceptions import ExperimentalWarning
         from optuna.visualization.matplotlib import plot_slice
 
+        # Optuna draws by pyplot, which would look for a screen.
+        matplotlib.use("Agg")
         with catch_warnings():
             simplefilter("ignore", ExperimentalWarning)
             panels: Any = plot_slice(self._study, target_name="improvement")
@@ -245,7 +248,6 @@ class Trials:
 
     def _play(self, trial: optuna.Trial) -> Estimate:
         from experiments.run.learning import make_learner
-        from experiments.run.parts import env_options
         from experiments.run.playing import play_suite
 
         folder, options = self._folder / f"{trial.number:04d}", self._options
@@ -263,9 +265,9 @@ def _reporting(trial: optuna.Trial) -> Logger:
     """Reports each checkpoint's last episodes to the pruner."""
     import optuna
 
-    from agents.loggers import NoLogger
+    from agents.loggers import Logger
 
-    class Reporting(NoLogger):
+    class Reporting(Logger):
         def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
             trial.report(float(values["improvement/mean"]), step)
             if trial.should_prune():
@@ -281,8 +283,6 @@ def improvements(trial: FrozenTrial) -> np.ndarray:
 
 def tuning_report(trials: Trials, options: TuneOptions) -> Report:
     """The trials, best first; what the best gains over the agent's own values; improvement by each option."""
-    from steer_env.evaluation.reports import Report, Section
-
     finished, best = trials.finished, trials.best
     gain = estimate(improvements(best) - improvements(finished[0]))
     lead = (
@@ -306,8 +306,6 @@ def tuning_report(trials: Trials, options: TuneOptions) -> Report:
 def write_best(trials: Trials, options: TuneOptions, folder: Path) -> Path:
     """The best trial's agent as ``agent/tuned.yaml``, for ``hydra.searchpath=[file://FOLDER] agent=tuned``."""
     from omegaconf import OmegaConf
-
-    from steer_env.files import write_atomically
 
     agent = with_values(options, trials.best.params).agent
     schema = f"{type(agent).__name__.removesuffix('Options').lower()}_schema"

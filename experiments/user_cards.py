@@ -11,13 +11,21 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import EnvOptions, Run, RunOptions, command, option
+from experiments.run.evaluations import sessions_in
 from experiments.run.options import PartsOptions
+from experiments.run.parts import env_options
+from experiments.run.released.files import load_study
+from experiments.run.released.sessions import MAIN_SUITE, study_traces
+from steer_env.evaluation.reports import Report, Section
+from steer_env.evaluation.statistics import people_or_tasks
+from steer_env.evaluation.uncertainty import UNKNOWN, clustered_estimate
+from steer_env.policies.lists import load_policies
+from steer_env.policies.names import load_policy
+from steer_env.ties import TIE
+from steer_env.traces import SteeringTrace
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from steer_env.evaluation.reports import Report
-    from steer_env.traces import SteeringTrace
 
 
 @dataclass
@@ -53,14 +61,8 @@ class UserCardsOptions(PartsOptions, RunOptions):
 @command(UserCardsOptions)
 def main(options: UserCardsOptions, run: Run) -> dict[str, Any]:
     """Read people's sessions, have every simulated user play, and leave a card of each."""
-    from experiments.run.finished import sessions_in
-    from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks
-    from experiments.run.released.files import load_study
-    from experiments.run.released.sessions import study_traces
     from steer_env.evaluation.suites import evaluate, evaluation_seed
-    from steer_env.policies.lists import load_policies
-    from steer_env.policies.names import load_policy
 
     policy, env = load_policy(options.policy), env_options(options)
     prompters = load_policies(options.prompters)
@@ -96,8 +98,6 @@ def main(options: UserCardsOptions, run: Run) -> dict[str, Any]:
 
 def by_condition(traces: Sequence[SteeringTrace]) -> dict[str, list[SteeringTrace]]:
     """People's sessions of the release, by suite: of image steering, and of the main survey of text steering."""
-    from experiments.run.released.sessions import MAIN_SUITE
-
     conditions: dict[str, list[SteeringTrace]] = {}
     for trace in traces:
         if trace.choices or (trace.suite == MAIN_SUITE and trace.policy == "person"):
@@ -113,15 +113,10 @@ def card(user: str, traces: Sequence[SteeringTrace], best: np.ndarray | None = N
         traces: n episodes of R rounds.
         best: bool (n, R), whether the image most similar to the goal was taken; None where it isn't known.
     """
-    from steer_env.evaluation.statistics import people_or_tasks
-    from steer_env.evaluation.uncertainty import UNKNOWN, Estimate, clustered_error
-
     units = people_or_tasks(traces)
 
     def mean(values: np.ndarray, digits: str) -> str:
-        centre = float(values.mean())
-        error = clustered_error(values - centre, units.to_frame())
-        return format(Estimate(centre, error, len(values), units.nunique() - 1), digits)
+        return format(clustered_estimate(values, units), digits)
 
     row = {"user": user, "sessions": str(len(traces)), "people or tasks": str(units.nunique())}
     stays = np.array([trace.choices for trace in traces]) == 0
@@ -187,7 +182,6 @@ def _watch(
     scales: Any, tasks: Sequence[int], episode_seeds: Sequence[int], **options: Any
 ) -> tuple[list[SteeringTrace], np.ndarray]:
     from steer_env.evaluation.rollout import make_env, rounds
-    from steer_env.ties import TIE
 
     env = make_env(len(tasks), **options)
     *_, recorder = rounds(
@@ -206,8 +200,6 @@ def _watch(
 
 def cards_report(cards: pd.DataFrame, options: UserCardsOptions) -> Report:
     """The cards as a page."""
-    from steer_env.evaluation.reports import Report, Section
-
     text = (
         "Stays: share of sessions in which the image held was kept, by round. Takes the best: share of rounds in which "
         "the image most similar to the goal was taken, of all on the screen. A dash: the sessions don't say. Gains of "

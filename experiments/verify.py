@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.run import REQUIRED, PlayOptions, Run, command, option, say
+from experiments.run.parts import env_options
+from steer_env.policies import read_policy
+from steer_env.policies.lists import check_apart
+from steer_env.policies.names import policy_folder
 
 
 @dataclass
@@ -34,13 +38,9 @@ class VerifyOptions(PlayOptions):
 def main(options: VerifyOptions, run: Run) -> dict[str, Any]:
     """Play the submission on tasks of the verifier's choice; exit with 1 if what is claimed of it doesn't hold."""
     from agents.claims import read_claim, scores
-    from experiments.run.parts import env_options
     from experiments.run.playing import check_tasks, play_suite
     from steer_env.evaluation.claims import judge
     from steer_env.evaluation.rollout import check_fit, options_for
-    from steer_env.policies import read_policy
-    from steer_env.policies.lists import check_apart
-    from steer_env.policies.names import policy_folder
 
     arguments = env_options(options)
     check_apart(run.folder, [options.submission])

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from steer_env.compatibility import usual_defaults
+from steer_env.limits import whole
 from steer_env.mechanisms.mixtures import Mixture
 from steer_env.proposals import check_directions, check_scales, draw_latents
 from steer_env.types import (
@@ -33,6 +34,8 @@ from steer_env.types import (
     passes,
 )
 
+MOST = 1000
+"""Rounds of an episode, and proposals of a round."""
 _NOISE_STREAM, _PERSON_STREAM = 0x51EE, 0x9E50
 
 
@@ -113,9 +116,8 @@ class SteeringDynamics:
         mechanism: Mechanism | None = None,
         keep_images: bool = False,
     ) -> None:
-        for name, value in (("num_episodes", num_episodes), ("rounds", rounds), ("proposals", proposals)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        num_episodes = whole("num_episodes", num_episodes, 1)
+        rounds, proposals = whole("rounds", rounds, 1, MOST), whole("proposals", proposals, 1, MOST)
         self.studio, self.human = studio, human
         self.num_episodes, self.num_rounds, self.num_proposals = num_episodes, rounds, proposals
         self.mechanism = mechanism or Mixture()
@@ -217,8 +219,8 @@ class SteeringDynamics:
         where = self._where(rows)
         return {
             name: metric.similarity(self._current[name][where], self._targets[name][where]).cpu().double().numpy()
-            for name, metric in self._metrics.items()
-            if name and name in self.studio.metrics
+            for name, metric in self.studio.metrics.items()
+            if name
         }
 
     @usual_defaults()
@@ -378,8 +380,8 @@ class SteeringDynamics:
         where = self._where(offer.rows)
         return {
             name: metric.similarity(offer.candidates[name], self._targets[name][where][:, None]).cpu().double().numpy()
-            for name, metric in self._metrics.items()
-            if name and name in self.studio.metrics
+            for name, metric in self.studio.metrics.items()
+            if name
         }
 
     def _let_choose(self, offer: Offer) -> RoundOutcome:

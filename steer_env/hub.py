@@ -12,7 +12,8 @@ from typing import Any, Protocol, cast
 
 from steer_env import __version__
 from steer_env.files import write_atomically
-from steer_env.policies import POLICY_FILE, read_policy
+from steer_env.policies import POLICY_FILE
+from steer_env.policies.names import own_policy
 from steer_env.policies.stored import PolicyError, ScalesPolicy, StoredPolicy
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 
@@ -65,7 +66,7 @@ def pull_policy(repository: str, revision: str, endpoint: str | None = None, **h
 
     Raises:
         ValueError: a revision that is no commit.
-        steer_env.policies.stored.PolicyError: no policy there, or a damaged one.
+        steer_env.policies.stored.PolicyError: no policy there, a damaged one, or one with a built-in one's name.
         huggingface_hub.errors.HfHubHTTPError, OSError: the hub can't be reached, or has no such commit.
     """
     fetched = _pull(repository, revision, "model", endpoint=endpoint, **hub)
@@ -75,7 +76,7 @@ def pull_policy(repository: str, revision: str, endpoint: str | None = None, **h
             if (fetched / name).exists():
                 shutil.copyfile(fetched / name, Path(folder, name))
         try:
-            return read_policy(Path(folder))
+            return own_policy(Path(folder))
         except PolicyError as error:
             raise PolicyError(str(error).replace(folder, f"{repository}@{revision[:8]}")) from error
 

@@ -98,7 +98,20 @@ def _check_value(name: str, value: Any, limits: Mapping[str, Any]) -> None:
             continue
         if not (least is None or number >= least) or not (most is None or number <= most):
             which = f"each of {name}" if isinstance(value, list | tuple) else name
-            raise ValueError(f"{which} must be {range_text(limits)}, got {number:.15g}")
+            raise ValueError(f"{which} must be {range_text(limits)}, got {_short(number)}")
+
+
+def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
+    """A whole number within limits, of Python's or NumPy's kind; a ValueError says what is allowed.
+
+    >>> whole("rounds", 4.5)
+    Traceback (most recent call last):
+    ...
+    ValueError: rounds must be a whole number, got 4.5
+    """
+    number: int = checked_value(name, value, int)
+    _check_value(name, number, {"least": least, "most": most, "among": (), "length": 0, "unique": False})
+    return number
 
 
 def limits_text(limits: Mapping[str, Any]) -> str:
@@ -123,7 +136,11 @@ def range_text(limits: Mapping[str, Any]) -> str:
     >>> range_text({"least": 0, "most": 16384})
     'from 0 to 16384'
     """
-    least, most = (None if limits.get(end) is None else f"{limits[end]:.15g}" for end in ("least", "most"))
+    least, most = (None if limits.get(end) is None else _short(limits[end]) for end in ("least", "most"))
     if least is not None and most is not None:
         return f"from {least} to {most}"
     return f"at least {least}" if least is not None else f"at most {most}" if most is not None else ""
+
+
+def _short(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.15g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,22 +36,32 @@ def check_scales(scales: np.ndarray) -> np.ndarray:
     """Mixture scales as float64.
 
     Raises:
-        ValueError: a scale outside [0, 1] or not finite.
+        ValueError: a scale outside [0, 1] or not finite, or what isn't a number.
     """
-    scales = np.asarray(scales, dtype=np.float64)
+    scales = _numbers("mixture scales", scales).astype(np.float64)
     wrong = ~((scales >= 0) & (scales <= 1))
     if wrong.any():
         raise ValueError(f"mixture scale {scales[wrong].flat[0]} is out of range: allowed is [0, 1]")
     return scales
 
 
+def _numbers(name: str, values: Any) -> np.ndarray:
+    try:
+        numbers = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} must be numbers in one array, got {values!r:.60}") from None
+    if numbers.dtype.kind not in "fiu":
+        raise ValueError(f"{name} must be numbers, got {values!r:.60}")
+    return numbers
+
+
 def check_directions(actions: np.ndarray) -> np.ndarray:
     """Actions as float32.
 
     Raises:
-        ValueError: an entry outside [−1, 1] or not finite.
+        ValueError: an entry outside [−1, 1] or not finite, or what isn't a number.
     """
-    actions = np.asarray(actions, dtype=np.float32)
+    actions = _numbers("actions", actions).astype(np.float32)
     wrong = ~((actions >= -1) & (actions <= 1))
     if wrong.any():
         raise ValueError(f"an action holds {actions[wrong].flat[0]}: allowed is [-1, 1]")

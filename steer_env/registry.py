@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from importlib import import_module
@@ -82,6 +82,18 @@ class Part:
 Parts = Registry[Part]
 Spec = Union[str, Mapping[str, Any], P]  # noqa: UP007 (subscripted at run time)
 """A part by a word such as ``tiles:steps=1``, by a mapping such as ``{"name": "tiles", "steps": 1}``, or itself."""
+
+
+def own_part(kind: str, value: P, *needs: str) -> P:
+    """An object of a user's own in the place of a word, if it has what such parts need.
+
+    Raises:
+        ValueError: it lacks something, or is a class.
+    """
+    if isinstance(value, type) or any(not hasattr(value, name) for name in needs):
+        shown = repr(value)[:60]
+        raise ValueError(f"{kind} must be a word, a mapping, or an object with {', '.join(needs)}; got {shown}")
+    return value
 
 
 def parse_spec(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -203,7 +215,9 @@ def checked_options(kind: type, options: Mapping[str, Any], owner: str) -> Any:
 
 
 def checked_value(name: str, value: Any, hint: Any) -> Any:
-    """The value, if its type is the hint's: bool, int, float, str, list (of such) or None; others aren't checked.
+    """The value, if its type is the hint's: bool, int, float, str, list (of such), mapping or None.
+
+    Others aren't checked.
 
     A whole number may be a float's value, and stays whole. NumPy's numbers become Python's.
     """
@@ -213,12 +227,14 @@ def checked_value(name: str, value: Any, hint: Any) -> Any:
     allowed = [get_origin(each) or each for each in alternatives]
     if not set(allowed) <= set(_NAMES):
         return value
-    kinds = {int: (int, float), tuple: (tuple, list)}.get(type(value), (type(value),))
+    kinds = {int: (int, float), tuple: (tuple, list, Sequence), list: (list, Sequence)}.get(type(value), (type(value),))
+    kinds = (*kinds, Mapping) if isinstance(value, Mapping) else kinds
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value}")
     if any(kind in allowed for kind in kinds):
-        for inner in [inner for each in alternatives if get_origin(each) is list for inner in get_args(each)]:
-            for entry in value or []:
+        lists = [each for each in alternatives if get_origin(each) in (list, Sequence)]
+        for inner in [inner for each in lists for inner in get_args(each)] if isinstance(value, list | tuple) else []:
+            for entry in value:
                 checked_value(f"each of {name}", entry, inner)
         return value
     expected = " or ".join(_NAMES[kind] for kind in allowed)
@@ -232,6 +248,8 @@ _NAMES: dict[Any, str] = {
     float: "a number",
     str: "text",
     list: "a list",
+    Sequence: "a list",
+    Mapping: "a mapping",
     type(None): "nothing",
 }
 
@@ -249,7 +267,7 @@ class Loaded(Generic[T]):
             try:
                 self._known[key] = part.make(options)
             except _FOREIGN as error:
-                # Errors of these kinds of one's own would be faults of ours; of subclasses they say what to do.
+                # These very types would be faults of ours; their subclasses say what the user can do.
                 if type(error) not in _FOREIGN or not paths:
                     raise
                 text = " ".join(str(error).split())[:300]

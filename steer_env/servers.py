@@ -35,7 +35,7 @@ class Server:
 
     Args:
         base_url: such as ``http://localhost:8000/v1``; empty for OpenAI's own.
-        key_variable: environment variable that holds the key; a server of one's own may need none.
+        key_variable: environment variable that holds the key; a local server may need none.
         timeout: seconds until an answer must be there as a whole.
         retries: after a timeout, a lost connection, a refusal for the time being or an error of the server, with
             growing pauses, or those that the server asks for, of 30 s at most.

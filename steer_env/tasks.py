@@ -13,7 +13,7 @@ from typing import overload
 
 import numpy as np
 
-from steer_env.registry import Registry
+from steer_env.registry import Registry, checked_value
 from steer_env.tiles import tilings
 from steer_env.types import Task
 
@@ -68,7 +68,7 @@ class TileSuite(Sequence[Task]):
 
 
 class CSVSuite(Sequence[Task]):
-    """Tasks from a file of one's own, such as pairs of prompts that real users wrote.
+    """Tasks from your file, such as pairs of prompts that real users wrote.
 
     Columns ``goal_prompt`` and ``prompt``, the user's, and if the seeds should be given ones, ``goal_seed`` and
     ``initial_seed``; other columns are ignored. The name is ``csv:PATH@HASH``, with a hash of the contents.
@@ -196,7 +196,7 @@ def load_suite(name: str) -> TileSuite | CSVSuite:
     >>> load_suite("tiles-test-v1")[0] == load_suite("tiles-test-v1")[0]
     True
     """
-    if name.startswith("csv:"):
+    if checked_value("suite", name, str).startswith("csv:"):
         path, expected = split_path(name.removeprefix("csv:"))
         place = Path(path).expanduser()
         contents = hashlib.sha256(place.read_bytes()).hexdigest() if place.is_file() else ""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from steer_env.files import write_atomically
@@ -21,6 +22,8 @@ TRACE_VERSION = 4
 _READABLE = {1, 2, 3, TRACE_VERSION}
 """Version 1 had neither seeds nor guidance scales that users choose; it and 2 had Arrow's maps, which few tools read;
 versions before 4 had no propensities, actions or passes."""
+PERSON = "person-"
+"""How the ids of people begin, who are humans in traces."""
 _VERSION_KEY = b"steer_env.trace_version"
 
 
@@ -57,9 +60,9 @@ class SteeringTrace:
         goal_text: the goal, where it is a text.
         versions: of the packages that made it.
         images: generated for it, goal and first image included, and what the mechanism made beyond those shown; None
-            where nobody counted, as in older files.
+            where it wasn't counted, as in older files.
         passes: of the denoiser, that those images took, at the generator's own settings, and the mechanism's previews
-            or predictions, in full passes; None where nobody counted.
+            or predictions, in full passes; None where they weren't counted.
     """
 
     suite: str
@@ -93,15 +96,8 @@ class SteeringTrace:
     @classmethod
     def of(cls, task: Task, **record: Any) -> SteeringTrace:
         """What happened in an episode on a task; the other fields by name, unknown ones left out."""
-        return cls(
-            suite=task.suite,
-            task_index=task.index,
-            goal_prompt=task.goal_prompt,
-            goal_seed=task.goal_seed,
-            prompt=task.prompt,
-            initial_seed=task.initial_seed,
-            **record,
-        )
+        own = asdict(task)
+        return cls(task_index=own.pop("index"), **own, **record)
 
     @property
     def improvement(self) -> float:
@@ -138,6 +134,8 @@ _LISTS = {
 }
 _MAPPINGS = {"judged": pa.list_(pa.float64()), "versions": pa.string()}
 """Written as lists of key and value."""
+_UNCOUNTED = ("images", "passes")
+"""What may be missing."""
 
 
 def _column(name: str) -> pa.DataType:
@@ -156,7 +154,7 @@ SCHEMA = pa.schema(
 )
 
 
-def write_traces(traces: Iterable[SteeringTrace], path: Path) -> None:
+def write_traces(traces: Iterable[SteeringTrace], path: str | Path) -> None:
     """Write a Parquet file, all or nothing: a reader never sees half of it."""
     rows = list(traces)
     columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
@@ -164,7 +162,7 @@ def write_traces(traces: Iterable[SteeringTrace], path: Path) -> None:
         columns[name] = [[{"key": key, "value": value} for key, value in each.items()] for each in columns[name]]
     table = pa.Table.from_pydict(columns, schema=SCHEMA)
     table = table.replace_schema_metadata({**table.schema.metadata, _SEAL_KEY: json.dumps(_seal(table))})
-    write_atomically(path, lambda file: pq.write_table(table, file, write_page_checksum=True))
+    write_atomically(Path(path).expanduser(), lambda file: pq.write_table(table, file, write_page_checksum=True))
 
 
 def _seal(table: pa.Table) -> dict[str, str]:
@@ -172,14 +170,17 @@ def _seal(table: pa.Table) -> dict[str, str]:
     return {name: hashlib.sha256(column).hexdigest() for name, column in columns.items()}
 
 
-def read_traces(*paths: Path) -> list[SteeringTrace]:
+def read_traces(*paths: str | Path) -> list[SteeringTrace]:
     """Read and join Parquet files, or all those in a folder, in the order of their names.
 
     Raises:
         FileNotFoundError: no such file, or a folder without any.
-        TraceVersionError: a file of another version, a damaged one, or one that holds no traces.
+        TraceVersionError: a file of another version, a damaged one, or one that holds no traces, or impossible ones.
+        ValueError: what isn't a path.
     """
-    return [trace for path in _files(paths) for trace in _read(path)]
+    if wrong := [path for path in paths if not isinstance(path, str | Path)]:
+        raise ValueError(f"traces are read from paths, each text or a Path, got {wrong[0]!r:.60}")
+    return [trace for path in _files([Path(path).expanduser() for path in paths]) for trace in _read(path)]
 
 
 def read_improvements(folder: Path, most: int) -> np.ndarray:
@@ -214,11 +215,27 @@ def _similarities(group: Any) -> list[Any]:
     return [column for column in columns if column.path_in_schema.startswith("similarities")]
 
 
+def _typed(table: pa.Table) -> pa.Table:
+    """A table that others wrote, with the types of ours; raises a ValueError where a value is missing."""
+    for name in table.column_names:
+        if name in SCHEMA.names and name not in _MAPPINGS:
+            place, field = table.column_names.index(name), SCHEMA.field(name)
+            table = table.set_column(place, field, table[name].cast(field.type))
+        inner = pc.list_flatten(table[name]) if name in _LISTS else table[name]
+        if name not in _UNCOUNTED and (inner.null_count or table[name].null_count):
+            raise ValueError(f"{name} lacks a value")
+    if "similarities" in table.column_names and pc.min(pc.list_value_length(table["similarities"])).as_py() == 0:
+        raise ValueError("an episode has no similarities")
+    return table
+
+
 def _trace(row: dict[str, Any]) -> SteeringTrace:
     for name in _MAPPINGS:
         # Files before version 3 have mappings, and the first of them nothing.
         if isinstance(pairs := row.get(name), list):
             row[name] = {pair["key"]: pair["value"] for pair in pairs}
+        if None in (held := row.get(name) or {}) or None in held.values():
+            raise ValueError(f"{name} lacks a value")
     return SteeringTrace(**row)
 
 
@@ -237,6 +254,7 @@ def _read(path: Path) -> list[SteeringTrace]:
         version = json.loads(metadata.get(_VERSION_KEY, b"null"))
         sealed = json.loads(metadata.get(_SEAL_KEY, b"{}"))
         whole = not sealed or all(sealed.get(name) == seal for name, seal in _seal(table).items())
+        table = table if sealed else _typed(table)
         rows = table.to_pylist(maps_as_pydicts="strict") if whole and version in _READABLE else []
         traces = [_trace(row) for row in rows]
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError) as error:

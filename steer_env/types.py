@@ -61,7 +61,7 @@ class GuidedGenerator(Generator, Protocol):
     """A generator with classifier-free guidance, which users may choose (paper, B.4)."""
 
     guidance_scale: float
-    """What it is where nobody chooses."""
+    """The choice of a round without a user."""
 
     def encode_guided(self, prompts: Sequence[str], scales: Sequence[float]) -> Conditioning:
         """As :meth:`encode`, for images with a guidance scale of their own each, float (B,)."""
@@ -95,7 +95,7 @@ def takes_latents(generator: Generator) -> bool:
 
 @runtime_checkable
 class Fingerprinted(Protocol):
-    """A generator whose images may be kept from one run to the next, see :mod:`steer_env.imaging.banked`."""
+    """A generator whose images may be kept from one run to the next, see :mod:`steer_env.imaging.bank`."""
 
     def fingerprint(self) -> str:
         """Another one whenever images may be others: for other weights, other settings."""
@@ -110,8 +110,8 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 class Metric(Protocol):
     """A perceptual similarity of embeddings (paper, B.1): their cosine, for whatever metric is a subclass of this one.
 
-    ``id`` is another one for other weights. A metric that computes elsewhere than where the images are says so by an
-    attribute ``device``.
+    Metrics of different weights have different ``id``. A metric that computes elsewhere than where the images are says
+    so by an attribute ``device``.
     """
 
     id: str
@@ -303,7 +303,7 @@ class RememberingMechanism(Mechanism, Protocol):
 
 @runtime_checkable
 class DirectedMechanism(Mechanism, Protocol):
-    """A mechanism that is told more than a mixture scale: :meth:`propose` takes actions in place of the scales.
+    """A mechanism that takes more than a mixture scale: :meth:`propose` takes actions in place of the scales.
 
     Its ``id`` is the spec that makes it again, such as ``directions:dimensions=32,leash=0.9``.
     """

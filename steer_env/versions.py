@@ -16,3 +16,7 @@ def package_versions(*packages: str) -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "unknown"
     return versions
+
+
+VERSIONS = package_versions("torch", "diffusers", "numpy")
+"""Of what traces, policies and results depend on."""

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "policies": BASE | {"assets", "files", "humans", "mechanisms", "policies", "proposals"},
     "dynamics": {"compatibility", "types", "mechanisms", "proposals"},
     "envs": BASE
-    | {"dynamics", "envs", "generators", "humans", "imaging", "mechanisms", "metrics", "proposals"}
+    | {"devices", "dynamics", "envs", "generators", "humans", "imaging", "mechanisms", "metrics", "proposals"}
     | {"rendering", "tasks"},
     "testing": {"types", "policies"},
     "hub": {"", "files", "policies", "traces"},
@@ -52,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation.off_policy": {"evaluation", "policies", "traces"},
     "evaluation.rollout": {"envs", "humans", "policies", "traces", "types", "versions"},
     "evaluation.suites": {"envs", "evaluation", "policies", "traces", "types"},
-    "evaluation.evaluate": {"evaluation", "policies", "registry", "traces", "types"},
+    "evaluation.evaluate": {"evaluation", "limits", "policies", "registry", "traces", "types"},
 }
 """What each part of ``steer_env`` may import of it."""
 

@@ -29,11 +29,7 @@ class Logger:
         """Write what isn't written yet."""
 
 
-class NoLogger(Logger):
-    """Logs nothing."""
-
-
-NO_LOGGER: Logger = NoLogger()
+NO_LOGGER = Logger()
 
 Opener = Callable[[Path, int, Mapping[str, Any]], Logger]
 """Starts or continues a log, given the run's folder, the episodes in its checkpoint and its configuration."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from agents.loggers import Logger
 from steer_env.files import write_atomically
@@ -37,9 +36,6 @@ class JsonlLogger(Logger):
 
     def metrics(self, step: int, values: Mapping[str, float | np.ndarray]) -> None:
         self._write(step, {k: _counts(v) if isinstance(v, np.ndarray) else v for k, v in values.items()})
-
-    def image(self, step: int, name: str, figure: Figure) -> None:
-        """Plots stay where they are."""
 
     def close(self) -> None:
         self._file.close()

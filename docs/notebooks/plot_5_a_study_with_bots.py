@@ -26,9 +26,9 @@ from experiments.people.bots import Bot
 from experiments.people.export import traces_of
 from experiments.people.log import Store
 from experiments.people.options import PeopleOptions
-from experiments.people.play import Worker
 from experiments.people.screens import screen_of
 from experiments.people.study import Study
+from experiments.people.worker import Worker
 from steer_env.humans import load_human
 from steer_env.metrics import load_metric
 

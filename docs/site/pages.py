@@ -18,10 +18,13 @@ from experiments.run.options import (
     LauncherOptions,
     LoggerOptions,
     choices,
+    commands,
     default_of,
     documentation,
     groups_of,
     kinds,
+    lead_of,
+    type_of,
 )
 from steer_env.generators import GENERATORS
 from steer_env.humans import HUMANS, PROMPTERS
@@ -83,14 +86,6 @@ def pages() -> dict[str, Page]:
 def slug(name: str) -> str:
     """The last part of a page's path."""
     return name.rpartition("/")[2]
-
-
-def commands() -> dict[str, str]:
-    """Command → its module."""
-    places = sorted((ROOT / "experiments").iterdir())
-    files = {path.stem: f"experiments.{path.stem}" for path in places if path.suffix == ".py"}
-    rooms = {path.name: f"experiments.{path.name}.__main__" for path in places if (path / "__main__.py").exists()}
-    return {name: module for name, module in sorted({**files, **rooms}.items()) if name != "__init__"}
 
 
 def modules() -> list[str]:
@@ -164,12 +159,12 @@ def _part(group: str, name: str, parts: Parts) -> str:
     example = f'`"{name}:{own[0]}=…"`' if own else f'`"{name}"`'
     written = [["on the command line", *first]] if group else []
     written.append(["in lists and in Python", f'`"{name}:…"`' if part.positional else example])
-    lead = markdown(_lead(factory)) if "See :class:" not in _lead(factory) else ""
+    lead = markdown(lead_of(factory)) if "See :class:" not in lead_of(factory) else ""
     return "\n\n".join(
         text
         for text in [
             f"# {name}",
-            lead or markdown(_lead(part.options)),
+            lead or markdown(lead_of(part.options)),
             table([["where", "how"], *written]),
             f"![{name}](../pictures/{name}.png)" if name in PICTURES else "",
             *_options([part.options], f"{group or name}."),
@@ -189,14 +184,14 @@ def _choice(group: str, name: str) -> str:
     base = GROUPS[group][1]
     schema = next(iter(re.findall(r"(\w+)_schema", text)), "")
     classes = [kind for kind in kinds(base) if kind.__name__.removesuffix("Options").lower() == schema] if base else []
-    lead = markdown(_lead(classes[0])) if classes else " ".join(re.findall(r"^# (.*)$", text, flags=re.MULTILINE))
+    lead = markdown(lead_of(classes[0])) if classes else " ".join(re.findall(r"^# (.*)$", text, flags=re.MULTILINE))
     return "\n\n".join([f"# {name}", lead, f"`{group}={name}`", f"```yaml\n{text}```", *_options(classes, f"{group}.")])
 
 
 def _command(name: str, module: str) -> str:
     main: Any = import_module(module).main
     kind: type = main.options
-    page = [f"# {name}", f"`python -m experiments.{name} OPTION=VALUE …`", markdown(_lead(kind))]
+    page = [f"# {name}", f"`python -m experiments.{name} OPTION=VALUE …`", markdown(lead_of(kind))]
     lead = import_module(module).__doc__ or ""
     groups = groups_of(kind)
     chosen = [
@@ -205,7 +200,11 @@ def _command(name: str, module: str) -> str:
     ]
     page += [*_options([kind], "", skip=groups)]
     for place, example in _nested(kind, groups):
-        page += [f"## `{place}`", markdown(_lead(type(example))), *_options([type(example)], f"{place}.", example, "")]
+        page += [
+            f"## `{place}`",
+            markdown(lead_of(type(example))),
+            *_options([type(example)], f"{place}.", example, ""),
+        ]
     if chosen:
         page += ["## Groups", table([["group", "default", "choices"], *chosen])]
     return "\n\n".join([*page, f"In the source: {markdown(lead.splitlines()[0])}" if lead else ""])
@@ -251,15 +250,9 @@ def _options(
             if field.name in skip or is_dataclass(value):
                 continue
             shown = "required" if str(value) == "???" else f"`{value!r}`"
-            type_name = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
-            row = [f"`{place}{field.name}`", f"`{type_name}`", shown, limits_text(field.metadata)]
+            row = [f"`{place}{field.name}`", f"`{type_of(field)}`", shown, limits_text(field.metadata)]
             rows.append([*row, markdown(texts.get(field.name, ""))])
     return [*([title] if title else []), table(rows)] if len(rows) > 1 else []
-
-
-def _lead(thing: Any) -> str:
-    """A docstring up to its sections."""
-    return re.split(r"\n\s*(?:Args|Returns|Raises|Attributes):", inspect.getdoc(thing) or "")[0].strip()
 
 
 def _tree(entries: Any) -> str:

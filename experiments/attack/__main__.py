@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.run import Run, RunOptions, command, option, say
+from steer_env.evaluation.reports import Report, Section
+from steer_env.registry import Registry
 
 _KINDS = ("wrong", "strangers", "kills", "damage", "state", "parsers", "combinations")
 
@@ -86,7 +88,6 @@ def main(options: AttackOptions, run: Run) -> dict[str, Any]:
     import matplotlib as mpl
 
     from experiments.attack.workers import warm
-    from steer_env.registry import Registry
 
     for kind in options.kinds:
         Registry("kind of attack", dict.fromkeys(_KINDS))[kind]
@@ -152,8 +153,7 @@ def _lane(attacks: list[tuple[str, Callable[[Path], tuple[int, list[str]]]]], fo
 
 
 def _soaked(options: SoakOptions, folder: Path) -> tuple[dict[str, Any], list[Any]]:
-    from experiments.attack.figures import curve
-    from experiments.attack.soak import grown, soak
+    from experiments.attack.soak import curve, grown, soak
 
     samples = soak(options.minutes, options.share, folder)
     result = {"tried": len(samples), "failures": grown(samples), "seconds": 60 * samples[-1].minutes}
@@ -162,8 +162,6 @@ def _soaked(options: SoakOptions, folder: Path) -> tuple[dict[str, Any], list[An
 
 def _report(results: Mapping[str, Any], figures: list[Any]) -> Any:
     import pandas as pd
-
-    from steer_env.evaluation.reports import Report, Section
 
     rows = [
         {

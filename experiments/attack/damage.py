@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.attack.kills import SHORT, difference
 from experiments.attack.workers import Outcome, ran
+from steer_env.policies import TablePolicy
 
 _TRAIN = ("agent=thompson", "episodes=16", "batch=2", *SHORT)
 _PPO = ("agent=ppo", "agent.settings.n_steps=4", "agent.settings.batch_size=4", "batch=2", *SHORT)
@@ -74,8 +75,6 @@ def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
 
 def _prepare(target: Target, own: Path) -> str:
     """``half``, which has a run that didn't end, and ``whole``, the same gone on with."""
-    from steer_env.policies import TablePolicy
-
     # Always in the same place: a run's configuration names its policies by their paths.
     trial = own / "trial"
     TablePolicy("sent", np.full((4, 2), 0.3), 5).save(trial / "sent")

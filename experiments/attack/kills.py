@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments.attack.workers import ran
+from steer_env.traces import read_traces
 
 SHORT = ("env.rounds=1", "env.proposals=1")
 _OPERATIONS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree")
@@ -152,8 +153,6 @@ def difference(whole: Path, run: Path, exact: bool = True) -> str:
         whole, run: their folders.
         exact: whether all is to be equal; else the episodes' tasks and seeds alone.
     """
-    from steer_env.traces import read_traces
-
     parts = sorted({path.parent.relative_to(whole) for path in whole.rglob("*.parquet")})
     for part in parts:
         one, other = (read_traces(folder / part) for folder in (whole, run))

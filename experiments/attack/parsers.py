@@ -11,11 +11,27 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
+from agents.files import read_checkpoint
+from experiments.run.headlines.tasks import load_headlines
 from experiments.run.options import PARTS
+from steer_env.evaluation.claims import Claim
+from steer_env.files import read_json
+from steer_env.humans import HUMANS, PROMPTERS
+from steer_env.mechanisms.actions import ACTIONS
+from steer_env.policies import HistoryPolicy, TablePolicy, read_policy
+from steer_env.policies.cards import PolicyCard, TrainingRecord
+from steer_env.policies.names import POLICIES
+from steer_env.policies.networks import NetworkPolicy
+from steer_env.registry import parse_spec, resolve
+from steer_env.tasks import load_suite
+from steer_env.traces import SteeringTrace, read_improvements, read_traces, write_traces
+from steer_env.types import Task
 
 Parser = Callable[[Path], object]
 _SLOW = 5.0
@@ -28,16 +44,6 @@ def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
     Args:
         folder: for the good files.
     """
-    import numpy as np
-
-    from agents.files import read_checkpoint
-    from experiments.run.headlines.tasks import load_headlines
-    from steer_env.policies import HistoryPolicy, TablePolicy, read_policy
-    from steer_env.policies.cards import PolicyCard, TrainingRecord
-    from steer_env.policies.networks import NetworkPolicy
-    from steer_env.tasks import load_suite
-    from steer_env.traces import read_improvements, read_traces
-
     # As a module of its own: it is attacked, not used.
     read_jobs = import_module("experiments.sweep_status").read_jobs
     card = PolicyCard(TrainingRecord("tiles-train-v1", 8, {"cells": "round", "a": [1, {"b": 0.5}]}, {"numpy": "2"}))
@@ -76,9 +82,6 @@ def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
 
 def _claim(path: Path) -> object:
     """As agents.claims.read_claim reads it, which needs an environment."""
-    from steer_env.evaluation.claims import Claim
-    from steer_env.files import read_json
-
     try:
         return Claim(**read_json(path))
     except TypeError as error:
@@ -94,11 +97,6 @@ _WORDS = [
 
 def _words(path: Path) -> object:
     """What names a part, of any kind."""
-    from steer_env.humans import HUMANS, PROMPTERS
-    from steer_env.mechanisms.actions import ACTIONS
-    from steer_env.policies.names import POLICIES
-    from steer_env.registry import parse_spec, resolve
-
     word = path.read_bytes().decode()
     name, _ = parse_spec(word)
     kinds: list[Any] = [*PARTS.values(), HUMANS, PROMPTERS, ACTIONS, POLICIES]
@@ -107,9 +105,6 @@ def _words(path: Path) -> object:
 
 def _graph() -> bytes:
     """A scale for each round, as a network."""
-    import numpy as np
-    from onnx import TensorProto, helper, numpy_helper
-
     shapes = {"round": ("n", 5), "action": ("n", 1)}
     seen, done = ([helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)] for name, shape in shapes.items())
     weights = [numpy_helper.from_array(np.full((5, 1), 0.5, np.float32), "scales")]
@@ -120,9 +115,6 @@ def _graph() -> bytes:
 
 
 def _traces(path: Path) -> bytes:
-    from steer_env.traces import SteeringTrace, write_traces
-    from steer_env.types import Task
-
     task = Task("s", 0, "a cat", 1, "cat", 2)
     parts = {"mechanism": "m", "policy": "p", "human": "h", "generator": "g", "metric": "m"}
     write_traces([SteeringTrace.of(task, **parts, scales=[0.5], choices=[1], similarities=[0.1, 0.2])], path)

@@ -5,10 +5,18 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import pandas as pd
+import psutil  # type: ignore[import-untyped]
+from hydra.core.global_hydra import GlobalHydra
+from matplotlib.figure import Figure
+
 from experiments.attack.workers import command
+from steer_env.evaluation import plots
+from steer_env.files import write_atomically
 
 SMALL = ("env.rounds=1", "env.proposals=1", "overwrite=true")
 _GROWTH = 1.02
@@ -42,11 +50,6 @@ def soak(minutes: float, share: float, folder: Path) -> list[Sample]:
         share: of a core, at most.
         folder: receives what the commands leave, deleted each time, and ``soak.csv``.
     """
-    import pandas as pd
-    import psutil  # type: ignore[import-untyped]
-
-    from steer_env.files import write_atomically
-
     process, start, samples = psutil.Process(), time.monotonic(), list[Sample]()
     worked = time.process_time()
     while (now := (time.monotonic() - start) / 60) < minutes or not samples:
@@ -60,8 +63,6 @@ def soak(minutes: float, share: float, folder: Path) -> list[Sample]:
 
 
 def _once(folder: Path, seed: int) -> None:
-    from hydra.core.global_hydra import GlobalHydra
-
     arguments, run = sys.argv, folder / "run"
     state = dict(GlobalHydra.instance().__dict__)
     try:
@@ -75,6 +76,18 @@ def _once(folder: Path, seed: int) -> None:
         GlobalHydra.instance().__dict__.update(state)
         sys.argv = arguments
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def curve(samples: Sequence[Sample]) -> Figure:
+    """Memory, descriptors and threads over time."""
+    figure, axes = plots.canvas(7, 5, 3, sharex=True)
+    minutes = [sample.minutes for sample in samples]
+    for place, (name, label) in enumerate((("memory", "memory, MiB"), ("descriptors", "open files"), ("threads",) * 2)):
+        axes[place].plot(minutes, [getattr(sample, name) for sample in samples], lw=1)
+        axes[place].set_ylabel(label)
+        axes[place].set_ylim(bottom=0)
+    axes[-1].set_xlabel("minutes")
+    return figure
 
 
 def grown(samples: list[Sample]) -> list[str]:

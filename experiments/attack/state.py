@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import torch
 
 from experiments.attack.kills import SHORT, difference
 from experiments.attack.workers import ran
@@ -25,41 +27,29 @@ COMMANDS = (
 
 
 def _dtype() -> None:
-    import torch
-
     torch.set_default_dtype(torch.float64)
 
 
 def _device() -> None:
-    import torch
-
     torch.set_default_device("meta")
 
 
 def _gradients() -> None:
-    import torch
-
     torch.set_grad_enabled(False)
     torch.set_float32_matmul_precision("medium")
 
 
 def _inference() -> None:
-    import torch
-
     torch._C._set_grad_enabled(True)
     torch.autograd.set_detect_anomaly(True)
     torch.use_deterministic_algorithms(True)
 
 
 def _autocast() -> None:
-    import torch
-
     torch.autocast("cpu", dtype=torch.bfloat16).__enter__()
 
 
 def _threads() -> None:
-    import torch
-
     torch.set_num_threads(2)
 
 
@@ -76,16 +66,12 @@ def _places() -> None:
 
 
 def _random() -> None:
-    import torch
-
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002 (what others do)
     torch.manual_seed(1)
 
 
 def _numbers() -> None:
-    import pandas as pd
-
     decimal.getcontext().prec = 3
     pd.set_option("display.precision", 1)
     pd.set_option("display.float_format", "{:.0f}".format)

@@ -49,17 +49,8 @@ _TEXTS: tuple[bytes, ...] = (
 )
 _BESIDE = (
     *("policy.pkl", "model.bin", "weights.pt", "run.sh", "setup.py", "sitecustomize.py", "__init__.py", "conftest.py"),
-    *(
-        "policy.so",
-        "policy.dll",
-        "data.npy",
-        "model.zip",
-        "model.h5",
-        "model.pkl.gz",
-        "a.pth",
-        "config.yaml",
-        "x.ipynb",
-    ),
+    *("policy.so", "policy.dll", "data.npy", "model.zip", "model.h5", "model.pkl.gz", "a.pth", "config.yaml"),
+    "x.ipynb",
 )
 
 

@@ -12,6 +12,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from hydra.core.global_hydra import GlobalHydra
+
+from experiments.run import console, folder
+from experiments.run.options import commands
+from steer_env.generators import load_generator
+from steer_env.metrics import load_metric
+
 SECONDS = 60
 """Most of the processor's time that a try may take; what takes longer, or ten times as long by the clock, hangs."""
 _HEAVY = ("matplotlib.pyplot", "pandas", "pyarrow.parquet", "scipy.stats", "rich.markdown", "sb3_contrib", "omegaconf")
@@ -43,11 +51,6 @@ class Outcome:
 
 def warm() -> None:
     """Import what commands import, and load the embedded model; no thread survives a fork, so nothing is computed."""
-    import torch
-
-    from steer_env.generators import load_generator
-    from steer_env.metrics import load_metric
-
     torch.set_num_threads(1)
     for name in _HEAVY:
         importlib.import_module(name)
@@ -98,10 +101,6 @@ def _work(work: Callable[[], object], log: Path, seconds: int) -> None:
 
 def _separate(log: Path) -> None:
     """Let go of what belongs to the process that forked: its terminal, its locks, its configuration."""
-    from hydra.core.global_hydra import GlobalHydra
-
-    from experiments.run import console, folder
-
     for stream, kind in ((sys.stdout, "out"), (sys.stderr, "err")):
         target = os.open(log.with_name(f"{log.name}.{kind}"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(target, stream.fileno())
@@ -114,8 +113,7 @@ def _separate(log: Path) -> None:
 
 def command(name: str, arguments: Sequence[str]) -> None:
     """Run a command as its command line would, in this process."""
-    module = "" if (Path(__file__).parents[1] / f"{name}.py").exists() else ".__main__"
-    main = importlib.import_module(f"experiments.{name}{module}").main
+    main = importlib.import_module(commands()[name]).main
     sys.argv = [name, *arguments]
     main()
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from experiments.attack.workers import Outcome, ran
+from experiments.run import options
 from experiments.run.folder import Run
-from experiments.run.options import PARTS, REQUIRED, RunOptions, choices, default_of, groups_of
+from experiments.run.options import PARTS, REQUIRED, RunOptions, choices, default_of, groups_of, type_of
 
-EXPERIMENTS = Path(__file__).parents[1]
 ACCEPTED = 77
 """Exit status of a command that would have begun its work."""
 _NOWHERE = "nosuch"
@@ -39,28 +39,25 @@ class Wrong:
 
 def commands() -> list[str]:
     """Names of all commands but this one."""
-    files = [path.stem for path in EXPERIMENTS.glob("*.py") if path.stem != "__init__"]
-    folders = [path.parent.name for path in EXPERIMENTS.glob("*/__main__.py")]
-    return sorted({*files, *folders} - {Path(__file__).parent.name})
+    return [name for name in options.commands() if name != Path(__file__).parent.name]
 
 
 def options_of(command: str) -> Any:
     """A command's class of options."""
-    inner = "" if (EXPERIMENTS / f"{command}.py").exists() else ".__main__"
-    return importlib.import_module(f"experiments.{command}{inner}").main.options
+    return importlib.import_module(options.commands()[command]).main.options
 
 
 def wrong_options(command: str) -> list[Wrong]:
     """Everything wrong that can be said of a command's options by their types, ranges, choices and lengths."""
-    options = options_of(command)
-    tries = [*_ANYWHERE, *(_RUNS if issubclass(options, RunOptions) else ())]
-    tries += _of_fields(options, "", groups_of(options))
-    for group in groups_of(options):
+    kind = options_of(command)
+    tries = [*_ANYWHERE, *(_RUNS if issubclass(kind, RunOptions) else ())]
+    tries += _of_fields(kind, "", groups_of(kind))
+    for group in groups_of(kind):
         tries += [f"{group}={_NOWHERE}", f"{group}=", f"{group}.{_NOWHERE}=1"]
         for name, part in PARTS.get(group, {}).items():
-            known = [own for own in fields(part.options) if _kind(own) in _NUMBERS or _kind(own) == "bool"]
+            known = [own for own in fields(part.options) if type_of(own) in _NUMBERS or type_of(own) == "bool"]
             tries += [f"{group}={name} {group}.{own.name}=word" for own in known]
-            tries += [f"{group}={name} {group}.{own.name}=nan" for own in known if _kind(own) == "float"]
+            tries += [f"{group}={name} {group}.{own.name}=nan" for own in known if type_of(own) == "float"]
         if group not in PARTS:
             tries += [f"{group}={name} {group}.{_NOWHERE}=1" for name in choices(group)]
     return [Wrong(command, option) for option in dict.fromkeys(tries)]
@@ -81,7 +78,7 @@ def _of_fields(kind: Any, place: str, groups: Any) -> Iterator[str]:
 
 
 def _values(own: Field[Any], value: Any) -> Iterator[str]:
-    limits, kind = own.metadata, _kind(own)
+    limits, kind = own.metadata, type_of(own)
     many = kind.startswith("list")
     if limits.get("length"):
         yield "[]"
@@ -104,10 +101,6 @@ def _values(own: Field[Any], value: Any) -> Iterator[str]:
     if kind == "str":
         yield "[a,b]"
         yield "{a:1}"
-
-
-def _kind(own: Field[Any]) -> str:
-    return own.type if isinstance(own.type, str) else getattr(own.type, "__name__", str(own.type))
 
 
 def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
@@ -148,7 +141,7 @@ def _required(kind: Any) -> Sequence[str]:
     """Values for the options that have no default."""
     groups = groups_of(kind)
     lacking = [own for own in fields(kind) if own.name not in groups and default_of(own) == REQUIRED]
-    return [f"{own.name}={'[x]' if _kind(own).startswith('list') else 'x'}" for own in lacking]
+    return [f"{own.name}={'[x]' if type_of(own).startswith('list') else 'x'}" for own in lacking]
 
 
 def _complaint(outcome: Outcome, here: Path) -> str:

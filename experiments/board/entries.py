@@ -15,7 +15,7 @@ from steer_env.files import read_json
 from steer_env.policies import Policy, StoredPolicy, read_policy
 from steer_env.policies.names import check_own_name, load_policy
 from steer_env.policies.schema import Strict, Text, Whole, checked
-from steer_env.policies.stored import PolicyError, ScalesPolicy
+from steer_env.policies.stored import ScalesPolicy
 from steer_env.registry import Registry
 from steer_env.types import Prompter
 
@@ -192,17 +192,3 @@ def _hash(*parts: Any) -> str:
 def card_schema() -> dict[str, Any]:
     """JSON schema of card.json."""
     return Card.model_json_schema()
-
-
-__all__ = [
-    "CARD",
-    "FILES",
-    "TRACKS",
-    "Card",
-    "Entry",
-    "PolicyError",
-    "Track",
-    "identity",
-    "new_entries",
-    "read_submission",
-]

@@ -6,16 +6,14 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from experiments.board.entries import DECIDED, TRACKS, Track
+from steer_env.evaluation import plots
 from steer_env.evaluation.uncertainty import Estimate, Interval, estimate
 from steer_env.files import read_json, seal, write_atomically
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 JUDGE = "pixel-correlation"
 MECHANISMS = Track("Mechanisms", "", "", ())
@@ -233,19 +231,14 @@ def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
 
 def course(places: Sequence[float], values: Sequence[float], label: str) -> str:
     """A line of similarities or gains, as SVG."""
-    from steer_env.evaluation import plots
-
     figure, axes = plots.canvas(4.4, 2.4)
     axes.plot(places, values, "o-", ms=4, color=plots.colour(0))
-    axes.set(xlabel=label, ylabel="similarity to the goal" if label == "attempt" else "mean improvement")
-    axes.grid(alpha=0.25)
+    plots.finish(axes, label, "similarity to the goal" if label == "attempt" else "mean improvement")
     return _svg(figure)
 
 
 def cost_figure(reports: Sequence[Mapping[str, Any]]) -> str:
     """Gain over random scales against denoiser passes an episode, as SVG."""
-    from steer_env.evaluation import plots
-
     figure, axes = plots.canvas(7, 3.6)
     for place, name in enumerate(dict.fromkeys(report["track"] for report in reports)):
         own = [report for report in reports if report["track"] == name and report["passes"]]
@@ -260,14 +253,14 @@ def cost_figure(reports: Sequence[Mapping[str, Any]]) -> str:
             color=plots.colour(place),
             label=TRACKS[name].title,
         )
-    axes.set(xlabel="denoiser passes an episode; an image takes 2", ylabel="gain over random scales", xscale="log")
+    axes.set_xscale("log")
     axes.axhline(0, color="black", lw=0.6)
-    axes.grid(alpha=0.25)
+    plots.finish(axes, "denoiser passes an episode; an image takes 2", "gain over random scales")
     axes.legend(fontsize="x-small", bbox_to_anchor=(1, 1), loc="upper left")
     return _svg(figure)
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: plots.Figure) -> str:
     import io
 
     file = io.StringIO()

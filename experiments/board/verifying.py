@@ -17,19 +17,21 @@ import torch
 from torch import Tensor
 
 from experiments.board.entries import TRACKS, Entry
-from steer_env.evaluation.rollout import VERSIONS, make_env
+from steer_env.evaluation.rollout import make_env
 from steer_env.evaluation.suites import evaluate
 from steer_env.evaluation.uncertainty import estimate
 from steer_env.files import seal, write_atomically
 from steer_env.fingerprints import fingerprint
-from steer_env.imaging.banked import Made
+from steer_env.imaging.bank import Made
 from steer_env.imaging.studio import LocalStudio
 from steer_env.mechanisms import load_mechanism
 from steer_env.policies import StoredPolicy
 from steer_env.policies.names import load_policy
 from steer_env.registry import parse_spec
+from steer_env.tasks import TileSuite, load_suite
 from steer_env.traces import SteeringTrace
 from steer_env.types import Conditioning, Picture
+from steer_env.versions import VERSIONS
 
 USERS: Mapping[str, str] = {
     "greedy": "greedy",
@@ -134,7 +136,6 @@ class Arena:
 
     def __init__(self, suite: str, tasks: int, noise: int) -> None:
         from steer_env.mechanisms.hypotheses import Hypotheses
-        from steer_env.tasks import load_suite
 
         self.suite, self.tasks, self._noise = suite, tasks or len(load_suite(suite)), noise
         parts = make_env(1, suite=suite, judges=[JUDGE]).dynamics.studio
@@ -152,7 +153,7 @@ class Arena:
         return self._anchors
 
     def play(self, entry: Entry) -> Played:
-        """An entry's episodes; who writes prompts is one's own user."""
+        """An entry's episodes; a prompter is its own user."""
         mechanism = TRACKS[entry.track].mechanism
         return self._users(entry.policy, mechanism) if mechanism else {"greedy": self._episodes(entry.policy, "greedy")}
 
@@ -179,8 +180,6 @@ class Arena:
 
 def fresh_tasks(seed: int, tasks: int) -> str:
     """Tasks that no submission has seen, from a seed that the report tells: CSV as CSVSuite reads it."""
-    from steer_env.tasks import TileSuite
-
     file = io.StringIO()
     writer = csv.writer(file)
     columns = ("goal_prompt", "prompt", "goal_seed", "initial_seed")

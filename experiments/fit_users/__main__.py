@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+from experiments.fit_users.people import observed_stays
 from experiments.run import REQUIRED, EnvOptions, Run, RunOptions, command, option
+from experiments.run.evaluations import sessions_in
 from experiments.run.options import PartsOptions
-
-if TYPE_CHECKING:
-    from steer_env.policies import Policy
-    from steer_env.traces import SteeringTrace
+from experiments.run.parts import env_options
+from experiments.run.released.files import load_study
+from experiments.run.released.sessions import study_traces
+from steer_env.policies import Policy, RandomBucketPolicy, RandomScalePolicy, published_policy
+from steer_env.policies.lists import load_policies
+from steer_env.policies.names import load_policy
+from steer_env.registry import Registry
+from steer_env.traces import SteeringTrace
 
 
 @dataclass
@@ -38,14 +44,9 @@ class FitUsersOptions(PartsOptions, RunOptions):
 @command(FitUsersOptions)
 def main(options: FitUsersOptions, run: Run) -> dict[str, Any]:
     """Read the release, play games with the policies that people had, fit users to people, and report."""
-    from experiments.fit_users.people import observed_stays
     from experiments.fit_users.report import fit_users, users_report
     from experiments.fit_users.reweighting import play_games
-    from experiments.run.parts import env_options
     from steer_env.evaluation.rollout import make_env
-    from steer_env.policies import RandomBucketPolicy, RandomScalePolicy, published_policy
-    from steer_env.policies.lists import load_policies
-    from steer_env.registry import Registry
 
     stays = observed_stays(_sessions(Path(options.path).expanduser()))
     env, policies = env_options(options), list(dict.fromkeys(stays.policies))
@@ -69,18 +70,12 @@ def main(options: FitUsersOptions, run: Run) -> dict[str, Any]:
 
 
 def _sessions(path: Path) -> list[SteeringTrace]:
-    """Of the release, or of a study with people of one's own."""
-    from experiments.run.finished import sessions_in
-    from experiments.run.released.files import load_study
-    from experiments.run.released.sessions import study_traces
-
+    """Of the release, or of your study with people."""
     return sessions_in([str(path)]) if (path / "traces").is_dir() else study_traces(load_study(path))
 
 
 def _policy(name: str, known: Any) -> Policy:
     """A built-in policy by its name in traces; a ValueError for any other."""
-    from steer_env.policies.names import load_policy
-
     kind, _, scales = name.partition(" ")
     if kind in ("constant", "schedule"):
         return cast("Policy", load_policy(f"{kind}:{scales.replace(' ', '-')}"))

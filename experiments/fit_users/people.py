@@ -25,7 +25,7 @@ class Stays:
         covariance: float (C·R, C·R) of the shares, condition by condition, with the rounds and sessions of a person
             dependent, in whichever conditions they are.
         spread: variance of the number of stays of a session, float.
-        likeness: correlation of that number between two sessions of one person, over people; None if nobody had two.
+        likeness: correlation of that number between two sessions of one person, over people; None if no person had two.
             People who differ from each other make it positive.
     """
 

@@ -77,7 +77,7 @@ def fit_users(stays: Stays, games: Mapping[str, Games]) -> FittedUsers:
 
 
 def users_report(fitted: FittedUsers, setting: str) -> Report:
-    """Shares of people and of the best users, how well those fit, and what can't be told.
+    """Shares of people and of the best users, how well those fit, and what the data can't decide.
 
     Args:
         fitted: from :func:`fit_users`.

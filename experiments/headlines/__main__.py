@@ -6,8 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments.headlines.users import USERS
 from experiments.run import REQUIRED, Run, RunOptions, command, option, part
 from experiments.run.headlines.options import SentenceMetricOptions
+from experiments.run.headlines.tasks import load_headlines
+from experiments.run.parts import configured_writer
+from experiments.run.released.files import load_source
+from experiments.run.released.headlines import headline_sessions, session_ratings
+from steer_env.evaluation.reports import steering_report
+from steer_env.traces import write_traces
 
 
 @dataclass
@@ -56,16 +63,9 @@ def main(options: HeadlinesOptions, run: Run) -> dict[str, Any]:
     """Play every user on the same headlines, write traces as they come, and leave a report."""
     from experiments.headlines.report import episode_section, people_section, rule_section, score
     from experiments.headlines.rollout import play_suite
-    from experiments.headlines.users import USERS
     from experiments.run.headlines.dynamics import HeadlineDynamics
     from experiments.run.headlines.embeddings import SentenceMetric
-    from experiments.run.headlines.tasks import load_headlines
-    from experiments.run.parts import configured_writer
     from experiments.run.playing import spread
-    from experiments.run.released.files import load_source
-    from experiments.run.released.headlines import headline_sessions, session_ratings
-    from steer_env.evaluation.reports import steering_report
-    from steer_env.traces import write_traces
 
     suite = load_headlines(options.suite)
     tasks = options.tasks or len(suite.tasks)

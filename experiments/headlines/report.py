@@ -17,14 +17,13 @@ from scipy import stats
 from experiments.headlines.rollout import OVERLAP, RuleCount
 from experiments.run.headlines.dynamics import TextMetric
 from experiments.run.headlines.rule import forbidden_words, word_overlap
-from experiments.run.released.headlines import ATTEMPTS, Session, headline_traces
+from experiments.run.released.headlines import ATTEMPTS, Session, headline_traces, instructions_in
 from steer_env.evaluation.reports import Section
 from steer_env.evaluation.uncertainty import UNKNOWN, Interval, estimate, percentiles
 from steer_env.traces import SteeringTrace
 from steer_env.types import cosine
 
 _RESAMPLES = 1000
-_INSTRUCTIONS = "Here are my instructions: "
 
 
 def score(sessions: Sequence[Session], metric: TextMetric) -> list[SteeringTrace]:
@@ -119,7 +118,7 @@ def rule_section(counts: Sequence[RuleCount]) -> Section:
 
 def episode_section(trace: SteeringTrace) -> Section:
     """One episode, attempt by attempt, as the paper's Table 4 shows it."""
-    instructions = [prompt.partition(_INSTRUCTIONS)[2] for prompt in trace.prompts]
+    instructions = list(map(instructions_in, trace.prompts))
     similarities = [f"{similarity:.3f}" for similarity in trace.similarities]
     attempts = range(1, 1 + len(instructions))
     columns = {"attempt": attempts, "instructions": instructions, "headline": trace.texts, "similarity": similarities}

@@ -164,7 +164,7 @@ def play_suite(
         The traces and the rule's counts of all the tasks.
 
     Raises:
-        ValueError: what is there already was played with another suite, model or metric.
+        ValueError: the folder has episodes of another suite, model or metric.
     """
     done = tasks_done(folder / "traces")
     if done:

@@ -103,16 +103,12 @@ def _with_similarities(episode: Episode) -> str:
     return "\n".join([f"Original headline: {episode.original}", *lines])
 
 
-def _first_instructions(episode: Episode) -> str:
-    """Neither goal nor texts (as in the paper's C.1)."""
-    return episode.instructions[0]
-
-
 USERS: Mapping[str, Callable[[Writer], HeadlineUser]] = Registry(
     "user",
     {
         "goal": partial(HeadlineUser, "goal", _GOAL, _with_goal),
         "feedback": partial(HeadlineUser, "feedback", _FEEDBACK, _with_similarities),
-        "blind": partial(HeadlineUser, "blind", _BLIND, _first_instructions),
+        # Neither goal nor texts are seen (as in the paper's C.1).
+        "blind": partial(HeadlineUser, "blind", _BLIND, lambda episode: episode.instructions[0]),
     },
 )

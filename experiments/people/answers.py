@@ -14,7 +14,7 @@ from steer_env.humans.prompts import CHARACTERS
 
 LONGEST = 1000
 """Of a prompt and of remarks, in characters."""
-_TIMINGS = ("ms", "loaded", "hidden", "width", "height")
+TIMINGS = ("ms", "loaded", "hidden", "width", "height")
 """Milliseconds from the images to the choice, to load the images, and hidden; and pixels of the window."""
 _MOST = 10**9
 Form = Mapping[str, str]
@@ -30,7 +30,7 @@ def answer(store: Store, study: Study, person: int, form: Form) -> Screen:
     Raises:
         AnswerError: with what to mend; nothing has happened then.
     """
-    with store.transaction() as db:
+    with store.transaction():
         log = store.log(person)
         screen = screen_of(log, study)
         if form.get("step") != screen.step or not screen.answer:
@@ -39,15 +39,16 @@ def answer(store: Store, study: Study, person: int, form: Form) -> Screen:
         if screen.answer == "assigned":
             events = []
         else:
-            events = [Event(screen.session, screen.answer, screen.place, {**data, **_timings(form)})]
+            timings = {name: number for name in TIMINGS if (number := _number(form.get(name, ""))) is not None}
+            events = [Event(screen.session, screen.answer, screen.place, {**data, **timings})]
         if screen.answer in ("instructed", "assigned") and (plan := _plan(store, study, person)):
             events.append(Event(NO_SESSION, "assigned", 0, plan))
-        log = store.append_in(db, person, events)
+        log = store.append(person, events)
         after = screen_of(log, study)
         if screen.session >= 0 and after.session != screen.session and after.name != "failed":
-            log = store.append_in(db, person, [Event(screen.session, "finished", 0, {})])
+            log = store.append(person, [Event(screen.session, "finished", 0, {})])
         if after.name == "failed":
-            store.append_in(db, person, [Event(NO_SESSION, "failed", 0, {"failures": failures(log)})])
+            store.append(person, [Event(NO_SESSION, "failed", 0, {"failures": failures(log)})])
         return after
 
 
@@ -66,10 +67,6 @@ def assigned(store: Store, study: Study) -> dict[tuple[int, int], int]:
             if session in plan.finished or (plan.seen > lately and not plan.failed):
                 counts[cell] = counts.get(cell, 0) + (not plan.failed)
     return counts
-
-
-def _timings(form: Form) -> dict[str, int]:
-    return {name: number for name in _TIMINGS if (number := _number(form.get(name, ""))) is not None}
 
 
 def _number(text: str) -> int | None:

@@ -118,8 +118,8 @@ async def _plain(send: Send, status: int, text: str, retry: bool = False) -> Non
 
 def make_app(study: Study, store: Store, options: PeopleOptions) -> Starlette:
     """The server's application."""
-    pages = Pages(study, store, options)
-    own = Researcher(pages, study, store, options)
+    pages = Pages(study, store)
+    own = Researcher(pages, study, store)
     routes = [
         Route("/results", own.guarded(own.results)),
         Route("/results/figure/{name}.png", own.guarded(own.figure)),

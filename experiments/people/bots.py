@@ -74,7 +74,8 @@ class Bot:
         page = await self._request("GET", "/")
         page = await self._request("POST", "/arrive", dict(_FIELD.findall(page.text)))
         played, sent = Played(page.url.path), 0.0
-        while step := _first_match(_STEP, page.text):
+        while found := _STEP.search(page.text):
+            step = found[1]
             if ".wait." in step:
                 await self._request("GET", f"{played.path}/state")
                 page = await self._request("GET", played.path)
@@ -172,11 +173,6 @@ class Bot:
         }
 
 
-def _first_match(pattern: re.Pattern[str], text: str) -> str:
-    match = pattern.search(text)
-    return match[1] if match else ""
-
-
 async def send(options: BotsOptions, metric: Any = "tile-perceptual") -> list[Played]:
     """Let bots take part, who choose by a metric."""
     chooser, similarity, people = load_human(options.human), load_metric(metric), options.people
@@ -211,16 +207,10 @@ def run_bots(options: PeopleOptions, run: Run) -> dict[str, Any]:
     run.open()
     start = time.monotonic()
     played = asyncio.run(send(bots, asdict(options.metric)))
-    seconds = time.monotonic() - start
+    seconds, waits = time.monotonic() - start, waits_table(played)
     say(f"{len(played)} bots took {seconds:.0f} s")
     text = "From an answer to the next screen with all of its images loaded, where there are any."
-    run.publish(
-        Report(
-            "Bots", f"{bots.people} bots, {bots.at_once} at a time.", [Section("Waits", text, [waits_table(played)])]
-        )
-    )
-    return {
-        "bots": len(played),
-        "seconds": round(seconds, 1),
-        **{str(name): value for name, value in waits_table(played).iloc[0].items()},
-    }
+    lead = f"{bots.people} bots, {bots.at_once} at a time."
+    run.publish(Report("Bots", lead, [Section("Waits", text, [waits])]))
+    shown = {str(name): value for name, value in waits.iloc[0].items()}
+    return {"bots": len(played), "seconds": round(seconds, 1), **shown}

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from experiments.people.log import DATABASE, GOAL, NO_SESSION, Log, Store
+from experiments.people.answers import TIMINGS
+from experiments.people.log import DATABASE, GOAL, NO_SESSION, Log, Store, of_session
 from experiments.people.screens import SCALES, screen_of
 from experiments.people.sources import Source, prepare
 from experiments.people.study import Condition, Study
 from experiments.run import Run, say
-from experiments.run.finished import on_common_tasks
+from experiments.run.evaluations import on_common_tasks
 from experiments.run.headlines.tasks import prompt_for
 from steer_env.evaluation.ratings import COLUMNS, ratings_sections
 from steer_env.evaluation.reports import Report, steering_report
 from steer_env.files import write_atomically
-from steer_env.traces import SteeringTrace, traces_to_frame, write_traces
+from steer_env.traces import PERSON, SteeringTrace, traces_to_frame, write_traces
 from steer_env.types import Task
 
 
@@ -27,16 +29,16 @@ def export(study: Study, run: Run) -> None:
     """Write all that is in a study's folder beside it: traces, tables, and the report. The study can still go on."""
     if not (run.folder / DATABASE).is_file():
         raise FileNotFoundError(f"no study with people in {run.folder}")
-    store = Store(run.folder, lambda log: screen_of(log, study).waits)
-    prepare(study, store)
-    traces, tables = traces_of(study, store), tables_of(study, store)
+    with closing(Store(run.folder, lambda log: screen_of(log, study).waits)) as store:
+        prepare(study, store)
+        traces, tables, report = traces_of(study, store), tables_of(study, store), report_of(study, store)
     if traces:
         write_traces(traces, run.folder / "traces" / "people.parquet")
     for name, table in tables.items():
         write_atomically(run.folder / f"{name}.csv", table.to_csv(index=False))
         if name in ("rounds", "ratings"):
             write_atomically(run.folder / f"{name}.parquet", table.to_parquet())
-    run.publish(report_of(study, store))
+    run.publish(report)
     say(f"{len(traces)} sessions and {len(tables['ratings'])} ratings")
 
 
@@ -48,7 +50,7 @@ def tables_of(study: Study, store: Store) -> dict[str, pd.DataFrame]:
     further = dict.fromkeys(name for row in ratings for name in row if name not in RATINGS)
     rounds = [row for session in sessions if session.condition.kind == "images" for row in _rounds(session)]
     people = [
-        {"person": f"person-{person}", "sessions": sum(key[1] == "finished" for key in log), **store.platform(person)}
+        {"person": f"{PERSON}{person}", "sessions": sum(key[1] == "finished" for key in log), **store.platform(person)}
         for person, log in store.logs().items()
         if "explore" not in log.get((NO_SESSION, "assigned", 0), {})
     ]
@@ -60,7 +62,6 @@ def tables_of(study: Study, store: Store) -> dict[str, pd.DataFrame]:
     }
 
 
-TIMINGS = ("ms", "loaded", "hidden", "width", "height")
 ROUNDS = [
     *("person", "session", "condition", "policy", "mechanism", "suite", "task_index", "round", "scale", "propensity"),
     *("stayed_before", "choice", "position", "order", "similarities", "at", *TIMINGS),
@@ -78,26 +79,12 @@ def _rounds(session: Session) -> list[dict[str, Any]]:
     rows, facts = [], session.events["offered", 0]["facts"]
     for place in range(session.condition.steps):
         offered, chosen = session.events["offered", place], session.events["chosen", place]
-        rows.append(
-            {
-                "person": session.human,
-                "session": session.number,
-                "condition": session.condition.spec,
-                "policy": facts["policy"],
-                "mechanism": facts["mechanism"],
-                "suite": facts["task"]["suite"],
-                "task_index": facts["task"]["index"],
-                "round": place + 1,
-                "scale": offered["scale"],
-                "propensity": offered["propensity"],
-                "stayed_before": bool(place) and session.events["chosen", place - 1]["choice"] == 0,
-                "choice": chosen["choice"],
-                "position": chosen["position"],
-                "order": offered["order"],
-                "similarities": offered["similarities"],
-                **{name: chosen.get(name) for name in ("at", *TIMINGS)},
-            }
-        )
+        own = {"person": session.human, "session": session.number, "condition": session.condition.spec}
+        own |= {"suite": facts["task"]["suite"], "task_index": facts["task"]["index"], "round": place + 1}
+        own |= {name: facts[name] for name in ("policy", "mechanism")}
+        own |= {name: offered[name] for name in ("scale", "propensity", "order", "similarities")}
+        own["stayed_before"] = bool(place) and session.events["chosen", place - 1]["choice"] == 0
+        rows.append(own | {name: chosen.get(name) for name in ("choice", "position", "at", *TIMINGS)})
     return rows
 
 
@@ -213,7 +200,7 @@ class Session:
     @property
     def human(self) -> str:
         """What traces and tables call the person."""
-        return f"person-{self.person}"
+        return f"{PERSON}{self.person}"
 
     def trace(self) -> SteeringTrace:
         """Of a session of steering."""
@@ -241,8 +228,8 @@ def once(sessions: Sequence[Any]) -> list[Any]:
 
 def session_of(study: Study, which: Ended, log: Log) -> Session:
     """A finished session, with all that happened in it."""
-    events = {(kind, place): data for (own, kind, place), data in log.items() if own == which.number}
-    return Session(which.person, which.number, study.conditions[which.cell[0]], which.cell, events)
+    condition = study.conditions[which.cell[0]]
+    return Session(which.person, which.number, condition, which.cell, of_session(log, which.number))
 
 
 def finished(study: Study, store: Store) -> list[Session]:

@@ -7,7 +7,7 @@ import numpy as np
 from agents.live import LiveLearner
 from agents.thompson import SampledPolicy
 from experiments.people.export import ended, once, session_of
-from experiments.people.log import Event, Log, Store
+from experiments.people.log import Event, Log, Store, session_name
 from experiments.people.options import LEARNERS
 from experiments.people.study import Study
 from steer_env.registry import resolve
@@ -41,8 +41,8 @@ class Learning:
         """
         if (changes := self._store.changes()) == self._followed:
             return
-        sessions = {f"person-{each.person}, session {each.number}": each
-                  for each in once(ended(self._store)) if each.cell[0] == self._place}  # fmt: skip
+        counted = [each for each in once(ended(self._store)) if each.cell[0] == self._place]
+        sessions = {session_name(each.person, each.number): each for each in counted}
         known = self._learner.observed
         if known != list(sessions)[: len(known)]:
             self._learner.forget()
@@ -56,7 +56,7 @@ class Learning:
         """What a session plays: a sample of what is known when it begins, which the log keeps."""
         key = (session, "drawn", 0)
         if key not in log:
-            sample = self._learner.begin(f"person-{person}, session {session}")
+            sample = self._learner.begin(session_name(person, session))
             chances = None if sample.chances is None else sample.chances.tolist()
             log[key] = {"scales": sample.scales.tolist(), "chances": chances}
             self._store.append(person, [Event(*key, log[key])])

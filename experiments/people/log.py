@@ -17,6 +17,9 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from steer_env.files import DamagedError
+from steer_env.traces import PERSON
+
 DATABASE = "study.sqlite"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS persons (
@@ -45,6 +48,16 @@ NO_SESSION = -1
 Key = tuple[int, str, int]
 Log = dict[Key, dict[str, Any]]
 """A person's events: session, kind and place → data, with ``at``, seconds since 1970."""
+
+
+def of_session(log: Log, session: int) -> dict[tuple[str, int], dict[str, Any]]:
+    """Events of one session, or outside of sessions: kind and place → data."""
+    return {(kind, place): data for (own, kind, place), data in log.items() if own == session}
+
+
+def session_name(person: int, session: int) -> str:
+    """What tables of ratings and learners call a session."""
+    return f"{PERSON}{person}, session {session}"
 
 
 @dataclass(frozen=True)
@@ -97,19 +110,50 @@ class Store:
 
     def __init__(self, folder: Path, waits: Callable[[Log], bool]) -> None:
         self.folder, self._waits, self._lock = folder, waits, RLock()
-        self._db = sqlite3.connect(folder / DATABASE, timeout=60, isolation_level=None, check_same_thread=False)
+        try:
+            self._db = sqlite3.connect(folder / DATABASE, timeout=60, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise DamagedError(f"{folder / DATABASE} can't be used: {error}") from error
+        try:
+            self._open()
+        except sqlite3.Error as error:
+            self.close()
+            raise DamagedError(f"{folder / DATABASE} can't be used: {error}") from error
+
+    def _open(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA secure_delete=ON")
-        self._db.executescript(_SCHEMA)
+        (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if found != "ok" or (tables and "events" not in tables):
+            raise sqlite3.DatabaseError(found if found != "ok" else "it has no events")
+        self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        if bad := self._one("SELECT id FROM events WHERE NOT json_valid(data)"):
+            raise sqlite3.DatabaseError(f"event {bad[0]} is damaged")
+
+    def keep(self, study: Mapping[str, Any]) -> None:
+        """Keep what mustn't change while people take part, by name; a ValueError if it was other before."""
+        for name, value in study.items():
+            with self.transaction() as db:
+                db.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (f"content of {name}", json.dumps(value)))
+            (kept,) = self._one("SELECT value FROM settings WHERE name = ?", (f"content of {name}",))
+            if json.loads(kept) != value:
+                raise ValueError(
+                    f"{name} has changed since people began: its tasks or its policy were {kept}, now they are "
+                    f"{json.dumps(value)}; take a new folder"
+                )
 
     def close(self) -> None:
         self._db.close()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and alone."""
+        """All or nothing, and alone; inside of another one a part of that."""
         with self._lock:
+            if self._db.in_transaction:
+                yield self._db
+                return
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -153,12 +197,12 @@ class Store:
     def plans(self) -> list[Plan]:
         """Of all who were given something to do."""
         with self._lock:
-            rows = self._db.execute("SELECT person, data FROM events WHERE kind = 'assigned' ORDER BY id").fetchall()
-            seen = dict(self._db.execute("SELECT person, MAX(at) FROM events GROUP BY person"))
-            ended = self._db.execute("SELECT person, session, kind FROM events WHERE kind IN ('finished', 'failed')")
-            finished: dict[int, set[int]] = {}
-            for person, session, kind in ended:
-                finished.setdefault(person, set()).add(session if kind == "finished" else -1)
+            rows = self._all("SELECT person, data FROM events WHERE kind = 'assigned' ORDER BY id")
+            seen = dict(self._all("SELECT person, MAX(at) FROM events GROUP BY person"))
+            ended = self._all("SELECT person, session, kind FROM events WHERE kind IN ('finished', 'failed')")
+        finished: dict[int, set[int]] = {}
+        for person, session, kind in ended:
+            finished.setdefault(person, set()).add(session if kind == "finished" else -1)
         return [
             Plan(
                 person,
@@ -173,8 +217,7 @@ class Store:
 
     def ended(self) -> list[tuple[int, int]]:
         """Person and number of each finished session, in the order in which they ended."""
-        with self._lock:
-            return self._db.execute("SELECT person, session FROM events WHERE kind = 'finished' ORDER BY id").fetchall()
+        return self._all("SELECT person, session FROM events WHERE kind = 'finished' ORDER BY id")
 
     def changes(self) -> tuple[int, int]:
         """Differs from what it was as soon as another set of sessions counts."""
@@ -182,28 +225,22 @@ class Store:
         return tuple(self._one(query))
 
     def persons(self) -> list[int]:
-        with self._lock:
-            return [row[0] for row in self._db.execute("SELECT id FROM persons ORDER BY id")]
+        return [person for (person,) in self._all("SELECT id FROM persons ORDER BY id")]
 
     def log(self, person: int) -> Log:
         """A person's events."""
-        with self._lock:
-            return self._read(self._db, person)
+        query = "SELECT session, kind, place, at, data FROM events WHERE person = ? ORDER BY id"
+        rows = self._all(query, (person,))
+        return {(session, kind, place): {**json.loads(data), "at": at} for session, kind, place, at, data in rows}
 
     def logs(self) -> dict[int, Log]:
         """Everybody's events."""
         logs: dict[int, Log] = {person: {} for person in self.persons()}
-        with self._lock:
-            rows = self._db.execute("SELECT person, session, kind, place, at, data FROM events ORDER BY id").fetchall()
-        for person, session, kind, place, at, data in rows:
+        query = "SELECT person, session, kind, place, at, data FROM events ORDER BY id"
+        for person, session, kind, place, at, data in self._all(query):
             if person in logs:
                 logs[person][session, kind, place] = {**json.loads(data), "at": at}
         return logs
-
-    @staticmethod
-    def _read(db: sqlite3.Connection, person: int) -> Log:
-        rows = db.execute("SELECT session, kind, place, at, data FROM events WHERE person = ? ORDER BY id", (person,))
-        return {(session, kind, place): {**json.loads(data), "at": at} for session, kind, place, at, data in rows}
 
     def append(self, person: int, events: Iterable[Event], pictures: Pictures | None = None) -> Log:
         """Add events whose places aren't taken, and the pictures of the first; returns all of the person's.
@@ -212,33 +249,26 @@ class Store:
         has withdrawn are dropped.
         """
         with self.transaction() as db:
-            return self.append_in(db, person, events, pictures)
-
-    def append_in(
-        self, db: sqlite3.Connection, person: int, events: Iterable[Event], pictures: Pictures | None = None
-    ) -> Log:
-        """The same inside of a transaction."""
-        if not db.execute("SELECT 1 FROM persons WHERE id = ?", (person,)).fetchone():
-            return {}
-        for event in events:
-            row = (person, event.session, event.kind, event.place, time.time(), json.dumps(dict(event.data)))
-            added = db.execute(
-                "INSERT OR IGNORE INTO events (person, session, kind, place, at, data) VALUES (?, ?, ?, ?, ?, ?)", row
-            )
-            if added.rowcount and pictures:
-                db.executemany(
-                    "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?)",
-                    [(person, event.session, *where, png) for where, png in pictures.items()],
+            if not db.execute("SELECT 1 FROM persons WHERE id = ?", (person,)).fetchone():
+                return {}
+            for event in events:
+                row = (person, event.session, event.kind, event.place, time.time(), json.dumps(dict(event.data)))
+                query = (
+                    "INSERT OR IGNORE INTO events (person, session, kind, place, at, data) VALUES (?, ?, ?, ?, ?, ?)"
                 )
-        log = self._read(db, person)
-        waits = "INSERT OR IGNORE INTO queue (person) VALUES (?)" if self._waits(log) else None
-        db.execute(waits or "DELETE FROM queue WHERE person = ?", (person,))
-        return log
+                if db.execute(query, row).rowcount and pictures:
+                    db.executemany(
+                        "INSERT OR IGNORE INTO pictures VALUES (?, ?, ?, ?, ?)",
+                        [(person, event.session, *where, png) for where, png in pictures.items()],
+                    )
+            log = self.log(person)
+            waits = "INSERT OR IGNORE INTO queue (person) VALUES (?)" if self._waits(log) else None
+            db.execute(waits or "DELETE FROM queue WHERE person = ?", (person,))
+            return log
 
     def queue(self) -> list[int]:
         """Who waits for the worker, the longest first."""
-        with self._lock:
-            return [row[0] for row in self._db.execute("SELECT person FROM queue ORDER BY id")]
+        return [person for (person,) in self._all("SELECT person FROM queue ORDER BY id")]
 
     def place_in_queue(self, person: int) -> int:
         """From 1; 0 for who doesn't wait."""
@@ -254,8 +284,7 @@ class Store:
     def sources(self, condition: int) -> list[str]:
         """Facts of what a condition's people rate, in order."""
         query = "SELECT facts FROM sources WHERE condition = ? ORDER BY item"
-        with self._lock:
-            return [row[0] for row in self._db.execute(query, (condition,))]
+        return [facts for (facts,) in self._all(query, (condition,))]
 
     def add_sources(self, condition: int, sources: Sequence[tuple[str, Mapping[int, bytes]]]) -> None:
         """Keep what is to be rated: facts, and pictures by attempt."""
@@ -280,7 +309,7 @@ class Store:
                 db.execute("INSERT INTO persons (token, arrived, platform) VALUES (?, ?, ?)", row).lastrowid or 0
             )
             events = [Event(NO_SESSION, "consented", 0, {"agrees": True}), Event(NO_SESSION, "instructed", 0, {})]
-            self.append_in(db, person, [*events, Event(NO_SESSION, "assigned", 0, {**plan, "person": person})])
+            self.append(person, [*events, Event(NO_SESSION, "assigned", 0, {**plan, "person": person})])
         return token
 
     def forget(self, person: int) -> None:
@@ -291,6 +320,10 @@ class Store:
             db.execute("DELETE FROM persons WHERE id = ?", (person,))
         with self._lock:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _all(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
 
     def _one(self, query: str, values: tuple[Any, ...] = ()) -> Any:
         with self._lock:

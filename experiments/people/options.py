@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.run import EnvOptions, RunOptions, option, part
+from experiments.run import EnvOptions, RunOptions, option, part, test_env
 from experiments.run.headlines.options import SentenceMetricOptions
 from experiments.run.options import PartsOptions, PlanningOptions, ThompsonOptions
 from steer_env.registry import Part, Parts, Registry
@@ -215,7 +215,7 @@ class PeopleOptions(PartsOptions, RunOptions):
     contact: str = ""
     writer: Any = part("none")
     sentences: SentenceMetricOptions = field(default_factory=lambda: SentenceMetricOptions(path=""))
-    env: EnvOptions = field(default_factory=lambda: EnvOptions(suite="tiles-test-v1", judges=["pixel-correlation"]))
+    env: EnvOptions = test_env()
     codes: CodesOptions = field(default_factory=CodesOptions)
     web: WebOptions = field(default_factory=WebOptions)
     bots: BotsOptions = field(default_factory=BotsOptions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,6 @@ from starlette.templating import Jinja2Templates
 
 from experiments.people.answers import LONGEST, AnswerError, answer
 from experiments.people.log import GOAL, Store
-from experiments.people.options import PeopleOptions
 from experiments.people.screens import SCALES, Screen, screen_of
 from experiments.people.study import Study
 from experiments.run.headlines.rule import forbidden_words
@@ -30,23 +30,32 @@ _PLATFORM = {
     "mturk": ("workerId", "assignmentId", "hitId", "turkSubmitTo"),
 }
 _LONGEST_ID = 128
+_STRANGE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, but for tabs and ends of lines; and halves of letters."""
 _TURK = ("https://www.mturk.com", "https://workersandbox.mturk.com")
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The texts of a form: what a browser never sends, such as half a letter, no table could be written with."""
+    form = await request.form(max_files=0, max_fields=20)
+    texts = {name: value for name, value in form.items() if isinstance(value, str)}
+    return {name: re.sub(_STRANGE, "\ufffd", value) for name, value in texts.items()}
 
 
 class Pages:
     """Handlers of requests.
 
     Args:
-        study, store, options: what they show, and where answers go.
+        study, store: what they show, and where answers go.
     """
 
-    def __init__(self, study: Study, store: Store, options: PeopleOptions) -> None:
-        self._study, self._store, self._options = study, store, options
+    def __init__(self, study: Study, store: Store) -> None:
+        self._study, self._store, self._options = study, store, study.options
         self._secret = store.secret()
         self._queue: tuple[set[int], float] = (set(), 0.0)
         self._templates = Jinja2Templates(directory=HERE / "templates")
         self._templates.env.trim_blocks = self._templates.env.lstrip_blocks = True
-        self._templates.env.globals["study"] = options
+        self._templates.env.globals["study"] = study.options
 
     def csrf(self, what: str) -> str:
         """A token that only a page of this server can know."""
@@ -55,6 +64,14 @@ class Pages:
     def page(self, request: Request, name: str, status: int = 200, **values: Any) -> Response:
         """A template as an answer."""
         return self._templates.TemplateResponse(request, f"{name}.html", values, status_code=status)
+
+    def _problem(self, request: Request, status: int, text: str) -> Response:
+        return self.page(request, "problem", status, text=text)
+
+    async def form(self, request: Request, what: str) -> dict[str, str] | None:
+        """The texts of a form; None if no page of this server sent it."""
+        texts = await form_of(request)
+        return texts if hmac.compare_digest(texts.get("csrf", "").encode(), self.csrf(what).encode()) else None
 
     async def arrival(self, request: Request) -> Response:
         """The first page, before a person has a token."""
@@ -65,15 +82,13 @@ class Pages:
 
     async def arrive(self, request: Request) -> Response:
         """A new person."""
-        form = await request.form(max_files=0, max_fields=20)
-        if not self._ours(form, "arrive"):
-            return self.page(request, "problem", 403, text="This page is too old. Please open the study's link again.")
+        form = await self.form(request, "arrive")
+        if form is None:
+            return self._problem(request, 403, "This page is too old. Please open the study's link again.")
         if self._store.active(60 * self._options.patience) >= self._options.web.people:
-            return self.page(
-                request, "problem", 503, text="Too many people are taking part right now. Please come back later."
-            )
+            return self._problem(request, 503, "Too many people are taking part right now. Please come back later.")
         names = _PLATFORM[self._options.codes.platform]
-        known = {name: str(form.get(name, ""))[:_LONGEST_ID] for name in names}
+        known = {name: form.get(name, "")[:_LONGEST_ID] for name in names}
         if known.get("turkSubmitTo") not in _TURK:
             known["turkSubmitTo"] = ""
         known = {name: value for name, value in known.items() if value}
@@ -108,15 +123,14 @@ class Pages:
         person = self._person(request)
         if person is None:
             return await self.missing(request)
-        form = await request.form(max_files=0, max_fields=20)
         token = request.path_params["token"]
-        if not self._ours(form, token):
-            return self.page(request, "problem", 403, text="This page is too old. Please reload it, and try again.")
-        texts = {name: value for name, value in form.items() if isinstance(value, str)}
+        form = await self.form(request, token)
+        if form is None:
+            return self._problem(request, 403, "This page is too old. Please reload it, and try again.")
         try:
-            answer(self._store, self._study, person, texts)
+            answer(self._store, self._study, person, form)
         except AnswerError as error:
-            return self._show(request, person, self._screen(person), 422, error=str(error), given=texts)
+            return self._show(request, person, self._screen(person), 422, error=str(error), given=form)
         return RedirectResponse(f"/s/{token}", 303)
 
     async def state(self, request: Request) -> Response:
@@ -135,7 +149,7 @@ class Pages:
             return Response(status_code=404)
         if item == "goal":
             png = self._picture(person, screen, GOAL, 0)
-        elif item.isdigit() and len(item) < 4 and int(item) < len(screen.data.get("items", ())):
+        elif item.isdecimal() and len(item) < 4 and int(item) < len(screen.data.get("items", ())):
             png = self._picture(person, screen, *screen.data["items"][int(item)])
         else:
             png = None
@@ -147,8 +161,8 @@ class Pages:
         screen = self._screen(person) if person else None
         if screen is None or screen.name != "headline":
             return JSONResponse({"words": []}, 404)
-        form = await request.form(max_files=0, max_fields=20)
-        text = str(form.get("prompt", ""))[: 2 * LONGEST]
+        form = await form_of(request)
+        text = form.get("prompt", "")[: 2 * LONGEST]
         return JSONResponse({"words": forbidden_words(text, screen.data["original"], screen.data["goal"])})
 
     async def leave(self, request: Request) -> Response:
@@ -163,14 +177,14 @@ class Pages:
         person, token = self._person(request), request.path_params["token"]
         if person is None:
             return await self.missing(request)
-        if not self._ours(await request.form(max_files=0, max_fields=20), token):
-            return self.page(request, "problem", 403, text="This page is too old. Please reload it, and try again.")
+        if await self.form(request, token) is None:
+            return self._problem(request, 403, "This page is too old. Please reload it, and try again.")
         self._store.forget(person)
         return self.page(request, "withdrawn")
 
     async def missing(self, request: Request, _: Exception | None = None) -> Response:
         """No such page."""
-        return self.page(request, "problem", 404, text="There is no such page. Please open the study's link again.")
+        return self._problem(request, 404, "There is no such page. Please open the study's link again.")
 
     async def gone(self, request: Request, _: Exception) -> Response:
         """A request that broke off, or was cut off as too large."""
@@ -178,9 +192,7 @@ class Pages:
 
     async def broken(self, request: Request, _: Exception) -> Response:
         """A fault of ours."""
-        return self.page(
-            request, "problem", 500, text="Something went wrong here. Please reload the page: nothing is lost."
-        )
+        return self._problem(request, 500, "Something went wrong here. Please reload the page: nothing is lost.")
 
     def _picture(self, person: int, screen: Screen, place: int, item: int) -> bytes | None:
         """Of the session, or of what is rated in it."""
@@ -195,10 +207,6 @@ class Pages:
 
     def _screen(self, person: int) -> Screen:
         return screen_of(self._store.log(person), self._study)
-
-    def _ours(self, form: Mapping[str, Any], what: str) -> bool:
-        token = form.get("csrf", "")
-        return isinstance(token, str) and hmac.compare_digest(token.encode(), self.csrf(what).encode())
 
     def _show(self, request: Request, person: int, screen: Screen, status: int = 200, **values: Any) -> Response:
         token = request.path_params["token"]
@@ -231,7 +239,7 @@ def progress(screen: Screen, plan: Mapping[str, Any], study: Study) -> int:
     """Percent of all steps that are behind the person, from 0 to 100."""
     if screen.name in ("consent", "instructions", "full"):
         return 0
-    if screen.is_last or screen.name == "remarks":
+    if screen.name == "remarks" or not (screen.answer or screen.waits):
         return 100
     steps = [study.condition_of(plan, session).steps for session in range(len(plan["cells"]))]
     done = sum(steps[: screen.session]) + screen.place

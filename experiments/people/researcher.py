@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import io
 import secrets
 import threading
 from collections.abc import Awaitable, Callable
@@ -17,9 +16,9 @@ from starlette.responses import RedirectResponse, Response
 from experiments.people.answers import assigned
 from experiments.people.export import progress_table, report_of, tables_of
 from experiments.people.log import Store
-from experiments.people.options import PeopleOptions
 from experiments.people.pages import Pages
-from experiments.people.study import Study
+from experiments.people.study import Study, check_policy
+from steer_env.evaluation.reports import png
 from steer_env.mechanisms import MECHANISMS
 from steer_env.registry import resolve
 
@@ -34,11 +33,11 @@ class Researcher:
 
     Args:
         pages: of the people.
-        study, store, options: as for these.
+        study, store: as for these.
     """
 
-    def __init__(self, pages: Pages, study: Study, store: Store, options: PeopleOptions) -> None:
-        self._pages, self._study, self._store, self._options = pages, study, store, options
+    def __init__(self, pages: Pages, study: Study, store: Store) -> None:
+        self._pages, self._study, self._store, self._options = pages, study, store, study.options
         self._figures: dict[str, bytes] = {}
 
     def guarded(self, handler: Handler) -> Handler:
@@ -68,18 +67,16 @@ class Researcher:
             for section in report_of(self._study, self._store).sections:
                 names = []
                 for figure in section.figures:
-                    buffer, name = io.BytesIO(), secrets.token_hex(8)
-                    figure.savefig(buffer, format="png", dpi=110)
-                    figures[name] = buffer.getvalue()
-                    names.append(name)
+                    names.append(secrets.token_hex(8))
+                    figures[names[-1]] = png(figure)
                 tables = [table.map(str) for table in section.tables]
                 sections.append({"title": section.title, "text": section.text, "tables": tables, "figures": names})
         return sections, figures
 
     async def figure(self, request: Request) -> Response:
         """A figure of the page that was shown last."""
-        png = self._figures.get(request.path_params["name"])
-        return Response(png, media_type="image/png") if png else Response(status_code=404)
+        figure = self._figures.get(request.path_params["name"])
+        return Response(figure, media_type="image/png") if figure else Response(status_code=404)
 
     async def table(self, request: Request) -> Response:
         """A table of what the study has left so far, as a file."""
@@ -90,9 +87,7 @@ class Researcher:
         if kind == "csv":
             content, media = tables[name].to_csv(index=False).encode(), "text/csv; charset=utf-8"
         else:
-            buffer = io.BytesIO()
-            tables[name].to_parquet(buffer)
-            content, media = buffer.getvalue(), "application/vnd.apache.parquet"
+            content, media = tables[name].to_parquet(), "application/vnd.apache.parquet"
         headers = {"content-disposition": f'attachment; filename="{name}.{kind}"'}
         return Response(content, media_type=media, headers=headers)
 
@@ -107,8 +102,8 @@ class Researcher:
 
     async def begin(self, request: Request) -> Response:
         """Begin a session by hand, which counts nowhere."""
-        form = {name: str(value) for name, value in (await request.form(max_files=0, max_fields=20)).items()}
-        if not hmac.compare_digest(form.get("csrf", "").encode(), self._pages.csrf("explore").encode()):
+        form = await self._pages.form(request, "explore")
+        if form is None:
             return self._pages.page(request, "problem", 403, text="This page is too old. Please reload it.")
         try:
             plan = self._plan(form)
@@ -117,13 +112,9 @@ class Researcher:
         return RedirectResponse(f"/s/{self._store.begin_by_hand(plan)}", 303)
 
     def _plan(self, form: dict[str, str]) -> dict[str, Any]:
-        from steer_env.policies.names import load_policy
-
         policy, scale = form.get("policy", "").strip(), None
         resolve(MECHANISMS, form.get("mechanism", ""))
-        if policy:
-            load_policy(policy)
-        else:
+        if not policy:
             scale = float(form.get("scale", ""))
             if not 0 <= scale <= 1:
                 raise ValueError(f"the mixture scale must be from 0 to 1, got {scale}")
@@ -131,7 +122,7 @@ class Researcher:
         if not 0 <= goal < self._options.goals:
             raise ValueError(f"the goal must be from 0 to {self._options.goals - 1}, got {goal}")
         spec = {"name": "images", "policy": policy or f"constant:{scale}", "mechanism": form["mechanism"]}
-        self._study.condition(spec)
+        check_policy(self._study.condition(spec))
         by_hand = {"spec": spec, "scale": scale, "hidden": form.get("hidden") == "yes"}
         return {"cells": [[0, goal]], "attention": [-1], "explore": by_hand}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.people.log import GOAL, NO_SESSION, Log
+from experiments.people.log import GOAL, NO_SESSION, Log, of_session
 from experiments.people.study import Condition, Study
 
 
@@ -38,11 +38,6 @@ class Screen:
         """Is the worker needed?"""
         return self.name == "wait"
 
-    @property
-    def is_last(self) -> bool:
-        """Does it stay for ever?"""
-        return not self.answer and not self.waits
-
 
 def screen_of(log: Log, study: Study) -> Screen:
     """The screen of a person with these events."""
@@ -55,12 +50,13 @@ def screen_of(log: Log, study: Study) -> Screen:
     if "assigned" not in outside:
         return Screen("full", answer="assigned")
     plan = outside["assigned"]
+    if "broken" in outside:
+        return Screen("explored", data=outside["broken"])
     if failures(log) > study.options.failures:
         return Screen("failed")
     for session, (_, goal) in enumerate(plan["cells"]):
         sitting = Sitting(study, study.condition_of(plan, session), plan, session, goal)
-        of_session = {(kind, place): data for (own, kind, place), data in log.items() if own == session}
-        if step := _KINDS[sitting.condition.kind](sitting, of_session):
+        if step := _KINDS[sitting.condition.kind](sitting, of_session(log, session)):
             name, place, answer, data = step
             return Screen(name, session, place, answer, {**data, "sitting": sitting})
     if "explore" in plan:

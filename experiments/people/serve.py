@@ -80,7 +80,7 @@ class Keeper(threading.Thread):
 
 
 def _work(options: PeopleOptions, parts: dict[str, Any], model: dict[str, Any], folder: Path) -> None:
-    from experiments.people.play import work
+    from experiments.people.worker import work
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     work(options, parts, model, folder)
@@ -94,6 +94,7 @@ def serve(study: Study, options: PeopleOptions, folder: Path) -> None:
 
     store = Store(folder, lambda log: screen_of(log, study).waits)
     prepare(study, store)
+    store.keep(study.content())
     keeper = Keeper(options, folder)
     keeper.start()
     web = options.web

@@ -1,4 +1,4 @@
-"""What annotators rate: finished sessions of a study, copied with their images into the database of another one."""
+"""What annotators rate: finished sessions of a study, copied with their images into the rating study's database."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.people.log import DATABASE, GOAL, NO_SESSION, Log, Store
+from experiments.people.log import DATABASE, GOAL, NO_SESSION, Log, Store, of_session
 from experiments.people.study import Study
+from steer_env.traces import PERSON
 
 
 @dataclass(frozen=True)
@@ -95,33 +96,30 @@ def _finished(folder: Path) -> list[tuple[str, dict[int, bytes]]]:
 
 def held(log: Log, session: int) -> list[tuple[int, int]]:
     """Place and item of the image that the person had at each attempt; none for a session without images."""
-    chosen = {place: data["choice"] for (own, kind, place), data in log.items() if own == session and kind == "chosen"}
-    made = sorted(place for own, kind, place in log if own == session and kind == "made")
-    if chosen:
-        return [(0, 0), *((place, chosen[place]) for place in sorted(chosen))]
+    events = sorted(of_session(log, session).items())
+    if chosen := [(place, data["choice"]) for (kind, place), data in events if kind == "chosen"]:
+        return [(0, 0), *chosen]
     return [
-        (place, 0)
-        for place in made
-        if "similarity" in log[session, "made", place] and "text" not in log[session, "made", place]
+        (place, 0) for (kind, place), made in events if kind == "made" and "similarity" in made and "text" not in made
     ]
 
 
 def _source(log: Log, person: int, session: int, shown: Sequence[tuple[int, int]]) -> Source:
-    of_session = {(kind, place): data for (own, kind, place), data in log.items() if own == session}
-    facts: dict[str, Any] = (of_session.get(("begun", 0)) or of_session["offered", 0])["facts"]
-    written = [data["prompt"] for (kind, _), data in sorted(of_session.items()) if kind == "written"]
+    events = of_session(log, session)
+    facts: dict[str, Any] = (events.get(("begun", 0)) or events["offered", 0])["facts"]
+    written = [data["prompt"] for (kind, _), data in sorted(events.items()) if kind == "written"]
     similarities, judged = [], []
     for place, item in shown:
-        if made := of_session.get(("made", place)):
+        if made := events.get(("made", place)):
             similarities.append(float(made["similarity"]))
             judged.append(made["judged"])
         else:
-            offered = of_session["offered", place]
+            offered = events["offered", place]
             similarities.append(float(offered["similarities"][item]))
             judged.append({name: values[item] for name, values in offered["judged"].items()})
     task = facts["task"]
     return Source(
-        f"person-{person}",
+        f"{PERSON}{person}",
         session,
         task["suite"],
         task["index"],

@@ -23,6 +23,7 @@ from experiments.people.options import (
 )
 from steer_env.mechanisms import MECHANISMS
 from steer_env.policies.names import load_policy
+from steer_env.policies.stored import StoredPolicy
 from steer_env.registry import parse_spec, resolve
 from steer_env.tasks import load_suite
 from steer_env.types import Prompter
@@ -71,8 +72,7 @@ class Study:
                 suite = load_suite(condition.options.suite)
                 if options.goals > len(suite):
                     raise ValueError(f"goals must be 1 to {len(suite)}, the size of {suite.name}, got {options.goals}")
-            if condition.kind == "images" and isinstance(load_policy(condition.options.policy), Prompter):
-                raise ValueError(f"{condition.spec}: {condition.options.policy} writes prompts; people choose images")
+            check_policy(condition)
         self.consent = _text("consent", options.consent or str(EXAMPLE))
         self.instructions = _text("instructions", options.instructions) if options.instructions else ""
         if options.design == "within" and options.sessions > options.goals:
@@ -87,6 +87,10 @@ class Study:
         return (
             self.condition(plan["explore"]["spec"]) if "explore" in plan else self.conditions[plan["cells"][session][0]]
         )
+
+    def content(self) -> dict[str, list[str]]:
+        """What must not change while people take part, by condition: tasks, and what a policy does."""
+        return {condition.spec: _content(condition) for condition in self.conditions if condition.kind != "ratings"}
 
     @cached_property
     def consent_version(self) -> str:
@@ -142,6 +146,22 @@ class Study:
         """Which item stands at each place of the screen."""
         words = [_ORDER, self.options.seed, person, session, place]
         return np.random.default_rng(words).permutation(items).tolist()
+
+
+def check_policy(condition: Condition) -> None:
+    """Raises a ValueError for images whose policy writes prompts."""
+    if condition.kind == "images" and isinstance(load_policy(condition.options.policy), Prompter):
+        raise ValueError(f"{condition.spec}: {condition.options.policy} writes prompts; people choose images")
+
+
+def _content(condition: Condition) -> list[str]:
+    if condition.kind == "headlines":
+        from experiments.run.headlines.tasks import load_headlines
+
+        return [load_headlines(condition.options.suite).name]
+    policy = load_policy(condition.options.policy) if condition.kind == "images" else None
+    tasks = load_suite(condition.options.suite).name
+    return [tasks, policy.content()] if isinstance(policy, StoredPolicy) else [tasks]
 
 
 def _text(name: str, place: str) -> str:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,8 +14,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.predictor.options import PredictorOptions
-from experiments.run.alikeness import alikeness, embedding_loss
+from experiments.run.embeddings import alikeness, embedding_loss, in_parts
 from experiments.run.fitting import fit
 from steer_env import assets
 from steer_env.files import write_atomically
@@ -25,8 +25,11 @@ from steer_env.metrics import load_metric
 from steer_env.tasks import load_suite
 from steer_env.types import Conditioning, Metric
 
-_LATENTS, _AT_A_TIME = 8, 32
-"""Images of each prompt, and images made together."""
+if TYPE_CHECKING:
+    from experiments.predictor.__main__ import PredictorOptions
+
+_LATENTS = 8
+"""Images of each prompt."""
 _STREAM = 7_000_000
 """Seed of the first shard's latents; the others' follow."""
 
@@ -63,24 +66,14 @@ def make_shard(config: PredictorOptions, index: int, generator: DiffusionGenerat
         prompts = [load_suite(config.suite)[place].prompt for place in places for _ in range(_LATENTS)]
         noise = torch.Generator().manual_seed(_STREAM + index)
         latents = torch.randn(len(prompts), *generator.latent_shape, generator=noise)
-        conditioning = generator.encode(prompts)
-        parts = [slice(start, start + _AT_A_TIME) for start in range(0, len(prompts), _AT_A_TIME)]
-        made = [
-            _pairs(generator, metric, latents[part], {k: v[part] for k, v in conditioning.items()}) for part in parts
-        ]
-        for path, values in zip((activations, embeddings), zip(*made, strict=True), strict=True):
-            write_atomically(path, partial(np.save, arr=torch.cat(values).half().numpy()))
+
+        def pairs(some: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
+            return generator.glimpse(some, conditioning), metric.embed(generator.generate(some, conditioning))
+
+        made = in_parts(pairs, latents, generator.encode(prompts), generator.device)
+        for path, values in zip((activations, embeddings), made, strict=True):
+            write_atomically(path, partial(np.save, arr=values.numpy()))
     return Shard(np.load(activations, mmap_mode="r"), np.load(embeddings, mmap_mode="r"))
-
-
-def _pairs(
-    generator: DiffusionGenerator, metric: Metric, latents: Tensor, conditioning: Conditioning
-) -> tuple[Tensor, Tensor]:
-    """Activations and embeddings of a few images, contiguous."""
-    with torch.inference_mode(), torch.autocast(generator.device.type, torch.bfloat16):
-        activations = generator.glimpse(latents.to(generator.device), conditioning)
-        embeddings = metric.embed(generator.generate(latents.to(generator.device), conditioning))
-    return activations.float().contiguous().cpu(), embeddings.float().cpu()
 
 
 def train(config: PredictorOptions, architecture: PredictorConfig, shards: list[Shard]) -> EmbeddingPredictor:
@@ -107,7 +100,7 @@ def figures(predictor: EmbeddingPredictor, shard: Shard) -> dict[str, float]:
 
     Returns:
         ``cosine``, of expected and true embedding; ``length``, of the expected one; ``correlation``, see
-        :func:`experiments.run.alikeness.alikeness`.
+        :func:`experiments.run.embeddings.alikeness`.
     """
     activations, true = shard.rows(slice(None))
     expected = torch.cat([predictor(part) for part in activations.split(256)])

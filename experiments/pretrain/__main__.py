@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from experiments.pretrain.options import PretrainOptions
 from experiments.run import Run, command
+from steer_env.compatibility import mend_torchvision
 
 
 @command(PretrainOptions)
 def main(options: PretrainOptions, run: Run) -> None:
     """Run the stages that haven't been run in the work folder, and write the assets with their cards."""
-    from steer_env.compatibility import mend_torchvision
-
     mend_torchvision()
     from experiments.pretrain.cards import write_cards
     from experiments.pretrain.stages import pretrain

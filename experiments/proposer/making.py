@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -16,8 +16,7 @@ from rich.progress import track
 from torch import Tensor
 
 from agents.proposer import Proposer, ProposerShape
-from experiments.proposer.options import ProposerOptions
-from experiments.run.alikeness import alikeness, embedding_loss
+from experiments.run.embeddings import alikeness, embedding_loss, in_parts
 from experiments.run.fitting import fit
 from steer_env import assets
 from steer_env.dynamics import pooled
@@ -30,8 +29,11 @@ from steer_env.metrics import load_metric
 from steer_env.tasks import load_suite
 from steer_env.types import Conditioning, SteeringHistory
 
-CODES, _AT_A_TIME = 16, 32
-"""Codes of each prompt, and images made together."""
+if TYPE_CHECKING:
+    from experiments.proposer.__main__ import ProposerOptions
+
+CODES = 16
+"""Codes of each prompt."""
 PREDICTED = 100
 """Number of the first shard of images that are predicted."""
 
@@ -66,14 +68,9 @@ def make_shard(
     if not path.is_file():
         latents = _offered(config, index, codes, generator.latent_shape)
         rows = np.arange(config.prompts).repeat(CODES)
-        parts = [slice(start, start + _AT_A_TIME) for start in range(0, len(rows), _AT_A_TIME)]
-        with torch.inference_mode(), torch.autocast(generator.device.type, torch.bfloat16):
-            made = [
-                embed(latents[part].to(generator.device), {k: v[rows[part]] for k, v in conditioning.items()})
-                for part in parts
-            ]
-        made = [each.float().cpu() for each in made]
-        write_atomically(path, partial(np.save, arr=torch.cat(made).unflatten(0, codes.shape).half().numpy()))
+        of_images = {name: values[rows] for name, values in conditioning.items()}
+        (made,) = in_parts(lambda *images: (embed(*images),), latents, of_images, generator.device)
+        write_atomically(path, partial(np.save, arr=made.unflatten(0, codes.shape).numpy()))
     return Shard(pooled(conditioning), torch.from_numpy(codes), torch.from_numpy(np.load(path).astype(np.float32)))
 
 
@@ -109,7 +106,7 @@ def figures(proposer: Proposer, shard: Shard) -> dict[str, float]:
 
     Returns:
         ``cosine``, of expected and true embedding; ``correlation``, see
-        :func:`experiments.run.alikeness.alikeness`.
+        :func:`experiments.run.embeddings.alikeness`.
     """
     expected, true = proposer.expect(shard.conditioning, shard.codes), shard.embeddings
     return {

@@ -14,20 +14,3 @@ from experiments.run.options import (
     part,
     test_env,
 )
-
-__all__ = [
-    "REQUIRED",
-    "EnvOptions",
-    "PlayOptions",
-    "ProgramOptions",
-    "Run",
-    "RunOptions",
-    "choice",
-    "command",
-    "console",
-    "draw",
-    "option",
-    "part",
-    "say",
-    "test_env",
-]

@@ -35,7 +35,9 @@ from experiments.run.options import (
     documentation,
     groups_of,
     kinds,
+    lead_of,
     register_groups,
+    type_of,
 )
 from steer_env.assets import AssetError
 from steer_env.files import printable
@@ -227,8 +229,8 @@ def _check_key(name: str, options: type, key: str, overrides: Sequence[str]) -> 
     groups = groups_of(options)
     first, dot, rest = key.partition(".")
     if first in groups:
-        default, base = groups[first]
-        chosen = _chosen(first, default, overrides)
+        _, base = groups[first]
+        chosen = _chosen(first, groups, overrides)
         for word in chosen:
             choices(first)[word]
         if dot and rest:
@@ -246,18 +248,21 @@ def _check_key(name: str, options: type, key: str, overrides: Sequence[str]) -> 
         place = Registry(f"option of {name}", known)[part]
 
 
-def _chosen(field: str, default: str, overrides: Sequence[str]) -> list[str]:
+def _chosen(field: str, groups: Mapping[str, tuple[str, Any]], overrides: Sequence[str]) -> list[str]:
     """A group's choice on the command line; several in a sweep, and any that an experiment may make."""
     values = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
     if "experiment" in values and field not in values:
         return list(choices(field))
-    words = values.get(field, default)
+    words = values.get(field, groups[field][0])
+    if words.startswith("${"):
+        # As in another group: a space is the agent's.
+        return _chosen(words[2:-1], groups, overrides)
     return [word.strip() for word in words.split(",")] if "(" not in words else []
 
 
 def help_text(name: str, options: type) -> str:
     """What ``--help`` prints: the command, and each option with its type, default, range and meaning."""
-    lines = [f"python -m experiments.{name} OPTION=VALUE …", "", _lead(options), "", "Options", "-------"]
+    lines = [f"python -m experiments.{name} OPTION=VALUE …", "", lead_of(options), "", "Options", "-------"]
     groups = groups_of(options)
     sections: dict[type, dict[str, Any]] = {}
     for part in fields(options):
@@ -282,10 +287,6 @@ def help_text(name: str, options: type) -> str:
     return "\n".join([*lines, "A wrong option is answered in one line; HYDRA_FULL_ERROR=1 shows tracebacks."])
 
 
-def _lead(kind: type) -> str:
-    return (inspect.getdoc(kind) or "").partition("\nArgs:")[0].strip()
-
-
 def _collect(example: Any, place: str, sections: dict[type, dict[str, Any]]) -> None:
     """By class of options: its places, with its values there; also of classes inside it."""
     sections.setdefault(type(example), {})[place] = example
@@ -296,7 +297,7 @@ def _collect(example: Any, place: str, sections: dict[type, dict[str, Any]]) -> 
 
 def _section(kind: type, title: str, place: str, examples: Sequence[Any] = ()) -> list[str]:
     """The options of a class: with their defaults, or with their values in each of the examples."""
-    lines = ["", *([title, "-" * len(title)] if title else []), _lead(kind), ""]
+    lines = ["", *([title, "-" * len(title)] if title else []), lead_of(kind), ""]
     for part in fields(kind):
         values = [getattr(example, part.name) for example in examples] or [default_of(part)]
         if not is_dataclass(values[0]):
@@ -305,9 +306,8 @@ def _section(kind: type, title: str, place: str, examples: Sequence[Any] = ()) -
 
 
 def _entry(part: Any, values: Sequence[Any], texts: Mapping[str, str], place: str) -> list[str]:
-    kind = part.type if isinstance(part.type, str) else getattr(part.type, "__name__", str(part.type))
     defaults = dict.fromkeys("required" if value == REQUIRED else repr(value) for value in values)
-    details = [kind, " or ".join(defaults), limits_text(part.metadata)]
+    details = [type_of(part), " or ".join(defaults), limits_text(part.metadata)]
     head = f"  {place}{part.name}  ({', '.join(detail for detail in details if detail)})"
     return [head, *(_filled(texts.get(part.name, ""), " " * 6) or [""])]
 

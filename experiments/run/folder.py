@@ -24,6 +24,7 @@ from experiments.run.console import say, show
 from steer_env.compatibility import reason
 from steer_env.files import DamagedError, write_atomically
 from steer_env.redaction import redacted, without_secrets
+from steer_env.versions import VERSIONS
 
 if TYPE_CHECKING:
     from steer_env.evaluation.reports import Report
@@ -39,19 +40,8 @@ _ASIDE = (
 """What may differ when a run goes on."""
 _LEFT_BEHIND = (
     *(CHECKPOINT, RESULT, ERROR, JOB, LEADERBOARD, "headroom.json", "report.html", "report.md", "log.jsonl"),
-    *(
-        "checkpoint.pt",
-        "checkpoint.pt.next",
-        "traces",
-        "training",
-        "policy",
-        "agent",
-        "figures",
-        "tensorboard",
-        "wandb",
-    ),
-    *("rule", "people", "study.sqlite", "study.sqlite-wal", "study.sqlite-shm"),
-    CLAIMS,
+    *("checkpoint.pt", "checkpoint.pt.next", "traces", "training", "policy", "agent", "figures", "tensorboard"),
+    *("wandb", "rule", "people", "study.sqlite", "study.sqlite-wal", "study.sqlite-shm", CLAIMS),
 )
 _PATIENCE, _PATIENCE_REQUEUED = 1, 60
 """Seconds to wait for a lock: a process that looks whether a folder is claimed holds the lock for a moment."""
@@ -124,8 +114,6 @@ class Run:
         if result is not None:
             if not (self.folder / CONFIG).is_file():
                 raise FileNotFoundError(f"{self.folder} was removed, or emptied, while the run was at work there")
-            from steer_env.evaluation.rollout import VERSIONS
-
             write_json({**result, "versions": VERSIONS}, self.folder / RESULT)
         if self._report:
             show(self._report[0].markdown(), self._report[1])

@@ -317,7 +317,6 @@ class TrainingOptions(PartsOptions, RunOptions):
     episodes: int = option(60_000, least=1)
     batch: int = option(32, least=1, most=65536)
     seed: int = option(0, least=0)
-    env: EnvOptions = field(default_factory=EnvOptions)
     agent: AgentOptions = choice(AgentOptions, "thompson")
 
 
@@ -345,11 +344,7 @@ class Budget:
         return f"{self.steps:,} steps of {self.batch_size}"
 
 
-_GROUPS: dict[str, type] = {
-    "agent": AgentOptions,
-    "logger": LoggerOptions,
-    "launcher": LauncherOptions,
-}
+_GROUPS: dict[str, type] = {"agent": AgentOptions, "logger": LoggerOptions, "launcher": LauncherOptions}
 """Groups whose choices are files in conf/, each of one of these classes."""
 PARTS: dict[str, Mapping[str, Part]] = {
     "generator": GENERATORS,
@@ -378,6 +373,19 @@ def register_groups() -> None:
             store(group=group, name=f"{kind.__name__.removesuffix('Options').lower()}_schema", node=kind)
 
 
+def commands() -> dict[str, str]:
+    """Name of each command → its module."""
+    places = sorted(Path(__file__).parents[1].iterdir())
+    files = {path.stem: f"experiments.{path.stem}" for path in places if path.suffix == ".py"}
+    rooms = {path.name: f"experiments.{path.name}.__main__" for path in places if (path / "__main__.py").exists()}
+    return {name: module for name, module in sorted({**files, **rooms}.items()) if name != "__init__"}
+
+
+def type_of(part: Field[Any]) -> str:
+    """A field's type, in words."""
+    return part.type if isinstance(part.type, str) else getattr(part.type, "__name__", str(part.type))
+
+
 def kinds(node: Any) -> list[type]:
     """A dataclass, and its subclasses, which may stand in its place."""
     kind = node if isinstance(node, type) else type(node)
@@ -404,6 +412,11 @@ def default_of(part: Field[Any]) -> Any:
     if part.default_factory is not NOT_GIVEN:
         return part.default_factory()
     return REQUIRED if part.default is NOT_GIVEN else part.default
+
+
+def lead_of(thing: Any) -> str:
+    """A docstring up to its sections."""
+    return re.split(r"\n\s*(?:Args|Returns|Raises|Attributes):", inspect.getdoc(thing) or "")[0].strip()
 
 
 def documentation(node: type) -> dict[str, str]:

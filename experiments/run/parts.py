@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from hydra import compose
 
-from agents.bandits import BANDITS, BanditAgent, make_bandit
 from experiments.run.options import AgentOptions, PartsOptions, choices, kinds
+from steer_env.humans.writers import Writer, load_writer
+from steer_env.policies import TablePolicy
+from steer_env.policies.names import load_policy
 from steer_env.registry import Registry, parse_spec
 
 if TYPE_CHECKING:
-    from steer_env.humans.writers import Writer
-    from steer_env.policies import TablePolicy
+    from agents.bandits import BanditAgent
 
 
 def env_options(options: PartsOptions, **others: Any) -> dict[str, Any]:
@@ -31,8 +32,6 @@ def configured_writer(writer: Any) -> Writer | None:
     Raises:
         ValueError, WriterError: as :func:`steer_env.humans.writers.load_writer`.
     """
-    from steer_env.humans.writers import load_writer
-
     return None if writer.name == "none" else load_writer(asdict(writer))
 
 
@@ -44,6 +43,8 @@ def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
     Raises:
         ValueError: an unknown agent, one that isn't a bandit, an option that it doesn't have, or a value out of range.
     """
+    from agents.bandits import BANDITS, make_bandit
+
     name, values = parse_spec(spec)
     choices("agent")[name]
     known = Registry("option of agent", dict.fromkeys(own.name for kind in kinds(AgentOptions) for own in fields(kind)))
@@ -67,9 +68,6 @@ def load_table(spec: str, option: str) -> TablePolicy:
     Raises:
         ValueError: it doesn't exist, or isn't a table.
     """
-    from steer_env.policies import TablePolicy
-    from steer_env.policies.names import load_policy
-
     policy = load_policy(spec)
     if not isinstance(policy, TablePolicy):
         raise ValueError(f"{option} must be a table over (round, stayed), such as a schedule, not {spec}")

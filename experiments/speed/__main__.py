@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +35,7 @@ def main(options: SpeedOptions, run: Run) -> None:
     import torch
 
     from experiments.speed.findings import Findings
-    from experiments.speed.measures import REHEARSED, Plan, measures
+    from experiments.speed.measures import REHEARSED, Measures, Plan
 
     device, dtype = ("cpu", "float32") if options.rehearsal else (options.device, options.dtype)
     if not options.rehearsal and not torch.cuda.is_available():
@@ -42,8 +44,9 @@ def main(options: SpeedOptions, run: Run) -> None:
     if page.suffix != ".md":
         raise ValueError(f"page must be a Markdown file, such as outputs/gpu.md, got {options.page}")
     findings = Findings(page, options.rehearsal, options.minutes)
-    with measures(findings, REHEARSED if options.rehearsal else Plan(), device, dtype) as everything:
-        everything.run()
+    plan, end = REHEARSED if options.rehearsal else Plan(), time.monotonic() + 60 * options.minutes
+    with tempfile.TemporaryDirectory() as folder:
+        Measures(findings, plan, device, dtype, end, Path(folder)).run()
     print(page.read_text())
     say(f"written to {page} and {page.with_suffix('.json')}")
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import platform
+import subprocess
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
+from steer_env.evaluation.reports import markdown_table
 from steer_env.files import write_atomically
 
 _REHEARSED = (
@@ -70,8 +73,6 @@ class Findings:
 
     def markdown(self, when: str) -> str:
         """The page."""
-        from steer_env.evaluation.reports import markdown_table
-
         parts = [_TEXT.format(json=self.page.with_suffix(".json").name, minutes=self.minutes)]
         parts.append(f"{_REHEARSED}\n" if self.rehearsal else f"Printed on {when}.\n")
         for name, title in _TITLES.items():
@@ -87,8 +88,6 @@ def _shown(value: Any) -> str:
 
 def machine(device: str) -> dict[str, Any]:
     """Card, driver, clocks and versions."""
-    import torch
-
     versions: dict[str, Any] = {"torch": torch.__version__, "python": platform.python_version()}
     if torch.device(device).type != "cuda":
         return {"card": f"CPU, {torch.get_num_threads()} threads", **versions}
@@ -99,8 +98,6 @@ def machine(device: str) -> dict[str, Any]:
 
 def _driver() -> dict[str, str]:
     """As ``nvidia-smi`` says it, where it is there."""
-    import subprocess
-
     fields = {"driver": "driver_version", "MHz": "clocks.sm", "most MHz": "clocks.max.sm", "memory MHz": "clocks.mem"}
     command = ["nvidia-smi", f"--query-gpu={','.join(fields.values())}", "--format=csv,noheader,nounits"]
     try:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import gc
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
 
 from experiments.run import say
 from experiments.run.clock import Timed, now
 from experiments.speed.findings import Findings, machine
 from experiments.speed.models import SIZES, operations, save_random, transformer_metric
-
-if TYPE_CHECKING:
-    from steer_env.generators.diffusion import DiffusionGenerator
+from steer_env.evaluation.rollout import make_env, rounds
+from steer_env.generators import load_generator
+from steer_env.generators.diffusion import DiffusionGenerator
+from steer_env.generators.stable_diffusion import StableDiffusionGenerator, StableDiffusionXLGenerator
+from steer_env.metrics import load_metric
+from steer_env.proposals import draw_latents
 
 _PROMPT = "nine small red star"
 _EPISODES, _IMAGES, _ROUNDS = 60_000, 10, 4
@@ -113,8 +116,6 @@ class Measures:
 
     def _clear(self) -> None:
         """A card's memory; the machine's is large enough, and looking through it takes a second."""
-        import torch
-
         if torch.device(self.device).type != "cpu":
             gc.collect()
             torch.cuda.empty_cache()
@@ -122,8 +123,6 @@ class Measures:
     @cached_property
     def matrix_rate(self) -> float:
         """Floating-point operations a second of a large matrix product."""
-        import torch
-
         side = self.plan.side
         one = torch.randn(side, side, device=self.device, dtype=getattr(torch, self.dtype))
         return 2 * side**3 / min(self.seconds(lambda: one @ one) for _ in range(5))
@@ -137,8 +136,6 @@ class Measures:
 
     def rates(self) -> None:
         """The machine, its rate of multiplying matrices, and that of copying."""
-        import torch
-
         self.findings.add("machine", **machine(self.device))
         source = torch.empty(2**28 if self.device != "cpu" else 2**22, dtype=torch.uint8, device=self.device)
         copied = 2 * len(source) / min(self.seconds(source.clone) for _ in range(5))
@@ -152,17 +149,11 @@ class Measures:
     @cached_property
     def checkpoint(self) -> Path:
         """Of the large model, with random weights."""
-        import torch
-
         dtype = getattr(torch, self.dtype)
         return save_random(SIZES[self.plan.size], dtype, self.device, self.folder / self.plan.size)
 
     def generator(self, xl: bool = False, **options: Any) -> DiffusionGenerator:
         """A generator of the checkpoint."""
-        import torch
-
-        from steer_env.generators.stable_diffusion import StableDiffusionGenerator, StableDiffusionXLGenerator
-
         settings = {"steps": self.plan.steps, "device": self.device, "dtype": self.dtype, "max_batch": 128, **options}
         if xl:
             dtype = getattr(torch, self.dtype)
@@ -172,10 +163,6 @@ class Measures:
 
     def image_rate(self, generator: DiffusionGenerator, n: int, steps: int, table: str, what: str) -> None:
         """Images a second, n at a time, written down with all that belongs to it."""
-        import torch
-
-        from steer_env.proposals import draw_latents
-
         size = self.plan.xl if table == "xl" else self.plan.size
         latents = draw_latents(list(range(n)), generator.latent_shape).to(generator.device)
         conditioning = generator.encode([_PROMPT] * n)
@@ -266,8 +253,6 @@ class Measures:
 
     def parts(self) -> None:
         """Decoder alone, and DreamSim's architecture."""
-        import torch
-
         generator, n = self.generator(channels_last=True), self.plan.few
         _, decoder = operations(SIZES[self.plan.size])
         latents = torch.randn(n, *generator.latent_shape, device=self.device, dtype=generator.dtype)
@@ -282,16 +267,12 @@ class Measures:
     @cached_property
     def metric(self) -> Any:
         """DreamSim's architecture."""
-        import torch
-
         return transformer_metric(self.device, getattr(torch, self.dtype), self.plan.size == "small")
 
     def play(
         self, generator: Any, metric: Any, episodes: int, shard: int = 0, overlap: bool = False
     ) -> tuple[Any, list[np.ndarray]]:
         """Play so many episodes at scale 0.5 in one batch: the environment, and each round's choices and similarity."""
-        from steer_env.evaluation.rollout import make_env, rounds
-
         studio = {"name": "here", "shard": shard, "overlap": overlap}
         env = make_env(episodes, generator=generator, metric=metric, studio=studio, rounds=_ROUNDS, device=self.device)
         index = list(range(episodes))
@@ -303,11 +284,6 @@ class Measures:
 
     def episodes(self) -> None:
         """Whole episodes: the large model with the fastest settings, and the embedded one."""
-        import torch
-
-        from steer_env.generators import load_generator
-        from steer_env.metrics import load_metric
-
         few = max(1, self.best.get("batch", 1))
         tiles, perceptual = load_generator("tiles", device=self.device), load_metric(device=self.device)
         made: list[tuple[str, Any, Any, int, bool]]
@@ -333,9 +309,6 @@ class Measures:
 
     def choices(self) -> None:
         """What changes when the same episodes are played in shards of other sizes."""
-        from steer_env.generators import load_generator
-        from steer_env.metrics import load_metric
-
         n = self.plan.shards[0]
         for dtype in dict.fromkeys(("float32", self.dtype)):
             tiles = load_generator("tiles", device=self.device, dtype=dtype)
@@ -366,9 +339,6 @@ class Measures:
 
     def kernels(self) -> None:
         """What the card does in a pass of the denoiser."""
-        import torch
-        from torch.profiler import ProfilerActivity, profile
-
         generator = self.fastest
         n = self.best.get("batch", 1)
         latents, conditioning = torch.randn(n, *generator.latent_shape).to(self.device), generator.encode([_PROMPT] * n)
@@ -397,10 +367,3 @@ class Measures:
         if rate := self.best.get("episodes"):
             for cards in _CARDS:
                 self.findings.add("hours", cards=cards, hours=_EPISODES / rate / cards / 3600)
-
-
-@contextmanager
-def measures(findings: Findings, plan: Plan, device: str, dtype: str) -> Iterator[Measures]:
-    """With a folder for checkpoints, which goes with them."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield Measures(findings, plan, device, dtype, time.monotonic() + 60 * findings.minutes, Path(folder))

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-    from steer_env.types import Metric
+from steer_env import assets
+from steer_env.compatibility import mend_torchvision, quiet
+from steer_env.types import Metric
 
 _TOKENS, _SCALE = 77, 8
 
@@ -54,8 +56,6 @@ SIZES = {
 
 def networks(size: Size) -> tuple[Any, Any]:
     """Autoencoder and denoiser; other settings are diffusers' defaults, which are Stable Diffusion 1.4's."""
-    from steer_env.compatibility import mend_torchvision
-
     mend_torchvision()
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
@@ -89,9 +89,6 @@ def networks(size: Size) -> tuple[Any, Any]:
 @cache
 def operations(size: Size) -> tuple[int, int]:
     """Floating-point operations of one pass of the denoiser, and of decoding one image, counted without computing."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
     with torch.device("meta"), torch.inference_mode():
         vae, unet = networks(size)
         latent = torch.zeros(1, 4, size.sample, size.sample)
@@ -105,11 +102,6 @@ def operations(size: Size) -> tuple[int, int]:
 
 def save_random(size: Size, dtype: torch.dtype, device: str, folder: Path) -> Path:
     """Write a checkpoint of that size with random weights, in diffusers' format."""
-    import torch
-
-    from steer_env import assets
-    from steer_env.compatibility import mend_torchvision, quiet
-
     mend_torchvision()
     import diffusers
     from transformers import AutoTokenizer
@@ -150,11 +142,6 @@ def _text_encoders(sizes: Sequence[tuple[int, int]]) -> list[Any]:
 
 def transformer_metric(device: str, dtype: torch.dtype, small: bool) -> Metric:
     """Three ViT-B/16 on 224 pixels, as DreamSim's ensemble is made of, with random weights: cosine of their outputs."""
-    import torch
-
-    from steer_env.compatibility import mend_torchvision, quiet
-    from steer_env.types import Metric
-
     mend_torchvision()
     from transformers import ViTConfig, ViTModel
 

@@ -9,6 +9,10 @@ from typing import Any
 import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, command
+from experiments.run.released.files import load_study
+from experiments.run.released.sessions import study_traces
+from steer_env.files import write_atomically
+from steer_env.traces import write_traces
 
 
 @dataclass
@@ -29,11 +33,7 @@ class StudyOptions(RunOptions):
 @command(StudyOptions)
 def main(options: StudyOptions, run: Run) -> dict[str, Any]:
     """Read and check the release, then leave its sessions as traces and the tables as a report."""
-    from experiments.run.released.files import load_study
-    from experiments.run.released.sessions import study_traces
     from experiments.study.report import study_report
-    from steer_env.files import write_atomically
-    from steer_env.traces import write_traces
 
     study = load_study(Path(options.path).expanduser())
     traces, report = study_traces(study), study_report(study)

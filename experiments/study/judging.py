@@ -93,21 +93,12 @@ def agreements(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     The paper has neither. Intervals are over people who steered.
     """
     rated = files["sat_rating_4"].assign(rating=lambda frame: frame["rating"].astype(float))
+    session = ["target_headline", "model", "steering_user_id"]
     questions = {
         "satisfaction": (rated, ["goal_image", "model", "attempt"], "rating", "ordinal"),
         **{name: (files[file], ["goal_image", "model"], flag, "nominal") for name, (file, flag, _) in _JUDGED.items()},
-        "satisfaction, headlines": (
-            files["llm_ratings"],
-            ["target_headline", "model", "steering_user_id", "attempt"],
-            "rating",
-            "ordinal",
-        ),
-        "improvement, headlines": (
-            files["llm_improvement"],
-            ["target_headline", "model", "steering_user_id"],
-            "last_chosen",
-            "nominal",
-        ),
+        "satisfaction, headlines": (files["llm_ratings"], [*session, "attempt"], "rating", "ordinal"),
+        "improvement, headlines": (files["llm_improvement"], session, "last_chosen", "nominal"),
     }
     rows = []
     for label, (frame, item, value, level) in questions.items():

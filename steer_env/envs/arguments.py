@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict, get_type_hints
 
 from steer_env.imaging import StudioSpec
@@ -23,7 +24,7 @@ class SteeringArguments(TypedDict, total=False):
     named: bool
     judges: Sequence[str | Mapping[str, Any]] | Mapping[str, Spec[Metric]]
     seeds: int
-    goal_bank: str | GoalBank | None
+    goal_bank: str | Path | GoalBank | None
     studio: StudioSpec
     device: str
     dtype: str

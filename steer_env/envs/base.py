@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,16 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from steer_env.devices import DTYPES, resolve_device
 from steer_env.dynamics import SteeringDynamics, pooled
 from steer_env.envs import vector_infos
 from steer_env.envs.flat import flat_space, flatten, row_of
 from steer_env.generators import load_generator
 from steer_env.imaging import StudioSpec, is_elsewhere, make_studio
 from steer_env.imaging.bank import GoalBank
+from steer_env.limits import whole
 from steer_env.metrics import load_judges, load_metric
-from steer_env.registry import AUTO, Registry, Spec
+from steer_env.registry import AUTO, Registry, Spec, checked_value, own_part
 from steer_env.rendering import frame
 from steer_env.tasks import load_suite
 from steer_env.types import Generator, Metric, RoundOutcome, Studio, Task
@@ -37,6 +39,8 @@ LATENT_BOUND = 10.0
 """Observed latents are clipped here; a standard normal value lies beyond once in 10²² draws."""
 PROMPT_BOUND = 100.0
 """And encoded prompts here; those of Stable Diffusion's text encoders lie within a third of it."""
+LAST_SEED = 2**63 - 1
+"""Traces hold seeds in 64 bits."""
 FIRST_SEED = 42
 """Of those of a model that has only some."""
 
@@ -58,7 +62,8 @@ class SteeringVectorEnv(VectorEnv):
         reward: a name of ``REWARDS``.
         observe: names of what is observed besides the round.
         named: observe named parts, even where all of them are vectors that could be one.
-        judges: further metrics, reported in infos: words or mappings; or by names of one's own, those or metrics.
+        judges: further metrics, reported in infos: words or mappings; or a mapping from your names to words,
+            mappings or metrics.
         seeds: how many random seeds the model has for goals, first images and those of new prompts (paper, C.1,
             Figure 7): all goals come from the first of them; 0 for as many as there are.
         goal_bank: folder that keeps embeddings of goals and first images, and the images where they are needed, for
@@ -94,7 +99,7 @@ class SteeringVectorEnv(VectorEnv):
         named: bool = False,
         judges: Sequence[str | Mapping[str, Any]] | Mapping[str, Spec[Metric]] = (),
         seeds: int = 0,
-        goal_bank: str | GoalBank | None = None,
+        goal_bank: str | Path | GoalBank | None = None,
         studio: StudioSpec = "here",
         device: str = AUTO,
         dtype: str = AUTO,
@@ -108,18 +113,25 @@ class SteeringVectorEnv(VectorEnv):
             raise ValueError(f"unknown render_mode {render_mode!r}; there are: None, rgb_array")
         if max_episode_steps not in (None, rounds):
             raise ValueError(f"episodes end after rounds={rounds}, not after max_episode_steps={max_episode_steps}")
-        if seeds < 0:
-            raise ValueError(f"seeds must be at least 1, or 0 for all, got {seeds}")
-        self.seeds = seeds
+        num_envs, self.seeds = whole("num_envs", num_envs, 1), whole("seeds", seeds, 0, LAST_SEED)
         self.suite = load_suite(suite)
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        modes = Registry("autoreset_mode", {each.value: each for each in AutoresetMode})
+        self.autoreset_mode = modes[
+            autoreset_mode.value if isinstance(autoreset_mode, AutoresetMode) else autoreset_mode
+        ]
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.num_envs, self.render_mode = num_envs, render_mode
         self._reward, self._observe = reward, tuple(observe)
         self._where = {"device": "cpu" if is_elsewhere(studio) else device, "dtype": dtype}
+        # Parts of one's own don't read them, and what isn't there is refused all the same.
+        resolve_device(self._where["device"])
+        if dtype != AUTO:
+            DTYPES[dtype]
         generator, metric = load_generator(generator, **self._where), load_metric(metric, **self._where)
-        if isinstance(goal_bank, str):
+        if isinstance(goal_bank, str | Path):
             goal_bank = GoalBank(goal_bank) if goal_bank else None
+        elif goal_bank is not None:
+            own_part("goal_bank", goal_bank, "get", "put")
         made = make_studio(studio, generator, metric, load_judges(judges, **self._where), goal_bank)
         self.dynamics = SteeringDynamics(
             made,
@@ -178,20 +190,21 @@ class SteeringVectorEnv(VectorEnv):
         """Start episodes; see the class for the options.
 
         Raises:
-            ValueError: a mask, list of seeds or of tasks of the wrong size, or an unknown option.
+            ValueError: a mask, list of seeds or of tasks of the wrong size, an unknown option, or a seed or task that
+                isn't there.
         """
-        options = dict(options or {})
+        options = dict(checked_value("options", options or {}, Mapping))
         rows = self._masked(options.pop("reset_mask", None))
-        seeds: Sequence[int | None]
-        if seed is None or isinstance(seed, (int, np.integer)):
-            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        entries = np.asarray(seed, dtype=object)
+        if not entries.ndim:
+            seeds = [None if seed is None else whole("seed", seed, 0) + i for i in range(self.num_envs)]
         else:
-            seeds = seed
+            seeds = [each if each is None else whole("each seed", each, 0) for each in entries]
         if len(seeds) != self.num_envs:
             raise ValueError(f"{self.num_envs} environments need as many seeds, got {len(seeds)}")
         for row in rows:
-            if seeds[row] is not None:
-                self.rngs[row], _ = seeding.np_random(operator.index(seeds[row]))
+            if (own := seeds[row]) is not None:
+                self.rngs[row], _ = seeding.np_random(own)
         infos = self._start(rows, options)
         return self.observation(), infos
 
@@ -212,8 +225,9 @@ class SteeringVectorEnv(VectorEnv):
         for row in rows:
             # Both are drawn even where one is given, so that what is given doesn't shift later draws.
             index, seed = (int(self.rngs[row].integers(n)) for n in (len(self.suite), 2**31 - 1))
-            tasks.append(self._restricted(self.suite[_entry(chosen, "task_index", row, self.num_envs, index)]))
-            seeds.append(_entry(chosen, "episode_seed", row, self.num_envs, seed))
+            last = len(self.suite) - 1
+            tasks.append(self._restricted(self.suite[_entry(chosen, "task_index", row, self.num_envs, index, last)]))
+            seeds.append(_entry(chosen, "episode_seed", row, self.num_envs, seed, LAST_SEED))
         self.dynamics.reset(tasks, seeds, rows)
         self._over[rows] = False
         self.last_outcome = None
@@ -326,10 +340,10 @@ class SteeringVectorEnv(VectorEnv):
         return tuple(frames)
 
 
-def _entry(chosen: dict[str, Any], name: str, row: int, n: int, default: int) -> int:
+def _entry(chosen: dict[str, Any], name: str, row: int, n: int, default: int, most: int) -> int:
     values = chosen[name]
     if values is None:
         return default
-    if len(values) != n:
-        raise ValueError(f"{name} must have one entry for each of the {n} environments, got {len(values)}")
-    return int(values[row])
+    if not isinstance(values, list | tuple | np.ndarray) or len(values) != n:
+        raise ValueError(f"{name} must have one entry for each of the {n} environments, got {values!r:.60}")
+    return whole(name, values[row], 0, most)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
+from typing_extensions import Unpack
 
 from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import vector_infos
@@ -18,11 +19,10 @@ from steer_env.envs.base import SteeringVectorEnv
 from steer_env.envs.flat import row_of
 from steer_env.envs.text import TextSteeringVectorEnv
 from steer_env.envs.vector import ImageSteeringVectorEnv
+from steer_env.limits import whole
 from steer_env.proposals import BUCKETS, bucket_scales
+from steer_env.registry import checked_value
 from steer_env.types import DirectedMechanism, Task
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class SteeringEnv(gym.Env):
@@ -63,9 +63,10 @@ class SteeringEnv(gym.Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; ``options`` may hold an int ``task_index`` and an int ``episode_seed``."""
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else whole("seed", seed, 0))
         self._batch.rngs = [self.np_random]
-        _, infos = self._batch.reset(options={name: [value] for name, value in (options or {}).items()})
+        options = checked_value("options", options or {}, Mapping)
+        _, infos = self._batch.reset(options={name: [value] for name, value in options.items()})
         return self._observation(), vector_infos.first(infos)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

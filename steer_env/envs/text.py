@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
+from typing_extensions import Unpack
 
 from steer_env.envs.arguments import SteeringArguments, TextArguments, check_arguments
 from steer_env.envs.base import FIRST_SEED, OBSERVABLE, SteeringVectorEnv
 from steer_env.humans.choosers import NewestImageHuman
 from steer_env.humans.prompts import CHARACTERS
+from steer_env.limits import whole
 from steer_env.registry import Registry
 from steer_env.types import GuidedGenerator, RoundOutcome, Studio
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 CHOOSABLE = Registry("setting", {"seed": "of the attempt's latent", "guidance": "scale of classifier-free guidance"})
 """What users may set besides the prompt (paper, B.3 and B.4)."""
@@ -26,6 +25,8 @@ CHOOSABLE = Registry("setting", {"seed": "of the attempt's latent", "guidance": 
 GUIDANCE = (1.0, 10.0)
 """Least and greatest scale, as in the paper's survey; 1 is none."""
 
+LONGEST = 1_000_000
+"""Characters that a prompt may be allowed."""
 _SEEDS = 2**31
 _STREAM = 0x5EED
 
@@ -56,9 +57,8 @@ class TextSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **shared: Unpack[SteeringArguments],
     ) -> None:
-        check_arguments(TextArguments, {"max_length": max_length, **shared})
-        if max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {max_length}")
+        check_arguments(TextArguments, {"max_length": max_length, "choose": choose, **shared})
+        whole("max_length", max_length, 1, LONGEST)
         for setting in choose:
             CHOOSABLE[setting]
         self._prompt_space = spaces.Text(max_length, charset=CHARACTERS)
@@ -114,8 +114,8 @@ class TextSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
             got = sorted(parts) if isinstance(parts, Mapping) else repr(parts)
             raise ValueError(f"an action is a dict of {', '.join(sorted(expected))}, got {got}")
         for name, values in parts.items():
-            if isinstance(values, str) or len(values) != self.num_envs:
-                count = repr(values) if isinstance(values, str) else len(values)
+            if not isinstance(values, list | tuple | np.ndarray) or len(values) != self.num_envs:
+                count = len(values) if isinstance(values, list | tuple | np.ndarray) else repr(values)[:60]
                 raise ValueError(f"{self.num_envs} environments need as many {name}s, got {count}")
         settings = {name: [self._in_range(name, parts[name][row]) for row in rows] for name in self.choose}
         return [self._checked(parts["prompt"][row]) for row in rows], settings

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
+from typing_extensions import Unpack
 
 from steer_env.envs.arguments import ImageArguments, SteeringArguments, check_arguments
 from steer_env.envs.base import SteeringVectorEnv
@@ -15,18 +16,7 @@ from steer_env.mechanisms import load_mechanism
 from steer_env.mechanisms.actions import ACTIONS
 from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import Spec, build, resolve
-from steer_env.types import (
-    OBSERVATIONS,
-    DirectedMechanism,
-    Human,
-    Mechanism,
-    RoundOutcome,
-    Studio,
-    takes_latents,
-)
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from steer_env.types import OBSERVATIONS, DirectedMechanism, Human, Mechanism, RoundOutcome, Studio, takes_latents
 
 
 class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
@@ -110,7 +100,7 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
         if self.action == "bucket":
             chosen = bucket_scales(chosen)
         elif self.action == "scale":
-            chosen = chosen[:, 0].astype(np.float64)
+            chosen = chosen[:, 0]
         return self.dynamics.step(chosen, rows)
 
     def observe(self) -> dict[str, Any]:

@@ -12,11 +12,26 @@ import pandas as pd
 
 from steer_env.evaluation import suites
 from steer_env.evaluation.reports import Report, steering_report
+from steer_env.limits import Limited, option
 from steer_env.policies import Policy
 from steer_env.policies.lists import load_policies
-from steer_env.registry import Spec
+from steer_env.registry import Spec, checked_options
 from steer_env.traces import SteeringTrace, traces_to_frame
 from steer_env.types import Prompter
+
+_PLAYERS = {"action", "observe", "named", "num_envs", "render_mode", "autoreset_mode", "max_episode_steps"}
+"""Arguments of environments that aren't the caller's."""
+
+
+@dataclass
+class _Numbers(Limited):
+    """Limits of the arguments of :func:`evaluate`."""
+
+    tasks: int = option(200, least=2)
+    tasks_per_batch: int = option(16, least=1)
+    noise: int = option(0, least=0)
+    threshold: float = option(0.8, least=-1, most=1)
+    baseline: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,13 +89,16 @@ def evaluate(
         ValueError: an unknown name, option or baseline, the same policy twice, or too few or too many tasks.
         PolicyError: a folder without a policy that can be played.
     """
-    if isinstance(policies, str | Path) or not policies:
-        raise ValueError(f"policies must be a list of at least one, got {policies!r}")
+    if not isinstance(policies, list | tuple) or not policies:
+        raise ValueError(f"policies must be a list of at least one, got {policies!r:.60}")
+    if own := sorted(_PLAYERS & options.keys()):
+        raise ValueError(f"{own[0]} is settled by the policies and the evaluation: leave it out")
+    given = {"tasks": tasks, "tasks_per_batch": tasks_per_batch, "noise": noise, "threshold": threshold}
+    chosen = checked_options(_Numbers, given | {"baseline": baseline}, "evaluate")
     players = load_policies(policies, rounds=options.get("rounds", 4))
     names = [player.name for player in players]
     if baseline and baseline not in names:
         raise ValueError(f"the baseline {baseline!r} isn't among the policies evaluated: {', '.join(names)}")
-    if tasks < 2:
-        raise ValueError(f"tasks must be at least 2, got {tasks}")
-    batches = suites.evaluate(players, tasks, tasks_per_batch, noise=noise, suite=suite, judges=judges, **options)
-    return Evaluation([trace for batch in batches for trace in batch], baseline or names[-1], threshold)
+    played = {"noise": chosen.noise, "suite": suite, "judges": judges, **options}
+    batches = suites.evaluate(players, chosen.tasks, chosen.tasks_per_batch, **played)
+    return Evaluation([trace for batch in batches for trace in batch], baseline or names[-1], chosen.threshold)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.reports import Report, Section, conditions, count, examples
@@ -193,7 +192,7 @@ def leaderboard_report(
     frame: pd.DataFrame,
     noisy_human: str,
     machine: str,
-    strips: Sequence[Figure],
+    strips: Sequence[plots.Figure],
     refused: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
     """The ranking, curves and pictures.
@@ -244,7 +243,7 @@ def _cells(row: Row, noisy_human: str, several_tracks: bool) -> dict[str, str]:
     }
     if noisy_human:
         cells[noisy_human] = str(row.robust or UNKNOWN)
-    episodes = "not told" if row.training_episodes is None else str(row.training_episodes)
+    episodes = "not stated" if row.training_episodes is None else str(row.training_episodes)
     return cells | {
         "training episodes": episodes,
         "training seeds": str(row.training_seeds),

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from steer_env.evaluation.statistics import people_or_tasks
-from steer_env.evaluation.uncertainty import Estimate, clustered_error, share_of
+from steer_env.evaluation.uncertainty import Estimate, clustered_estimate, share_of
 from steer_env.policies import ExploringPolicy, Policy
 from steer_env.traces import SteeringTrace
 
@@ -144,19 +144,14 @@ def off_policy(traces: Sequence[SteeringTrace] | Logged, policy: Policy) -> OffP
     improvement, last = logged.increments.sum(axis=1), weights[:, -1]
     normalised, influence = share_of(last * improvement, last) if last.any() else (nan, np.full(len(last), nan))
     estimates = {
-        "inverse propensity": _mean(last * improvement, logged.units),
-        "self-normalised": replace(_mean(influence, logged.units), value=normalised),
-        "per-decision": _mean((weights * logged.increments).sum(axis=1), logged.units),
-        "doubly robust": _mean(_doubly_robust(logged, chances, weights), logged.units),
+        "inverse propensity": clustered_estimate(last * improvement, logged.units),
+        "self-normalised": replace(clustered_estimate(influence, logged.units), value=normalised),
+        "per-decision": clustered_estimate((weights * logged.increments).sum(axis=1), logged.units),
+        "doubly robust": clustered_estimate(_doubly_robust(logged, chances, weights), logged.units),
     }
     people = pd.Series(last).groupby(logged.units.to_numpy()).sum()
     squares = float((people**2).sum())
     return OffPolicy(estimates, float(people.sum() ** 2 / squares) if squares else 0.0)
-
-
-def _mean(values: np.ndarray, units: pd.Series) -> Estimate:
-    mean = float(values.mean())
-    return Estimate(mean, clustered_error(values - mean, units.to_frame()), len(values), units.nunique() - 1)
 
 
 def _doubly_robust(logged: Logged, chances: np.ndarray, weights: np.ndarray) -> np.ndarray:

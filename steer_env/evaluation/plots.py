@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from steer_env.evaluation.uncertainty import estimate
 
-matplotlib.use("Agg")
-_COLOURS = [matplotlib.colormaps["tab10"](i) for i in range(10)]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Figure
 
 
 def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     """A figure of so many inches, and its axes; an array of axes where there are several rows or columns."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, **options)
 
 
 def colour(i: int) -> Any:
     """Of the i-th thing in a figure."""
-    return _COLOURS[i % 10]
+    from matplotlib import colormaps
+
+    return colormaps["tab10"](i % 10)
 
 
-def _finish(axes: Any, x: str, y: str, **legend: Any) -> None:
+def finish(axes: Any, x: str, y: str, **legend: Any) -> None:
+    """Labels and a grid; and a legend, if there are options of one."""
     axes.set(xlabel=x, ylabel=y)
     axes.grid(alpha=0.25)
     if legend:
@@ -46,7 +49,7 @@ def attempts_curve(attempts: pd.DataFrame) -> Figure:
         style: dict[str, Any] = {"color": colour(i), "capsize": 2, "marker": "o", "ms": 3}
         axes.errorbar(rows["attempt"], rows["mean"], rows["error"], label=policy, **style)
     axes.set_xticks(sorted(attempts["attempt"].unique()))
-    _finish(axes, "attempt (0 is what the first prompt gave)", "similarity to the goal", ncols=1)
+    finish(axes, "attempt (0 is what the first prompt gave)", "similarity to the goal", ncols=1)
     return figure
 
 
@@ -75,7 +78,7 @@ def value_function(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray
             best = values.argmax()
             axes.plot(scales[best], values[best], marker="*", ms=12, color=colour(stayed))
         axes.set_title(f"round {place + 1}", fontsize="medium")
-        _finish(axes, "mixture scale", "value" if place == 0 else "")
+        finish(axes, "mixture scale", "value" if place == 0 else "")
     panels[-1].legend(fontsize="small", title="last round")
     return figure
 
@@ -90,7 +93,7 @@ def scale_choices(frame: pd.DataFrame) -> Figure:
         axes.fill_between(rounds, *np.percentile(scales, [10, 90], axis=0), color=colour(i), alpha=0.1)
     axes.set_xticks(rounds)
     axes.set_ylim(0, 1.05)
-    _finish(axes, "round", "mixture scale", ncols=2)
+    finish(axes, "round", "mixture scale", ncols=2)
     return figure
 
 
@@ -108,7 +111,7 @@ def training_curve(improvements: np.ndarray, window: int = 200) -> Figure:
     figure, axes = canvas(6.4, 3.4)
     axes.plot(episodes, means, color=colour(0))
     axes.fill_between(episodes, low, high, color=colour(0), alpha=0.2)
-    _finish(axes, "episodes", f"improvement, mean of {window}")
+    finish(axes, "episodes", f"improvement, mean of {window}")
     return figure
 
 

@@ -17,7 +17,15 @@ import numpy as np
 import pandas as pd
 
 from steer_env.evaluation.reports import Section
-from steer_env.evaluation.uncertainty import UNKNOWN, Estimate, Interval, clustered_error, percentiles, redrawn
+from steer_env.evaluation.uncertainty import (
+    UNKNOWN,
+    Estimate,
+    Interval,
+    clustered_estimate,
+    pearson,
+    percentiles,
+    redrawn,
+)
 from steer_env.registry import Registry
 
 GROUP = 3
@@ -74,11 +82,10 @@ def majority(frame: pd.DataFrame, item: Sequence[str], flag: str, person: str) -
     groups = pd.DataFrame({"person": items["person"], "vote": [expected_votes(*pair) for pair in pairs]})
     groups = groups.explode("vote")
     votes = groups["vote"].to_numpy(dtype=float)
-    mean, n = float(votes.mean()), len(votes)
-    error = clustered_error(votes - mean, groups[["person"]])
+    share, n = clustered_estimate(votes, groups["person"]), len(votes)
     spread = sum(shuffle_variance(*pair) for pair in pairs) ** 0.5 / n
-    row_error = (mean * (1 - mean) / (n - 1)) ** 0.5 if n > 1 else nan
-    return Majority(Estimate(mean, error, n, groups["person"].nunique() - 1), row_error, spread)
+    row_error = (share.value * (1 - share.value) / (n - 1)) ** 0.5 if n > 1 else nan
+    return Majority(share, row_error, spread)
 
 
 def group_sizes(judgements: int) -> list[int]:
@@ -191,17 +198,7 @@ def correlation(first: Any, second: Any, units: Any, resamples: int = 1000) -> I
     from scipy.stats import rankdata
 
     x, y = (rankdata(np.asarray(values, dtype=float)) - (len(values) + 1) / 2 for values in (first, second))
-    sums = pd.DataFrame(np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1))
-    by_unit = sums.groupby(np.asarray(units)).sum().to_numpy()
-    weights = redrawn(np.random.default_rng(0), len(by_unit), resamples)
-    return percentiles(float(_pearson(by_unit.sum(axis=0))), _pearson((weights @ by_unit).T))
-
-
-def _pearson(sums: np.ndarray) -> Any:
-    """From sums of 1, x, y, x², y² and xy, each a number or float (B,)."""
-    n, x, y, xx, yy, xy = sums
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (n * xy - x * y) / np.sqrt((n * xx - x * x) * (n * yy - y * y))
+    return pearson(x, y, units, resamples)
 
 
 def ratings_sections(frame: pd.DataFrame) -> list[Section]:
@@ -257,12 +254,9 @@ def _rated(question: Any, part: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def two_way(frame: pd.DataFrame, column: str, units: Sequence[str] = ("person", "rater")) -> Estimate:
+def two_way(frame: pd.DataFrame, column: str) -> Estimate:
     """Mean of a column, with an error clustered by the person who steered and the rater, who cross."""
-    values = frame[column].to_numpy(dtype=float)
-    mean = float(values.mean())
-    freedom = min(frame[unit].nunique() for unit in units) - 1
-    return Estimate(mean, clustered_error(values - mean, frame[list(units)]), len(values), freedom)
+    return clustered_estimate(frame[column].to_numpy(dtype=float), frame[["person", "rater"]])
 
 
 def _shares(part: pd.DataFrame) -> dict[str, Any]:

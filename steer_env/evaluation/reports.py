@@ -7,21 +7,18 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, select_autoescape
-from matplotlib.figure import Figure
 
 from steer_env.evaluation import plots, statistics
 from steer_env.evaluation.uncertainty import UNKNOWN
 from steer_env.files import printable, write_atomically
-from steer_env.traces import SteeringTrace, traces_to_frame
+from steer_env.traces import PERSON, SteeringTrace, traces_to_frame
 
 _COST = (
     " Images: made in an episode, goal, first image and what the mechanism makes beyond those shown included. Passes: "
-    "of the denoiser, for these images and for the mechanism's previews or predictions. A dash where nobody counted."
+    "of the denoiser, for these images and for the mechanism's previews or predictions. A dash: not counted."
 )
 
 
@@ -32,7 +29,7 @@ class Section:
     title: str
     text: str
     tables: list[pd.DataFrame] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
+    figures: list[plots.Figure] = field(default_factory=list)
 
 
 @dataclass
@@ -53,10 +50,12 @@ class Report:
 
     def html(self) -> str:
         """A page that needs no other file."""
+        from jinja2 import Environment, FileSystemLoader, select_autoescape
+
         environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(), trim_blocks=True
         )
-        return environment.get_template("report.html").render(report=self, picture=_png)
+        return environment.get_template("report.html").render(report=self, picture=_address)
 
     def save(self, folder: Path | str) -> None:
         """Write ``report.html``, ``report.md`` and every figure as ``figures/NAME.png``."""
@@ -67,8 +66,7 @@ class Report:
             name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
             for i, figure in enumerate(section.figures):
                 number = f"-{i + 1}" if len(section.figures) > 1 else ""
-                save = partial(figure.savefig, format="png", dpi=110)
-                write_atomically(folder / "figures" / f"{name}{number}.png", save)
+                write_atomically(folder / "figures" / f"{name}{number}.png", png(figure))
 
 
 def steering_report(
@@ -76,7 +74,7 @@ def steering_report(
     baseline: str,
     threshold: float,
     learning: Sequence[Section] = (),
-    strips: Sequence[Figure] = (),
+    strips: Sequence[plots.Figure] = (),
 ) -> Report:
     """The paper's Table 1, Figure 9 and what belongs to them, for image steering, text steering or both.
 
@@ -130,7 +128,7 @@ def steering_report(
     return Report(kinds, lead, sections)
 
 
-def examples(strips: Sequence[Figure]) -> Section:
+def examples(strips: Sequence[plots.Figure]) -> Section:
     """Pictures of episodes."""
     text = "Goal in blue on the left; then the image held and the proposals, or the image of the new prompt. What the "
     text += "user went on with is framed in green."
@@ -156,7 +154,7 @@ def conditions(frame: pd.DataFrame) -> str:
 
 def _named(ids: Sequence[str]) -> str:
     """The ids of parts, or how many people there are."""
-    people = [part for part in ids if part.startswith(statistics.PERSON)]
+    people = [part for part in ids if part.startswith(PERSON)]
     others = [part for part in ids if part not in people]
     return ", ".join([*others, *([f"{len(people)} people"] if people else [])])
 
@@ -205,7 +203,7 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 
 def plain(text: str) -> str:
-    r"""Text on one line that is no HTML, and that a terminal prints and doesn't obey, whoever wrote it.
+    r"""Text on one line that is no HTML, and that a terminal prints and doesn't obey, even if a stranger wrote it.
 
     >>> plain("<b>\x1b[2J")
     '&lt;b>?[2J'
@@ -213,8 +211,13 @@ def plain(text: str) -> str:
     return printable(" ".join(text.split())).replace("<", "&lt;")
 
 
-def _png(figure: Figure) -> str:
-    """A figure as a data address."""
+def png(figure: plots.Figure) -> bytes:
+    """A figure as a file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
+
+
+def _address(figure: plots.Figure) -> str:
+    """A figure as a data address."""
+    return "data:image/png;base64," + base64.b64encode(png(figure)).decode()

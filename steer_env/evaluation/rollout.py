@@ -15,7 +15,7 @@ from steer_env.policies.networks import NetworkPolicy
 from steer_env.policies.stored import PolicyError
 from steer_env.traces import SteeringTrace
 from steer_env.types import Prompter, RoundOutcome
-from steer_env.versions import package_versions
+from steer_env.versions import VERSIONS
 
 _CHOOSERS_OPTIONS = ("human", "mechanism", "proposals", "action")
 """Options of the environment that mean nothing to users who write prompts."""
@@ -248,15 +248,24 @@ def _choosing(policies: Sequence[Policy], n: int, episode_seeds: Sequence[int]) 
 
     def act(observation: dict[str, Any], recorder: Recorder) -> np.ndarray:
         scales = [
-            policy.act({name: values[i * n : (i + 1) * n] for name, values in observation.items()})
+            np.asarray(policy.act({name: values[i * n : (i + 1) * n] for name, values in observation.items()}))
             for i, policy in enumerate(policies)
         ]
+        for policy, acted in zip(policies, scales, strict=True):
+            # Else what one gives too much another may lack, and all play each other's.
+            _check_rows(policy, len(acted) if acted.ndim else -1, n, "actions")
         chances = [propensity(policy, played) for policy, played in zip(policies, scales, strict=True)]
         recorder.propensities.append(np.concatenate(chances))
         acted = np.concatenate(scales)
         return acted[:, None] if acted.ndim == 1 else acted
 
     return act
+
+
+def _check_rows(player: Policy | Prompter, given: int, episodes: int, what: str) -> None:
+    if given != episodes:
+        count = "no list of" if given < 0 else given
+        raise PolicyError(f"policy {player.name!r} must give {episodes} {what}, one an episode; it gave {count} {what}")
 
 
 def _writing(
@@ -271,11 +280,11 @@ def _writing(
 
     def act(_: dict[str, Any], recorder: Recorder) -> Any:
         written, similarities, tried = recorder.prompts, recorder.similarities, recorder.settings
-        prompts = [
-            prompt
-            for i, prompter in enumerate(prompters)
-            for prompt in prompter.write(written[i * n : (i + 1) * n], similarities[i * n : (i + 1) * n])
-        ]
+        prompts: list[str] = []
+        for i, prompter in enumerate(prompters):
+            own = prompter.write(written[i * n : (i + 1) * n], similarities[i * n : (i + 1) * n])
+            _check_rows(prompter, len(own) if isinstance(own, list | tuple) else -1, n, "prompts")
+            prompts += own
         settings = {name: habit.choose(tried[name], similarities) for name, habit in habits.items()}
         return {"prompt": prompts, **settings} if settings else prompts
 
@@ -319,6 +328,3 @@ def replay(trace: SteeringTrace, **options: Any) -> list[np.ndarray]:
         assert drawn is not None
         frames.append(drawn[0])
     return frames
-
-
-VERSIONS = package_versions("torch", "diffusers", "numpy")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from steer_env.evaluation.uncertainty import Estimate, estimate
-from steer_env.traces import SteeringTrace
+from steer_env.traces import PERSON, SteeringTrace
 
 
 def table(frame: pd.DataFrame, policy: str, column: str = "improvement") -> np.ndarray:
@@ -68,7 +68,7 @@ def judged_changes(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost(frame: pd.DataFrame) -> pd.DataFrame:
-    """What an episode takes on average: index policy, columns ``images`` and ``passes``; NaN where nobody counted."""
+    """What an episode takes on average: index policy, columns ``images`` and ``passes``; NaN where not counted."""
 
     def mean(counts: pd.Series) -> float:
         return float(counts.mean(skipna=False))
@@ -114,10 +114,6 @@ def stay_rates(frame: pd.DataFrame) -> pd.DataFrame:
     stayed = pd.DataFrame(np.array(frame["choices"].tolist()) == 0)
     rates = stayed.groupby(frame["policy"].to_numpy(), sort=False).mean()
     return rates.rename_axis("policy").rename(columns=lambda place: f"round {place + 1}")
-
-
-PERSON = "person-"
-"""How the ids of people begin, who are humans in traces."""
 
 
 def people_or_tasks(traces: Sequence[SteeringTrace]) -> pd.Series:

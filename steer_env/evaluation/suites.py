@@ -36,7 +36,7 @@ def evaluate(
         tasks: how many tasks of the suite.
         tasks_per_batch: how many of them at a time; bounds the memory together with the studio's shards.
         first_task: where to begin, to go on with an interrupted evaluation.
-        noise: number of the noise, from 0; another one plays the same tasks again with other proposals.
+        noise: number of the noise, from 0; each plays the same tasks with proposals of its own.
         quiet: no progress bar.
         **options: of the environment (suite, generator, metric, human, rounds, …).
 

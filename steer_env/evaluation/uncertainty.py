@@ -14,7 +14,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import nan
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -156,6 +156,12 @@ def clustered_error(residuals: np.ndarray, units: pd.DataFrame) -> float:
     return float(max(sum(singles) - both, *singles) ** 0.5)
 
 
+def clustered_estimate(values: np.ndarray, units: pd.Series | pd.DataFrame) -> Estimate:
+    """Mean of values (N,) with its :func:`clustered_error`; units (N,), or (N, 1) or (N, 2)."""
+    mean, units = float(values.mean()), pd.DataFrame(units)
+    return Estimate(mean, clustered_error(values - mean, units), len(values), int(units.nunique().min()) - 1)
+
+
 def clustered_covariance(residuals: np.ndarray, units: pd.Series | np.ndarray) -> np.ndarray:
     """Cluster-robust covariance of k means over the same rows.
 
@@ -191,6 +197,23 @@ def percentiles(
     known, tails = resampled[~np.isnan(resampled)], [0.5 - level / 2, 0.5 + level / 2]
     low, high = np.quantile(known, tails, method=method) if len(known) else (nan, nan)
     return Interval(float(value), float(low), float(high))
+
+
+def pearson(first: np.ndarray, second: np.ndarray, units: Any, resamples: int) -> Interval:
+    """Pearson's correlation of two measures, float (N,) each, with a 95 % percentile interval over units (N,).
+
+    Nan where a measure is the same everywhere. Their means should be near 0: sums of squares lose digits otherwise.
+    """
+    sums = pd.DataFrame({"n": 1.0, "x": first, "y": second, "xx": first**2, "yy": second**2, "xy": first * second})
+    by_unit = sums.groupby(np.asarray(units)).sum().to_numpy()
+
+    def of_sums(totals: np.ndarray) -> np.ndarray:
+        n, x, y, xx, yy, xy = totals
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((n * xy - x * y) / np.sqrt((n * xx - x * x) * (n * yy - y * y)))
+
+    weights = redrawn(np.random.default_rng(0), len(by_unit), resamples)
+    return percentiles(float(of_sums(by_unit.sum(axis=0))), of_sums((weights @ by_unit).T))
 
 
 class Bootstrap:

@@ -8,7 +8,7 @@ from typing import Any
 from steer_env.compatibility import usual_defaults
 from steer_env.devices import on_device
 from steer_env.generators.options import ImageEndpointOptions, PipelineOptions, StableDiffusionOptions, TilesOptions
-from steer_env.registry import AUTO, Loaded, Part, Parts, Registry, Spec, resolve
+from steer_env.registry import AUTO, Loaded, Part, Parts, Registry, Spec, own_part, resolve
 from steer_env.types import Generator
 
 _FILE = "steer_env.generators.stable_diffusion"
@@ -40,7 +40,7 @@ def load_generator(spec: Spec[Generator] = "tiles", device: str = AUTO, dtype: s
         steer_env.assets.AssetError: damaged embedded weights.
     """
     if not isinstance(spec, str | Mapping):
-        return spec
+        return own_part("generator", spec, "id", "device", "latent_shape", "image_shape", "encode", "generate")
     part, chosen = resolve(GENERATORS, spec, **options)
     on_device(chosen, device, dtype)
     with usual_defaults():

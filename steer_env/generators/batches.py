@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from steer_env.generators.checkpoints import pipeline_fingerprint
 from steer_env.generators.speed import fitting_batch
 from steer_env.types import Conditioning
 
@@ -27,6 +30,8 @@ class BatchedGenerator:
     image_shape: tuple[int, int, int]
     max_batch: int
     device: torch.device
+    pipeline: Any
+    """Of diffusers."""
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """See :class:`steer_env.types.Generator`."""
@@ -39,6 +44,10 @@ class BatchedGenerator:
     def _fitting_batch(self) -> int:
         """How many images fit into the device's memory."""
         return fitting_batch(self.device, self._peak)
+
+    @cached_property
+    def _weights(self) -> str:
+        return pipeline_fingerprint(self.pipeline)
 
     @torch.inference_mode()
     def _peak(self, images: int) -> int:

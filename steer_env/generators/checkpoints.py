@@ -305,6 +305,11 @@ def pipeline_fingerprint(pipeline: Any) -> str:
     return hashlib.sha256(json.dumps([fingerprint(weights), settings], sort_keys=True).encode()).hexdigest()
 
 
+def solver_settings(scheduler: Any) -> list[tuple[str, str]]:
+    """All that a scheduler does, for a fingerprint."""
+    return sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
+
+
 def plain_config(config: Any) -> dict[str, str]:
     """A part's configuration, without where it was read from."""
     values = config.to_dict() if hasattr(config, "to_dict") else config

@@ -32,9 +32,8 @@ from steer_env.generators.checkpoints import (
     load_pipeline,
     load_solver,
     of_scheduler,
-    pipeline_fingerprint,
-    plain_config,
     solve,
+    solver_settings,
 )
 from steer_env.generators.options import StableDiffusionOptions
 from steer_env.generators.speed import Speed, padded_size
@@ -106,7 +105,6 @@ class DiffusionGenerator(BatchedGenerator):
         height, width = latent_size(chosen, self.pipeline)
         self.latent_shape: tuple[int, ...] = (self._unet.config.in_channels, height, width)
         self.image_shape = (3, height * self.pipeline.vae_scale_factor, width * self.pipeline.vae_scale_factor)
-        self._weights: str | None = None
         self._batch_is_fixed, self.max_batch = bool(chosen.max_batch), chosen.max_batch or 1
         self.speed.lay_out(self._unet, self._vae)
         self.to(device)
@@ -158,11 +156,7 @@ class DiffusionGenerator(BatchedGenerator):
 
     def fingerprint(self) -> str:
         """Of weights and settings, wherever they were read from."""
-        if self._weights is None:
-            self._weights = pipeline_fingerprint(self.pipeline)
-        scheduler = self._scheduler
-        solver = sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
-        return f"{self._weights} {self.steps} {self.guidance_scale:g} {self.speed} {solver}"
+        return f"{self._weights} {self.steps} {self.guidance_scale:g} {self.speed} {solver_settings(self._scheduler)}"
 
     @property
     def passes(self) -> int:

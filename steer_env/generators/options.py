@@ -10,19 +10,33 @@ from steer_env.registry import AUTO
 
 
 @dataclass(kw_only=True)
-class DiffusionOptions(Limited):
-    """A latent diffusion model.
+class LatentOptions(Limited):
+    """What all models of latents have.
 
     Args:
-        steps: denoising steps an image.
-        guidance_scale: classifier-free guidance; at 1 or below there is no second pass.
-        solver: ddim, dpm++, unipc or euler; empty for the checkpoint's own.
+        solver: ddim, dpm++, unipc or euler, where the checkpoint can use it; empty for its own.
         max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
             0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
         device: where it runs: cpu, cuda, cuda:1; auto for the environment's, which is a GPU if there is one.
         dtype: precision of its weights: float32, float16 or bfloat16; auto for the environment's, which is half
             precision on a GPU.
         id: what traces call it; path, steps, guidance, solver and what changes the checkpoint by default.
+    """
+
+    solver: str = ""
+    max_batch: int = option(64, least=0, most=65536)
+    device: str = AUTO
+    dtype: str = AUTO
+    id: str = ""
+
+
+@dataclass(kw_only=True)
+class DiffusionOptions(LatentOptions):
+    """A latent diffusion model.
+
+    Args:
+        steps: denoising steps an image.
+        guidance_scale: classifier-free guidance; at 1 or below there is no second pass.
         channels_last: the memory format of weights and activations, which suits convolutions on tensor cores.
         compile: a mode of torch.compile: default, reduce-overhead, max-autotune; the last two record CUDA graphs. The
             denoiser is compiled for few fixed sizes of batches, ``max_batch`` and its halvings; others are padded.
@@ -33,11 +47,6 @@ class DiffusionOptions(Limited):
 
     steps: int = option(20, least=1, most=1000)
     guidance_scale: float = option(7.5, least=0, most=1000)
-    solver: str = ""
-    max_batch: int = option(64, least=0, most=65536)
-    device: str = AUTO
-    dtype: str = AUTO
-    id: str = ""
     channels_last: bool = False
     compile: str = ""
     tf32: bool = False
@@ -66,7 +75,7 @@ class ImageEndpointOptions(Limited):
     Args:
         model: as the server calls it.
         base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
-        key_variable: environment variable that holds the key; a server of one's own may need none.
+        key_variable: environment variable that holds the key; a local server may need none.
         size: of images, WIDTHxHEIGHT in pixels.
         arguments: further fields of each request, such as quality; on a command line
             '+generator.arguments={response_format: b64_json}', for servers that would answer an address.
@@ -131,7 +140,7 @@ class StableDiffusionOptions(CheckpointOptions, DiffusionOptions):
 
 
 @dataclass(kw_only=True)
-class PipelineOptions(CheckpointOptions):
+class PipelineOptions(CheckpointOptions, LatentOptions):
     """Any text-to-image pipeline of diffusers that takes latents, such as Stable Diffusion 3, Flux, SANA or PixArt.
 
     The pipeline itself is called. For Stable Diffusion 1, 2 and XL, ``stable-diffusion`` and ``stable-diffusion-xl``
@@ -140,22 +149,13 @@ class PipelineOptions(CheckpointOptions):
     Args:
         steps: denoising steps an image; 0 for the pipeline's usual number, which few-step models need fewer of.
         guidance_scale: none for the pipeline's usual one.
-        solver: ddim, dpm++, unipc or euler, where the pipeline can use it; empty for the checkpoint's own.
         arguments: further arguments of the pipeline's call, on a command line
             '+generator.arguments={max_sequence_length: 77}'.
-        max_batch: most images generated at a time; bounds the memory. Halved where the device's memory doesn't suffice.
-            0 for what fits into the free memory of a GPU, measured; 64 elsewhere.
-        device: where it runs: cpu, cuda, cuda:1; auto for the environment's, which is a GPU if there is one.
-        dtype: precision of its weights: float32, float16 or bfloat16; auto for the environment's, which is half
-            precision on a GPU.
-        id: what traces call it; path, steps, guidance and what changes the checkpoint by default.
+
+    The others are those of all models of latents, and of all checkpoints.
     """
 
     steps: int = option(0, least=0, most=1000)
     guidance_scale: float | None = option(None, least=0, most=1000)
-    solver: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     max_batch: int = option(16, least=0, most=65536)
-    device: str = AUTO
-    dtype: str = AUTO
-    id: str = ""

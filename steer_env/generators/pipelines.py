@@ -14,15 +14,7 @@ from torch import Tensor, nn
 from steer_env.compatibility import quiet, reason
 from steer_env.devices import resolve_device, resolve_dtype
 from steer_env.generators.batches import TRIED_PROMPTS, TRIED_STEPS, BatchedGenerator, check_images, trial_latents
-from steer_env.generators.checkpoints import (
-    ANY,
-    evaluations,
-    load_pipeline,
-    load_solver,
-    of_scheduler,
-    pipeline_fingerprint,
-    plain_config,
-)
+from steer_env.generators.checkpoints import ANY, evaluations, load_pipeline, load_solver, of_scheduler, solver_settings
 from steer_env.generators.options import PipelineOptions
 from steer_env.generators.prompts import decoded, encoded
 from steer_env.types import Conditioning
@@ -68,7 +60,6 @@ class PipelineGenerator(BatchedGenerator):
         further = [f"{name}={value}" for name, value in chosen.arguments.items()]
         changes = [*filter(None, [chosen.solver]), *chosen.changes(), *further]
         self.id = chosen.id or " ".join([f"{path}@{self.steps}{scale}", *changes])
-        self._weights: str | None = None
         self._batch_is_fixed, self.max_batch = bool(chosen.max_batch), chosen.max_batch or 1
         self._load(path, device)
         size = (chosen.height or self.image_shape[1], chosen.width or self.image_shape[2])
@@ -166,11 +157,8 @@ class PipelineGenerator(BatchedGenerator):
 
     def fingerprint(self) -> str:
         """Of weights and settings, wherever they were read from."""
-        if self._weights is None:
-            self._weights = pipeline_fingerprint(self.pipeline)
-        scheduler = self.pipeline.scheduler
-        solver = sorted({"solver": type(scheduler).__name__, **plain_config(scheduler.config)}.items())
         settings = sorted((name, repr(value)) for name, value in self._arguments.items())
+        solver = solver_settings(self.pipeline.scheduler)
         return f"{self._weights} {self.dtype} {self.steps} {self.latent_shape} {settings} {solver}"
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steer_env.humans.options import HesitantOptions, PersonOptions, PopulationOptions, RuleOptions, SoftmaxOptions
-from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build
+from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build, own_part
 from steer_env.types import Human, Prompter
 
 _CHOOSERS = "steer_env.humans.choosers"
@@ -42,7 +42,10 @@ def load_human(spec: Spec[Human] = "greedy", **options: Any) -> Human:
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.
     """
-    return build(HUMANS, spec, options) if isinstance(spec, str | Mapping) else spec
+    if not isinstance(spec, str | Mapping):
+        return own_part("human", spec, "id", "choose")
+    human: Human = build(HUMANS, spec, options)
+    return human
 
 
 def load_prompter(spec: Spec[Prompter] = "attribute", **options: Any) -> Prompter:
@@ -51,4 +54,7 @@ def load_prompter(spec: Spec[Prompter] = "attribute", **options: Any) -> Prompte
     Raises:
         ValueError: an unknown name or option, or a value that an option can't have.
     """
-    return build(PROMPTERS, spec, options) if isinstance(spec, str | Mapping) else spec
+    if not isinstance(spec, str | Mapping):
+        return own_part("prompter", spec, "name", "training_seed", "start", "write")
+    prompter: Prompter = build(PROMPTERS, spec, options)
+    return prompter

@@ -9,10 +9,10 @@ from pathlib import Path
 from torch.nn.functional import normalize
 
 from steer_env import assets
-from steer_env.imaging.banked import Made
+from steer_env.imaging.bank import Made
 from steer_env.imaging.studio import LocalStudio, Shard
 from steer_env.mechanisms.predicted import EmbeddingPredictor
-from steer_env.types import Generator, GlimpsingGenerator, Metric
+from steer_env.types import Generator, Metric
 
 
 class PredictedStudio(LocalStudio):
@@ -41,12 +41,7 @@ class PredictedStudio(LocalStudio):
     ) -> None:
         folder = Path(predictor) if predictor else assets.ROOT / "tiles-predictor"
         self._predictor = EmbeddingPredictor.load(folder).to(generator.device)
-        known = self._predictor.config
-        if not isinstance(generator, GlimpsingGenerator) or generator.id.split()[0] != known.generator:
-            raise ValueError(f"the predictor knows images of {known.generator!r}, not of {generator.id!r}")
-        if metric.id != known.metric:
-            raise ValueError(f"the predictor knows the metric {known.metric!r}, not {metric.id!r}")
-        self._glimpsing = generator
+        self._glimpsing = self._predictor.known(generator, metric)
         imagined = copy.copy(generator)
         imagined.id = f"{generator.id} predicted-{assets.version(folder)}"
         super().__init__(imagined, metric)

@@ -27,8 +27,7 @@ import torch
 from torch import Tensor
 
 from steer_env.compatibility import mend_torchvision
-from steer_env.imaging.bank import GoalBank
-from steer_env.imaging.banked import Made, Maker, maker_of
+from steer_env.imaging.bank import GoalBank, Made, Maker, maker_of
 from steer_env.imaging.options import RayOptions
 from steer_env.imaging.studio import LocalStudio, Shard, make, maker
 from steer_env.types import Generator, Metric
@@ -46,7 +45,7 @@ class RayStudio(LocalStudio):
     """A studio whose images are made in processes of a Ray cluster.
 
     A worker that is lost, with its node or alone, is replaced as soon as the cluster has room, and its shard is sent
-    again to the next that is free; workers that can't be had yet keep nobody waiting. Generator and metrics are put
+    again to the next that is free; no call waits for workers that can't be had yet. Generator and metrics are put
     into the cluster's object store, so that a node has them in memory once. Prompts are encoded here. All studios of a
     process share its workers, which :func:`steer_env.imaging.close_studios` ends.
 
@@ -284,7 +283,7 @@ class _Worker:
         return arrays, None if images is None else images.numpy()
 
     def maker(self, generator: list[Any], metrics: Mapping[str, list[Any]]) -> Maker:
-        """See :func:`steer_env.imaging.banked.maker_of`."""
+        """See :func:`steer_env.imaging.bank.maker_of`."""
         return maker_of(*self._loaded(generator, metrics))
 
     def _loaded(self, generator: list[Any], metrics: Mapping[str, list[Any]]) -> tuple[Any, dict[str, Any]]:

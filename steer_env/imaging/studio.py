@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from steer_env.imaging.bank import GoalBank
-from steer_env.imaging.banked import Made, Maker, addresses, maker_of, through
+from steer_env.imaging.bank import GoalBank, Made, Maker, addresses, maker_of, through
 from steer_env.imaging.options import LocalOptions
 from steer_env.proposals import draw_latents
 from steer_env.types import Conditioning, Fingerprinted, Generator, Metric, Picture, PreviewingGenerator
@@ -36,7 +35,7 @@ class LocalStudio:
         generator: makes the images.
         metric: embeds them; the one that users choose by, called ``""``.
         judges: further metrics that embed every image, by name.
-        goal_bank: where pictures of a prompt and a seed are found again, see :mod:`steer_env.imaging.banked`.
+        goal_bank: where pictures of a prompt and a seed are found again, see :mod:`steer_env.imaging.bank`.
         shard: images made at a time, here or by a worker; 0 for the generator's ``max_batch``. What comes of an
             image depends on it in the last digits, and on nothing else of a studio.
         overlap: embed a shard while the next one is generated, where both happen on one GPU.

@@ -7,7 +7,7 @@ from typing import Any
 
 from steer_env.mechanisms.options import BayesianOptions, FeedbackOptions, LearnedOptions, QeuboOptions
 from steer_env.metrics import load_metric
-from steer_env.registry import AUTO, NoOptions, Part, Parts, Registry, Spec, parse_spec, resolve
+from steer_env.registry import AUTO, NoOptions, Part, Parts, Registry, Spec, own_part, parse_spec, resolve
 from steer_env.types import Mechanism, Studio
 
 MECHANISMS: Parts = Registry(
@@ -39,7 +39,7 @@ def load_mechanism(
         ImportError: the optional package that it needs isn't installed.
     """
     if not isinstance(spec, str | Mapping):
-        return spec
+        return own_part("mechanism", spec, "id", "extra_images", "propose")
     part, chosen = resolve(MECHANISMS, spec)
     own = getattr(chosen, "metric", "")
     if not isinstance(own, str | Mapping):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,24 +30,16 @@ class BayesianSteering:
     Args:
         studio: makes the pool; with ``preview_steps``, its generator is a :class:`steer_env.types.PreviewingGenerator`.
         metric: compares images; by default the environment gives the one that its user chooses by.
-        pool, temperature, preview_steps, ahead: see :class:`steer_env.mechanisms.options.BayesianOptions`.
         hypotheses: makes the pools, for mechanisms that share them; it must know the metric.
+        **options: see :class:`steer_env.mechanisms.options.BayesianOptions`.
 
     Raises:
         ValueError: an option out of range, or previews that the generator can't make.
     """
 
-    def __init__(
-        self,
-        studio: Studio,
-        metric: Metric,
-        pool: int = BayesianOptions.pool,
-        temperature: float = BayesianOptions.temperature,
-        preview_steps: int = BayesianOptions.preview_steps,
-        ahead: int = BayesianOptions.ahead,
-        hypotheses: Hypotheses | None = None,
-    ) -> None:
-        BayesianOptions(pool, temperature, "", preview_steps, ahead)
+    def __init__(self, studio: Studio, metric: Metric, hypotheses: Hypotheses | None = None, **options: Any) -> None:
+        chosen = BayesianOptions(**options)
+        pool, temperature, preview_steps, ahead = chosen.pool, chosen.temperature, chosen.preview_steps, chosen.ahead
         self._hypotheses = hypotheses or Hypotheses(studio, [metric])
         self.pool, self.temperature, self.metric = pool, temperature, metric
         self.most_proposals = pool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from steer_env.mechanisms.bayesian import BayesianSteering
 from steer_env.mechanisms.hypotheses import Hypotheses, draw_pools
 from steer_env.mechanisms.options import FeedbackOptions, LearnedOptions
 from steer_env.ties import first_best_of
-from steer_env.types import Conditioning, GlimpsingGenerator, Metric, Studio
+from steer_env.types import Conditioning, Generator, GlimpsingGenerator, Metric, Studio
 
 _AT_A_TIME = 64
 """Latents of one episode that the denoiser glimpses at together, so that no episode depends on its batch."""
@@ -79,6 +80,15 @@ class EmbeddingPredictor(nn.Module):
         pooled = [cells.mean(dim=(2, 3)), cells.amax(dim=(2, 3)), self.places(cells).flatten(1)]
         return self.head(torch.cat(pooled, dim=1))
 
+    def known(self, generator: Generator, metric: Metric) -> GlimpsingGenerator:
+        """The generator; a ValueError where the predictor doesn't know it, or the metric."""
+        if not isinstance(generator, GlimpsingGenerator) or generator.id.split()[0] != self.config.generator:
+            raise ValueError(f"the predictor knows images of {self.config.generator!r}, not of {generator.id!r}")
+        if metric.id != self.config.metric:
+            known = self.config.metric
+            raise ValueError(f"the predictor knows the metric {known!r}, not {metric.id!r}: choose it as metric")
+        return generator
+
     def save(self, folder: Path) -> None:
         """Write ``config.json`` and ``model.safetensors``, in float16."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,37 +115,25 @@ class LearnedSteering(BayesianSteering):
     Args:
         studio: makes the images that are shown; the predictor must know its generator.
         metric: compares them; the predictor must know it.
-        pool, temperature, ahead: see :class:`steer_env.mechanisms.options.LearnedOptions`.
-        predictor: folder that :meth:`EmbeddingPredictor.save` wrote and that has a manifest.
         hypotheses: keeps predictions, for mechanisms that share them.
+        **options: see :class:`steer_env.mechanisms.options.LearnedOptions`; ``predictor`` is a folder that
+            :meth:`EmbeddingPredictor.save` wrote and that has a manifest.
 
     Raises:
         ValueError: a generator or a metric that the predictor doesn't know.
         steer_env.assets.AssetError: damaged weights.
     """
 
-    def __init__(
-        self,
-        studio: Studio,
-        metric: Metric,
-        pool: int = LearnedOptions.pool,
-        temperature: float = LearnedOptions.temperature,
-        ahead: int = LearnedOptions.ahead,
-        predictor: str = LearnedOptions.predictor,
-        hypotheses: Hypotheses | None = None,
-    ) -> None:
-        super().__init__(studio, metric, pool, temperature, ahead=ahead, hypotheses=hypotheses)
+    def __init__(self, studio: Studio, metric: Metric, hypotheses: Hypotheses | None = None, **options: Any) -> None:
+        chosen = LearnedOptions(**options)
+        pool, temperature, ahead = chosen.pool, chosen.temperature, chosen.ahead
+        super().__init__(studio, metric, hypotheses, pool=pool, temperature=temperature, ahead=ahead)
         generator = studio.generator
-        folder = Path(predictor) if predictor else assets.ROOT / "tiles-predictor"
+        folder = Path(chosen.predictor) if chosen.predictor else assets.ROOT / "tiles-predictor"
         self._predictor = EmbeddingPredictor.load(folder)
-        known = self._predictor.config
-        if not isinstance(generator, GlimpsingGenerator) or generator.id.split()[0] != known.generator:
-            raise ValueError(f"the predictor knows images of {known.generator!r}, not of {generator.id!r}")
-        if metric.id != known.metric:
-            raise ValueError(f"the predictor knows the metric {known.metric!r}, not {metric.id!r}: choose it as metric")
+        self._generator, self._guessed = self._predictor.known(generator, metric), True
         self._predictor.to(generator.device)
-        self._generator, self._guessed = generator, True
-        self.extra_images, self.extra_passes = 0, pool * known.share
+        self.extra_images, self.extra_passes = 0, pool * self._predictor.config.share
         self._version = assets.version(folder)
         self.id = f"learned-{self._version}-{pool}-{temperature:g}{f'-ahead{ahead}' if ahead else ''}"
 
@@ -171,26 +169,18 @@ class FeedbackSteering(LearnedSteering):
     belief about a goal, and nothing is explored. In the first round proposals are images drawn at random.
 
     Args:
-        studio, metric, predictor, hypotheses: see :class:`LearnedSteering`.
-        pool, weight: see :class:`steer_env.mechanisms.options.FeedbackOptions`.
+        studio, metric, hypotheses: see :class:`LearnedSteering`.
+        **options: see :class:`steer_env.mechanisms.options.FeedbackOptions`.
 
     Raises:
         ValueError, steer_env.assets.AssetError: see :class:`LearnedSteering`.
     """
 
-    def __init__(
-        self,
-        studio: Studio,
-        metric: Metric,
-        pool: int = FeedbackOptions.pool,
-        weight: float = FeedbackOptions.weight,
-        predictor: str = FeedbackOptions.predictor,
-        hypotheses: Hypotheses | None = None,
-    ) -> None:
-        FeedbackOptions(pool, weight)
-        super().__init__(studio, metric, pool, ahead=0, predictor=predictor, hypotheses=hypotheses)
-        self.weight = weight
-        self.id = f"feedback-{self._version}-{pool}-{weight:g}"
+    def __init__(self, studio: Studio, metric: Metric, hypotheses: Hypotheses | None = None, **options: Any) -> None:
+        chosen = FeedbackOptions(**options)
+        super().__init__(studio, metric, hypotheses, pool=chosen.pool, ahead=0, predictor=chosen.predictor)
+        self.weight = chosen.weight
+        self.id = f"feedback-{self._version}-{self.pool}-{self.weight:g}"
 
     def _learn(self, where: Tensor, screen: Tensor, choices: Tensor) -> None:
         """Add the round's score of each image of the pool."""

@@ -34,7 +34,7 @@ class QeuboSteering:
 
     Args:
         shape: of a latent.
-        candidates, dimensions, length, temperature: see :class:`steer_env.mechanisms.options.QeuboOptions`.
+        **options: see :class:`steer_env.mechanisms.options.QeuboOptions`.
 
     Raises:
         ImportError: BoTorch isn't installed.
@@ -43,15 +43,9 @@ class QeuboSteering:
 
     extra_images = 0
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        candidates: int = QeuboOptions.candidates,
-        dimensions: int = QeuboOptions.dimensions,
-        length: float = QeuboOptions.length,
-        temperature: float = QeuboOptions.temperature,
-    ) -> None:
-        QeuboOptions(candidates, dimensions, length, temperature)
+    def __init__(self, shape: tuple[int, ...], **options: Any) -> None:
+        chosen = QeuboOptions(**options)
+        candidates, dimensions, length = chosen.candidates, chosen.dimensions, chosen.length
         if not 1 <= dimensions <= np.prod(shape):
             raise ValueError(f"dimensions must be 1 to {np.prod(shape)}, the size of a latent, got {dimensions}")
         try:
@@ -62,9 +56,9 @@ class QeuboSteering:
             advice = "mechanism=qeubo needs a package that isn't here: pip install 'steer-env[qeubo]'"
             raise ImportError(advice) from error
         self._basis = torch.from_numpy(low_frequencies(tuple(shape), dimensions))
-        self.candidates, self.dimensions, self.length, self.temperature = candidates, dimensions, length, temperature
-        self.most_proposals = candidates
-        self.id = f"qeubo-{candidates}-{dimensions}-{length:g}-{temperature:g}"
+        self.candidates, self.dimensions, self.length = candidates, dimensions, length
+        self.most_proposals, self.temperature = candidates, chosen.temperature
+        self.id = f"qeubo-{candidates}-{dimensions}-{length:g}-{self.temperature:g}"
 
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
         """See :class:`steer_env.types.Mechanism`."""

@@ -8,7 +8,7 @@ from typing import Any
 from steer_env.compatibility import usual_defaults
 from steer_env.devices import on_device
 from steer_env.metrics.options import CLIPOptions, DINOOptions, DreamSimOptions, LPIPSOptions, PixelOptions
-from steer_env.registry import AUTO, Loaded, NoOptions, Part, Parts, Registry, Spec, parse_spec, resolve
+from steer_env.registry import AUTO, Loaded, NoOptions, Part, Parts, Registry, Spec, own_part, parse_spec, resolve
 from steer_env.types import Metric
 
 METRICS: Parts = Registry(
@@ -43,7 +43,7 @@ def load_metric(
         steer_env.assets.AssetError: damaged embedded weights.
     """
     if not isinstance(spec, str | Mapping):
-        return spec
+        return own_part("metric", spec, "id", "dimensions", "embed", "similarity")
     part, chosen = resolve(METRICS, spec, **options)
     on_device(chosen, device, dtype)
     with usual_defaults():
@@ -60,11 +60,13 @@ def load_judges(
         device, dtype: as for :func:`load_metric`.
 
     Raises:
-        ValueError: as :func:`load_metric`; or two judges of one name.
+        ValueError: as :func:`load_metric`; two judges of one name, or one without any.
     """
     if not isinstance(judges, Mapping):
         names = [parse_spec(judge)[0] for judge in judges]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"two judges are called {twice[0]!r}: give them names, {{NAME: {twice[0]}, …}}")
         judges = dict(zip(names, judges, strict=True))
+    if unnamed := [name for name in judges if not isinstance(name, str) or not name]:
+        raise ValueError(f"a judge's name must be a word, got {unnamed[0]!r}")
     return {name: load_metric(judge, device, dtype) for name, judge in judges.items()}

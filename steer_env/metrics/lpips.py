@@ -16,7 +16,6 @@ from steer_env.metrics.options import LPIPSOptions
 
 _FILE = "alexnet-owt-7be5be79.pth"
 _ADVICE = f"Download https://download.pytorch.org/models/{_FILE}, and name it as path"
-"""Pixels a side below which AlexNet's last layers have nothing left."""
 
 
 class LPIPSMetric(NetworkMetric):

@@ -11,7 +11,7 @@ import numpy as np
 from steer_env.files import read_json, seal
 from steer_env.policies.cards import PolicyCard, TrainingRecord
 from steer_env.policies.histories import HistoryPolicy
-from steer_env.policies.stored import POLICY_FILE, PolicyError, ScalesPolicy, StoredPolicy
+from steer_env.policies.stored import POLICY_FILE, PolicyError, ScalesPolicy, StoredPolicy, listed
 from steer_env.proposals import BUCKETS, bucket_scales
 
 Observation = Mapping[str, np.ndarray]
@@ -53,10 +53,10 @@ class TablePolicy(ScalesPolicy):
     order = "(moved, stayed) for each round"
 
     def __init__(self, name: str, scales: np.ndarray, training_seed: int = -1, card: PolicyCard | None = None) -> None:
-        shape = {np.shape(row) for row in scales}
+        shape = {np.shape(row) for row in listed(name, scales)}
         if shape != {(2,)}:
             raise PolicyError(f"policy {name!r}: scales must have shape (rounds, 2), got rows of {sorted(shape)}")
-        super().__init__(name, [np.asarray(row, dtype=np.float64) for row in scales], training_seed, card)
+        super().__init__(name, list(scales), training_seed, card)
 
     @property
     def scales(self) -> np.ndarray:
@@ -66,7 +66,7 @@ class TablePolicy(ScalesPolicy):
     @classmethod
     def schedule(cls, name: str, scales: Sequence[float]) -> TablePolicy:
         """A scale for each round, whether the user stayed or not."""
-        return cls(name, np.repeat(np.asarray(scales, dtype=np.float64)[:, None], 2, axis=1))
+        return cls(name, np.array([np.repeat(scale, 2) for scale in listed(name, scales)]))
 
     def act(self, observation: Observation) -> np.ndarray:
         return self.scales[np.minimum(observation["round"], len(self._rows) - 1), observation["stayed"]]

@@ -5,17 +5,14 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from steer_env.humans.writers import Writer
 from steer_env.policies import Policy
 from steer_env.policies.cards import likeness
 from steer_env.policies.names import POLICIES, load_policy, parse_name, policy_folder
 from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.registry import Spec
 from steer_env.types import Prompter
-
-if TYPE_CHECKING:
-    from steer_env.humans.writers import Writer
 
 
 def expand(specs: Sequence[str]) -> list[str]:
@@ -95,7 +92,8 @@ def _check_beside(policy: Policy | Prompter, others: Sequence[Policy | Prompter]
             )
         if other.name != policy.name and likeness(other.name) == likeness(policy.name):
             raise PolicyError(f"a policy is called {policy.name!r}, which looks like {other.name!r}: rename it")
-        if other.name == policy.name and isinstance(other, StoredPolicy) and other.card.training != record:
+        alike = isinstance(other, StoredPolicy) and isinstance(policy, StoredPolicy) and other.card.training == record
+        if other.name == policy.name and not alike:
             raise PolicyError(
                 f"policies called {policy.name!r} were trained differently: only the seed may differ between the "
                 "trainings of one row; give them names of their own by agent.name"

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from steer_env import assets
-from steer_env.limits import Limited, option
+from steer_env.humans.writers import Writer
+from steer_env.limits import Limited, option, whole
 from steer_env.policies import POLICY_FILE, Policy, SoftPolicy, TablePolicy, read_policy
-from steer_env.policies.cards import check_name, likeness
+from steer_env.policies.cards import check_name, check_text, likeness
 from steer_env.policies.stored import PolicyError, StoredPolicy
-from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build
+from steer_env.registry import NoOptions, Part, Parts, Registry, Spec, build, own_part
 from steer_env.types import Prompter
-
-if TYPE_CHECKING:
-    from steer_env.humans.writers import Writer
 
 
 @dataclass
@@ -127,13 +124,17 @@ def load_policy(spec: Spec[Policy] | Prompter | Path, writer: Writer | None = No
         PolicyError: a folder without a policy, or with one that is damaged or has a built-in one's name.
     """
     if isinstance(spec, Path):
-        return _own(policy_folder(spec) or spec)
+        return own_policy(policy_folder(spec) or spec)
     if not isinstance(spec, str | Mapping):
-        return spec
+        way = "write" if hasattr(spec, "write") else "act"
+        own = own_part("policy", spec, "name", "training_seed", "start", way)
+        check_text("name of a policy", own.name)
+        whole("training_seed", own.training_seed, -1, 2**63 - 1)
+        return own
     if isinstance(spec, str) and parse_name(spec) not in POLICIES:
         folder = policy_folder(spec)
         if folder is not None:
-            return _own(folder)
+            return own_policy(folder)
         if "/" in spec or Path(spec).exists():
             raise PolicyError(f"{spec} holds no policy: train one there first with experiments.train folder={spec}")
     policy: Policy | Prompter = build(POLICIES, spec, writer=writer)
@@ -157,7 +158,8 @@ def policy_folder(place: str | Path) -> Path | None:
     return next((folder for folder in (top, top / "policy") if (folder / POLICY_FILE).is_file()), None)
 
 
-def _own(folder: Path) -> StoredPolicy:
+def own_policy(folder: Path) -> StoredPolicy:
+    """The policy in a folder; a PolicyError where there is none, or one that may be mistaken for a built-in one."""
     policy = read_policy(folder)
     try:
         check_own_name(policy.name)

@@ -12,7 +12,7 @@ import numpy as np
 from steer_env.files import read_plain, write_atomically
 from steer_env.mechanisms.actions import ACTIONS, SCALES
 from steer_env.policies.cards import PolicyCard
-from steer_env.policies.graphs import LARGEST, STATE, Signature, inspect
+from steer_env.policies.graphs import LARGEST, STATE, inspect
 from steer_env.policies.stored import PolicyError, StoredPolicy
 from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import Registry, resolve
@@ -244,6 +244,3 @@ def _session(graph: bytes) -> Any:
         return onnxruntime.InferenceSession(graph, settings, providers=usable)
     except Exception as error:
         raise ValueError(f"the graph can't be run: {' '.join(str(error).split())[:200]}") from None
-
-
-__all__ = ["GRAPH_FILE", "NetworkPolicy", "Signature", "read_graph"]

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from steer_env.files import SEAL, seal, write_atomically
-from steer_env.policies.cards import PolicyCard
+from steer_env.limits import whole
+from steer_env.policies.cards import PolicyCard, check_name
 from steer_env.proposals import BUCKETS, check_scales
 
 POLICY_FILE = "policy.json"
@@ -28,13 +29,19 @@ class StoredPolicy:
         name: what tables of results call it.
         training_seed: seed of the training that made it; −1 if none did.
         card: how it was trained.
+
+    Raises:
+        PolicyError: a name or a seed that a policy can't have.
     """
 
     kind: ClassVar[str]
     """In the file."""
 
     def __init__(self, name: str, training_seed: int = -1, card: PolicyCard | None = None) -> None:
-        self.name, self.training_seed = name, training_seed
+        try:
+            self.name, self.training_seed = check_name(name), whole("training_seed", training_seed, -1, 2**63 - 1)
+        except ValueError as error:
+            raise PolicyError(str(error)) from None
         self.card = card or PolicyCard()
 
     def start(self, episode_seeds: Sequence[int]) -> None:
@@ -91,7 +98,7 @@ class ScalesPolicy(StoredPolicy):
         self, name: str, scales: Sequence[np.ndarray], training_seed: int = -1, card: PolicyCard | None = None
     ) -> None:
         try:
-            self._rows = [check_scales(row) for row in scales]
+            self._rows = [check_scales(row) for row in listed(name, scales)]
         except ValueError as error:
             raise PolicyError(f"policy {name!r}: {error}") from error
         super().__init__(name, training_seed, card)
@@ -111,3 +118,10 @@ class ScalesPolicy(StoredPolicy):
             return False
         pairs = zip(self._rows, other._rows, strict=True)
         return all(np.abs(mine - theirs).max(initial=0) < 0.5 / BUCKETS for mine, theirs in pairs)
+
+
+def listed(name: str, scales: Any) -> Any:
+    """The rows of scales; a PolicyError if they aren't a list or an array."""
+    if isinstance(scales, list | tuple) or (isinstance(scales, np.ndarray) and scales.ndim):
+        return scales
+    raise PolicyError(f"policy {name!r}: scales must be a list, got {scales!r:.60}")

@@ -100,16 +100,7 @@ class PersonPrompter(RulePrompter):
         synonym_rate: float = tilings.CASUAL.synonym_rate,
     ) -> None:
         super().__init__(synonym_rate, 0.0)
-        rates: dict[str, float | list[float]] = {
-            "named": list(named),
-            "right": right,
-            "lost": lost,
-            "taken_back": taken_back,
-        }
-        for name, rate in rates.items():
-            values = np.atleast_1d(rate)
-            if not values.size or not ((values >= 0) & (values <= 1)).all():
-                raise ValueError(f"{name} must lie in [0, 1], got {rate}")
+        tilings.check_rates(named=list(named), right=right, lost=lost, taken_back=taken_back)
         self.named, self.right, self.lost, self.taken_back = list(named), right, lost, taken_back
 
     def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:

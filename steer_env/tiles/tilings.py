@@ -110,6 +110,14 @@ def _other_than(excluded: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return np.where(colours == excluded, (colours + 1) % len(COLOURS), colours)
 
 
+def check_rates(**rates: float | list[float]) -> None:
+    """Raises a ValueError for a probability outside [0, 1], or for an empty list of them."""
+    for name, rate in rates.items():
+        values = np.atleast_1d(rate)
+        if not values.size or not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(f"{name} must lie in [0, 1], got {rate}")
+
+
 @dataclass(frozen=True)
 class Wording:
     """How a caption writer chooses words.
@@ -126,9 +134,7 @@ class Wording:
     mistake_rate: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, rate in vars(self).items():
-            if not 0 <= rate <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {rate}")
+        check_rates(**vars(self))
 
     def name(self, factor: int, value: int, rng: np.random.Generator) -> str:
         """A word for one factor's value; empty for no alternate or no border."""

@@ -148,9 +148,9 @@ class TestPage:
         (table,) = report.sections[0].tables
         assert table["policy"].tolist() == ["good", "fair", "poor", "lucky"]
         assert table["rank"].tolist() == ["1", "2", "3", "one training seed"]
-        assert table["training episodes"].tolist() == ["8", "not told", "8", "8"]
+        assert table["training episodes"].tolist() == ["8", "not stated", "8", "8"]
         assert "track" not in table.columns
-        assert table["images"].tolist() == ["–"] * 4, "nobody counted them"
+        assert table["images"].tolist() == ["–"] * 4, "not counted"
         assert table["ms an episode"].tolist() == ["100", "200", "100", "100"]
         first = rows[0].improvement
         assert table["improvement"][0] == f"{first.value:.4f} [{first.low:.4f}, {first.high:.4f}]"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments import compare, evaluate
-from experiments.run.finished import merge
+from experiments.run.evaluations import merge
 from steer_env.traces import write_traces
 from tests.markdown import compact
 from tests.steer_env.test_traces import TRACE

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from agents.files import RunExistsError
 from experiments import train, tune
 from experiments.run import learning, playing
+from experiments.run.command import check_overrides
 from experiments.run.options import CONF
 from experiments.tune import Trials, read_space, with_values
 from steer_env.evaluation import rollout
@@ -109,6 +110,14 @@ def test_trials_are_pruned_at_checkpoints_and_failed_ones_passed_over(
     again = Trials(tuned, read_space(tuned.space, tuned.agent), tmp_path)
     again.run()
     assert len(seen) == 12, "nothing is repeated"
+
+
+def test_a_space_is_changed_from_the_command_line() -> None:
+    words = ["agent=ppo", "space.settings.learning_rate.high=0.1", "+space.settings.gamma.choices=[0.9,1.0]"]
+    check_overrides("tune", tune.TuneOptions, words)
+    assert config(*words).space["settings"]["gamma"] == {"choices": [0.9, 1.0]}
+    with pytest.raises(ValueError, match="unknown agent 'pbo'"):
+        check_overrides("tune", tune.TuneOptions, ["agent=pbo", "space.settings.gamma.low=0.1"])
 
 
 def test_an_agents_own_values_must_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

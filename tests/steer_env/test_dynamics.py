@@ -185,7 +185,7 @@ class TestErrors:
     @pytest.mark.parametrize("name", ["num_episodes", "rounds", "proposals"])
     def test_counts_below_one(self, generator: Generator, metric: Metric, name: str) -> None:
         options = {"num_episodes": 1, "rounds": 4, "proposals": 2, name: 0}
-        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        with pytest.raises(ValueError, match=rf"{name} must be (at least 1|from 1 to 1000), got 0"):
             SteeringDynamics(LocalStudio(generator, metric), GreedyHuman(), **options)
 
     def test_embeddings_that_are_not_finite_are_reported_with_round_and_task(self, generator: Generator) -> None:

@@ -98,3 +98,9 @@ def test_a_repository_without_a_policy_is_refused(hub: dict[str, Any], cache: Pa
 def test_nothing_to_send_is_refused() -> None:
     with pytest.raises(ValueError, match="no traces"):
         push_traces([], "me/episodes", endpoint="http://127.0.0.1:9")
+
+
+def test_a_policy_of_a_hub_doesnt_pass_for_a_built_in_one(hub: dict[str, Any], cache: Path) -> None:
+    commit = push_policy(TablePolicy("published", np.full((4, 2), 0.1), training_seed=3), "me/mine", **hub)
+    with pytest.raises(PolicyError, match=rf"me/mine@{commit[:8]}: a policy is called 'published', like a built-in"):
+        pull_policy("me/mine", commit, cache_dir=cache, **hub)

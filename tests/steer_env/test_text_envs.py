@@ -240,7 +240,7 @@ def test_what_can_not_be_chosen() -> None:
 
 
 def test_other_bad_arguments() -> None:
-    with pytest.raises(ValueError, match="max_length must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="max_length must be from 1 to 1000000, got 0"):
         TextSteeringEnv(max_length=0)
     with pytest.raises(ValueError, match=r"unknown observation 'stayed'; .*There are: prompt, image"):
         TextSteeringEnv(observe=("stayed",))

@@ -89,11 +89,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, report = AutoModel.from_pretrained(
-                folder,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                dtype=torch.float32,
+                folder, use_safetensors=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
             )
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise CheckpointError(f"{folder} can't be loaded as an encoder: {reason(error)}. {_ADVICE}") from error

@@ -19,7 +19,7 @@ had will would shall should can could may might must not no all any some each mo
 very just there here
 """
 _FREE = frozenset(_FUNCTION_WORDS.split())
-"""English function words, which nobody can write instructions without."""
+"""English function words, which all instructions need."""
 
 
 class ForbiddenWordsError(ValueError):

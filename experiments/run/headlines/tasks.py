@@ -1,4 +1,4 @@
-"""Tasks of headline steering, from a file of one's own or from the released study."""
+"""Tasks of headline steering, from your file or from the released study."""
 
 from __future__ import annotations
 

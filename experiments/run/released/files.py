@@ -19,19 +19,21 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """One CSV file of the release. Names of files and of columns are parted by spaces.
+    """One CSV file of the release. Names of columns are parted by spaces.
 
     Args:
-        paths: where it lies in the user's folder; its first name, then others that the authors have used.
         columns: that must be there; by their names, they hold flags, numbers of :data:`_RANGES`, or text.
         session: the columns that name one session and attempt, of which a second row is a duplicate.
         optional: whether the tables do without it, saying so.
+        path: where it lies in the user's folder; by default among the images' files, by its own name.
+        also: another name there that the authors have used.
     """
 
-    paths: str
     columns: str
     session: str = ""
     optional: bool = False
+    path: str = ""
+    also: str = ""
 
 
 SESSION = ("steering_user_id", "goal_image")
@@ -41,48 +43,34 @@ _SUMMARY = [
 ]
 _RANGES = {"attempt": (1, 5), "rating": (1, 4), **dict.fromkeys((*_SIMILARITIES, *_SUMMARY), (-1, 1))}
 _FLAGS = ("last_chosen", "ref_chosen")
-_IMAGES = "image_generation/data"
+_IMAGES, _LLMS = "image_generation/data", "LLMs/data"
 _GOAL = " ".join(SESSION)
 _TEXT = f"{_GOAL} model reference_prompt prompt attempt dreamsim"
-_BLIND = "goal_url steering_user_id image_url"
+_BLIND = "goal_url steering_user_id image_url model original_prompt llm_prompt score user_score"
 _JUDGED = f"{_GOAL} user_id"
 _LLM = "steering_user_id goal_headline model"
-_LLM_JUDGED = "target_headline steering_user_id model user_id"
+_RATED = "target_headline steering_user_id model user_id"
 _LLM_TEXT = "secret_prompt original_headline generated_headline user_prompt"
 SOURCES: Mapping[str, Source] = Registry(
     "study file",
     {
-        "steering": Source(
-            f"{_IMAGES}/steering.csv {_IMAGES}/steering_all_seeds.csv", f"{_TEXT} clip_similarity", f"{_GOAL} attempt"
-        ),
-        "steering_1_seed": Source(f"{_IMAGES}/steering_1_seed.csv", _TEXT, f"{_GOAL} attempt"),
-        "steering_2_seeds": Source(f"{_IMAGES}/steering_2_seeds.csv", _TEXT, f"{_GOAL} attempt", optional=True),
-        "steering_3_seeds": Source(f"{_IMAGES}/steering_3_seeds.csv", _TEXT, f"{_GOAL} attempt"),
-        "choosing_seed": Source(f"{_IMAGES}/choosing_seed.csv", _TEXT, f"{_GOAL} attempt", optional=True),
-        **{
-            f"blind_steering_{k}": Source(
-                f"{_IMAGES}/blind_steering_{k}.csv",
-                f"{_BLIND} model original_prompt llm_prompt score user_score",
-                _BLIND,
-            )
-            for k in (4, 7, 10, 20)
-        },
-        **{
-            name: Source(
-                f"{_IMAGES}/{name}.csv", "all_attempts steering_user_id", "steering_user_id", name == "img_steering"
-            )
-            for name in ("img_steering", "img_steering_rl", "img_steering_rl_tiles")
-        },
-        "improvement": Source(f"{_IMAGES}/improvement.csv", f"{_JUDGED} model last_chosen", _JUDGED),
-        "pom1": Source(f"{_IMAGES}/pom1.csv", f"{_JUDGED} model ref_chosen", _JUDGED),
-        "pom5": Source(f"{_IMAGES}/pom5.csv", f"{_JUDGED} model ref_chosen", _JUDGED),
-        "sat_rating_4": Source(
-            f"{_IMAGES}/sat_rating_4.csv", f"{_JUDGED} model attempt rating", f"{_GOAL} attempt user_id"
-        ),
-        "summary_metrics": Source(f"{_IMAGES}/summary_metrics.csv", " ".join(["model", *_SUMMARY]), optional=True),
-        "llm_steering": Source("LLMs/data/steering_llms.csv", f"{_LLM} {_LLM_TEXT} attempt", f"{_LLM} attempt"),
-        "llm_ratings": Source("LLMs/data/sat_ratings.csv", f"{_LLM_JUDGED} attempt rating", f"{_LLM_JUDGED} attempt"),
-        "llm_improvement": Source("LLMs/data/improvement.csv", f"{_LLM_JUDGED} last_chosen", _LLM_JUDGED),
+        "steering": Source(f"{_TEXT} clip_similarity", f"{_GOAL} attempt", also="steering_all_seeds"),
+        "steering_1_seed": Source(_TEXT, f"{_GOAL} attempt"),
+        "steering_2_seeds": Source(_TEXT, f"{_GOAL} attempt", optional=True),
+        "steering_3_seeds": Source(_TEXT, f"{_GOAL} attempt"),
+        "choosing_seed": Source(_TEXT, f"{_GOAL} attempt", optional=True),
+        **{f"blind_steering_{k}": Source(_BLIND, "goal_url steering_user_id image_url") for k in (4, 7, 10, 20)},
+        "img_steering": Source("all_attempts steering_user_id", "steering_user_id", optional=True),
+        "img_steering_rl": Source("all_attempts steering_user_id", "steering_user_id"),
+        "img_steering_rl_tiles": Source("all_attempts steering_user_id", "steering_user_id"),
+        "improvement": Source(f"{_JUDGED} model last_chosen", _JUDGED),
+        "pom1": Source(f"{_JUDGED} model ref_chosen", _JUDGED),
+        "pom5": Source(f"{_JUDGED} model ref_chosen", _JUDGED),
+        "sat_rating_4": Source(f"{_JUDGED} model attempt rating", f"{_GOAL} attempt user_id"),
+        "summary_metrics": Source(" ".join(["model", *_SUMMARY]), optional=True),
+        "llm_steering": Source(f"{_LLM} {_LLM_TEXT} attempt", f"{_LLM} attempt", path=f"{_LLMS}/steering_llms.csv"),
+        "llm_ratings": Source(f"{_RATED} attempt rating", f"{_RATED} attempt", path=f"{_LLMS}/sat_ratings.csv"),
+        "llm_improvement": Source(f"{_RATED} last_chosen", _RATED, path=f"{_LLMS}/improvement.csv"),
     },
 )
 """Every file read, by the name that the tables use. Optional ones are in the repository, and their tables say so
@@ -125,10 +113,12 @@ def _paths(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     """Where the folder has the files; optional ones that it lacks are left out."""
     paths, missing = {}, []
     for name in names:
-        places = [folder / path for path in SOURCES[name].paths.split()]
+        source = SOURCES[name]
+        places = [folder / (source.path or f"{_IMAGES}/{name}.csv")]
+        places += [folder / f"{_IMAGES}/{source.also}.csv"] if source.also else []
         if there := [path for path in places if path.is_file()]:
             paths[name] = there[0]
-        elif not SOURCES[name].optional:
+        elif not source.optional:
             missing.append(str(places[0].relative_to(folder)))
     if missing:
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: download {REPOSITORY} and give its folder")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run.released.files import load_source
-from steer_env.traces import SteeringTrace
+from steer_env.traces import PERSON, SteeringTrace
 from steer_env.types import Task
 
 HEADLINE_SUITE = "study-headlines"
@@ -42,7 +42,12 @@ class Session:
     @property
     def instructions(self) -> tuple[str, ...]:
         """(5,), the person's own part of the prompts."""
-        return tuple(prompt.partition(_BEFORE_INSTRUCTIONS)[2].strip() for prompt in self.prompts)
+        return tuple(map(instructions_in, self.prompts))
+
+
+def instructions_in(prompt: str) -> str:
+    """A person's own part of a model's prompt."""
+    return prompt.partition(_BEFORE_INSTRUCTIONS)[2].strip()
 
 
 def headline_sessions(folder: Path) -> list[Session]:
@@ -78,7 +83,7 @@ def _session(group: pd.DataFrame) -> Session:
 
 
 def session_ratings(sessions: Sequence[Session], frame: pd.DataFrame) -> np.ndarray:
-    """Mean satisfaction of each attempt's raters, float (N, 5), from 1 to 4; nan for an attempt that nobody rated.
+    """Mean satisfaction of each attempt's raters, float (N, 5), from 1 to 4; nan for an attempt without ratings.
 
     Args:
         sessions: N.
@@ -97,7 +102,7 @@ def headline_traces(sessions: Sequence[Session]) -> list[SteeringTrace]:
             Task(HEADLINE_SUITE, index, session.goal_prompt, -1, session.prompts[0], -1),
             mechanism="text",
             policy="person",
-            human=f"person-{session.person}",
+            human=f"{PERSON}{session.person}",
             generator=session.model,
             metric="none",
             similarities=[nan] * ATTEMPTS,

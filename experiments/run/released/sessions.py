@@ -16,7 +16,7 @@ import pandas as pd
 
 from experiments.run.released.files import SESSION, Study, StudyError
 from experiments.run.released.headlines import headline_traces, sessions_of
-from steer_env.traces import SteeringTrace
+from steer_env.traces import PERSON, SteeringTrace
 from steer_env.types import Task
 
 MAIN_SUITE = "study-text"
@@ -110,7 +110,7 @@ def image_traces(rounds: pd.DataFrame, suite: str, policy: str) -> list[Steering
             Task(suite, index, session["goal_prompt"].iloc[0], -1, session["prompt"].iloc[0], -1),
             mechanism="mixture",
             policy=policy,
-            human=f"person-{session['person'].iloc[0]}",
+            human=f"{PERSON}{session['person'].iloc[0]}",
             generator=IMAGE_GENERATOR,
             metric="none",
             scales=session["scale"].tolist(),
@@ -133,7 +133,7 @@ def _text_trace(
     return SteeringTrace.of(
         Task(suite, index, first["reference_prompt"], seeds[0], prompts[0], seeds[1]),
         mechanism="text",
-        human=f"person-{first['steering_user_id']}",
+        human=f"{PERSON}{first['steering_user_id']}",
         generator=first["model"],
         metric="dreamsim",
         prompts=prompts,

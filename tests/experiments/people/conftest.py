@@ -17,9 +17,9 @@ from starlette.testclient import TestClient
 import experiments.people.__main__  # noqa: F401 (its options are registered)
 from experiments.people.app import make_app
 from experiments.people.log import Store
-from experiments.people.play import Worker
 from experiments.people.screens import screen_of
 from experiments.people.study import Study
+from experiments.people.worker import Worker
 from experiments.run.command import _typed
 from experiments.run.options import CONF
 from experiments.run.parts import env_options

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -205,7 +205,8 @@ class Command:
 
         with suppress(sqlite3.Error):
             path = f"file:{self.folder / DATABASE}?mode=ro"
-            return int(sqlite3.connect(path, uri=True).execute("SELECT COUNT(*) FROM events").fetchone()[0])
+            with closing(sqlite3.connect(path, uri=True)) as log:
+                return int(log.execute("SELECT COUNT(*) FROM events").fetchone()[0])
         return 0
 
 

@@ -116,6 +116,45 @@ def test_large_and_malformed_requests_are_refused(hall: Open) -> None:
     assert "consent" in person.step
 
 
+def test_halves_of_letters_break_no_table(hall: Open) -> None:
+    """A browser never sends them; who does so may not take the researcher's results away."""
+    house = hall("conditions=[images:random-bucket]", "codes.platform=prolific")
+    token = fields(house.client.get("/?PROLIFIC_PID=a").text)["csrf"]
+    parts = {"csrf": token, "PROLIFIC_PID": "\\ud800\\x1b"}
+    body = "".join(f'--b\r\ncontent-disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in parts.items())
+    kind = {"content-type": "multipart/form-data; boundary=b; charset=unicode_escape"}
+    arrived = house.client.post("/arrive", content=f"{body}--b--\r\n", headers=kind)
+    assert arrived.status_code == 200
+    assert house.store.platform(1) == {"PROLIFIC_PID": "\ufffd\ufffd"}
+    assert house.client.get("/results/people.csv").status_code == 200
+    body = body.replace(token, "\\ud800")
+    assert house.client.post("/arrive", content=f"{body}--b--\r\n", headers=kind).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"policy": "text:attribute"}, "writes prompts; people choose images"),
+        ({"mechanism": "bayesian:metric=nosuch"}, "unknown metric &#39;nosuch&#39;"),
+    ],
+)
+def test_what_the_researcher_tries_stops_nobody(hall: Open, options: dict[str, str], message: str) -> None:
+    house = hall("conditions=[images:random-bucket]", "sessions=1", "env.rounds=1")
+    form = {
+        "csrf": fields(house.client.get("/explore").text)["csrf"],
+        "mechanism": "mixture",
+        "scale": "1",
+        "goal": "0",
+    }
+    begun = house.client.post("/explore", data=form | options)
+    house.worker.turn()
+    assert message in (begun if begun.status_code == 422 else house.client.get(begun.url.path)).text
+    assert house.store.queue() == []
+    person = house.person()
+    person.play()
+    assert "explored" not in person.page
+
+
 def test_a_person_who_asks_too_often_is_slowed_down_and_others_are_not(hall: Open) -> None:
     house = hall("conditions=[images:random-bucket]", "web.requests_per_second=0.5")
     first, second = house.person(), house.person()
@@ -139,7 +178,7 @@ def test_pictures_are_those_of_the_screen_that_the_person_has(hall: Open) -> Non
     step = first.step
     assert house.client.get(f"{first.path}/picture/{step}/0.png").status_code == 200
     for path in (f"{second.path}/picture/{step}/0.png", f"{first.path}/picture/{step}/9.png",
-                 f"{first.path}/picture/0.steer.chosen.1/0.png"):  # fmt: skip
+                 f"{first.path}/picture/{step}/².png", f"{first.path}/picture/0.steer.chosen.1/0.png"):  # fmt: skip
         assert house.client.get(path).status_code == 404
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from PIL import Image
 from experiments.people.export import traces_of
 from steer_env.evaluation.rollout import make_env, make_text_env, play
 from steer_env.evaluation.suites import evaluation_seed
+from steer_env.files import DamagedError
 from steer_env.policies.names import load_policy
 from steer_env.types import Prompter
 from tests.experiments.people.conftest import Hall, Person, fields
@@ -43,6 +47,43 @@ class Chooser:
             offered = log[0, "offered", len(self.choices)]
             self.choices.append(int(np.argmax(offered["similarities"])))
             self.person.answer(position=str(offered["order"].index(self.choices[-1])))
+
+
+def test_tasks_that_change_between_two_starts_are_refused(hall: Open, tmp_path: Path) -> None:
+    """Else a person who had begun would go on with other tasks."""
+    tasks = tmp_path / "tasks.csv"
+    tasks.write_text("goal_prompt,prompt\n" + 4 * "one red star,a star\n")
+    house = hall("conditions=[images:random-bucket]", *SMALL, f"env.suite=csv:{tasks}")
+    house.again()
+    tasks.write_text("goal_prompt,prompt\n" + 4 * "one red ring,a ring\n")
+    with pytest.raises(ValueError, match="images:random-bucket has changed since people began: its tasks"):
+        house.again()
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ("PRAGMA user_version = 0", ""),
+        ("UPDATE events SET data = '{' WHERE kind = 'consented'", "event 1 is damaged"),
+        ("DROP TABLE events", "it has no events"),
+        (None, "malformed|not a database"),
+    ],
+)
+def test_a_damaged_log_is_refused_by_name(hall: Open, harm: str | None, message: str) -> None:
+    house = hall("conditions=[images:random-bucket]", *SMALL)
+    house.person().answer()
+    house.store.close()
+    database = house.folder / "study.sqlite"
+    if harm:
+        with closing(sqlite3.connect(database)) as log, log:
+            log.execute(harm)
+    else:
+        database.write_bytes(database.read_bytes()[:6000])
+    if not message:
+        house.again()
+        return
+    with pytest.raises(DamagedError, match=rf"study\.sqlite can't be used: .*({message})"):
+        house.again()
 
 
 def test_a_person_plays_what_a_simulated_user_plays(hall: Open) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.predictor.__main__ import PredictorOptions
 from experiments.predictor.making import figures, make_predictor, make_shard
-from experiments.predictor.options import PredictorOptions
 from experiments.run.options import Budget
 from steer_env import assets
 from steer_env.generators import load_generator

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from agents.proposer import Proposer
+from experiments.proposer.__main__ import ProposerOptions
 from experiments.proposer.making import CODES, PREDICTED, draw_codes, make_proposer
-from experiments.proposer.options import ProposerOptions
 from experiments.run.options import Budget
 
 

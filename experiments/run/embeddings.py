@@ -1,9 +1,29 @@
-"""How well expected embeddings of a prompt's images tell which of them are alike."""
+"""What networks share that learn the embeddings of images before these are made: examples, loss, and a measure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+from steer_env.types import Conditioning
+
+_AT_A_TIME = 32
+
+
+@torch.inference_mode()
+def in_parts(
+    make: Callable[[Tensor, Conditioning], tuple[Tensor, ...]],
+    latents: Tensor,
+    conditioning: Conditioning,
+    device: torch.device,
+) -> list[Tensor]:
+    """What is made of latents (N, …) and their conditioning, a few at a time, in bfloat16: float16 tensors (N, …)."""
+    parts = [slice(start, start + _AT_A_TIME) for start in range(0, len(latents), _AT_A_TIME)]
+    with torch.autocast(device.type, torch.bfloat16):
+        made = [make(latents[part].to(device), {k: v[part] for k, v in conditioning.items()}) for part in parts]
+    return [torch.cat([each.float().cpu() for each in values]).half() for values in zip(*made, strict=True)]
 
 
 def embedding_loss(expected: Tensor, true: Tensor, likeness: float) -> Tensor:

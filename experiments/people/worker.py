@@ -7,162 +7,39 @@ killed at any moment, it plays them again from the log, which says all that was 
 from __future__ import annotations
 
 import copy
-import io
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image
 
+from experiments.people.headlines import Headlines
 from experiments.people.learning import Learning
-from experiments.people.log import GOAL, Event, Log, Store
+from experiments.people.log import GOAL, NO_SESSION, Event, Store
 from experiments.people.options import PeopleOptions
-from experiments.people.screens import Screen, screen_of
+from experiments.people.screens import screen_of
 from experiments.people.sources import prepare
+from experiments.people.stage import Due, Seat, Stage, png
 from experiments.people.study import Condition, Study
-from experiments.run.headlines.dynamics import HeadlineDynamics
-from experiments.run.headlines.tasks import HeadlineTask, load_headlines
-from steer_env.dynamics import Offer, SteeringDynamics
+from steer_env.compatibility import reason
+from steer_env.dynamics import SteeringDynamics
 from steer_env.envs import SteeringVectorEnv, TextSteeringVectorEnv
-from steer_env.evaluation.rollout import VERSIONS, make_env, make_text_env
+from steer_env.evaluation.rollout import make_env, make_text_env
 from steer_env.evaluation.suites import evaluation_seed
 from steer_env.humans.writers import Writer, load_writer
 from steer_env.policies import Policy, propensity
 from steer_env.policies.names import load_policy
 from steer_env.tasks import load_suite
 from steer_env.types import DirectedMechanism, Prompter, Studio, passes
+from steer_env.versions import VERSIONS
 
 _IDLE = 0.02
 """Seconds between looks at an empty queue."""
-_AHEAD = 4
-"""Sessions for which images are made ahead at once: who comes to wait meanwhile waits for so many."""
-
-
-@dataclass
-class Due:
-    """A session that waits.
-
-    Args:
-        person, log, screen: whose, what happened, and what the person sees.
-        condition: of the session.
-        task: of the session, with the prompt that the person wrote, if that comes first; or of headlines.
-        seed: of its noise: that of every evaluation, so that people and simulated users meet the same proposals.
-    """
-
-    person: int
-    log: Log
-    screen: Screen
-    condition: Condition
-    task: Any
-    seed: int
-
-    @property
-    def key(self) -> tuple[int, int]:
-        return self.person, self.screen.session
-
-    def event(self, kind: str, place: int) -> dict[str, Any] | None:
-        """Of this session, if it happened."""
-        return self.log.get((self.screen.session, kind, place))
-
-
-@dataclass
-class Seat:
-    """A session's place in the batch, and what its person has on the screen.
-
-    Args:
-        row: of the batch.
-        policy: decides the scales, but for those that the person sets by hand, from this one on.
-        offer, judged: the images, and what further metrics say of them; None until they are made.
-        place: round, from 0.
-        used: when the worker was last here.
-        ahead: by choice, the moment after it, if that was made ahead.
-    """
-
-    row: int
-    policy: Policy | None = None
-    by_hand: float | None = None
-    offer: Offer | None = None
-    judged: dict[str, list[float]] = field(default_factory=dict)
-    place: int = 0
-    used: float = field(default_factory=time.monotonic)
-    ahead: dict[int, Moment] = field(default_factory=dict)
-
-
-Moment = tuple[list[Any], "Policy | None", "Offer | None", dict[str, list[float]]]
-"""Of a session: its state in the dynamics, and what its seat says of policy, offer and judges."""
-
-
-class Stage:
-    """Sessions of one mechanism, or of text steering, with their places in one batch of the dynamics.
-
-    Args:
-        env: with as many places as sessions are kept in memory.
-    """
-
-    def __init__(self, env: SteeringVectorEnv) -> None:
-        self.env, self.dynamics = env, env.dynamics
-        self._seats: dict[tuple[int, int], Seat] = {}
-        self._free = list(range(env.num_envs))[::-1]
-
-    def seats(self, dues: Sequence[Due], policy: Callable[[Due], Policy] | None = None) -> list[Seat]:
-        """A place for each; those without one begin again, from the start, in place of the least used ones."""
-        mine = {due.key for due in dues}
-        starting = [due for due in dues if due.key not in self._seats]
-        for due in starting:
-            if not self._free:
-                oldest = min(self._seats.keys() - mine, key=lambda key: self._seats[key].used)
-                self._free.append(self._seats.pop(oldest).row)
-            seat = self._seats[due.key] = Seat(self._free.pop())
-            seat.policy = policy(due) if policy else None
-            seat.by_hand = due.screen.data["sitting"].plan.get("explore", {}).get("scale")
-        if starting:
-            rows = np.array([self._seats[due.key].row for due in starting])
-            self.dynamics.reset([due.task for due in starting], [due.seed for due in starting], rows)
-        for due in dues:
-            self._seats[due.key].used = time.monotonic()
-        return [self._seats[due.key] for due in dues]
-
-    def unready(self) -> tuple[int, list[Seat]]:
-        """A choice that people may make next, and some of them for whom what comes then isn't made yet."""
-        choosing = [seat for seat in self._seats.values() if seat.offer is not None and seat.by_hand is None]
-        choosing = [seat for seat in choosing if seat.place + 1 < self.dynamics.num_rounds]
-        for choice in range(1 + self.dynamics.num_proposals):
-            if seats := [seat for seat in choosing if choice not in seat.ahead]:
-                return choice, sorted(seats, key=lambda seat: -seat.used)[:_AHEAD]
-        return 0, []
-
-    def propose(self, scales: Sequence[float], seats: Sequence[Seat]) -> None:
-        """Make the next offers."""
-        if seats:
-            offer = self.dynamics.propose(np.array(scales), np.array([seat.row for seat in seats]))
-            judged = self.dynamics.judge(offer)
-            for i, seat in enumerate(seats):
-                seat.offer, seat.judged = offer.part(i), {name: values[i].tolist() for name, values in judged.items()}
-
-    def take(self, seat: Seat, choice: int) -> None:
-        """Go on from a choice among the offer."""
-        assert seat.offer is not None
-        self.dynamics.take(seat.offer, torch.tensor([choice], device=seat.offer.similarities.device))
-        seat.offer = None
-
-    def scale(self, seat: Seat) -> float:
-        """What the policy decides."""
-        assert seat.policy is not None
-        return float(seat.policy.act({name: values[[seat.row]] for name, values in self.env.observe().items()})[0])
-
-    def moment(self, seat: Seat) -> Moment:
-        """Where a session is, to come back."""
-        return self.dynamics.snapshot(seat.row), seat.policy, seat.offer, seat.judged
-
-    def go(self, seat: Seat, moment: Moment) -> None:
-        """Come back."""
-        self.dynamics.restore(seat.row, moment[0])
-        _, seat.policy, seat.offer, seat.judged = moment
 
 
 class Worker:
@@ -177,10 +54,10 @@ class Worker:
 
     def __init__(self, study: Study, store: Store, parts: Mapping[str, Any], model: Writer | None = None) -> None:
         self._study, self._store, self._options, self._parts = study, store, study.options, parts
-        self._headlines = (
-            Headlines(study, store, model) if any(c.kind == "headlines" for c in study.conditions) else None
-        )
+        steers_texts = any(condition.kind == "headlines" for condition in study.conditions)
+        self._headlines = Headlines(study, store, model) if steers_texts else None
         prepare(study, store)
+        store.keep(study.content())
         self._stages: dict[tuple[Any, ...], Stage] = {}
         self._studio: Studio | None = None
         self._policies: dict[str, Policy | Learning] = {}
@@ -249,6 +126,17 @@ class Worker:
         if len(dues) < least:
             return 0
         self.follow()
+        by_hand = [due for due in dues if "explore" in due.screen.data["sitting"].plan]
+        for due in by_hand:
+            try:
+                self._go_on([due])
+            except Exception as error:
+                # What the researcher tries may not stop what others take part in.
+                self._store.append(due.person, [Event(NO_SESSION, "broken", 0, {"reason": reason(error)})])
+        self._go_on([due for due in dues if due not in by_hand])
+        return len(dues)
+
+    def _go_on(self, dues: Sequence[Due]) -> None:
         if self._headlines is not None:
             self._headlines.turn([due for due in dues if due.condition.kind == "headlines"])
         for stage, group in self._grouped([due for due in dues if due.condition.kind != "headlines"]):
@@ -260,7 +148,6 @@ class Worker:
                 self._offer(stage, images)
             if texts := [due for due in rest if due.condition.kind == "text"]:
                 self._make(stage, texts)
-        return len(dues)
 
     def follow(self) -> None:
         """Learn from the sessions that were finished since the last call."""
@@ -418,90 +305,10 @@ class Worker:
         self._store.append(due.person, [Event(due.screen.session, kind, place, data)], pictures)
 
 
-class Headlines:
-    """Makes what people wait for who steer a language model.
-
-    An attempt depends on its headline, instructions and number alone: there is no state to keep.
-
-    Args:
-        study, store: as for :class:`Worker`.
-        model: the language model.
-    """
-
-    def __init__(self, study: Study, store: Store, model: Writer | None) -> None:
-        from experiments.run.headlines.embeddings import SentenceMetric
-
-        if model is None or not study.options.sentences.path:
-            raise ValueError(
-                "headlines need a language model and a similarity: writer=local writer.path=… sentences.path=…"
-            )
-        self._store, self._model = store, model
-        self._metric = SentenceMetric(study.options.sentences.path, study.options.sentences.device)
-        (spec,) = {condition.options.suite for condition in study.conditions if condition.kind == "headlines"}
-        self._suite = load_headlines(spec)
-        if study.options.goals > len(self._suite.tasks):
-            raise ValueError(f"goals must be 1 to {len(self._suite.tasks)}, the size of {self._suite.name}")
-
-    def task(self, goal: int) -> HeadlineTask:
-        """The headline of a cell."""
-        return self._suite.tasks[goal]
-
-    def turn(self, dues: Sequence[Due]) -> None:
-        """Go on with all of them: those at the same attempt are one request to the model."""
-        places: dict[int, list[Due]] = {}
-        for due in dues:
-            places.setdefault(-1 if due.screen.data["for"] == "begun" else due.screen.place, []).append(due)
-        for place, group in places.items():
-            if place < 0:
-                self._begin(group)
-            else:
-                self._rewrite(group, place)
-
-    def _begin(self, dues: Sequence[Due]) -> None:
-        dynamics = HeadlineDynamics(self._model, self._metric)
-        dynamics.reset([due.task for due in dues], [due.seed for due in dues])
-        facts = {
-            "mechanism": "text",
-            "policy": "person",
-            "generator": self._model.id,
-            "metric": self._metric.id,
-            "versions": VERSIONS,
-        }
-        for due, goal in zip(dues, dynamics.goals, strict=True):
-            named = ("suite", "index", "goal_prompt", "goal_seed", "initial_seed")
-            task = {**{name: getattr(due.task, name) for name in named}, "prompt": ""}
-            own = {**facts, "episode_seed": due.seed, "task": task, "goal_text": goal}
-            begun = {"facts": own, "original": due.task.original, "goal": goal}
-            self._store.append(due.person, [Event(due.screen.session, "begun", 0, begun)])
-
-    def _rewrite(self, dues: Sequence[Due], place: int) -> None:
-        dynamics = HeadlineDynamics(self._model, self._metric, place + 1)
-        begun = [due.event("begun", 0) or {} for due in dues]
-        tasks = [replace(due.task, goal=b["goal"], goal_prompt="") for due, b in zip(dues, begun, strict=True)]
-        dynamics.reset(tasks, [due.seed for due in dues])
-        for row, due in enumerate(dues):
-            dynamics.texts[row] = [(due.event("made", i) or {})["text"] for i in range(place)]
-        dynamics.rewrite([(due.event("written", place) or {})["prompt"] for due in dues])
-        for row, due in enumerate(dues):
-            made = {
-                "text": dynamics.texts[row][-1],
-                "similarity": dynamics.similarities[row][-1],
-                "judged": {"word-overlap": dynamics.overlaps[row][-1]},
-            }
-            self._store.append(due.person, [Event(due.screen.session, "made", place, made)])
-
-
 def _cost(dynamics: SteeringDynamics, row: int, more: int = 0) -> dict[str, Any]:
     """Of a session with so many images more than it took before: images, and passes of the denoiser."""
     spent = float(dynamics.passes_made[row]) + more * passes(dynamics.generator)
     return {"images": int(dynamics.images_made[row]) + more, "passes": spent}
-
-
-def png(image: np.ndarray) -> bytes:
-    """uint8 (3, H, W) → a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.moveaxis(image, 0, -1)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def work(options: PeopleOptions, parts: Mapping[str, Any], model: Mapping[str, Any], folder: Path) -> None:
@@ -509,13 +316,13 @@ def work(options: PeopleOptions, parts: Mapping[str, Any], model: Mapping[str, A
     if options.threads:
         torch.set_num_threads(options.threads)
     study, parent = Study(options), os.getppid()
-    store = Store(folder, lambda log: screen_of(log, study).waits)
-    worker = Worker(study, store, parts, load_writer(model) if model["name"] != "none" else None)
-    while os.getppid() == parent:
-        if store.queue():
-            time.sleep(options.gather / 1000)
-            worker.turn()
-            continue
-        worker.follow()
-        if not (options.ahead and worker.ahead()):
-            time.sleep(_IDLE)
+    with closing(Store(folder, lambda log: screen_of(log, study).waits)) as store:
+        worker = Worker(study, store, parts, load_writer(model) if model["name"] != "none" else None)
+        while os.getppid() == parent:
+            if store.queue():
+                time.sleep(options.gather / 1000)
+                worker.turn()
+                continue
+            worker.follow()
+            if not (options.ahead and worker.ahead()):
+                time.sleep(_IDLE)

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from steer_env.evaluation.statistics import PERSON
-from steer_env.traces import SteeringTrace, check_alike, read_traces
+from steer_env.traces import PERSON, SteeringTrace, check_alike, read_traces
 
 
 def read_policy(evaluation: str, policy: str) -> list[SteeringTrace]:
