@@ -178,7 +178,8 @@ def lottery(
             outcomes = (1 + options.env.proposals) ** options.env.rounds
             drawn: dict[str, Any] = draw(dynamics, shared, options, tasks, outcomes)
             write_atomically(path, partial(np.savez, **drawn))
-        yield dict(np.load(path))
+        with np.load(path) as found:
+            yield dict(found)
 
 
 def draw(
