@@ -12,6 +12,7 @@ import numpy as np
 from agents.bandits import BanditAgent, make_bandit
 from agents.files import RunExistsError, write_json
 from agents.thompson import SampledPolicy
+from steer_env.files import reading
 from steer_env.policies import TablePolicy, on_buckets
 from steer_env.traces import SteeringTrace
 
@@ -25,7 +26,9 @@ def learned(folder: Path) -> Any:
     Raises:
         FileNotFoundError: no posterior there.
     """
-    return json.loads((folder / POSTERIOR).read_text())["agent"]
+    text = (folder / POSTERIOR).read_text()
+    with reading(folder / POSTERIOR):
+        return json.loads(text)["agent"]
 
 
 def replay(traces: Sequence[SteeringTrace], settings: Mapping[str, Any]) -> BanditAgent:
@@ -92,11 +95,13 @@ class LiveLearner:
         self._identity = {**self.agent.settings, "rounds": rounds, "seed": seed}
         self.observed: list[str] = []
         if self._path.is_file():
-            saved = json.loads(self._path.read_text())
+            with reading(self._path):
+                saved = dict(json.loads(self._path.read_text()))
             if saved.get("live") != self._identity:
                 raise RunExistsError(f"{folder} holds a learner with {saved.get('live')}, not {self._identity}")
-            self.agent.restore(saved["agent"])
-            self.observed = list(saved["sessions"])
+            with reading(self._path):
+                self.agent.restore(saved["agent"])
+                self.observed = list(saved["sessions"])
 
     def begin(self, session: str) -> SampledPolicy:
         """What a session plays: a sample of the posterior as it is now, with the session's own random numbers.

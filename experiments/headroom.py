@@ -18,7 +18,7 @@ from experiments.run.parts import env_options
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import UNKNOWN, Estimate, estimate, ratio
-from steer_env.files import write_atomically
+from steer_env.files import reading, write_atomically
 from steer_env.mechanisms import load_mechanism
 from steer_env.policies import TablePolicy
 from steer_env.policies.names import load_policy
@@ -178,8 +178,11 @@ def lottery(
             outcomes = (1 + options.env.proposals) ** options.env.rounds
             drawn: dict[str, Any] = draw(dynamics, shared, options, tasks, outcomes)
             write_atomically(path, partial(np.savez, **drawn))
-        with np.load(path) as found:
-            yield dict(found)
+        with reading(path), np.load(path) as found:
+            drawn = dict(found)
+            if {len(values) for values in drawn.values()} != {min(options.tasks_per_batch, options.tasks - start)}:
+                raise ValueError("it holds other tasks")
+        yield drawn
 
 
 def draw(

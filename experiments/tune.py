@@ -18,7 +18,7 @@ from experiments.run.options import AgentOptions, TrainingOptions
 from experiments.run.parts import env_options
 from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import Estimate, estimate
-from steer_env.files import write_atomically
+from steer_env.files import reading, write_atomically
 from steer_env.tasks import load_suite
 
 if TYPE_CHECKING:
@@ -171,13 +171,15 @@ class Trials:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._options, self._distributions, self._folder = options, dict(distributions), folder / "training"
         self._folder.mkdir(exist_ok=True)
-        self._study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(self._folder / "trials.log"))),
-            study_name="tune",
-            direction="maximize",
-            pruner=pruners[options.pruner](),
-            load_if_exists=True,
-        )
+        journal = self._folder / "trials.log"
+        with reading(journal):
+            self._study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(journal))),
+                study_name="tune",
+                direction="maximize",
+                pruner=pruners[options.pruner](),
+                load_if_exists=True,
+            )
         kind = {name: getattr(options, name) for name in _SAME}
         before = self._study.user_attrs.get("kind", kind)
         if before != kind:

@@ -7,7 +7,8 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -113,6 +114,16 @@ def seal(record: Mapping[str, Any]) -> str:
 
 class DamagedError(ValueError):
     """A file that isn't what was written, with its name."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever is raised while a file of one's own is read becomes a :class:`DamagedError` that names it."""
+    try:
+        yield
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise DamagedError(f"{path} is damaged: {type(error).__name__} {text}; move it away") from error
 
 
 def read_sealed(path: Path, most: int = LARGEST) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from experiments.run.headlines.dynamics import HeadlineDynamics
 from experiments.run.headlines.rule import forbidden_words, without
 from experiments.run.headlines.tasks import HeadlineSuite, HeadlineTask, prompt_for
 from steer_env.evaluation.suites import evaluation_seed, tasks_done
+from steer_env.files import reading
 from steer_env.traces import SteeringTrace, read_traces, write_traces
 from steer_env.types import Task
 from steer_env.versions import package_versions
@@ -184,7 +185,9 @@ def play_suite(
         (folder / "rule").mkdir(exist_ok=True)
         write_json({"counts": [asdict(count) for count in counts]}, folder / "rule" / f"{name}.json")
         write_traces(traces, folder / "traces" / f"{name}.parquet")
-    files = [json.loads(path.read_text()) for path in sorted((folder / "rule").glob("*.json"))]
-    counts = [RuleCount(**count) for file in files for count in file["counts"]]
+    counts: list[RuleCount] = []
+    for path in sorted((folder / "rule").glob("*.json")):
+        with reading(path):
+            counts += [RuleCount(**count) for count in json.loads(path.read_text())["counts"]]
     traces = read_traces(folder / "traces")
     return [trace for trace in traces if trace.task_index < tasks], [c for c in counts if c.task_index < tasks]

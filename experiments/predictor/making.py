@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from experiments.run.embeddings import alikeness, embedding_loss, in_parts
 from experiments.run.fitting import fit
 from steer_env import assets
-from steer_env.files import write_atomically
+from steer_env.files import reading, write_atomically
 from steer_env.generators import load_generator
 from steer_env.generators.diffusion import DiffusionGenerator
 from steer_env.mechanisms.predicted import EmbeddingPredictor, PredictorConfig
@@ -73,7 +73,10 @@ def make_shard(config: PredictorOptions, index: int, generator: DiffusionGenerat
         made = in_parts(pairs, latents, generator.encode(prompts), generator.device)
         for path, values in zip((activations, embeddings), made, strict=True):
             write_atomically(path, partial(np.save, arr=values.numpy()))
-    return Shard(np.load(activations, mmap_mode="r"), np.load(embeddings, mmap_mode="r"))
+    with reading(activations):
+        read = np.load(activations, mmap_mode="r")
+    with reading(embeddings):
+        return Shard(read, np.load(embeddings, mmap_mode="r"))
 
 
 def train(config: PredictorOptions, architecture: PredictorConfig, shards: list[Shard]) -> EmbeddingPredictor:

@@ -20,7 +20,7 @@ from experiments.run.embeddings import alikeness, embedding_loss, in_parts
 from experiments.run.fitting import fit
 from steer_env import assets
 from steer_env.dynamics import pooled
-from steer_env.files import write_atomically
+from steer_env.files import reading, write_atomically
 from steer_env.generators import load_generator
 from steer_env.generators.diffusion import DiffusionGenerator
 from steer_env.mechanisms.directions import DirectionSteering
@@ -71,7 +71,8 @@ def make_shard(
         of_images = {name: values[rows] for name, values in conditioning.items()}
         (made,) = in_parts(lambda *images: (embed(*images),), latents, of_images, generator.device)
         write_atomically(path, partial(np.save, arr=made.unflatten(0, codes.shape).numpy()))
-    return Shard(pooled(conditioning), torch.from_numpy(codes), torch.from_numpy(np.load(path).astype(np.float32)))
+    with reading(path):
+        return Shard(pooled(conditioning), torch.from_numpy(codes), torch.from_numpy(np.load(path).astype(np.float32)))
 
 
 def _offered(config: ProposerOptions, index: int, codes: np.ndarray, shape: tuple[int, ...]) -> Tensor:

@@ -195,10 +195,13 @@ def _quoted(argument: str) -> str:
     with letters that aren't English ones, alone or in a list.
     """
     key, _, value = argument.partition("=")
-    if not value or argument.startswith("-") or set("(\"'{") & set(value) or value[0] == "$":
+    if not value or argument.startswith("-") or value[0] in "\"'{$" or re.match(r"\w+\(", value):
         return argument
-    if "=" in value and value[0] != "[":
-        return f'{key}="{value}"'
+    if value[0] != "[" and ("=" in value or ("," not in value and _STRANGE.search(value))):
+        escaped = value.replace('"', '\\"')
+        return f'{key}="{escaped}"'
+    if set("(\"'{") & set(value):
+        return argument
     if value[0] == "[" and value[-1] == "]":
         entries = [_quoted_path(entry) for entry in value[1:-1].split(",")]
         return f"{key}=[{','.join(entries)}]"

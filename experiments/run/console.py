@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -36,6 +38,12 @@ def draw(page: RenderableType) -> None:
     _safely(lambda: console.print(page))
 
 
+@cache
+def _nowhere() -> Any:
+    """In place of a stream that the process was started without."""
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
 class _Patient:
     """A stream that is never in the way: letters it lacks become others, and what it can't take is lost.
 
@@ -44,7 +52,7 @@ class _Patient:
     """
 
     def __init__(self, stream: Any) -> None:
-        self._stream = stream
+        self._stream = stream or _nowhere()
         with suppress(AttributeError, ValueError, OSError):
             stream.reconfigure(errors="replace")
 

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import get_cosine_schedule_with_warmup
 
 from experiments.run.options import Budget
-from steer_env.files import write_atomically
+from steer_env.files import reading, write_atomically
 
 SNAPSHOT_EVERY = 1000
 """Steps between snapshots."""
@@ -80,7 +80,8 @@ def _resume(parts: Mapping[str, Any], snapshot: Path | None) -> int:
     """Load a snapshot, if there is one; returns the number of steps done."""
     if snapshot is None or not snapshot.is_file():
         return 0
-    states = torch.load(snapshot, weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(states[name])
-    return int(states["steps"])
+    with reading(snapshot):
+        states = torch.load(snapshot, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(states[name])
+        return int(states["steps"])

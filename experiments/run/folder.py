@@ -8,7 +8,7 @@ import re
 import shutil
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -108,7 +108,9 @@ class Run:
             raise
         except Exception as error:
             if lock_of(self.folder).is_locked:
-                write_atomically(self.folder / ERROR, redacted(traceback.format_exc()))
+                with suppress(OSError):
+                    # What couldn't be written before can't be now, and that is what matters.
+                    write_atomically(self.folder / ERROR, redacted(traceback.format_exc()))
                 say(f"failed: {self.folder}: {error}")
             raise
         if result is not None:

@@ -272,6 +272,13 @@ def test_paths_of_all_kinds_reach_the_options(value: str) -> None:
     assert config.policies == ["random-bucket", value.replace("=", "-")]
 
 
+def test_a_path_may_hold_whatever_a_file_system_takes() -> None:
+    place = "/data/a b,c=d%e[f]{ü}\"'(1)"
+    with initialize_config_dir(str(CONF), version_base=None):
+        assert compose("evaluate", ["folder=x", _quoted(f"env.suite={place}")]).env.suite == place
+        assert compose("evaluate", ["folder=x", _quoted("tasks=int(3.0)")]).tasks == 3
+
+
 def test_sweeps_over_such_paths_are_sweeps() -> None:
     assert _quoted("env.suite=~/a,~/b") == 'env.suite="~/a","~/b"'
     assert _quoted("seed=0,1") == "seed=0,1"

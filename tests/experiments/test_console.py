@@ -34,6 +34,15 @@ def test_a_full_stdout_is_no_failure() -> None:
     assert (ran.returncode, ran.stderr) == (0, b"")
 
 
+def test_a_process_without_streams_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    with patient():
+        print("anything")
+        say("anything")
+    assert sys.stdout is None
+
+
 class Full:
     """A stream of a disk without space."""
 

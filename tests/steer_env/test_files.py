@@ -12,7 +12,7 @@ import pytest
 
 from agents.files import write_json
 from experiments.run.folder import is_claimed
-from steer_env.files import write_atomically
+from steer_env.files import DamagedError, reading, write_atomically
 from steer_env.policies import TablePolicy
 from tests.test_imports import PACKAGES, ROOT
 
@@ -65,6 +65,15 @@ def test_what_fails_leaves_the_former_file_and_nothing_else(tmp_path: Path) -> N
         write_atomically(path, fail)
     assert [each.name for each in path.parent.iterdir()] == ["file"]
     assert path.read_text() == "former"
+
+
+@pytest.mark.parametrize("content", [b"", b"no numbers", b"PK\x03\x04", b"\x93NUMPY"])
+def test_what_cant_be_read_is_named(content: bytes, tmp_path: Path) -> None:
+    """Every package says something else, and none of them which file it was."""
+    path = tmp_path / "numbers.npz"
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"npz is damaged: [^\n]+; move it"), reading(path), path.open("rb") as file:
+        np.load(file)
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
