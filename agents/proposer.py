@@ -9,15 +9,17 @@ from math import log, prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from safetensors import safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
 from steer_env.files import write_atomically
+from steer_env.proposals import check_scales
 
 NEEDS = ("embedding", "conditioning", "history")
 """Observations that a proposer sees."""
@@ -131,13 +133,24 @@ class Proposer(nn.Module):
             ValueError: no such file, or another kind of file.
         """
         try:
-            with safe_open(file, "pt") as opened:
+            if not (place := Path(file).expanduser()).is_file():
+                raise FileNotFoundError("no such file")
+            with safe_open(place, "pt") as opened:
                 shape = ProposerShape(**json.loads(opened.metadata()["shape"]))
-            proposer = cls(shape)
-            proposer.load_state_dict(load_file(file))
+                proposer = cls(shape)
+                proposer.load_state_dict({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
+            check_scales(np.array(shape.scales, dtype=float))
+            if not all(bool(weights.isfinite().all()) for weights in proposer.state_dict().values()):
+                raise ValueError("a weight isn't finite")
         except Exception as error:
             raise ValueError(f"agent.warm_start={file} isn't a file of experiments.proposer: {error}") from None
         return proposer
+
+    def again(self) -> Proposer:
+        """Another one that knows the same; it takes as many random numbers as :meth:`load`."""
+        other = Proposer(self.shape)
+        other.load_state_dict(self.state_dict())
+        return other
 
 
 class Turn:
@@ -238,7 +251,7 @@ class ProposerPolicy(ActorCriticPolicy):
 
     Args:
         observation_space, action_space, lr_schedule: as for every policy of Stable-Baselines3.
-        warm_start: file of the proposer to begin with.
+        warm_start: makes the proposer to begin with.
         parts: names and shapes of the observations, in the order in which they are joined.
         further: of the base class.
     """
@@ -248,7 +261,7 @@ class ProposerPolicy(ActorCriticPolicy):
         observation_space: spaces.Space,
         action_space: spaces.Box,
         lr_schedule: Schedule,
-        warm_start: str,
+        warm_start: Callable[[], Proposer],
         parts: Mapping[str, Sequence[int]],
         **further: Any,
     ) -> None:
@@ -257,7 +270,7 @@ class ProposerPolicy(ActorCriticPolicy):
         super().__init__(observation_space, action_space, lr_schedule, **further)
 
     def _build(self, lr_schedule: Schedule) -> None:
-        self.proposer = Proposer.load(self._warm_start)
+        self.proposer = self._warm_start()
         # Rewards of thousands of episodes say too little about a hundred thousand weights: they drift.
         for weights in self.proposer.knowledge():
             weights.requires_grad_(False)

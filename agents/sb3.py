@@ -82,7 +82,7 @@ def train_sb3(
     identity, known = {"algorithm": algorithm, "settings": settings}, dict[str, Any]()
     if warm_start:
         known = check_warm_start(warm_start, algorithm, env)
-        identity["warm_start"] = file_hash(Path(warm_start))
+        identity["warm_start"] = file_hash(Path(warm_start).expanduser())
     checkpoints = Checkpoints(folder, identity, env, training, logger)
     done, resumed = checkpoints.load()
     stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
@@ -186,16 +186,22 @@ def check_warm_start(file: str, algorithm: str, env: ImageSteeringVectorEnv) -> 
     """
     if algorithm not in ("ppo", "a2c"):
         raise ValueError(f"agent.warm_start is for agent=ppo and agent=a2c, not for {algorithm}")
-    shape, mechanism = Proposer.load(file).shape, env.dynamics.mechanism
+    proposer, mechanism = Proposer.load(file), env.dynamics.mechanism
+    shape = proposer.shape
     if missing := [part for part in NEEDS if part not in env.observed]:
         raise ValueError(f"agent.warm_start needs env.observe=[{','.join(NEEDS)}], which lacks {missing[0]}")
-    fits = isinstance(mechanism, DirectionSteering) and mechanism.dimensions == shape.size
-    if not fits or env.dynamics.num_rounds != shape.rounds:
+    directed = isinstance(mechanism, DirectionSteering) and (mechanism.dimensions, mechanism.leash)
+    if directed != (shape.size, shape.leash) or env.dynamics.num_rounds != shape.rounds:
         raise ValueError(
             f"agent.warm_start={file} is for env.action=directions:dimensions={shape.size},leash={shape.leash:g} and "
             f"env.rounds={shape.rounds}, not for {env.action} and {env.dynamics.num_rounds}"
         )
-    return {"warm_start": file, "parts": env.part_shapes}
+    seen = {name: env.part_shapes[name] for name in ("conditioning", "embedding")}
+    if seen != {"conditioning": (shape.conditioning,), "embedding": (shape.dimensions,)}:
+        raise ValueError(
+            f"agent.warm_start={file} is for another generator or metric: prompts and embeddings are {seen}"
+        )
+    return {"warm_start": proposer.again, "parts": env.part_shapes}
 
 
 def _statistics(env: VecNormalize | None) -> dict[str, Any]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option
-from experiments.run.evaluations import merge, on_common_tasks
+from experiments.run.evaluations import merge, on_common_tasks, read_evaluation
 from steer_env.evaluation.leaderboard import Entry, leaderboard_report, tracks
 from steer_env.evaluation.reports import Section, steering_report
-from steer_env.traces import SteeringTrace, read_traces, traces_to_frame
+from steer_env.traces import SteeringTrace, traces_to_frame
 
 
 @dataclass
@@ -36,7 +35,7 @@ class CompareOptions(RunOptions):
 @command(CompareOptions)
 def main(options: CompareOptions, run: Run) -> dict[str, Any]:
     """Read the traces of finished evaluations, and report on them as if they had been one."""
-    merged = merge([read_traces(Path(folder).expanduser() / "traces") for folder in options.evaluations])
+    merged = merge([read_evaluation(folder) for folder in options.evaluations])
     traces = on_common_tasks(merged)
     if not traces:
         raise ValueError("the policies were played on different tasks: there is none that all of them have played")

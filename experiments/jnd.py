@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.run import REQUIRED, Run, RunOptions, command, option, part
+from steer_env.compatibility import reason
 from steer_env.evaluation import plots
 from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.uncertainty import Interval, percentiles, redrawn
@@ -125,8 +126,11 @@ def _embedded(metric: Metric, paths: Sequence[Path]) -> Any:
     sizes: dict[tuple[int, ...], list[int]] = {}
     pixels: list[Any] = []
     for row, path in enumerate(paths):
-        with Image.open(path) as image:
-            pixels.append(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))
+        try:
+            with Image.open(path) as image:
+                pixels.append(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{path} is no image that can be read: {reason(error)}") from error
         sizes.setdefault(tuple(pixels[-1].shape), []).append(row)
     made = torch.zeros(len(paths), metric.dimensions)
     for rows in sizes.values():

@@ -41,7 +41,8 @@ class PixelProseOptions(ProgramOptions):
         source: a data set at Hugging Face's hub, streamed by the package datasets; or a parquet file of its format.
         split: of the data set.
         prompt: first-sentence; or original, the text beside the image.
-        most_harmful: greatest score of toxicity, threat and their like that a caption may have.
+        most_harmful: greatest score of toxicity, threat and their like that a caption may have; 1 for any, also
+            one without scores.
     """
 
     file: str = "outputs/pixelprose.csv"
@@ -111,15 +112,17 @@ def chosen(records: Iterable[Mapping[str, Any]], prompt: str, most_harmful: floa
     """Goal prompt and prompt of each record that can be used, none twice.
 
     Raises:
-        ValueError: records without a caption's column.
+        ValueError: records without a caption's column, or a score's.
     """
     known, letters = set(), set(CHARACTERS)
-    needed = {"vlm_caption", *(["original_caption"] if prompt == ALT else [])}
+    needed, scored = ["vlm_caption", *(["original_caption"] if prompt == ALT else [])], most_harmful < 1
     for record in records:
-        if missing := needed - record.keys():
-            raise ValueError(f"the source has no column {missing.pop()!r}; it has: {', '.join(record)}")
-        scores = [record.get(score) or 0 for score in _HARMFUL]
-        if not all(isinstance(score, int | float) and score <= most_harmful for score in scores):
+        if missing := [name for name in (*needed, *(_HARMFUL if scored else ())) if name not in record]:
+            every = "; most_harmful=1 takes all captions" if missing[0] in _HARMFUL else ""
+            raise ValueError(f"the source has no column {missing[0]!r}{every}; it has: {', '.join(record)}")
+        scores = [record[score] for score in _HARMFUL if scored]
+        # What wasn't scored may be anything.
+        if not all(isinstance(score, float | int) and 0 <= score <= most_harmful for score in scores):
             continue
         if not all(isinstance(record.get(column), str) for column in needed):
             continue

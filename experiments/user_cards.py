@@ -21,8 +21,9 @@ from steer_env.evaluation.statistics import people_or_tasks
 from steer_env.evaluation.uncertainty import UNKNOWN, clustered_estimate
 from steer_env.policies.lists import load_policies
 from steer_env.policies.names import load_policy
+from steer_env.tasks import load_suite
 from steer_env.ties import TIE
-from steer_env.traces import SteeringTrace
+from steer_env.traces import SteeringTrace, check_alike
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,6 +75,11 @@ def main(options: UserCardsOptions, run: Run) -> dict[str, Any]:
         for suite, own in by_condition(study_traces(load_study(Path(options.path).expanduser()))).items():
             cards.append(card(f"people, {suite}", own))
     sessions = sessions_in(options.sessions) if options.sessions else []
+    check_alike(sessions, ("suite", "generator", "metric", "mechanism"))
+    if sessions:
+        load_suite(sessions[0].suite)
+    if len(rounds := sorted({len(trace.choices) for trace in sessions})) > 1:
+        raise ValueError(f"sessions must have one number of rounds, found {rounds}")
     run.open()
     if sessions:
         cards.append(card("people, these sessions", sessions, chosen_best(sessions, **env)))
@@ -120,8 +126,10 @@ def card(user: str, traces: Sequence[SteeringTrace], best: np.ndarray | None = N
 
     row = {"user": user, "sessions": str(len(traces)), "people or tasks": str(units.nunique())}
     stays = np.array([trace.choices for trace in traces]) == 0
-    for place in range(4):
-        row[f"stays {place + 1}"] = mean(stays[:, place].astype(float), ".3f") if stays.size else UNKNOWN
+    known_rounds = stays.shape[1] if stays.size else 0
+    for place in range(max(4, known_rounds)):
+        known = place < known_rounds
+        row[f"stays {place + 1}"] = mean(stays[:, place].astype(float), ".3f") if known else UNKNOWN
     row["takes the best"] = UNKNOWN if best is None else mean(best.mean(axis=1), ".3f")
     similarities = np.array([trace.similarities for trace in traces])
     gains = similarities[:, -1] - similarities[:, 0]

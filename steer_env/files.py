@@ -39,8 +39,11 @@ def write_atomically(path: Path, content: bytes | str | Callable[[BinaryIO], Any
             else:
                 file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None and error.errno:
+            # A full disk doesn't say of what.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

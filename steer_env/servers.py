@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from steer_env.compatibility import reason
 from steer_env.files import printable
@@ -58,11 +58,16 @@ class Server:
     def __post_init__(self) -> None:
         if min(self.retries, self.per_minute) < 0 or self.timeout <= 0 or self.most_bytes < 1:
             raise ValueError("retries and per_minute must be at least 0, timeout positive and most_bytes at least 1")
-        parts = urlsplit(self.address)
+        parts = _parts(self.address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"base_url must begin with http:// or https:// and name a server, got {self.base_url!r}")
         if parts.username or parts.password or parts.query:
             raise ValueError("base_url holds a password or query, which would be written down: use key_variable")
+        if parts.fragment or not self._key.isascii() or not (self._key + self.address).isprintable():
+            wrong = (
+                "base_url may have no part after #" if parts.fragment else "no header can hold the key or the address"
+            )
+            raise ValueError(f"{wrong}: look at base_url and at the environment variable {self.key_variable}")
         if not self._key and not self.base_url:
             raise ServerError(f"the environment variable {self.key_variable} holds no key, and base_url isn't given")
         self._turn = threading.Lock()
@@ -168,6 +173,16 @@ class Server:
             start = max(now, self._next)
             self._next = start + (60 / self.per_minute if self.per_minute else 0.0)
         time.sleep(start - now)
+
+
+def _parts(address: str) -> SplitResult:
+    try:
+        parts = urlsplit(address)
+        # It raises where there is none from 0 to 65535.
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"base_url must be an address such as http://localhost:8000/v1, got {address!r:.60}") from None
+    return parts
 
 
 def _seconds(value: str | None) -> float | None:

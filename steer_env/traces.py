@@ -134,6 +134,7 @@ _LISTS = {
 }
 _MAPPINGS = {"judged": pa.list_(pa.float64()), "versions": pa.string()}
 """Written as lists of key and value."""
+_RANGES = {"scales": (0, 1), "choices": (0, 1000), "propensities": (0, 1)}
 _UNCOUNTED = ("images", "passes")
 """What may be missing."""
 
@@ -224,6 +225,11 @@ def _typed(table: pa.Table) -> pa.Table:
         inner = pc.list_flatten(table[name]) if name in _LISTS else table[name]
         if name not in _UNCOUNTED and (inner.null_count or table[name].null_count):
             raise ValueError(f"{name} lacks a value")
+    for name, (least, most) in _RANGES.items():
+        if name in table.column_names and len(values := pc.list_flatten(table[name])):
+            found = pc.min_max(values).as_py()
+            if not least <= found["min"] <= found["max"] <= most:
+                raise ValueError(f"{name} must be from {least} to {most}, found {found['min']} to {found['max']}")
     if "similarities" in table.column_names and pc.min(pc.list_value_length(table["similarities"])).as_py() == 0:
         raise ValueError("an episode has no similarities")
     return table

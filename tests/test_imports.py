@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "rendering": set(),
     "assets": {"files"},
     "proposals": set(),
-    "mechanisms": BASE | {"assets", "mechanisms", "metrics", "proposals"},
+    "mechanisms": BASE | {"assets", "compatibility", "mechanisms", "metrics", "proposals"},
     "ties": set(),
     "fingerprints": set(),
     "imaging": BASE

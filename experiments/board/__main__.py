@@ -58,17 +58,22 @@ def main(options: BoardOptions, run: Run) -> None:
     from experiments.board.entries import TRACKS, new_entries
     from experiments.board.pages import build, read_reports
     from experiments.board.verifying import verify
+    from steer_env.tasks import load_suite
 
     board = Path(options.board).expanduser()
     for track in options.only:
         TRACKS[track]
     if options.do == "build":
+        if not options.pages:
+            raise ValueError("pages must be a path, got ''")
         reports = read_reports(board / "reports")
         build(reports, Path(options.pages).expanduser(), board / "headroom.json")
         say(f"wrote {options.pages}/index.html: {len(reports)} entries")
         return
-    if options.private and not Path(options.private).expanduser().is_file():
-        raise FileNotFoundError(f"no file of tasks at {options.private}")
+    if not (board / "submissions").is_dir():
+        raise FileNotFoundError(f"no board in {board}: there is no folder submissions")
+    if options.private and len(load_suite(f"csv:{options.private}")) < 2:
+        raise ValueError(f"{options.private} must hold at least 2 tasks")
     entries, refused = new_entries(board, options.only or list(TRACKS), options.references)
     for place, reason in refused.items():
         say(f"refused: {place}: {reason}")

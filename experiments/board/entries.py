@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from steer_env.files import read_json
 from steer_env.policies import Policy, StoredPolicy, read_policy
+from steer_env.policies.cards import check_text
 from steer_env.policies.names import check_own_name, load_policy
 from steer_env.policies.schema import Strict, Text, Whole, checked
 from steer_env.policies.stored import ScalesPolicy
@@ -85,7 +86,9 @@ class Card(Strict):
     """
 
     authors: Annotated[list[Text], Field(min_length=1, max_length=50)]
-    method: Annotated[str, Field(min_length=10, max_length=600)]
+    method: Annotated[
+        str, Field(min_length=10, max_length=600), AfterValidator(lambda text: check_text("it", text, 600))
+    ]
     episodes: Whole
     passes: Whole | None = None
     licence: Annotated[str, Field(pattern=r"^[A-Za-z0-9.+-]{1,60}$")]
@@ -176,7 +179,7 @@ def read_submission(folder: Path) -> Entry:
 def identity(track: str, policy: StoredPolicy) -> str:
     """Hash of what a policy does: neither its name nor its seed makes it another, nor a change that makes no odds."""
     if policy.kind == "network":
-        return _hash(track, policy.content())
+        return _hash(track, {k: v for k, v in policy.record().items() if k not in ("name", "training_seed")})
     assert isinstance(policy, ScalesPolicy)
     rows = [[round(scale, DIGITS) for scale in row] for row in policy.rows]
     if policy.kind == "table":

@@ -13,12 +13,17 @@ import numpy as np
 from experiments.board.entries import DECIDED, TRACKS, Track
 from steer_env.evaluation import plots
 from steer_env.evaluation.uncertainty import Estimate, Interval, estimate
-from steer_env.files import read_json, seal, write_atomically
+from steer_env.files import LARGEST, read_json, read_plain, read_sealed, write_atomically
 
 JUDGE = "pixel-correlation"
 MECHANISMS = Track("Mechanisms", "", "", ())
 """Tracks with nothing to decide, which have one entry each, stand in one table."""
 PLAIN = "greedy"
+FIELDS = (
+    *("identity", "track", "name", "reference", "card", "policy", "date", "drawn", "tasks", "generator", "metric"),
+    *("mechanism", "versions", "users", "private", "gains", "images", "passes", "attempts"),
+)
+"""Of a report."""
 RANKED = "over_random"
 """What entries are ranked by, with the plain user."""
 
@@ -53,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Scale:
-    """What bars are drawn in, the same for all tracks: gains over random scales, with three lines.
+    """What bars are drawn in, the same wherever users choose images: gains over random scales, with three lines.
 
     Args:
         low, high: ends.
@@ -90,8 +95,11 @@ def scale_of(reports: Sequence[Mapping[str, Any]], headroom: Path) -> Scale:
     over = [each[RANKED][0] - each["over_luck"][0] for each in draws.values()]
     luck, bound = float(np.average(over, weights=[tasks for _, tasks in draws])), None
     if headroom.exists():
-        rows = {row["name"]: row["gain"] for row in read_json(headroom)["rows"]}
-        bound = rows["leaves"]["value"] - rows["random-bucket"]["value"]
+        try:
+            rows = {row["name"]: row["gain"] for row in read_json(headroom)["rows"]}
+            bound = rows["leaves"]["value"] - rows["random-bucket"]["value"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{headroom} isn't what experiments.headroom writes: {error!r}") from error
     ends = [end for report in reports if (end := interval(report, PLAIN, RANKED))]
     low, high = min(0.0, luck, *(end.low for end in ends)), max(luck, bound or 0.0, *(end.high for end in ends))
     margin = 0.04 * (high - low) or 0.01
@@ -111,13 +119,16 @@ def read_reports(folder: Path) -> list[dict[str, Any]]:
     """All reports, checked.
 
     Raises:
-        ValueError: one whose content isn't what the verifier sealed, or whose name isn't its hash.
+        ValueError: one whose content isn't what the verifier sealed, that lacks a field, or whose name isn't its hash.
     """
     reports = []
     for path in sorted(folder.glob("*.json")):
-        report = read_json(path)
-        if not isinstance(report, dict) or report.get("seal") != seal(report):
-            raise ValueError(f"{path} isn't what the verifier wrote: its seal doesn't fit")
+        report = read_sealed(path)
+        users = report.get("users")
+        if lacking := [name for name in FIELDS if name not in report] or [
+            name for name in (PLAIN,) if not isinstance(users, dict) or RANKED not in users.get(name, ())
+        ]:
+            raise ValueError(f"{path} is of another version: it lacks {lacking[0]!r}")
         if path.stem != report["identity"]:
             raise ValueError(f"{path} is the report of {report['identity']}")
         reports.append(report | {"strips": _strips(folder / "strips", report["identity"][:16])})
@@ -127,7 +138,7 @@ def read_reports(folder: Path) -> list[dict[str, Any]]:
 def _strips(folder: Path, identity: str) -> list[str]:
     """Pictures of episodes, the best first, as data URIs."""
     pictures = sorted(folder.glob(f"{identity}-*.webp"))
-    return [f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}" for path in pictures]
+    return [f"data:image/webp;base64,{base64.b64encode(read_plain(path, LARGEST)).decode()}" for path in pictures]
 
 
 def apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> Interval:
@@ -172,12 +183,14 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
     )
     environment.filters["gain"] = lambda estimate: f"{estimate.value:+.3f}" if estimate else "–"
     environment.filters["ends"] = lambda estimate: f"{estimate.low:+.3f} to {estimate.high:+.3f}" if estimate else ""
-    tracks: dict[str, tuple[Track, list[Row]]] = {}
+    tracks: dict[str, tuple[Track, list[Row], Scale]] = {}
     for name, track in sorted({**TRACKS, "mechanisms": MECHANISMS}.items(), key=lambda item: item[0] == "text"):
         where = [each for each, known in TRACKS.items() if name == (each if known.action else "mechanisms")]
         if own := [report for report in reports if report["track"] in where]:
-            tracks[name] = (track, rows(own))
-    shared = {"judge": JUDGE, "users": ("hesitant", "noisy"), "decided": DECIDED, "scale": scale_of(reports, headroom)}
+            # Prompts gain and lose several times as much: on their scale the other bars would be dots.
+            peers = own if name == "text" else [report for report in reports if report["track"] != "text"]
+            tracks[name] = (track, rows(own), scale_of(peers, headroom))
+    shared = {"judge": JUDGE, "users": ("hesitant", "noisy"), "decided": DECIDED}
     page = environment.get_template("index.html").render(
         tracks=tracks,
         figure=cost_figure(reports),
@@ -186,7 +199,7 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
         **shared,
     )
     write_atomically(folder / "index.html", page)
-    for track, ranked in tracks.values():
+    for track, ranked, _ in tracks.values():
         for row in ranked:
             curve = (row.report["card"] or {}).get("curve")
             page = environment.get_template("entry.html").render(
@@ -201,15 +214,16 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
 
 
 def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
-    """Does the best learned entry stand apart from the best schedule? A sentence for policies, one for mechanisms."""
+    """Does the best learned entry stand apart from the best schedule, and from the last learned one? In sentences."""
 
     def best(reports: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         return max(reports, key=lambda each: each["users"][PLAIN][RANKED][0], default=None)
 
     mixture = [each for each in reports if TRACKS[each["track"]].mechanism == "mixture"]
     schedule = best(each for each in mixture if each["reference"])
+    learned = [each for each in mixture if each["card"] and each["card"]["episodes"]]
     rivals = {
-        "learned policy": best(each for each in mixture if each["card"] and each["card"]["episodes"]),
+        "learned policy": best(learned),
         "mechanism": best(each for each in reports if not TRACKS[each["track"]].action),
     }
     if not schedule:
@@ -226,6 +240,13 @@ def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
                 f"The best {kind}, {name}, {how} the best built-in schedule, {schedule['name']}: {lead.value:+.3f}, "
                 f"from {lead.low:+.3f} to {lead.high:+.3f}."
             )
+    if len(learned) > 1:
+        first, *_, last = sorted(learned, key=lambda each: -each["users"][PLAIN][RANKED][0])
+        lead = apart(first, last)
+        sentences.append(
+            f"Of the learned policies the first, {first['name']}, gains {lead.value:+.3f} more than the last, "
+            f"{last['name']}, from {lead.low:+.3f} to {lead.high:+.3f}."
+        )
     return " ".join(sentences)
 
 

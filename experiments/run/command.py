@@ -1,11 +1,11 @@
-"""Makes a function of typed options a command: Hydra, ``--help``, one-line errors, and the run's folder."""
+"""Makes a function of typed options a command: Hydra, one-line errors, and the run's folder."""
 
 from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
-import textwrap
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -25,25 +25,13 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from experiments.run.console import patient
 from experiments.run.folder import Run, job_name
-from experiments.run.options import (
-    CONF,
-    PARTS,
-    REQUIRED,
-    RunOptions,
-    choices,
-    default_of,
-    documentation,
-    groups_of,
-    kinds,
-    lead_of,
-    register_groups,
-    type_of,
-)
+from experiments.run.help import help_text
+from experiments.run.options import CONF, PARTS, RunOptions, choices, default_of, groups_of, kinds, register_groups
 from steer_env.assets import AssetError
 from steer_env.files import printable
 from steer_env.humans.writers import WriterError
 from steer_env.imaging import close_studios
-from steer_env.limits import check_limits, limits_text
+from steer_env.limits import check_limits
 from steer_env.redaction import redacted
 from steer_env.registry import Registry
 from steer_env.servers import ServerError
@@ -76,6 +64,9 @@ _ELSEWHERE = ("hydra.searchpath=", "--config-dir", "-cd")
 _WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-dir", "-cd")
 """Hydra's own flags that take a value."""
 
+_STRANGE = re.compile(r"[^\w /\\+.$%*@?|:\[\]=-]|[^\x00-\x7f]")
+"""What Hydra doesn't read without quotes."""
+
 register_groups()
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 
@@ -103,7 +94,6 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
         path = Path(inspect.getfile(body))
         name = path.parent.name if path.stem == "__main__" else path.stem
         ConfigStore.instance().store(name, _node(options))
-
         failures: list[BaseException] = []
 
         @wraps(body)
@@ -120,43 +110,47 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
 
         application = hydra.main(version_base=None, config_path=str(CONF), config_name=name)(job)
 
+        def prepared() -> None:
+            arguments = sys.argv[1:]
+            if not {"-sc", "--shell-completion"} & set(arguments):
+                check_overrides(name, options, arguments)
+                sys.argv[1:] = [*map(_quoted, _flags_first(arguments)), *_own_folder(name, options, arguments)]
+            application()
+            if failures:
+                raise failures.pop()
+
         @wraps(body)
         def main() -> None:
             with patient():
-                run(sys.argv[1:])
-
-        def run(arguments: list[str]) -> None:
-            if {"--help", "-h"} & set(arguments):
-                print(help_text(name, options))
-                raise SystemExit
-            debug = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
-            try:
-                if not {"-sc", "--shell-completion"} & set(arguments):
-                    check_overrides(name, options, arguments)
-                    sys.argv[1:] = [*map(_quoted, _flags_first(arguments)), *_own_folder(name, options, arguments)]
-                # Hydra would else print tracebacks of its own.
-                os.environ["HYDRA_FULL_ERROR"] = "1"
-                application()
-                if failures:
-                    raise failures.pop()
-            except USERS_ERRORS as error:
-                if debug:
-                    raise
-                _complain(error)
-                raise SystemExit(2) from None
-            except Exception:
-                if debug:
-                    raise
-                print(redacted(traceback.format_exc()), file=sys.stderr)
-                raise SystemExit(1) from None
-            finally:
-                if not debug:
-                    os.environ.pop("HYDRA_FULL_ERROR", None)
+                if {"--help", "-h"} & set(sys.argv[1:]):
+                    print(help_text(name, options))
+                    raise SystemExit
+                _answer_for(prepared)
 
         main.options, main.command = options, name  # type: ignore[attr-defined]
         return main
 
     return decorate
+
+
+def _answer_for(application: Callable[[], None]) -> None:
+    """Run it; errors of the user's print one line, ours a traceback, and with HYDRA_FULL_ERROR=1 Python shows all."""
+    debug = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    # Hydra would else print tracebacks of its own.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    if debug:
+        application()
+        return
+    try:
+        application()
+    except USERS_ERRORS as error:
+        _complain(error)
+        raise SystemExit(2) from None
+    except Exception:
+        print(redacted(traceback.format_exc()), file=sys.stderr)
+        raise SystemExit(1) from None
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
 
 
 def _node(options: type) -> Any:
@@ -195,10 +189,24 @@ def _flags_first(arguments: Sequence[str]) -> list[str]:
 
 
 def _quoted(argument: str) -> str:
-    """A part with options, such as ``human=softmax:temperature=0.05``, is one value, which Hydra wants in quotes."""
+    """The argument with quotes where Hydra wants some.
+
+    A part with options, such as ``human=softmax:temperature=0.05``, is one value. So is a path in a home folder, or
+    with letters that aren't English ones, alone or in a list.
+    """
     key, _, value = argument.partition("=")
-    bare = "=" in value and value[0] not in "\"'[{$" and not argument.startswith("-") and "(" not in value
-    return f'{key}="{value}"' if bare else argument
+    if not value or argument.startswith("-") or set("(\"'{") & set(value) or value[0] == "$":
+        return argument
+    if "=" in value and value[0] != "[":
+        return f'{key}="{value}"'
+    if value[0] == "[" and value[-1] == "]":
+        entries = [_quoted_path(entry) for entry in value[1:-1].split(",")]
+        return f"{key}=[{','.join(entries)}]"
+    return f"{key}={','.join(_quoted_path(word) for word in value.split(','))}"
+
+
+def _quoted_path(word: str) -> str:
+    return f'"{word}"' if _STRANGE.search(word) else word
 
 
 def _complain(error: BaseException) -> None:
@@ -258,59 +266,3 @@ def _chosen(field: str, groups: Mapping[str, tuple[str, Any]], overrides: Sequen
         # As in another group: a space is the agent's.
         return _chosen(words[2:-1], groups, overrides)
     return [word.strip() for word in words.split(",")] if "(" not in words else []
-
-
-def help_text(name: str, options: type) -> str:
-    """What ``--help`` prints: the command, and each option with its type, default, range and meaning."""
-    lines = [f"python -m experiments.{name} OPTION=VALUE …", "", lead_of(options), "", "Options", "-------"]
-    groups = groups_of(options)
-    sections: dict[type, dict[str, Any]] = {}
-    for part in fields(options):
-        default = default_of(part)
-        if part.name in groups:
-            continue
-        if is_dataclass(default):
-            _collect(default, part.name, sections)
-        else:
-            lines += _entry(part, [default], documentation(options), "")
-    for kind, places in sections.items():
-        lines += _section(kind, ", ".join(places), next(iter(places)), list(places.values()))
-    for field, (default, base) in groups.items():
-        lines += ["", f"{field}={'|'.join(choices(field))}", "-" * len(field), f"Default: {default}.", ""]
-        lines += _filled(documentation(options).get(field, ""), "")
-        for word, member in PARTS.get(field, {}).items():
-            lines += _section(member.options, f"{field}={word}", field, [])
-        for kind in kinds(base) if is_dataclass(base) else []:
-            lines += _section(kind, "", field, [])
-    lines += ["", "More", "----", f"experiment={'|'.join(choices('experiment'))}: overlays in conf/experiment."]
-    lines += ["--multirun: sweep over values, such as seed=0,1,2. --cfg job: print the configuration and end."]
-    return "\n".join([*lines, "A wrong option is answered in one line; HYDRA_FULL_ERROR=1 shows tracebacks."])
-
-
-def _collect(example: Any, place: str, sections: dict[type, dict[str, Any]]) -> None:
-    """By class of options: its places, with its values there; also of classes inside it."""
-    sections.setdefault(type(example), {})[place] = example
-    for part in fields(example):
-        if is_dataclass(value := getattr(example, part.name)):
-            _collect(value, f"{place}.{part.name}", sections)
-
-
-def _section(kind: type, title: str, place: str, examples: Sequence[Any] = ()) -> list[str]:
-    """The options of a class: with their defaults, or with their values in each of the examples."""
-    lines = ["", *([title, "-" * len(title)] if title else []), lead_of(kind), ""]
-    for part in fields(kind):
-        values = [getattr(example, part.name) for example in examples] or [default_of(part)]
-        if not is_dataclass(values[0]):
-            lines += _entry(part, values, documentation(kind), f"{place}.")
-    return lines
-
-
-def _entry(part: Any, values: Sequence[Any], texts: Mapping[str, str], place: str) -> list[str]:
-    defaults = dict.fromkeys("required" if value == REQUIRED else repr(value) for value in values)
-    details = [type_of(part), " or ".join(defaults), limits_text(part.metadata)]
-    head = f"  {place}{part.name}  ({', '.join(detail for detail in details if detail)})"
-    return [head, *(_filled(texts.get(part.name, ""), " " * 6) or [""])]
-
-
-def _filled(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, 110, initial_indent=indent, subsequent_indent=indent)

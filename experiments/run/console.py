@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.markdown import Markdown
 
+from steer_env.files import printable
 from steer_env.redaction import redacted
 
 console = Console()
@@ -18,7 +19,7 @@ console = Console()
 
 def say(message: str) -> None:
     """Print a line. A function, since the console itself can't travel to a launcher's process."""
-    text = redacted(message)
+    text = "\n".join(map(printable, redacted(message).splitlines()))
     _safely(lambda: console.print(text, soft_wrap=True, markup=False, highlight=False))
 
 

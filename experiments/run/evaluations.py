@@ -7,7 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from agents.files import RESULT
+from experiments.run.folder import CONFIG, written
+from steer_env.files import read_json
 from steer_env.traces import PERSON, SteeringTrace, check_alike, read_traces
+
+
+def read_evaluation(evaluation: str) -> list[SteeringTrace]:
+    """All traces of an evaluation, or of what else has left some.
+
+    Raises:
+        ValueError: an evaluation that hasn't ended, or has lost some of its tasks.
+        FileNotFoundError: no traces.
+    """
+    folder = Path(evaluation).expanduser()
+    traces = read_traces(folder / "traces")
+    if not traces:
+        raise ValueError(f"{folder} holds no episodes")
+    if not (folder / CONFIG).is_file() or "policies" not in written(folder / CONFIG):
+        return traces
+    if not (folder / RESULT).is_file():
+        raise ValueError(f"{folder} holds an unfinished evaluation: its command goes on with it")
+    tasks, played = read_json(folder / RESULT).get("tasks"), len({trace.task_index for trace in traces})
+    if tasks != played:
+        raise ValueError(f"{folder} holds traces of {played} of its {tasks} tasks: files are missing")
+    return traces
 
 
 def read_policy(evaluation: str, policy: str) -> list[SteeringTrace]:
@@ -16,7 +40,7 @@ def read_policy(evaluation: str, policy: str) -> list[SteeringTrace]:
     Raises:
         ValueError: the evaluation doesn't have it.
     """
-    traces = read_traces(Path(evaluation).expanduser() / "traces")
+    traces = read_evaluation(evaluation)
     own = [trace for trace in traces if trace.policy == policy]
     if not own:
         names = ", ".join(sorted({trace.policy for trace in traces}))
@@ -58,7 +82,7 @@ def on_common_tasks(traces: Sequence[SteeringTrace]) -> list[SteeringTrace]:
     played: dict[str, set[int]] = {}
     for trace in traces:
         played.setdefault(trace.policy, set()).add(trace.task_index)
-    common = set.intersection(*played.values())
+    common = set.intersection(*played.values()) if played else set()
     return [trace for trace in traces if trace.task_index in common]
 
 

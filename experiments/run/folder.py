@@ -125,7 +125,7 @@ class Run:
         """Names of options, but for those aside, that the run in the folder has another value of."""
         path = self.folder / CONFIG
         now: Any = without_secrets(OmegaConf.to_container(self.config, resolve=True))
-        before = _written(path) if path.is_file() else now
+        before = written(path) if path.is_file() else now
         return sorted(str(k) for k in now if k not in aside and _matters(k, before) != _matters(k, now))
 
     def _check(self) -> None:
@@ -167,7 +167,7 @@ class Run:
         raise SystemExit(130) from None
 
 
-def _written(path: Path) -> Any:
+def written(path: Path) -> Any:
     """The configuration in a file, which was written resolved: no interpolation, maybe a stranger's, is evaluated."""
     try:
         config = OmegaConf.to_container(OmegaConf.load(path))

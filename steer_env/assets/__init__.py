@@ -23,18 +23,32 @@ def write_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps(hashes, indent=2) + "\n")
 
 
-@lru_cache
 def verified(folder: Path) -> Path:
-    """The folder itself, once all its files match its manifest.
+    """The folder itself, once all its files match its manifest, which lists all files there.
 
     Raises:
-        AssetError: naming the file that is missing or damaged.
+        AssetError: naming the file that is missing, damaged, or not listed.
     """
+    found = sorted(folder.rglob("*")) if folder.is_dir() else []
+    files = [path for path in found if path.is_file() and not path.name.startswith(".")]
+    state = tuple((str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+    return _verified(folder, folder.resolve(), state)
+
+
+@lru_cache
+def _verified(folder: Path, place: Path, state: tuple[tuple[str, int, int], ...]) -> Path:
+    """The same, for a folder at a place, in such a state."""
     advice = "reinstall steer_env, or make the assets again with `python -m experiments.pretrain`"
     manifest = folder / MANIFEST
     if not manifest.is_file():
         raise AssetError(f"{manifest} is missing; {advice}")
-    for name, expected in json.loads(manifest.read_text()).items():
+    try:
+        listed = dict(json.loads(manifest.read_text()))
+    except (ValueError, TypeError) as error:
+        raise AssetError(f"{manifest} is damaged; {advice}") from error
+    if strange := sorted({name for name, _, _ in state} - {MANIFEST, *listed}):
+        raise AssetError(f"{folder / strange[0]} isn't listed in {MANIFEST}; {advice}")
+    for name, expected in listed.items():
         path = folder / name
         if not path.is_file():
             raise AssetError(f"{path} is missing; {advice}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,20 +70,26 @@ class Endpoint:
         question = [self._server.base_url, self._settings, request.instructions, request.question, request.seed]
         return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
-    def _open(self) -> sqlite3.Connection:
-        Path(self._cache).parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._cache, timeout=60)
-        connection.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")
-        return connection
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """Raises a ValueError for a file that is damaged, or something else."""
+        place = Path(self._cache).expanduser()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with closing(sqlite3.connect(place, timeout=60)) as connection, connection:
+                connection.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT NOT NULL)")
+                yield connection
+        except sqlite3.Error as error:
+            raise ValueError(f"cache={self._cache} can't be used: {error}; move it away") from error
 
     def _read(self, keys: Sequence[str]) -> dict[str, str]:
         if not self._cache:
             return {}
-        with closing(self._open()) as connection:
-            rows = [connection.execute("SELECT key, answer FROM answers WHERE key = ?", (key,)) for key in keys]
-            return dict(row for matching in rows for row in matching)
+        with self._open() as connection:
+            query = "SELECT key, answer FROM answers WHERE key = ? AND typeof(answer) = 'text'"
+            return dict(row for key in keys for row in connection.execute(query, (key,)))
 
     def _keep(self, key: str, answer: str) -> None:
         if self._cache:
-            with closing(self._open()) as connection, connection:
+            with self._open() as connection:
                 connection.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, answer))

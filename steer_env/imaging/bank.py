@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from steer_env.files import write_atomically
+from steer_env.files import read_plain, write_atomically
 from steer_env.fingerprints import fingerprint
 from steer_env.types import Fingerprinted, Generator, Metric, Picture
 from steer_env.versions import package_versions
@@ -65,8 +65,9 @@ class GoalBank:
         """What was put there, on the CPU; None if there is nothing, or nothing good."""
         path = self._path(address)
         try:
-            content = path.read_bytes()
-        except OSError:
+            # Others may have put a link, a pipe or a device there.
+            content = read_plain(path, self.limit)
+        except (OSError, ValueError):
             return None
         value = _opened(content, address)
         with suppress(OSError):

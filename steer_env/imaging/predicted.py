@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from torch.nn.functional import normalize
 
 from steer_env import assets
 from steer_env.imaging.bank import Made
 from steer_env.imaging.studio import LocalStudio, Shard
-from steer_env.mechanisms.predicted import EmbeddingPredictor
+from steer_env.mechanisms.predicted import EmbeddingPredictor, predictor_folder
 from steer_env.types import Generator, Metric
 
 
@@ -39,7 +38,7 @@ class PredictedStudio(LocalStudio):
         goal_bank: object = None,
         predictor: str = "",
     ) -> None:
-        folder = Path(predictor) if predictor else assets.ROOT / "tiles-predictor"
+        folder = predictor_folder(predictor)
         self._predictor = EmbeddingPredictor.load(folder).to(generator.device)
         self._glimpsing = self._predictor.known(generator, metric)
         imagined = copy.copy(generator)

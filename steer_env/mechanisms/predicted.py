@@ -13,9 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from steer_env import assets
+from steer_env.compatibility import reason
 from steer_env.mechanisms.bayesian import BayesianSteering
 from steer_env.mechanisms.hypotheses import Hypotheses, draw_pools
 from steer_env.mechanisms.options import FeedbackOptions, LearnedOptions
+from steer_env.registry import checked_options
 from steer_env.ties import first_best_of
 from steer_env.types import Conditioning, Generator, GlimpsingGenerator, Metric, Studio
 
@@ -102,11 +104,24 @@ class EmbeddingPredictor(nn.Module):
 
         Raises:
             steer_env.assets.AssetError: a file that is missing, or isn't the one that the manifest lists.
+            ValueError: files that :meth:`save` doesn't write.
         """
-        config = PredictorConfig(**json.loads((assets.verified(folder) / "config.json").read_text()))
-        predictor = cls(config)
-        predictor.load_state_dict(load_file(folder / "model.safetensors"))
+        assets.verified(folder)
+        try:
+            values = json.loads((folder / "config.json").read_text())
+            config = checked_options(PredictorConfig, values, "the predictor")
+            predictor = cls(config)
+            predictor.load_state_dict(load_file(folder / "model.safetensors"))
+        except Exception as error:
+            raise ValueError(f"{folder} holds no predictor: {reason(error)}") from error
+        if config.share <= 0 or not all(bool(weights.isfinite().all()) for weights in predictor.parameters()):
+            raise ValueError(f"{folder} holds a predictor that predicts nothing: its numbers aren't finite or positive")
         return predictor.eval()
+
+
+def predictor_folder(predictor: str) -> Path:
+    """Of the option ``predictor``, which is empty for the embedded model's."""
+    return Path(predictor).expanduser() if predictor else assets.ROOT / "tiles-predictor"
 
 
 class LearnedSteering(BayesianSteering):
@@ -129,7 +144,7 @@ class LearnedSteering(BayesianSteering):
         pool, temperature, ahead = chosen.pool, chosen.temperature, chosen.ahead
         super().__init__(studio, metric, hypotheses, pool=pool, temperature=temperature, ahead=ahead)
         generator = studio.generator
-        folder = Path(chosen.predictor) if chosen.predictor else assets.ROOT / "tiles-predictor"
+        folder = predictor_folder(chosen.predictor)
         self._predictor = EmbeddingPredictor.load(folder)
         self._generator, self._guessed = self._predictor.known(generator, metric), True
         self._predictor.to(generator.device)

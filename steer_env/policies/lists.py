@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -36,9 +37,10 @@ def expand(specs: Sequence[str]) -> list[str]:
 
 def check_apart(folder: str | Path, specs: Sequence[str]) -> None:
     """Raises a ValueError if the folder for results is a played policy's, or lies in one."""
+    here = Path(os.path.realpath(Path(folder).expanduser()))
     for spec in specs:
-        place = Path(spec).expanduser().resolve()
-        if parse_name(spec) not in POLICIES and Path(folder).expanduser().resolve().is_relative_to(place):
+        # Path.resolve raises where links lead in a circle.
+        if parse_name(spec) not in POLICIES and here.is_relative_to(os.path.realpath(Path(spec).expanduser())):
             raise ValueError(f"folder={folder} is where the policy {spec} is kept: choose another folder")
 
 

@@ -115,6 +115,7 @@ def test_training_goes_on_from_the_warm_start_and_the_export_is_the_policy(
         ("sac", ACTION, NEEDS, "for agent=ppo and agent=a2c, not for sac"),
         ("ppo", "directions:dimensions=4", NEEDS, "env.action=directions:dimensions=1152,leash=0.99"),
         ("ppo", ACTION, NEEDS[:2], "which lacks history"),
+        ("ppo", ACTION.replace("0.99", "0.5"), NEEDS, "leash=0.99 and env.rounds=4, not for"),
     ],
 )
 def test_a_warm_start_that_does_not_fit(
@@ -123,6 +124,28 @@ def test_a_warm_start_that_does_not_fit(
     other = env if (action, observe) == (ACTION, NEEDS) else batch(action, observe)
     with pytest.raises(ValueError, match=message):
         check_warm_start(warm_start, algorithm, other)
+
+
+@pytest.mark.parametrize("conditioning", [8, 128])
+def test_a_warm_start_of_other_parts_is_refused(conditioning: int, env: ImageSteeringVectorEnv, tmp_path: Path) -> None:
+    shape = ProposerShape(12, SIZE, conditioning, 8, 4, 0.99, code=8, width=16)
+    Proposer(shape).save(tmp_path / "other")
+    with pytest.raises(ValueError, match="is for another generator or metric: prompts and embeddings are"):
+        check_warm_start(str(tmp_path / "other"), "ppo", env)
+
+
+@pytest.mark.parametrize(
+    ("scales", "temperature", "message"),
+    [((3.0,), 0.0, "mixture scale 3.0 is out of range"), ((1.0,), torch.nan, "a weight isn't finite")],
+)
+def test_impossible_numbers_are_no_warm_start(
+    scales: tuple[float, ...], temperature: float, message: str, tmp_path: Path
+) -> None:
+    proposer = Proposer(ProposerShape(12, SIZE, 128, 96, 4, 0.99, scales, code=8, width=16))
+    torch.nn.init.constant_(proposer.temperature, temperature)
+    proposer.save(tmp_path / "other")
+    with pytest.raises(ValueError, match=message):
+        Proposer.load(str(tmp_path / "other"))
 
 
 def test_another_file_is_no_warm_start(env: ImageSteeringVectorEnv, tmp_path: Path) -> None:

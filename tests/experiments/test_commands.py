@@ -14,6 +14,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments import compare, evaluate, train
+from experiments.run.command import _quoted
 from experiments.run.options import CONF, PARTS, groups_of
 from steer_env.files import DamagedError
 from steer_env.policies import read_policy
@@ -259,3 +260,18 @@ def test_no_librarys_warnings_are_silenced(experiment: ModuleType) -> None:
         hydra = compose(experiment.main.command, return_hydra_config=True).hydra
     for logging in (hydra.job_logging, hydra.hydra_logging):
         assert not logging.disable_existing_loggers
+
+
+@pytest.mark.parametrize("value", ["~/sets/é.csv", "a!b#c", "/data/100%/a b", "@home/x=1", "ü"])
+def test_paths_of_all_kinds_reach_the_options(value: str) -> None:
+    """Hydra's own language refuses home folders and letters that aren't English ones, but in quotes."""
+    with initialize_config_dir(str(CONF), version_base=None):
+        words = [f"env.suite={value}", f"policies=[random-bucket,{value.replace('=', '-')}]"]
+        config = compose("evaluate", ["folder=x", *map(_quoted, words)])
+    assert config.env.suite == value
+    assert config.policies == ["random-bucket", value.replace("=", "-")]
+
+
+def test_sweeps_over_such_paths_are_sweeps() -> None:
+    assert _quoted("env.suite=~/a,~/b") == 'env.suite="~/a","~/b"'
+    assert _quoted("seed=0,1") == "seed=0,1"

@@ -71,3 +71,22 @@ def test_evaluations_of_different_mechanisms_are_compared_task_by_task(
     other = f"evaluations=[{tmp_path / 'mixture'},{tmp_path / 'val'}]"
     with pytest.raises(ValueError, match="with different suite can't be taken together: tiles-test-v1, tiles-val-v1"):
         command(compare.main, f"folder={tmp_path / 'no'}", other)
+
+
+def test_an_evaluation_that_hasnt_ended_or_lost_tasks_is_refused(tmp_path: Path, command: Callable[..., None]) -> None:
+    """Else the comparison would be of fewer tasks, without a word."""
+    table = tmp_path / "table"
+    options = ["policies=[random-bucket]", "tasks=4", "tasks_per_batch=2", "strips=0", "env.rounds=1"]
+    command(evaluate.main, f"folder={table}", *options)
+    one = ("baseline=random bucket", f"evaluations=[{table}]")
+    command(compare.main, f"folder={tmp_path / 'whole'}", *one)
+    sorted((table / "traces").iterdir())[-1].unlink()
+    with pytest.raises(ValueError, match="table holds traces of 2 of its 4 tasks: files are missing"):
+        command(compare.main, f"folder={tmp_path / 'less'}", *one)
+    (table / "result.json").unlink()
+    with pytest.raises(ValueError, match="table holds an unfinished evaluation: its command goes on with it"):
+        command(compare.main, f"folder={tmp_path / 'half'}", *one)
+    write_traces([], tmp_path / "none" / "traces" / "a.parquet")
+    with pytest.raises(ValueError, match="none holds no episodes"):
+        command(compare.main, f"folder={tmp_path / 'empty'}", f"evaluations=[{tmp_path / 'none'}]")
+    assert not {"less", "half", "empty"} & {path.name for path in tmp_path.iterdir()}

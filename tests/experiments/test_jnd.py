@@ -114,6 +114,16 @@ def test_votes_with_a_field_too_many_arent_shifted(folder: Path) -> None:
         jnd.read_votes(jnd.JndOptions(votes=str(folder / "shifted.csv")))
 
 
+@pytest.mark.parametrize("content", [b"no image", b"P6 60000 60000 255 "])
+def test_an_image_that_cant_be_read_is_named(content: bytes, tmp_path: Path, command: Callable[..., None]) -> None:
+    """The second would take 10 GB."""
+    (tmp_path / "a.ppm").write_bytes(content)
+    (tmp_path / "votes.csv").write_text("ref_path,distort_path,same\na.ppm,a.ppm,1\n")
+    options = (f"votes={tmp_path / 'votes.csv'}", f"folder={tmp_path / 'run'}", "metric=pixel-correlation")
+    with pytest.raises(ValueError, match=r"a\.ppm is no image that can be read"):
+        command(jnd.main, *options)
+
+
 def test_votes_that_dont_follow_the_metric() -> None:
     distances = np.linspace(0, 1, 40)
     with pytest.raises(ValueError, match="the further apart two images are under this metric, the more people"):

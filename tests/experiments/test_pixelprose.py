@@ -31,7 +31,7 @@ ROWS: list[dict[str, Any]] = [
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "pixelprose.parquet"
-    usual = {"uid": "x", "status": "success", "toxicity": 0.001, "threat": 0.0}
+    usual = {"uid": "x", "status": "success", **dict.fromkeys(pixelprose._HARMFUL, 0.001)}
     pd.DataFrame([{**usual, **row} for row in ROWS]).to_parquet(path)
     return path
 
@@ -61,17 +61,29 @@ def test_a_hub_is_streamed_and_no_further_than_needed(
     tmp_path: Path, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
+    scores = dict.fromkeys(pixelprose._HARMFUL, 0.0)
 
     class Datasets:
         @staticmethod
         def load_dataset(name: str, split: str, streaming: bool) -> Any:
             assert (name, split, streaming) == ("tomg-group-umd/pixelprose", "train", True)
-            return (read.append(i) or {"vlm_caption": f"Tile {i}. It is red."} for i in range(1000))
+            return (read.append(i) or {"vlm_caption": f"Tile {i}. It is red.", **scores} for i in range(1000))
 
     monkeypatch.setitem(sys.modules, "datasets", Datasets)
     command(pixelprose.main, f"file={tmp_path / 'tasks.csv'}", "tasks=5")
     assert len(load_suite(f"csv:{tmp_path / 'tasks.csv'}")) == 5
     assert len(read) == 5
+
+
+@pytest.mark.parametrize("score", [None, float("nan"), -5.0, "0.1", [0.1]])
+def test_a_caption_without_a_score_may_be_anything(score: Any) -> None:
+    usual = {"vlm_caption": "A cat. It sleeps.", **dict.fromkeys(pixelprose._HARMFUL, 0.1)}
+    assert len(list(pixelprose.chosen([usual], pixelprose.FIRST, 0.2))) == 1
+    assert not list(pixelprose.chosen([usual | {"threat": score}], pixelprose.FIRST, 0.2))
+    del usual["threat"]
+    with pytest.raises(ValueError, match="no column 'threat'; most_harmful=1 takes all captions; it has: vlm_caption"):
+        list(pixelprose.chosen([usual], pixelprose.FIRST, 0.2))
+    assert len(list(pixelprose.chosen([usual], pixelprose.FIRST, 1.0))) == 1
 
 
 def test_what_cant_be_read(source: Path, tmp_path: Path, command: Callable[..., None], monkeypatch: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.user_cards import card, chosen_best, main, watch
 from steer_env.policies import TablePolicy
-from steer_env.traces import write_traces
+from steer_env.traces import SteeringTrace, write_traces
 
 ENV = {"suite": "tiles-val-v1", "generator": "tiles:steps=1", "rounds": 4}
 POLICY = TablePolicy.schedule("all", [1.0])
@@ -46,3 +46,21 @@ def test_errors_are_clustered_by_person() -> None:
     assert ends[0][0] == ends[1][0]
     assert ends[0] != ends[1]
     assert np.isfinite(float(ends[0][1].strip("()")))
+
+
+def test_sessions_that_cant_be_taken_together_are_refused_before_any_work(
+    tmp_path: Path, command: Callable[..., None]
+) -> None:
+    sessions, _ = watch(POLICY, range(2), [5, 6], human="greedy", **ENV | {"rounds": 2})
+    assert card("u", sessions)["stays 3"] == "–"
+    other = {"suite": [replace(sessions[0], suite="x"), sessions[1]], "rounds": [sessions[0], _shorter(sessions[1])]}
+    for name, traces in other.items():
+        write_traces(traces, tmp_path / name / "traces" / "a.parquet")
+        with pytest.raises(ValueError, match=f"different suite|must have one number of {name}, found"):
+            command(main, f"folder={tmp_path / 'run'}", f"sessions=[{tmp_path / name}]", "humans=[]", "prompters=[]")
+    assert not (tmp_path / "run").exists()
+
+
+def _shorter(trace: SteeringTrace) -> SteeringTrace:
+    parts = {name: list(getattr(trace, name))[:-1] for name in ("similarities", "scales", "choices", "propensities")}
+    return replace(trace, **parts)

@@ -84,3 +84,21 @@ def test_a_damaged_file_is_named(copy: Path) -> None:
 def test_a_folder_without_a_manifest(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match=r"manifest.json is missing"):
         assets.verified(tmp_path)
+
+
+def test_what_is_verified_is_what_is_there_now(copy: Path) -> None:
+    """A folder that was good when it was read may be another by the next time."""
+    assets.verified(copy)
+    (copy / "config.json").write_text("{}")
+    with pytest.raises(AssetError, match=r"config\.json is damaged"):
+        assets.verified(copy)
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [("{", "manifest.json is damaged"), ("[1]", "manifest.json is damaged"), ("{}", r"isn't listed in manifest\.json")],
+)
+def test_a_manifest_lists_all_files(listed: str, message: str, copy: Path) -> None:
+    (copy / "manifest.json").write_text(listed)
+    with pytest.raises(AssetError, match=message):
+        assets.verified(copy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import os
 from pathlib import Path
 
@@ -64,6 +65,14 @@ def test_what_fails_leaves_the_former_file_and_nothing_else(tmp_path: Path) -> N
         write_atomically(path, fail)
     assert [each.name for each in path.parent.iterdir()] == ["file"]
     assert path.read_text() == "former"
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    def fill(_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*wanted'"):
+        write_atomically(tmp_path / "wanted", fill)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")

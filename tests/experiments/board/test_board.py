@@ -12,13 +12,15 @@ import pytest
 
 from experiments.board.__main__ import main
 from experiments.board.entries import TRACKS, Card, Entry, card_schema, identity, new_entries, read_submission
-from experiments.board.pages import build, read_reports, rows
+from experiments.board.pages import build, read_reports, rows, scale_of
 from experiments.board.verifying import Arena, fresh_tasks, verify
 from steer_env.evaluation.suites import evaluate
 from steer_env.files import seal
 from steer_env.policies import TablePolicy
 from steer_env.policies.names import load_policy
+from steer_env.policies.networks import NetworkPolicy
 from steer_env.tasks import SUITES, load_suite
+from tests.steer_env.policies.test_networks import noisy
 from tests.test_imports import ROOT
 
 pytestmark = pytest.mark.usefixtures("blots")
@@ -209,8 +211,39 @@ class TestGamed:
         edited = report("mixture", "mine", 0.1, 0.01)
         edited["users"]["greedy"]["gain"] = [0.9, 0.01]
         save(tmp_path, edited)
-        with pytest.raises(ValueError, match="isn't what the verifier wrote"):
+        with pytest.raises(ValueError, match=r"json is damaged: its content isn't what its seal says"):
             read_reports(tmp_path / "reports")
+
+    def test_a_report_of_another_version(self, tmp_path: Path) -> None:
+        for lacking in ("passes", "users"):
+            old = {name: value for name, value in report("mixture", "mine", 0.1, 0.01).items() if name != lacking}
+            del old["seal"]
+            save(tmp_path, old | {"seal": seal(old)})
+            with pytest.raises(ValueError, match=f"is of another version: it lacks '{lacking}'"):
+                read_reports(tmp_path / "reports")
+
+    @pytest.mark.parametrize("bound", ["{", "[]", "{}", '{"rows": []}'])
+    def test_a_bound_that_isnt_one(self, bound: str, tmp_path: Path) -> None:
+        (tmp_path / "headroom.json").write_text(bound)
+        with pytest.raises(ValueError, match=r"headroom\.json isn't what experiments\.headroom writes"):
+            scale_of([report("mixture", "mine", 0.1, 0.01)], tmp_path / "headroom.json")
+
+    def test_a_board_that_isnt_there(self, tmp_path: Path, command: Callable[..., None]) -> None:
+        with pytest.raises(FileNotFoundError, match=r"no board in .*typo"):
+            command(main, "verify", f"board={tmp_path / 'typo'}")
+        submit(tmp_path)
+        (tmp_path / "private.csv").write_text("goal_prompt,prompt\none red star,a star\n")
+        with pytest.raises(ValueError, match=r"private\.csv must hold at least 2 tasks"):
+            command(main, "verify", f"board={tmp_path}", f"private={tmp_path / 'private.csv'}")
+        save(tmp_path, report("mixture", "mine", 0.1, 0.01))
+        with pytest.raises(ValueError, match="pages must be a path, got ''"):
+            command(main, "build", f"board={tmp_path}", "pages=")
+
+    def test_a_network_of_another_name_and_seed_is_the_same(self) -> None:
+        both = [
+            NetworkPolicy(name, noisy(), "directions:dimensions=8", (), seed) for name, seed in (("a", 3), ("b", 4))
+        ]
+        assert len({identity("directions", policy) for policy in both}) == 1
 
     def test_a_refused_submission_ends_the_command_with_1(self, tmp_path: Path, command: Callable[..., None]) -> None:
         submit(tmp_path, improvement=0.9)
@@ -252,6 +285,23 @@ class TestPages:
             build(read_reports(tmp_path / "reports"), tmp_path / "pages", ROOT / "leaderboard/headroom.json")
             page = (tmp_path / "pages/index.html").read_text()
             assert f"learned policy, mine, {verdict} the best built-in schedule, s:" in page
+
+    def test_the_first_and_the_last_learned_policy(self, tmp_path: Path) -> None:
+        for name, gain in (("a", 0.1), ("b", 0.03), ("c", 0.06)):
+            save(tmp_path, report("mixture", name, gain, 0.005, CARD, digit=name))
+        save(tmp_path, report("mixture", "s", 0.01, 0.005, digit="d"))
+        build(read_reports(tmp_path / "reports"), tmp_path / "pages", ROOT / "leaderboard/headroom.json")
+        page = (tmp_path / "pages/index.html").read_text()
+        assert "the first, a, gains +0.070 more than the last, b, from +0.056 to +0.084." in page
+
+    def test_prompts_dont_shrink_the_bars_of_choices(self, tmp_path: Path) -> None:
+        bars = []
+        for others in ([], [report("text", "t", -0.9, 0.01, digit="b")]):
+            save(tmp_path, report("mixture", "mine", 0.1, 0.01), *others)
+            build(read_reports(tmp_path / "reports"), tmp_path / "pages", ROOT / "leaderboard/headroom.json")
+            bars.append(re.findall(r'<i style="[^"]*"', (tmp_path / "pages/index.html").read_text()))
+        assert [len(each) for each in bars] == [1, 2]
+        assert bars[0][0] == bars[1][0]
 
     def test_nothing_to_show(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="there are no reports yet"):

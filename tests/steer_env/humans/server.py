@@ -32,6 +32,8 @@ def server(reply: Callable[[dict[str, Any]], Reply]) -> Iterator[tuple[str, list
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(sent)))
+            if 300 <= status < 400:
+                self.send_header("Location", sent.decode())
             if status == 429:
                 self.send_header("Retry-After", "0")
             self.end_headers()

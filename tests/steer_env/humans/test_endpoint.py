@@ -152,3 +152,59 @@ def test_a_missing_key_is_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None
         load_writer("endpoint", model="gpt")
     with pytest.raises(ValueError, match=r"timeout must be from 0\.01 to 86400, got 0"):
         load_writer("endpoint", model="gpt", base_url="http://localhost/v1", timeout=0)
+
+
+@pytest.mark.parametrize("kind", ["text", "cut", "folder", "another"])
+def test_a_cache_that_cant_be_used_is_named(kind: str, tmp_path: Path) -> None:
+    cache = tmp_path / "answers.sqlite"
+    with server(echo) as (url, _):
+        writer = load_writer("endpoint", model="stub", base_url=url, cache=str(cache))
+        if kind == "cut":
+            writer.write(REQUESTS)
+            cache.write_bytes(cache.read_bytes()[:5000])
+        elif kind == "folder":
+            cache.mkdir()
+        elif kind == "text":
+            cache.write_text(1000 * "no database ")
+        else:
+            with closing(sqlite3.connect(cache)) as other, other:
+                other.execute("CREATE TABLE answers (something TEXT)")
+        with pytest.raises(ValueError, match=r"cache=.*answers\.sqlite can't be used: "):
+            writer.write(REQUESTS)
+
+
+def test_a_cache_may_lie_in_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with server(echo) as (url, _):
+        load_writer("endpoint", model="stub", base_url=url, cache="~/answers.sqlite").write(REQUESTS[:1])
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.sqlite"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_takes_the_key_elsewhere(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-verysecret")
+    with server(echo) as (elsewhere, stolen), server(lambda _: (status, elsewhere)) as (url, _):
+        with pytest.raises(ServerError, match=f"refused, with status {status}"):
+            load_writer("endpoint", model="stub", base_url=url, cache="", retries=0).write(REQUESTS[:1])
+        assert not stolen
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "message"),
+    [
+        ("http://localhost:8000/v1#x", "sk-1234567", "base_url may have no part after #"),
+        ("http://localhost:99999", "sk-1234567", "base_url must be an address such as"),
+        ("http://[::1", "sk-1234567", "base_url must be an address such as"),
+        ("http://localhost:8000", "sk-1\nX: y", "no header can hold the key or the address"),
+        ("http://localhost:8000", "sk-é", "no header can hold the key or the address"),
+        ("http://localhost:8000/\r\nX: y", "sk-1234567", "no header can hold the key or the address"),
+    ],
+)
+def test_addresses_and_keys_that_cant_be_sent(
+    url: str, key: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ValueError, match=message) as refused:
+        load_writer("endpoint", model="stub", base_url=url)
+    assert key not in str(refused.value)

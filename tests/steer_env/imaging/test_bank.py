@@ -234,6 +234,19 @@ class TestFiles:
         assert bank.get("other") is None
         assert torch.equal(bank.get("one"), self.VALUE)  # type: ignore[arg-type]
 
+    @pytest.mark.skipif(os.name != "posix", reason="pipes and links are POSIX's")
+    @pytest.mark.parametrize("place", ["pipe", "link"])
+    def test_a_pipe_or_a_link_is_no_file_of_a_bank(self, place: str, bank: GoalBank, tmp_path: Path) -> None:
+        """One would be waited for for ever, and the other may lead to a device without an end."""
+        bank.put("there", self.VALUE)
+        (path,) = files(bank)
+        (tmp_path / "elsewhere").write_bytes(path.read_bytes())
+        path.unlink()
+        os.mkfifo(path) if place == "pipe" else path.symlink_to(tmp_path / "elsewhere")
+        assert bank.get("there") is None
+        bank.put("there", self.VALUE)
+        assert bank.get("there") is not None
+
     def test_damage_is_mended_by_playing(
         self, bank: GoalBank, counting: Counting, metric: Metric, caplog: pytest.LogCaptureFixture
     ) -> None:

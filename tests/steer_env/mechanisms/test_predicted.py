@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,6 +130,37 @@ def test_a_damaged_predictor_is_refused(predictor: Path, generator: Generator, m
     (tmp_path / "model.safetensors").write_bytes(weights)
     with pytest.raises(AssetError, match=r"model.safetensors is damaged"):
         load_mechanism({"name": "learned", "predictor": str(tmp_path)}, LocalStudio(generator, metric))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nosuch": 1}, "unknown option of the predictor 'nosuch'"),
+        ({"cells": "x"}, "cells must be a whole number, got 'x'"),
+        ({"channels": 8}, "size mismatch"),
+        ({"share": -1.0}, "its numbers aren't finite or positive"),
+        (None, "holds no predictor"),
+    ],
+)
+def test_what_save_doesnt_write_is_no_predictor(
+    changes: dict[str, Any] | None, message: str, predictor: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(predictor, tmp_path / "other"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps([] if changes is None else config | changes))
+    (folder / "manifest.json").unlink()
+    assets.write_manifest(folder)
+    with pytest.raises(ValueError, match=message):
+        EmbeddingPredictor.load(folder)
+
+
+def test_weights_that_arent_finite_are_refused(predictor: Path, tmp_path: Path) -> None:
+    network = EmbeddingPredictor.load(predictor)
+    torch.nn.init.constant_(network.head[-1].weight, torch.nan)  # type: ignore[arg-type]
+    network.save(tmp_path)
+    assets.write_manifest(tmp_path)
+    with pytest.raises(ValueError, match="its numbers aren't finite"):
+        EmbeddingPredictor.load(tmp_path)
 
 
 def test_greedy_feedback_offers_what_is_like_what_was_taken_and_unlike_the_rest(

@@ -5,8 +5,9 @@ import pytest
 
 from steer_env.policies import TablePolicy
 from steer_env.policies.cards import PolicyCard, TrainingRecord
-from steer_env.policies.lists import expand, load_policies
+from steer_env.policies.lists import check_apart, expand, load_policies
 from steer_env.policies.names import POLICIES
+from steer_env.policies.stored import PolicyError
 from tests.steer_env.humans.test_written import Echo
 
 
@@ -82,3 +83,10 @@ def test_a_built_in_name_is_the_built_in_policy(tmp_path: Path, monkeypatch: pyt
     assert expand(["publ*"]) == ["./published"]
     TablePolicy("mine", np.full((4, 2), 0.5)).save(tmp_path / "run[1]")
     assert expand(["run[1]"]) == ["run[1]"]
+
+
+def test_links_in_a_circle_hold_no_policy(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    check_apart(tmp_path / "run", [str(tmp_path / "loop")])
+    with pytest.raises(PolicyError, match="loop holds no policy"):
+        load_policies([str(tmp_path / "loop")])
