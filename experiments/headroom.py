@@ -178,8 +178,8 @@ def lottery(
             outcomes = (1 + options.env.proposals) ** options.env.rounds
             drawn: dict[str, Any] = draw(dynamics, shared, options, tasks, outcomes)
             write_atomically(path, partial(np.savez, **drawn))
-        with reading(path), path.open("rb") as file:
-            drawn = dict(np.load(file))
+        with reading(path), np.load(path) as found:
+            drawn = dict(found)
             if {len(values) for values in drawn.values()} != {min(options.tasks_per_batch, options.tasks - start)}:
                 raise ValueError("it holds other tasks")
         yield drawn

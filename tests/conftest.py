@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,8 +23,6 @@ if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
     share = max(1, (os.cpu_count() or 1) // workers)
     os.environ["OMP_NUM_THREADS"] = str(share)
     torch.set_num_threads(share)
-# To look so often through all that is imported for what may go takes a twentieth of the time.
-gc.set_threshold(50_000)
 # The clusters of these tests listen on this machine alone. A process keeps to the first of Ray's modes that it meets.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 # Ray gives its workers the lowest priority but four, at which they hardly run beside other tests.

@@ -179,11 +179,11 @@ def play_suite(
     starts = range(done, tasks, tasks_per_batch)
     for start in track(starts, f"{len(users)} users on {suite.name}", disable=len(starts) < 2):
         part = suite.tasks[start : min(start + tasks_per_batch, tasks)]
-        traces, counts = play(dynamics, users, part, [evaluation_seed(task.index) for task in part], tries)
+        traces, counted = play(dynamics, users, part, [evaluation_seed(task.index) for task in part], tries)
         name = f"{part[0].index:08d}"
         # The traces last: they tell that the batch is done.
         (folder / "rule").mkdir(exist_ok=True)
-        write_json({"counts": [asdict(count) for count in counts]}, folder / "rule" / f"{name}.json")
+        write_json({"counts": [asdict(count) for count in counted]}, folder / "rule" / f"{name}.json")
         write_traces(traces, folder / "traces" / f"{name}.parquet")
     kept: list[RuleCount] = []
     for path in sorted((folder / "rule").glob("*.json")):

@@ -18,7 +18,7 @@ from steer_env.traces import read_traces
 from tests.cluster.one_node import one_node, wait_until, why_not
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("batch=2", "threads=1", "env.rounds=2", "env.proposals=1")
+SMALL = ("batch=2", "threads=1", "env.rounds=2", "env.proposals=1", "generator.steps=1")
 EPISODES, SEEDS = 64, (1, 2, 3)
 
 pytestmark = [
@@ -39,7 +39,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def job(folder: Path, seed: int) -> Path:
-    return folder / f"batch=2,env.proposals=1,env.rounds=2,episodes={EPISODES},seed={seed}"
+    return folder / f"batch=2,env.proposals=1,env.rounds=2,episodes={EPISODES},generator.steps=1,seed={seed}"
 
 
 def stop(run: Path, command: list[str], env: dict[str, str]) -> str:

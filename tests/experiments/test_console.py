@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments import evaluate
 from experiments.run.console import patient, say
 from steer_env.redaction import redacted, without_secrets
 from tests.steer_env.humans.server import server
@@ -78,28 +79,22 @@ def test_a_secret_in_json_or_under_its_name_is_struck_out(monkeypatch: pytest.Mo
     assert without_secrets(settings) == struck
 
 
-def test_secrets_reach_neither_configuration_nor_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("blots")
+def test_secrets_reach_neither_configuration_nor_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A server that repeats the key of the process, and options with a password."""
     folder = tmp_path / "run"
-    program = [
-        sys.executable,
-        "-m",
-        "experiments.evaluate",
-        f"folder={folder}",
-        "policies=[random-bucket,written:blind]",
-    ]
-    program += ["writer=endpoint", "writer.model='http://me:pass12345@host'"]
-    program += ["writer.retries=0", "tasks=2", "env.rounds=1", "env.proposals=1", "strips=0", "writer.cache="]
-    environment = {**os.environ, "OPENAI_API_KEY": "topsecret1"}
+    options = [f"folder={folder}", "policies=[random-bucket,written:blind]", "writer=endpoint", "writer.retries=0"]
+    options += ["writer.model='http://me:pass12345@host'", "writer.cache=", "tasks=2", "env.rounds=1", "strips=0"]
+    monkeypatch.setenv("OPENAI_API_KEY", "topsecret1")
     with server(lambda body: (401, json.dumps({"error": {"message": f"{body['model']} topsecret1"}}))) as (url, _):
-        program.append(f"writer.base_url={url}")
-        ran = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=environment)
-    assert "refused, with status 401: http://[secret]@host" in ran.stderr
-    texts = [
-        ran.stdout,
-        ran.stderr,
-        *(path.read_text() for path in folder.rglob("*.*") if path.suffix in (".yaml", ".txt")),
-    ]
-    assert len(texts) == 4, ran.stderr
+        monkeypatch.setattr(sys, "argv", ["evaluate", *options, f"writer.base_url={url}"])
+        with pytest.raises(SystemExit, match="2"):
+            evaluate.main()
+    out, err = capsys.readouterr()
+    assert "refused, with status 401: http://[secret]@host" in err
+    texts = [out, err, *(path.read_text() for path in folder.rglob("*.*") if path.suffix in (".yaml", ".txt"))]
+    assert len(texts) == 4, err
     assert not any("topsecret1" in text or "pass12345" in text for text in texts)
     assert json.dumps(texts).count("[secret]") >= 2

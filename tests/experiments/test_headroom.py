@@ -10,6 +10,8 @@ import pytest
 from experiments import headroom
 from experiments.headroom import cover, information_bound
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 SMALL = ["tasks=2", "tasks_per_batch=2", "fresh=8", "policies=[published]", "shapes=[1x2]", "env.rounds=2"]
 
 
@@ -24,7 +26,8 @@ def test_everything_is_played_once_and_goes_on(tmp_path: Path, command: Callable
     }
     leaves, bound = rows["leaves", None, None], rows["information", None, None]
     assert leaves["own_goals"]["value"] <= bound["own_goals"]["value"] + 1e-6
-    lottery = np.load(tmp_path / "run" / "traces" / "fresh" / "00000000.npz")
+    with np.load(tmp_path / "run" / "traces" / "fresh" / "00000000.npz") as file:
+        lottery = dict(file)
     best = np.maximum.accumulate(lottery["luck"], axis=1)
     assert lottery["luck"].shape == (2, 8)
     assert found["tasks"] == 2

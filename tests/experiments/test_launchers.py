@@ -71,7 +71,9 @@ def test_a_launcher_without_a_sweep_is_refused(tmp_path: Path, command: Callable
 @pytest.mark.slow
 def test_a_run_that_doesnt_ask_for_a_cluster_imports_nothing_of_it(tmp_path: Path) -> None:
     options = ["train", "--multirun", f"folder={tmp_path}", *SMALL]
-    code = f"import sys; from experiments import train; sys.argv = {options}; train.main()"
+    code = "import sys; from examples.your_generator import Blots; from steer_env.tiles import generator"
+    code += "; generator.load = lambda **_: Blots()"
+    code += f"; from experiments import train; sys.argv = {options}; train.main()"
     code += "; print([name for name in ('submitit', 'ray') if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert found.splitlines()[-1] == "[]"

@@ -14,6 +14,8 @@ pytest.importorskip("onnxruntime", reason='needs pip install "steer-env[onnx]"')
 from experiments import leaderboard, train, verify
 from tests.steer_env.policies.test_networks import HOSTILE
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 SMALL = ["env.rounds=2", "tasks=2"]
 
 

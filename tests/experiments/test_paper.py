@@ -45,7 +45,7 @@ def test_it_is_trained_and_evaluated_as_table_1(
     command(train.main, "experiment=paper", f"folder={run}", *small, "episodes=2", "batch=2")
     assert read_policy(run / "policy").scales.shape == (4, 2)
     policies = f"policies=[random-session,published,{run}]"
-    options = ("tasks=2", "tasks_per_batch=1", "strips=1")
+    options = ("tasks=2", "tasks_per_batch=1", "strips=0")
     command(evaluate.main, "experiment=paper_table", f"folder={table}", *small, policies, *options)
     traces = read_traces(table / "traces")
     assert {trace.policy for trace in traces} == {"random scale per session", "published", "learned"}

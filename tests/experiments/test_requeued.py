@@ -15,6 +15,8 @@ from experiments import train
 from experiments.run import folder
 from steer_env.traces import read_traces
 
+pytestmark = pytest.mark.usefixtures("blots")
+
 SMALL = ("episodes=32", "batch=2", "env.rounds=1", "env.proposals=1")
 
 

@@ -31,7 +31,7 @@ class Served:
     def _work(self) -> None:
         while not self.over:
             if not self.house.worker.turn():
-                time.sleep(0.02)
+                time.sleep(0.05)
 
     def close(self) -> None:
         self.over = self.server.should_exit = True
