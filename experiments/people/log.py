@@ -110,15 +110,18 @@ class Store:
 
     def __init__(self, folder: Path, waits: Callable[[Log], bool]) -> None:
         self.folder, self._waits, self._lock = folder, waits, RLock()
+        path = folder / DATABASE
+        if path.is_file() and not path.stat().st_size:
+            raise DamagedError(f"{path} is empty: its answers are lost; remove it to begin anew")
         try:
-            self._db = sqlite3.connect(folder / DATABASE, timeout=60, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
-            raise DamagedError(f"{folder / DATABASE} can't be used: {error}") from error
+            raise DamagedError(f"{path} can't be used: {error}") from error
         try:
             self._open()
         except sqlite3.Error as error:
             self.close()
-            raise DamagedError(f"{folder / DATABASE} can't be used: {error}") from error
+            raise DamagedError(f"{path} can't be used: {error}") from error
 
     def _open(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")

@@ -66,23 +66,24 @@ def test_tasks_that_change_between_two_starts_are_refused(hall: Open, tmp_path: 
         ("PRAGMA user_version = 0", ""),
         ("UPDATE events SET data = '{' WHERE kind = 'consented'", "event 1 is damaged"),
         ("DROP TABLE events", "it has no events"),
-        (None, "malformed|not a database"),
+        (6000, "malformed|not a database"),
+        (0, "is empty: its answers are lost"),
     ],
 )
-def test_a_damaged_log_is_refused_by_name(hall: Open, harm: str | None, message: str) -> None:
+def test_a_damaged_log_is_refused_by_name(hall: Open, harm: str | int, message: str) -> None:
     house = hall("conditions=[images:random-bucket]", *SMALL)
     house.person().answer()
     house.store.close()
     database = house.folder / "study.sqlite"
-    if harm:
+    if isinstance(harm, str):
         with closing(sqlite3.connect(database)) as log, log:
             log.execute(harm)
     else:
-        database.write_bytes(database.read_bytes()[:6000])
+        database.write_bytes(database.read_bytes()[:harm])
     if not message:
         house.again()
         return
-    with pytest.raises(DamagedError, match=rf"study\.sqlite can't be used: .*({message})"):
+    with pytest.raises(DamagedError, match=rf"study\.sqlite .*({message})"):
         house.again()
 
 
