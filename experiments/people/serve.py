@@ -6,6 +6,7 @@ import ipaddress
 import multiprocessing
 import signal
 import threading
+from contextlib import closing
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -92,29 +93,28 @@ def serve(study: Study, options: PeopleOptions, folder: Path) -> None:
 
     from experiments.people.app import make_app
 
-    store = Store(folder, lambda log: screen_of(log, study).waits)
-    prepare(study, store)
-    store.keep(study.content())
-    keeper = Keeper(options, folder)
-    keeper.start()
-    web = options.web
-    config = uvicorn.Config(
-        make_app(study, store, options),
-        host=web.host,
-        port=web.port,
-        # Paths hold people's tokens: they are in no log.
-        access_log=False,
-        log_level="warning",
-        proxy_headers=bool(web.proxy),
-        forwarded_allow_ips=web.proxy or None,
-        server_header=False,
-        limit_concurrency=1000,
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=16_384,
-    )
-    say(f"the study is at http://{web.host}:{web.port}/ – Ctrl-C stops it, the same command goes on")
-    try:
-        uvicorn.Server(config).run()
-    finally:
-        keeper.stop()
-        store.close()
+    with closing(Store(folder, lambda log: screen_of(log, study).waits)) as store:
+        prepare(study, store)
+        store.keep(study.content())
+        keeper = Keeper(options, folder)
+        keeper.start()
+        web = options.web
+        config = uvicorn.Config(
+            make_app(study, store, options),
+            host=web.host,
+            port=web.port,
+            # Paths hold people's tokens: they are in no log.
+            access_log=False,
+            log_level="warning",
+            proxy_headers=bool(web.proxy),
+            forwarded_allow_ips=web.proxy or None,
+            server_header=False,
+            limit_concurrency=1000,
+            timeout_keep_alive=30,
+            h11_max_incomplete_event_size=16_384,
+        )
+        say(f"the study is at http://{web.host}:{web.port}/ – Ctrl-C stops it, the same command goes on")
+        try:
+            uvicorn.Server(config).run()
+        finally:
+            keeper.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,15 @@ class Hall:
     def __init__(self, folder: Path, *overrides: str, model: Writer | None = None) -> None:
         self.folder, self._overrides = folder, (f"folder={folder}", "goals=4", "places=4", *QUICK, *overrides)
         self._model = model
-        self.again()
+        self.opened = ExitStack()
 
     def again(self) -> None:
         """Start server and worker anew, with nothing but what is on the disk."""
+        self.opened.close()
         options = options_of(*self._overrides)
         self.study = Study(options)
-        self.store = Store(self.folder, lambda log: screen_of(log, self.study).waits)
+        store = Store(self.folder, lambda log: screen_of(log, self.study).waits)
+        self.store = self.opened.enter_context(closing(store))
         self.worker = Worker(self.study, self.store, env_options(options), self._model)
         app = make_app(self.study, self.store, options)
         self.client = TestClient(app, base_url=HERE, raise_server_exceptions=False)
@@ -107,8 +110,9 @@ def hall(tmp_path: Path) -> Iterator[Callable[..., Hall]]:
         folder = tmp_path / f"study-{len(halls)}"
         folder.mkdir()
         halls.append(Hall(folder, *overrides, model=model))
+        halls[-1].again()
         return halls[-1]
 
     yield opened
     for each in halls:
-        each.store.close()
+        each.opened.close()
