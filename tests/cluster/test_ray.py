@@ -91,8 +91,15 @@ def equal(one: Path, other: Path) -> None:
 
 
 def idle_worker(node: Node) -> psutil.Process:
-    wait_until(lambda: bool(node.idle("_Worker")), "a worker to be ready", seconds=120)
-    return node.idle("_Worker")[0]
+    idle: list[psutil.Process] = []
+
+    def ready() -> bool:
+        # Looked at once: a worker that is idle now may be called a moment later.
+        idle.extend(node.idle("_Worker"))
+        return bool(idle)
+
+    wait_until(ready, "a worker to be ready", seconds=120)
+    return idle[0]
 
 
 def lose_a_worker(node: Node) -> None:
