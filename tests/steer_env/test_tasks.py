@@ -79,7 +79,7 @@ def test_tasks_come_from_a_file(tmp_path: Path) -> None:
         ("prompt,goal_prompt,goal_seed\na,b,-3\n", "line 2: goal_seed must be a non-negative integer below"),
         ("prompt,goal_prompt,goal_seed\na,b,9223372036854775808\n", "line 2: goal_seed must be a non-negative integer"),
         (f"prompt,goal_prompt,goal_seed\na,b,{'9' * 5000}\n", "line 2: goal_seed must be a non-negative integer"),
-        ("prompt,goal_prompt\na,b\x00\n", r"line 2: a field holds the control character '\\x00'"),
+        ("prompt,goal_prompt\na,b\x00\n", r"line 2: (a field holds the control character '\\x00'|line contains NUL)"),
         ("prompt,goal_prompt\na,\x1b[2Jb\n", "line 2: a field holds the control character"),
         ("goal_prompt,prompt\na cat,on a sofa, photo\n", "line 2: 3 fields, where there are 2 columns; a field with a"),
         ("goal_prompt,prompt\na cat\n", "line 2: 1 fields, where there are 2 columns"),
