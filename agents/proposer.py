@@ -147,7 +147,7 @@ class Proposer(nn.Module):
         return proposer
 
     def again(self) -> Proposer:
-        """Another one that knows the same; it takes as many random numbers as :meth:`load`."""
+        """A copy with weights of its own. Making it draws as many random numbers as :meth:`load` does."""
         other = Proposer(self.shape)
         other.load_state_dict(self.state_dict())
         return other

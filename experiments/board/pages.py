@@ -125,9 +125,10 @@ def read_reports(folder: Path) -> list[dict[str, Any]]:
     for path in sorted(folder.glob("*.json")):
         report = read_sealed(path)
         users = report.get("users")
-        if lacking := [name for name in FIELDS if name not in report] or [
-            name for name in (PLAIN,) if not isinstance(users, dict) or RANKED not in users.get(name, ())
-        ]:
+        lacking = [name for name in FIELDS if name not in report]
+        if not isinstance(users, dict) or RANKED not in users.get(PLAIN, ()):
+            lacking.append(PLAIN)
+        if lacking:
             raise ValueError(f"{path} is of another version: it lacks {lacking[0]!r}")
         if path.stem != report["identity"]:
             raise ValueError(f"{path} is the report of {report['identity']}")

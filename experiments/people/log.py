@@ -152,7 +152,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, and alone; inside of another one a part of that."""
+        """All statements take effect or none, and other threads wait. A transaction within a transaction joins it."""
         with self._lock:
             if self._db.in_transaction:
                 yield self._db
