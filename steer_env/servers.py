@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from steer_env.compatibility import reason
 from steer_env.files import printable
+from steer_env.limits import Limited, option
 from steer_env.redaction import STRUCK, guard, redacted
 
 _UNREACHED, _LATE = 0, 1
@@ -30,54 +31,56 @@ class ServerError(RuntimeError):
 
 
 @dataclass(kw_only=True)
-class Server:
+class ServerOptions(Limited):
     """A server that answers JSON to JSON.
 
     Args:
-        base_url: such as ``http://localhost:8000/v1``; empty for OpenAI's own.
+        base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
         key_variable: environment variable that holds the key; a local server may need none.
         timeout: seconds until an answer must be there as a whole.
         retries: after a timeout, a lost connection, a refusal for the time being or an error of the server, with
             growing pauses, or those that the server asks for, of 30 s at most.
         per_minute: most requests; 0 for no limit.
-        most_bytes: of an answer.
-
-    Raises:
-        ValueError: a number out of range, or an address that holds a password or a query, or isn't one.
-        ServerError: no key for OpenAI's server.
     """
 
     base_url: str = ""
     key_variable: str = "OPENAI_API_KEY"
-    timeout: float = 60.0
-    retries: int = 5
-    per_minute: float = 0.0
-    most_bytes: int = 1_000_000
-    _next: float = field(default=0.0, init=False, repr=False)
+    timeout: float = option(60.0, least=0.01, most=86400)
+    retries: int = option(5, least=0, most=1000)
+    per_minute: float = option(0.0, least=0, most=1_000_000)
 
-    def __post_init__(self) -> None:
-        if min(self.retries, self.per_minute) < 0 or self.timeout <= 0 or self.most_bytes < 1:
-            raise ValueError("retries and per_minute must be at least 0, timeout positive and most_bytes at least 1")
+
+class Server:
+    """Asks a server.
+
+    Args:
+        options: which one, and how.
+        most_bytes: of an answer.
+
+    Raises:
+        ValueError: an address that holds a password or a query, or isn't one.
+        ServerError: no key for OpenAI's server.
+    """
+
+    def __init__(self, options: ServerOptions, most_bytes: int = 1_000_000) -> None:
+        self.options, self._most_bytes, self._next = options, most_bytes, 0.0
+        self.address = (options.base_url or _OPENAI).rstrip("/")
         parts = _parts(self.address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"base_url must begin with http:// or https:// and name a server, got {self.base_url!r}")
+            raise ValueError(
+                f"base_url must begin with http:// or https:// and name a server, got {options.base_url!r}"
+            )
         if parts.username or parts.password or parts.query:
             raise ValueError("base_url holds a password or query, which would be written down: use key_variable")
         if parts.fragment or not self._key.isascii() or not (self._key + self.address).isprintable():
             wrong = (
                 "base_url may have no part after #" if parts.fragment else "no header can hold the key or the address"
             )
-            raise ValueError(f"{wrong}: look at base_url and at the environment variable {self.key_variable}")
-        if not self._key and not self.base_url:
-            raise ServerError(f"the environment variable {self.key_variable} holds no key, and base_url isn't given")
+            raise ValueError(f"{wrong}: look at base_url and at the environment variable {options.key_variable}")
+        if not self._key and not options.base_url:
+            raise ServerError(f"the environment variable {options.key_variable} holds no key, and base_url isn't given")
         self._turn = threading.Lock()
-        guard(self.key_variable)
-
-    @classmethod
-    def of(cls, options: Any, **more: Any) -> Server:
-        """The server of a part's options, which hold these among others."""
-        names = ("base_url", "key_variable", "timeout", "retries", "per_minute")
-        return cls(**{name: getattr(options, name) for name in names}, **more)
+        guard(options.key_variable)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_turn"}
@@ -85,17 +88,12 @@ class Server:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._turn = threading.Lock()
-        guard(self.key_variable)
-
-    @property
-    def address(self) -> str:
-        """Where it is."""
-        return (self.base_url or _OPENAI).rstrip("/")
+        guard(self.options.key_variable)
 
     @property
     def _key(self) -> str:
         # Read when it is needed: an attribute would be pickled, printed and logged.
-        return os.environ.get(self.key_variable, "")
+        return os.environ.get(self.options.key_variable, "")
 
     def ask(self, path: str, question: Mapping[str, Any]) -> Any:
         """The server's answer.
@@ -107,16 +105,16 @@ class Server:
         Raises:
             ServerError: in one line, after the retries.
         """
-        for attempt in range(self.retries + 1):
+        for attempt in range(self.options.retries + 1):
             self._wait()
             status, body, pause = self._once(path, question)
             if status == 200:
                 return self._parsed(body)
-            if attempt == self.retries or not (status in _AGAIN or status >= 500):
+            if attempt == self.options.retries or not (status in _AGAIN or status >= 500):
                 break
             time.sleep(min(pause if pause is not None else 0.5 * 2**attempt, _LONGEST_PAUSE))
         if status == _LATE:
-            raise ServerError(f"{self.address} didn't answer in time: timeout is {self.timeout:g} s")
+            raise ServerError(f"{self.address} didn't answer in time: timeout is {self.options.timeout:g} s")
         if status == _UNREACHED:
             raise ServerError(f"{self.address} can't be reached ({self._said(body)}): does it run, is base_url right?")
         raise ServerError(f"{self.address} refused, with status {status}: {self._said(body)}")
@@ -127,7 +125,7 @@ class Server:
 
         try:
             # The client's own timeout bounds the gaps of an answer; this bounds the whole of it.
-            return asyncio.run(asyncio.wait_for(self._answer(path, question), self.timeout))
+            return asyncio.run(asyncio.wait_for(self._answer(path, question), self.options.timeout))
         except ServerError:
             raise
         except (asyncio.TimeoutError, httpx.TimeoutException):
@@ -141,14 +139,14 @@ class Server:
         # Not compressed: a few bytes of an archive may be gigabytes.
         headers = {"Accept-Encoding": "identity", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
         async with (
-            httpx.AsyncClient(timeout=self.timeout) as client,
+            httpx.AsyncClient(timeout=self.options.timeout) as client,
             client.stream("POST", f"{self.address}/{path}", json=dict(question), headers=headers) as answer,
         ):
             body = bytearray()
             async for part in answer.aiter_raw():
                 body += part
-                if len(body) > self.most_bytes:
-                    raise ServerError(f"{self.address} answers more than {self.most_bytes:,} bytes: not read on")
+                if len(body) > self._most_bytes:
+                    raise ServerError(f"{self.address} answers more than {self._most_bytes:,} bytes: not read on")
             return answer.status_code, bytes(body), _seconds(answer.headers.get("Retry-After"))
 
     def _parsed(self, body: bytes) -> Any:
@@ -171,7 +169,7 @@ class Server:
         with self._turn:
             now = time.monotonic()
             start = max(now, self._next)
-            self._next = start + (60 / self.per_minute if self.per_minute else 0.0)
+            self._next = start + (60 / self.options.per_minute if self.options.per_minute else 0.0)
         time.sleep(start - now)
 
 

@@ -53,7 +53,7 @@ class EndpointGenerator:
         if not chosen.cache:
             raise ValueError("cache must name a folder: without kept answers the same latent gives other images")
         width, height = map(int, size.groups())
-        self._server = Server.of(chosen, most_bytes=_MOST_BYTES)
+        self._server = Server(chosen, _MOST_BYTES)
         self._settings = {"model": model, "size": chosen.size, "n": 1, **chosen.arguments}
         self._cache = Path(chosen.cache).expanduser()
         self.image_shape = (3, height, width)

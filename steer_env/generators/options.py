@@ -7,6 +7,7 @@ from typing import Any
 
 from steer_env.limits import Limited, option
 from steer_env.registry import AUTO
+from steer_env.servers import ServerOptions
 
 
 @dataclass(kw_only=True)
@@ -69,32 +70,24 @@ class TilesOptions(DiffusionOptions):
 
 
 @dataclass(kw_only=True)
-class ImageEndpointOptions(Limited):
+class ImageEndpointOptions(ServerOptions):
     """An image model behind a server that speaks OpenAI's images API, for users who write prompts.
 
     Args:
         model: as the server calls it.
-        base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
-        key_variable: environment variable that holds the key; a local server may need none.
         size: of images, WIDTHxHEIGHT in pixels.
         arguments: further fields of each request, such as quality; on a command line
             '+generator.arguments={response_format: b64_json}', for servers that would answer an address.
-        timeout: seconds until an answer must be there as a whole.
-        retries: after a timeout, a lost connection, a refusal for the time being or an error of the server, with
-            growing pauses, or those that the server asks for, of 30 s at most.
-        per_minute: most requests; 0 for no limit.
         cache: folder of the images, so that a run can be repeated, and goes on where it was interrupted.
         id: what traces call it; model and size by default.
+
+    The others are those of all servers.
     """
 
     model: str
-    base_url: str = ""
-    key_variable: str = "OPENAI_API_KEY"
     size: str = "1024x1024"
     arguments: dict[str, Any] = field(default_factory=dict)
     timeout: float = option(180.0, least=0.01, most=86400)
-    retries: int = option(5, least=0, most=1000)
-    per_minute: float = option(0.0, least=0, most=1_000_000)
     cache: str = "outputs/images"
     id: str = ""
 

@@ -30,8 +30,8 @@ class Endpoint:
     """
 
     def __init__(self, model: str, **options: Any) -> None:
-        chosen = EndpointOptions(model, **options)
-        self.id, self._server, self._cache = model, Server.of(chosen), chosen.cache
+        chosen = EndpointOptions(model=model, **options)
+        self.id, self._server, self._cache = model, Server(chosen), chosen.cache
         self._settings = {"model": model, "temperature": chosen.temperature, "max_tokens": chosen.max_tokens}
 
     def write(self, requests: Sequence[Request]) -> list[str]:
@@ -67,7 +67,7 @@ class Endpoint:
             raise ServerError(f"{self._server.address} answered no chat completion that holds a text") from error
 
     def _key(self, request: Request) -> str:
-        question = [self._server.base_url, self._settings, request.instructions, request.question, request.seed]
+        question = [self._server.options.base_url, self._settings, request.instructions, request.question, request.seed]
         return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
     @contextmanager

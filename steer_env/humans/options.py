@@ -7,6 +7,7 @@ from typing import Any
 
 from steer_env.limits import Limited, option
 from steer_env.registry import AUTO
+from steer_env.servers import ServerOptions
 
 
 @dataclass
@@ -82,30 +83,21 @@ class PersonOptions(Limited):
     synonym_rate: float = option(0.4, least=0, most=1)
 
 
-@dataclass
-class EndpointOptions(Limited):
+@dataclass(kw_only=True)
+class EndpointOptions(ServerOptions):
     """A language model behind a server that speaks OpenAI's protocol. Every answer is kept on disk.
 
     Args:
         model: as the server calls it.
-        base_url: of the server, such as ``http://localhost:8000/v1``; empty for OpenAI's own.
-        key_variable: environment variable that holds the key; a local server may need none.
         temperature, max_tokens: of the answers.
-        timeout: seconds to wait for a whole answer, of 1 MB at most.
-        retries: after a timeout, a lost connection, a refusal for the time being or an error of the server, with
-            growing pauses, or those that the server asks for, of 30 s at most.
-        per_minute: most requests; 0 for no limit.
         cache: file of the answers; empty for none.
+
+    The others are those of all servers; an answer has 1 MB at most.
     """
 
     model: str
-    base_url: str = ""
-    key_variable: str = "OPENAI_API_KEY"
     temperature: float = option(1.0, least=0, most=100)
     max_tokens: int = option(300, least=1, most=1_000_000)
-    timeout: float = option(60.0, least=0.01, most=86400)
-    retries: int = option(5, least=0, most=1000)
-    per_minute: float = option(0.0, least=0, most=1_000_000)
     cache: str = "outputs/answers.sqlite"
 
 

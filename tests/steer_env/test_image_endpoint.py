@@ -25,7 +25,7 @@ import steer_env  # noqa: F401  (registers the environments)
 from experiments import evaluate
 from steer_env.generators import load_generator
 from steer_env.generators.endpoint import EndpointGenerator
-from steer_env.servers import Server, ServerError
+from steer_env.servers import Server, ServerError, ServerOptions
 from steer_env.testing import check_generator
 from steer_env.traces import read_traces
 from tests.experiments.conftest import command  # noqa: F401  (a fixture)
@@ -266,7 +266,7 @@ def test_openais_own_server_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_it_keeps_to_the_rate() -> None:
     with served(say({})) as (url, _):
-        server, start = Server(base_url=url, per_minute=600), time.monotonic()
+        server, start = Server(ServerOptions(base_url=url, per_minute=600)), time.monotonic()
         for _ in range(3):
             server.ask("", {})
         assert time.monotonic() - start >= 0.2
