@@ -72,11 +72,16 @@ class Part:
     positional: str = ""
 
     def make(self, options: Any, **context: Any) -> Any:
-        """Import the factory, and call it with the options and its parameters' values in the context."""
+        """Import the factory, and call it with the options and with what it takes of the context.
+
+        A parameter ``options`` gets them as one object; without it each goes by its name.
+        """
         module, _, name = self.factory.partition(":")
         factory = getattr(import_module(module), name)
         parameters = inspect.signature(factory).parameters
-        return factory(**{**vars(options), **{key: value for key, value in context.items() if key in parameters}})
+        together = "options" in parameters and parameters["options"].kind is not inspect.Parameter.VAR_KEYWORD
+        own = {"options": options} if together else vars(options)
+        return factory(**own, **{key: value for key, value in context.items() if key in parameters})
 
 
 Parts = Registry[Part]

@@ -24,6 +24,7 @@ from steer_env.files import reading, write_atomically
 from steer_env.generators import load_generator
 from steer_env.generators.diffusion import DiffusionGenerator
 from steer_env.mechanisms.directions import DirectionSteering
+from steer_env.mechanisms.options import DirectionsOptions
 from steer_env.mechanisms.predicted import EmbeddingPredictor
 from steer_env.metrics import load_metric
 from steer_env.tasks import load_suite
@@ -83,7 +84,11 @@ def _offered(config: ProposerOptions, index: int, codes: np.ndarray, shape: tupl
     actions = torch.cat([torch.ones(*codes.shape, 1), directions], dim=2)
     noise = torch.randn(*codes.shape, *shape, generator=torch.Generator().manual_seed(9_000_000 + index))
     held, history = torch.zeros(len(codes), *shape), cast(SteeringHistory, None)
-    return DirectionSteering(shape, size, config.leash).propose(held, actions, noise, history).flatten(0, 1)
+    return (
+        DirectionSteering(shape, DirectionsOptions(size, config.leash))
+        .propose(held, actions, noise, history)
+        .flatten(0, 1)
+    )
 
 
 def train(config: ProposerOptions, proposer: Proposer, kinds: Sequence[Sequence[Shard]]) -> Proposer:

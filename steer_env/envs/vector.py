@@ -77,7 +77,7 @@ class ImageSteeringVectorEnv(SteeringVectorEnv, VectorEnv):
                 "by users who write prompts"
             )
         if resolve(ACTIONS, self.action)[0].factory:
-            mechanism = build(ACTIONS, self.action, studio=studio)
+            mechanism = build(ACTIONS, self.action, shape=tuple(studio.generator.latent_shape))
         else:
             mechanism = load_mechanism(self._mechanism, studio, **self._where)
         return {"human": self._human, "proposals": self._proposals, "mechanism": mechanism}

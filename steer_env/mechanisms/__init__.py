@@ -16,7 +16,7 @@ MECHANISMS: Parts = Registry(
         "mixture": Part(NoOptions, "steer_env.mechanisms.mixtures:Mixture"),
         "fresh": Part(NoOptions, "steer_env.mechanisms.mixtures:Fresh"),
         "feedback": Part(FeedbackOptions, "steer_env.mechanisms.predicted:FeedbackSteering"),
-        "qeubo": Part(QeuboOptions, "steer_env.mechanisms.qeubo:load"),
+        "qeubo": Part(QeuboOptions, "steer_env.mechanisms.qeubo:QeuboSteering"),
         "bayesian": Part(BayesianOptions, "steer_env.mechanisms.bayesian:BayesianSteering"),
         "learned": Part(LearnedOptions, "steer_env.mechanisms.predicted:LearnedSteering"),
     },
@@ -45,5 +45,6 @@ def load_mechanism(
     if not isinstance(own, str | Mapping):
         raise ValueError(f"metric of mechanism {parse_spec(spec)[0]!r} must be a word or a mapping, got {own!r}")
     metric = load_metric(own, device, dtype) if own else studio.metric
-    mechanism: Mechanism = part.make(chosen, studio=studio, metric=metric, **shared)
+    shape = tuple(studio.generator.latent_shape)
+    mechanism: Mechanism = part.make(chosen, studio=studio, shape=shape, metric=metric, **shared)
     return mechanism

@@ -5,14 +5,13 @@ from __future__ import annotations
 from steer_env.mechanisms.options import DirectionsOptions, ProposalsOptions
 from steer_env.registry import NoOptions, Part, Parts, Registry
 
-_DIRECTIONS = "steer_env.mechanisms.directions"
 ACTIONS: Parts = Registry(
     "kind of action",
     {
         "bucket": Part(NoOptions, ""),
         "scale": Part(NoOptions, ""),
-        "directions": Part(DirectionsOptions, f"{_DIRECTIONS}:load_directions"),
-        "proposals": Part(ProposalsOptions, f"{_DIRECTIONS}:load_proposals"),
+        "directions": Part(DirectionsOptions, "steer_env.mechanisms.directions:DirectionSteering"),
+        "proposals": Part(ProposalsOptions, "steer_env.mechanisms.directions:LatentSteering"),
     },
 )
 """One of 10 mixture scales, a mixture scale in [0, 1], or what a mechanism of its own takes, which is then a track."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,25 +28,25 @@ class BayesianSteering:
     Args:
         studio: makes the pool; with ``preview_steps``, its generator is a :class:`steer_env.types.PreviewingGenerator`.
         metric: compares images; by default the environment gives the one that its user chooses by.
+        options: pool, temperature of the assumed user and more.
         hypotheses: makes the pools, for mechanisms that share them; it must know the metric.
-        **options: see :class:`steer_env.mechanisms.options.BayesianOptions`.
 
     Raises:
-        ValueError: an option out of range, or previews that the generator can't make.
+        ValueError: previews that the generator can't make.
     """
 
-    def __init__(self, studio: Studio, metric: Metric, hypotheses: Hypotheses | None = None, **options: Any) -> None:
-        chosen = BayesianOptions(**options)
-        pool, temperature, preview_steps, ahead = chosen.pool, chosen.temperature, chosen.preview_steps, chosen.ahead
+    def __init__(
+        self, studio: Studio, metric: Metric, options: BayesianOptions, hypotheses: Hypotheses | None = None
+    ) -> None:
         self._hypotheses = hypotheses or Hypotheses(studio, [metric])
-        self.pool, self.temperature, self.metric = pool, temperature, metric
-        self.most_proposals = pool
-        self.ahead, self._preview_steps = ahead, preview_steps
-        made = pool * self._hypotheses.passes(preview_steps)
-        self.extra_images, self.extra_passes = (0, float(made)) if preview_steps else (pool, 0.0)
-        extras = [f"-{name}{value}" for name, value in (("preview", preview_steps), ("ahead", ahead)) if value]
-        self.id = f"bayesian-{pool}-{temperature:g}{''.join(extras)}-{metric.id}"
-        self._guessed = bool(preview_steps)
+        self.pool = self.most_proposals = pool = options.pool
+        self.temperature, self.metric, self.ahead = options.temperature, metric, options.ahead
+        self._preview_steps = preview = options.preview_steps
+        made = pool * self._hypotheses.passes(preview)
+        self.extra_images, self.extra_passes = (0, float(made)) if preview else (pool, 0.0)
+        extras = [f"-{name}{value}" for name, value in (("preview", preview), ("ahead", self.ahead)) if value]
+        self.id = f"bayesian-{pool}-{self.temperature:g}{''.join(extras)}-{metric.id}"
+        self._guessed = bool(preview)
         self._latents = self._embeddings = self._likeness = self._evidence = self._shown = torch.empty(0)
 
     @property

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from steer_env.mechanisms.options import DirectionsOptions, ProposalsOptions
 from steer_env.proposals import mix
-from steer_env.types import SteeringHistory, Studio
+from steer_env.types import SteeringHistory
 
 LATENT_UNIT = 5.0
 """Standard deviations that an entry of 1 stands for in the action of :class:`LatentSteering`."""
@@ -30,27 +30,18 @@ class DirectionSteering:
 
     Args:
         shape: of a latent.
-        dimensions: d.
-        leash: λ.
+        options: d, and the leash λ.
 
     Raises:
-        ValueError: more dimensions than a latent has or none, or a leash outside [0, 1).
+        ValueError: more dimensions than a latent has.
     """
 
     extra_images = 0
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        dimensions: int = DirectionsOptions.dimensions,
-        leash: float = DirectionsOptions.leash,
-    ) -> None:
-        DirectionsOptions(dimensions, leash)
-        if not 1 <= dimensions <= prod(shape):
-            raise ValueError(f"dimensions must be 1 to {prod(shape)}, the size of a latent, got {dimensions}")
-        self._basis = torch.from_numpy(low_frequencies(tuple(shape), dimensions))
-        self.dimensions, self.leash = dimensions, leash
-        self.id = f"directions:dimensions={dimensions},leash={leash:g}"
+    def __init__(self, shape: tuple[int, ...], options: DirectionsOptions) -> None:
+        self._basis = torch.from_numpy(low_frequencies(shape, options.dimensions))
+        self.dimensions, self.leash = options.dimensions, options.leash
+        self.id = f"directions:dimensions={self.dimensions},leash={self.leash:g}"
 
     def action_shape(self, proposals: int) -> tuple[int, ...]:
         """(K, 1 + d)."""
@@ -87,18 +78,14 @@ class LatentSteering:
 
     Args:
         shape: of a latent.
-        leash: in units of √D; 0 for none.
-
-    Raises:
-        ValueError: a leash out of range.
+        options: the leash, in units of √D; 0 for none.
     """
 
     extra_images = 0
 
-    def __init__(self, shape: tuple[int, ...], leash: float = ProposalsOptions.leash) -> None:
-        ProposalsOptions(leash)
-        self._shape, self.leash = tuple(shape), leash
-        self.id = f"proposals:leash={leash:g}"
+    def __init__(self, shape: tuple[int, ...], options: ProposalsOptions) -> None:
+        self._shape, self.leash = shape, options.leash
+        self.id = f"proposals:leash={self.leash:g}"
 
     def action_shape(self, proposals: int) -> tuple[int, ...]:
         """(K, *latent_shape)."""
@@ -120,16 +107,6 @@ class LatentSteering:
         return self._latents(scales.to(latents))
 
 
-def load_directions(studio: Studio, dimensions: int, leash: float) -> DirectionSteering:
-    """For latents of the studio's generator; see :class:`DirectionSteering`."""
-    return DirectionSteering(studio.generator.latent_shape, dimensions, leash)
-
-
-def load_proposals(studio: Studio, leash: float) -> LatentSteering:
-    """The same of :class:`LatentSteering`."""
-    return LatentSteering(studio.generator.latent_shape, leash)
-
-
 @lru_cache(maxsize=8)
 def low_frequencies(shape: tuple[int, ...], dimensions: int) -> np.ndarray:
     """The first functions of the discrete cosine transform over all axes but the first, of each channel in turn.
@@ -140,7 +117,12 @@ def low_frequencies(shape: tuple[int, ...], dimensions: int) -> np.ndarray:
 
     Returns:
         float32 (d, D), orthonormal, by rising frequency.
+
+    Raises:
+        ValueError: more dimensions than a latent has.
     """
+    if not 1 <= dimensions <= prod(shape):
+        raise ValueError(f"dimensions must be 1 to {prod(shape)}, the size of a latent, got {dimensions}")
     from scipy.fft import idctn
 
     channels, *sizes = shape if len(shape) > 1 else (1, *shape)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from steer_env import assets
 from steer_env.compatibility import reason
 from steer_env.mechanisms.bayesian import BayesianSteering
 from steer_env.mechanisms.hypotheses import Hypotheses, draw_pools
-from steer_env.mechanisms.options import FeedbackOptions, LearnedOptions
+from steer_env.mechanisms.options import BayesianOptions, FeedbackOptions, LearnedOptions
 from steer_env.registry import checked_options
 from steer_env.ties import first_best_of
 from steer_env.types import Conditioning, Generator, GlimpsingGenerator, Metric, Studio
@@ -130,24 +129,22 @@ class LearnedSteering(BayesianSteering):
     Args:
         studio: makes the images that are shown; the predictor must know its generator.
         metric: compares them; the predictor must know it.
+        options: ``predictor`` is a folder that :meth:`EmbeddingPredictor.save` wrote and that has a manifest.
         hypotheses: keeps predictions, for mechanisms that share them.
-        **options: see :class:`steer_env.mechanisms.options.LearnedOptions`; ``predictor`` is a folder that
-            :meth:`EmbeddingPredictor.save` wrote and that has a manifest.
 
     Raises:
         ValueError: a generator or a metric that the predictor doesn't know.
         steer_env.assets.AssetError: damaged weights.
     """
 
-    def __init__(self, studio: Studio, metric: Metric, hypotheses: Hypotheses | None = None, **options: Any) -> None:
-        chosen = LearnedOptions(**options)
-        pool, temperature, ahead = chosen.pool, chosen.temperature, chosen.ahead
-        super().__init__(studio, metric, hypotheses, pool=pool, temperature=temperature, ahead=ahead)
-        generator = studio.generator
-        folder = predictor_folder(chosen.predictor)
-        self._predictor = EmbeddingPredictor.load(folder)
-        self._generator, self._guessed = self._predictor.known(generator, metric), True
-        self._predictor.to(generator.device)
+    def __init__(
+        self, studio: Studio, metric: Metric, options: LearnedOptions, hypotheses: Hypotheses | None = None
+    ) -> None:
+        pool, temperature, ahead = options.pool, options.temperature, options.ahead
+        super().__init__(studio, metric, BayesianOptions(pool, temperature, ahead=ahead), hypotheses)
+        folder = predictor_folder(options.predictor)
+        self._predictor = EmbeddingPredictor.load(folder).to(studio.generator.device)
+        self._generator, self._guessed = self._predictor.known(studio.generator, metric), True
         self.extra_images, self.extra_passes = 0, pool * self._predictor.config.share
         self._version = assets.version(folder)
         self.id = f"learned-{self._version}-{pool}-{temperature:g}{f'-ahead{ahead}' if ahead else ''}"
@@ -184,17 +181,15 @@ class FeedbackSteering(LearnedSteering):
     belief about a goal, and nothing is explored. In the first round proposals are images drawn at random.
 
     Args:
-        studio, metric, hypotheses: see :class:`LearnedSteering`.
-        **options: see :class:`steer_env.mechanisms.options.FeedbackOptions`.
-
-    Raises:
-        ValueError, steer_env.assets.AssetError: see :class:`LearnedSteering`.
+        studio, metric, options, hypotheses: see :class:`LearnedSteering`, for errors, too.
     """
 
-    def __init__(self, studio: Studio, metric: Metric, hypotheses: Hypotheses | None = None, **options: Any) -> None:
-        chosen = FeedbackOptions(**options)
-        super().__init__(studio, metric, hypotheses, pool=chosen.pool, ahead=0, predictor=chosen.predictor)
-        self.weight = chosen.weight
+    def __init__(
+        self, studio: Studio, metric: Metric, options: FeedbackOptions, hypotheses: Hypotheses | None = None
+    ) -> None:
+        learned = LearnedOptions(options.pool, ahead=0, predictor=options.predictor)
+        super().__init__(studio, metric, learned, hypotheses)
+        self.weight = options.weight
         self.id = f"feedback-{self._version}-{self.pool}-{self.weight:g}"
 
     def _learn(self, where: Tensor, screen: Tensor, choices: Tensor) -> None:

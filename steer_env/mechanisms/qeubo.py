@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot
 from steer_env.mechanisms.directions import low_frequencies
 from steer_env.mechanisms.options import QeuboOptions
 from steer_env.proposals import mix
-from steer_env.types import SteeringHistory, Studio
+from steer_env.types import SteeringHistory
 
 _STREAM = 0x9BE0
 _FUNCTIONS = 64
@@ -34,20 +34,17 @@ class QeuboSteering:
 
     Args:
         shape: of a latent.
-        **options: see :class:`steer_env.mechanisms.options.QeuboOptions`.
+        options: of the Gaussian process and of the candidates.
 
     Raises:
         ImportError: BoTorch isn't installed.
-        ValueError: an option out of range, or more dimensions than a latent has.
+        ValueError: more dimensions than a latent has.
     """
 
     extra_images = 0
 
-    def __init__(self, shape: tuple[int, ...], **options: Any) -> None:
-        chosen = QeuboOptions(**options)
-        candidates, dimensions, length = chosen.candidates, chosen.dimensions, chosen.length
-        if not 1 <= dimensions <= np.prod(shape):
-            raise ValueError(f"dimensions must be 1 to {np.prod(shape)}, the size of a latent, got {dimensions}")
+    def __init__(self, shape: tuple[int, ...], options: QeuboOptions) -> None:
+        self._basis = torch.from_numpy(low_frequencies(shape, options.dimensions))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # The library, at its import, of what torch deprecates.
@@ -55,10 +52,9 @@ class QeuboSteering:
         except ImportError as error:
             advice = "mechanism=qeubo needs a package that isn't here: pip install 'steer-env[qeubo]'"
             raise ImportError(advice) from error
-        self._basis = torch.from_numpy(low_frequencies(tuple(shape), dimensions))
-        self.candidates, self.dimensions, self.length = candidates, dimensions, length
-        self.most_proposals, self.temperature = candidates, chosen.temperature
-        self.id = f"qeubo-{candidates}-{dimensions}-{length:g}-{self.temperature:g}"
+        self.candidates = self.most_proposals = options.candidates
+        self.dimensions, self.length, self.temperature = options.dimensions, options.length, options.temperature
+        self.id = f"qeubo-{self.candidates}-{self.dimensions}-{self.length:g}-{self.temperature:g}"
 
     def propose(self, latents: Tensor, scales: Tensor, noise: Tensor, history: SteeringHistory) -> Tensor:
         """See :class:`steer_env.types.Mechanism`."""
@@ -148,8 +144,3 @@ def comparisons(history: SteeringHistory) -> Tensor:
     pairs = one_hot(held, rounds * k + 1)
     pairs.diagonal(dim1=1, dim2=2).sub_(1)
     return (pairs * lost[:, :, None]).to(history.proposals)
-
-
-def load(studio: Studio, **options: Any) -> QeuboSteering:
-    """For latents of the studio's generator."""
-    return QeuboSteering(studio.generator.latent_shape, **options)

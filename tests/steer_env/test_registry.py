@@ -110,7 +110,8 @@ class TestOptions:
         taken = inspect.signature(getattr(import_module(module), name)).parameters
         own = {field.name: field.default for field in fields(part.options)}
         wide = any(each.kind is each.VAR_KEYWORD for each in taken.values())
-        assert wide or own.keys() <= taken.keys()
+        together = "options" in taken and taken["options"].annotation == part.options.__name__
+        assert wide or together or own.keys() <= taken.keys()
         for option, default in own.items():
             if option in taken and MISSING is not default and taken[option].default is not inspect.Parameter.empty:
                 assert taken[option].default == default, option

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steer_env.evaluation.rollout import make_env, play, replay
 from steer_env.mechanisms.directions import DirectionSteering, LatentSteering, low_frequencies
+from steer_env.mechanisms.options import DirectionsOptions, ProposalsOptions
 from steer_env.proposals import mix
 from steer_env.types import DirectedMechanism, SteeringHistory
 
@@ -44,7 +45,7 @@ def test_the_basis_is_orthonormal_and_begins_with_each_channels_mean(shape: tupl
 def test_without_a_direction_it_is_the_mixture(scale: float) -> None:
     actions = torch.zeros(5, 2, 1 + D)
     actions[..., 0] = scale
-    found, latents, noise = propose(DirectionSteering(SHAPE, D), actions)
+    found, latents, noise = propose(DirectionSteering(SHAPE, DirectionsOptions(D)), actions)
     torch.testing.assert_close(found, mix(latents, noise, torch.full((5,), (1 + scale) / 2)))
 
 
@@ -55,7 +56,7 @@ def test_proposals_are_standard_normal_whatever_their_scales(leash: float, wild:
     actions = drawn(4000, 2, 1 + D)
     if not wild:
         actions[..., 1:] = 0
-    found, _, _ = propose(DirectionSteering(SHAPE, D, leash), actions)
+    found, _, _ = propose(DirectionSteering(SHAPE, DirectionsOptions(D, leash)), actions)
     entries = found.flatten(2)
     if not wild or leash == 0:
         assert kstest(entries.flatten()[::7].numpy(), "norm").pvalue > 0.01
@@ -67,7 +68,7 @@ def test_proposals_are_standard_normal_whatever_their_scales(leash: float, wild:
 @pytest.mark.parametrize("leash", [0.3, 0.9])
 def test_the_leash_bounds_what_a_policy_decides_and_noise_makes_up_for_it(leash: float) -> None:
     actions = torch.ones(3000, 1, 1 + D)
-    mechanism = DirectionSteering(SHAPE, D, leash)
+    mechanism = DirectionSteering(SHAPE, DirectionsOptions(D, leash))
     found, _, _ = propose(mechanism, actions)
     coordinates = (found.flatten(2) @ torch.from_numpy(low_frequencies(SHAPE, D)).T)[:, 0]
     torch.testing.assert_close(mechanism.decided(actions), torch.full((3000,), leash**2))
@@ -80,7 +81,7 @@ def test_the_leash_bounds_what_a_policy_decides_and_noise_makes_up_for_it(leash:
 def test_shorter_directions_decide_less() -> None:
     actions = torch.zeros(1, 1, 1 + D)
     actions[..., 3] = 0.5
-    mechanism = DirectionSteering(SHAPE, D, 0.8)
+    mechanism = DirectionSteering(SHAPE, DirectionsOptions(D, 0.8))
     assert float(mechanism.decided(actions)) == pytest.approx(0.8**2 * 0.25)
     found = torch.stack([propose(mechanism, torch.cat([actions + 0] * 1), seed)[0] for seed in range(800)])
     along = (found.flatten(3) @ torch.from_numpy(low_frequencies(SHAPE, D)).T).mean(dim=(0, 1, 2))
@@ -90,16 +91,18 @@ def test_shorter_directions_decide_less() -> None:
 
 def test_latents_are_what_the_policy_says_but_no_longer_than_the_leash() -> None:
     latents = torch.randn(6, 2, *SHAPE, generator=torch.Generator().manual_seed(3)).clamp(-5, 5)
-    found, _, _ = propose(LatentSteering(SHAPE, leash=0), latents / 5)
+    found, _, _ = propose(LatentSteering(SHAPE, ProposalsOptions(0)), latents / 5)
     torch.testing.assert_close(found, latents)
-    held, _, _ = propose(LatentSteering(SHAPE, leash=1.0), drawn(6, 2, *SHAPE))
+    held, _, _ = propose(LatentSteering(SHAPE, ProposalsOptions(1.0)), drawn(6, 2, *SHAPE))
     typical = float(torch.tensor(SHAPE).prod()) ** 0.5
     torch.testing.assert_close(held.flatten(2).norm(dim=2), torch.full((6, 2), typical))
-    short, _, _ = propose(LatentSteering(SHAPE, leash=1.0), latents / 10)
+    short, _, _ = propose(LatentSteering(SHAPE, ProposalsOptions(1.0)), latents / 10)
     torch.testing.assert_close(short, latents / 2)
 
 
-@pytest.mark.parametrize("mechanism", [DirectionSteering(SHAPE, D), LatentSteering(SHAPE)])
+@pytest.mark.parametrize(
+    "mechanism", [DirectionSteering(SHAPE, DirectionsOptions(D)), LatentSteering(SHAPE, ProposalsOptions())]
+)
 def test_an_episode_is_the_same_alone(mechanism: Any) -> None:
     actions = drawn(5, *mechanism.action_shape(2))
     found, latents, noise = propose(mechanism, actions)

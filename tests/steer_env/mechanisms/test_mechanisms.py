@@ -14,6 +14,7 @@ from steer_env.imaging.studio import LocalStudio
 from steer_env.mechanisms import MECHANISMS, load_mechanism
 from steer_env.mechanisms.bayesian import BayesianSteering
 from steer_env.mechanisms.mixtures import Fresh, Mixture
+from steer_env.mechanisms.options import BayesianOptions
 from steer_env.tasks import load_suite
 from steer_env.testing import check_mechanism
 from steer_env.types import Conditioning, Generator, Metric, SteeringHistory
@@ -100,7 +101,7 @@ class TestBayesian:
     def test_beliefs_and_offers_are_those_of_bayes_rule(self) -> None:
         """Against a plain loop over hypotheses and candidates, one episode, any choices."""
         points = Points()
-        mechanism = BayesianSteering(LocalStudio(points, points), points, pool=7, temperature=0.3)
+        mechanism = BayesianSteering(LocalStudio(points, points), points, BayesianOptions(pool=7, temperature=0.3))
         conditioning, held = points.encode(["abc"]), torch.tensor([[0.4]])
         past, choices = torch.zeros(1, 4, 2, 1), torch.zeros(1, 4, dtype=torch.int64)
         screens = torch.zeros(1, 4, 3, 2)
@@ -134,8 +135,10 @@ class TestBayesian:
     def test_looking_ahead_is_worth_what_the_best_offer_after_each_answer_is_worth(self) -> None:
         """Against plain loops over candidates and answers, one proposal, and no further than the last round."""
         points = Points()
-        mechanism = BayesianSteering(LocalStudio(points, points), points, pool=6, temperature=0.3, ahead=6)
-        near = BayesianSteering(LocalStudio(points, points), points, pool=6, temperature=0.3)
+        mechanism = BayesianSteering(
+            LocalStudio(points, points), points, BayesianOptions(pool=6, temperature=0.3, ahead=6)
+        )
+        near = BayesianSteering(LocalStudio(points, points), points, BayesianOptions(pool=6, temperature=0.3))
         conditioning, held = points.encode(["abc"]), torch.tensor([[0.4]])
         empty = torch.zeros(1, 2, 1, 1), torch.zeros(1, 2, dtype=torch.int64)
         screens = torch.zeros(1, 2, 2, 2)
@@ -167,7 +170,7 @@ class TestBayesian:
         for goal in (0, 1):
             task = type(TASKS[0])(**{**vars(TASKS[0]), "goal_prompt": TASKS[goal].goal_prompt, "goal_seed": goal})
             studio = LocalStudio(generator, metric)
-            mechanism = BayesianSteering(studio, metric, pool=10)
+            mechanism = BayesianSteering(studio, metric, BayesianOptions(pool=10))
             played = SteeringDynamics(studio, GreedyHuman(), 1, mechanism=mechanism, keep_images=True)
             played.reset([task], [0])
             offers.append(played.step(np.array([0.5])).shown)
@@ -175,7 +178,7 @@ class TestBayesian:
 
     def test_a_new_episode_forgets_the_last_one(self, generator: Generator, metric: Metric) -> None:
         studio = LocalStudio(generator, metric)
-        mechanism = BayesianSteering(studio, metric, pool=6)
+        mechanism = BayesianSteering(studio, metric, BayesianOptions(pool=6))
         played = SteeringDynamics(studio, GreedyHuman(), 1, mechanism=mechanism)
         courses = []
         for _ in range(2):

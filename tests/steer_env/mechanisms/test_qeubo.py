@@ -8,6 +8,7 @@ import torch
 
 from steer_env.mechanisms.directions import low_frequencies
 from steer_env.mechanisms.mixtures import Mixture
+from steer_env.mechanisms.options import QeuboOptions
 from steer_env.mechanisms.qeubo import QeuboSteering, comparisons
 from tests.steer_env.mechanisms.courses import SHAPE, history, likeness, preferred, randn
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:A not p.d.")
 
 
 def qeubo(**options: Any) -> QeuboSteering:
-    return QeuboSteering(SHAPE, **{"candidates": 16, "dimensions": 8, **options})
+    return QeuboSteering(SHAPE, QeuboOptions(**{"candidates": 16, "dimensions": 8, **options}))
 
 
 @pytest.mark.parametrize("choices", [[0, 0, 0], [2, 0, 1], [0, 1, 0], [0, 0, 2], [1, 1, 0]])
