@@ -21,6 +21,7 @@ from experiments.run.released.sessions import MAIN_SUITE, study_traces
 from steer_env.evaluation.reports import Report, Section
 from steer_env.evaluation.statistics import people_or_tasks
 from steer_env.evaluation.uncertainty import UNKNOWN, Estimate, clustered_covariance, clustered_estimate, share_of
+from steer_env.humans.options import PersonOptions
 from steer_env.traces import SteeringTrace
 from steer_env.types import Task
 
@@ -196,7 +197,7 @@ def prompter(rates: Mapping[str, Any], more: float, right: float) -> PersonPromp
 
     # What is named is new information only as far as it is right: the same growth with another share of it.
     named = [min(1.0, more * rate * rates["right"] / right) for rate in rates["named"]]
-    return PersonPrompter(named, right, rates["lost"], rates["taken_back"])
+    return PersonPrompter(PersonOptions(named, right, rates["lost"], rates["taken_back"]))
 
 
 def play(
@@ -279,8 +280,8 @@ def prompter_report(
     fits = pd.DataFrame(
         {
             "prompter": name,
-            "named": ", ".join(f"{rate:.3f}" for rate in each.named),
-            **{rate: f"{getattr(each, rate):.3f}" for rate in RATES[1:]},
+            "named": ", ".join(f"{rate:.3f}" for rate in each.rates.named),
+            **{rate: f"{getattr(each.rates, rate):.3f}" for rate in RATES[1:]},
             "χ² (degrees of freedom)": f"{fitted.chi2[name]:.1f} ({fitted.freedom[name]})",
             "p": f"{stats.chi2.sf(fitted.chi2[name], fitted.freedom[name]):.2g}",
         }

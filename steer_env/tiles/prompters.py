@@ -6,27 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from steer_env.humans.options import PersonOptions, RuleOptions
 from steer_env.ties import first_best
 from steer_env.tiles import tilings
 from steer_env.types import Task
 
 _STREAM = 3
-NAMED = (0.21, 0.18, 0.123, 0.111)
-"""Default rates of :class:`PersonPrompter`, by rewrite."""
+_USUAL, _PEOPLES = RuleOptions(), PersonOptions()
 
 
 class RulePrompter:
-    """Writes each episode's prompts by its subclass's rule, with the episode's own random numbers.
-
-    The rates are those of :class:`steer_env.tiles.tilings.Wording`.
-    """
+    """Writes each episode's prompts by its subclass's rule, with the episode's own random numbers."""
 
     training_seed = -1
 
-    def __init__(
-        self, synonym_rate: float = tilings.CASUAL.synonym_rate, mistake_rate: float = tilings.CASUAL.mistake_rate
-    ) -> None:
-        self.wording = tilings.Wording(synonym_rate, mistake_rate)
+    def __init__(self, options: RuleOptions = _USUAL) -> None:
+        self.wording = tilings.Wording(options.synonym_rate, options.mistake_rate)
 
     def start(self, tasks: Sequence[Task], episode_seeds: Sequence[int]) -> None:
         self._tasks = list(tasks)
@@ -83,35 +78,24 @@ class FeedbackPrompter(RulePrompter):
 
 
 class PersonPrompter(RulePrompter):
-    """Sees the goal, and rewrites as people do; see :class:`steer_env.humans.options.PersonOptions`.
-
-    Raises:
-        ValueError: no rate for the first rewrite, or a probability outside [0, 1].
-    """
+    """Sees the goal, and rewrites as people do; see :class:`steer_env.humans.options.PersonOptions`."""
 
     name = "text person"
 
-    def __init__(
-        self,
-        named: Sequence[float] = NAMED,
-        right: float = 0.79,
-        lost: float = 0.025,
-        taken_back: float = 0.079,
-        synonym_rate: float = tilings.CASUAL.synonym_rate,
-    ) -> None:
-        super().__init__(synonym_rate, 0.0)
-        tilings.check_rates(named=list(named), right=right, lost=lost, taken_back=taken_back)
-        self.named, self.right, self.lost, self.taken_back = list(named), right, lost, taken_back
+    def __init__(self, options: PersonOptions = _PEOPLES) -> None:
+        super().__init__(RuleOptions(options.synonym_rate, mistake_rate=0.0))
+        self.rates = options
 
     def _rewrite(self, task: Task, prompts: Sequence[str], similarities: np.ndarray, rng: np.random.Generator) -> str:
         words, values, goal = tilings.words_of(prompts[-1]), tilings.parse(prompts[-1]), tilings.parse(task.goal_prompt)
-        named = self.named[min(len(prompts), len(self.named)) - 1]
+        rates = self.rates
+        named = rates.named[min(len(prompts), len(rates.named)) - 1]
         for factor, (changed, right, other) in enumerate(rng.random((len(tilings.FACTORS), 3))):
             if factor in words:
-                if changed < (self.lost if values[factor] == goal[factor] else self.taken_back):
+                if changed < (rates.lost if values[factor] == goal[factor] else rates.taken_back):
                     del words[factor]
             elif changed < named and goal[factor] != tilings.UNNAMED:
                 others = np.setdiff1d(np.arange(tilings.CARDINALITIES[factor]), goal[factor])
-                value = goal[factor] if right < self.right else others[int(other * len(others))]
+                value = goal[factor] if right < rates.right else others[int(other * len(others))]
                 words[factor] = self.wording.name(factor, int(value), rng)
         return tilings.arrange(words) or prompts[-1]

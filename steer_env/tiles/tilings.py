@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from steer_env.limits import Limited, option
 from steer_env.registry import Registry
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
@@ -110,16 +111,8 @@ def _other_than(excluded: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return np.where(colours == excluded, (colours + 1) % len(COLOURS), colours)
 
 
-def check_rates(**rates: float | list[float]) -> None:
-    """Raises a ValueError for a probability outside [0, 1], or for an empty list of them."""
-    for name, rate in rates.items():
-        values = np.atleast_1d(rate)
-        if not values.size or not ((values >= 0) & (values <= 1)).all():
-            raise ValueError(f"{name} must lie in [0, 1], got {rate}")
-
-
 @dataclass(frozen=True)
-class Wording:
+class Wording(Limited):
     """How a caption writer chooses words.
 
     Args:
@@ -130,11 +123,8 @@ class Wording:
         ValueError: a rate outside [0, 1].
     """
 
-    synonym_rate: float = 0.0
-    mistake_rate: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_rates(**vars(self))
+    synonym_rate: float = option(0.0, least=0, most=1)
+    mistake_rate: float = option(0.0, least=0, most=1)
 
     def name(self, factor: int, value: int, rng: np.random.Generator) -> str:
         """A word for one factor's value; empty for no alternate or no border."""

@@ -48,5 +48,5 @@ def test_growth_carries_over_from_words_to_factors() -> None:
     assert rates["right"] == 1, "new words are in the goal's prompt as often as first ones, or more often"
     assert rates["lost"] == pytest.approx(1 / 6)
     same, half = prompter(rates, 1.0, 1.0), prompter(rates, 1.0, 0.5)
-    assert same.named == pytest.approx(rates["named"])
-    assert half.named == pytest.approx([min(1.0, 2 * rate) for rate in same.named]), "as much news"
+    assert same.rates.named == pytest.approx(rates["named"])
+    assert half.rates.named == pytest.approx([min(1.0, 2 * rate) for rate in same.rates.named]), "as much news"

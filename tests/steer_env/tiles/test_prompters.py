@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from steer_env.humans import PROMPTERS, load_prompter
-from steer_env.humans.options import PersonOptions
 from steer_env.tasks import load_suite
 from steer_env.testing import check_prompter
 from steer_env.tiles import tilings
-from steer_env.tiles.prompters import PersonPrompter
 from steer_env.types import Task
 
 TASKS = load_suite("tiles-val-v1")[:60]
@@ -124,12 +122,6 @@ class TestPerson:
         assert all(row[1] == row[0] for row in forgotten), "a prompt is never empty"
         falling = np.tile(-np.arange(5) / 5, (len(TASKS), 1))
         assert course("person", similarities=falling) == course("person"), "whatever came of it"
-
-    def test_the_defaults_are_those_of_the_options(self) -> None:
-        options, prompter = PersonOptions(), PersonPrompter()
-        assert all(
-            getattr(prompter, name) == getattr(options, name) for name in ("named", "right", "lost", "taken_back")
-        )
 
     @pytest.mark.parametrize(
         ("options", "message"),

@@ -47,5 +47,5 @@ def test_other_captions_are_refused(caption: str, message: str) -> None:
 
 
 def test_rates_are_probabilities() -> None:
-    with pytest.raises(ValueError, match=r"mistake_rate must lie in \[0, 1\], got 1.5"):
+    with pytest.raises(ValueError, match=r"mistake_rate must be from 0 to 1, got 1.5"):
         tilings.Wording(mistake_rate=1.5)
