@@ -9,40 +9,55 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from steer_env.compatibility import mend_torchvision, quiet, reason
+from steer_env.compatibility import quiet, reason
 from steer_env.fingerprints import fingerprint
-from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric
-from steer_env.metrics.networks import FILES, Preprocessing, load_network, network_folder
+from steer_env.metrics.checkpoints import CheckpointError
+from steer_env.metrics.networks import FILES, Preprocessing, TransformersMetric, advice, load_network
 from steer_env.metrics.options import CLIPOptions
 
-_ADVICE = f"A CLIP checkpoint as transformers' save_pretrained writes it holds {', '.join(FILES)}"
 _TOKENIZERS = ("tokenizer.json", "vocab.json")
 _TEXT_ADVICE = "Prompts need a whole CLIP checkpoint as transformers' save_pretrained writes it, tokenizer included"
 _BICUBIC = 3
 
 
-class CLIPMetric(NetworkMetric):
+class CLIPMetric(TransformersMetric):
     """Cosine of CLIP's image embeddings; the text half of a checkpoint isn't loaded.
 
     Args:
         path, **options: see :class:`steer_env.metrics.options.CLIPOptions`.
 
     Raises:
-        ValueError: see :class:`NetworkMetric`.
+        ValueError: see :class:`steer_env.metrics.checkpoints.NetworkMetric`.
         CheckpointError: a hub that can't be reached, or a checkpoint that is missing, damaged, pickled, or no CLIP.
     """
 
+    family, output = "CLIP", "image_embeds"
+
     def __init__(self, path: str = CLIPOptions.path, **options: Any) -> None:
         super().__init__(CLIPOptions(path=path, **options))
-        model, self.prepare = _load(_folder(path))
-        self.dimensions: int = model.config.projection_dim
-        self.id = f"clip-{fingerprint(model.state_dict() | self.prepare.tensors())[:8]}{self._suffix}"
-        self._model = model.eval().to(self.device)
 
-    def _embed(self, images: Tensor) -> Tensor:
-        with self._autocast():
-            features = self._model(pixel_values=self.prepare(images)).image_embeds
-        return nn.functional.normalize(features.float(), dim=1)
+    def _kind(self) -> Any:
+        from transformers import CLIPVisionModelWithProjection
+
+        return CLIPVisionModelWithProjection
+
+    def _preprocessing(self, model: Any) -> Preprocessing:
+        from transformers import CLIPImageProcessor
+
+        try:
+            processor = CLIPImageProcessor.from_pretrained(self._folder, trust_remote_code=False).to_dict()
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"{self._folder} is damaged: {reason(error)}. {advice(self.family)}") from error
+        size, crop, image_size = processor["size"], processor["crop_size"], model.config.image_size
+        steps = {"do_resize", "do_center_crop", "do_rescale", "do_normalize"}
+        known = all(processor[name] for name in steps) and processor["resample"] == _BICUBIC and "shortest_edge" in size
+        if not known or not crop["height"] == crop["width"] == image_size <= size["shortest_edge"]:
+            raise CheckpointError(
+                f"{self._folder / FILES[1]} isn't CLIP's: expected are bicubic resizing of the shortest edge, a "
+                f"central crop to the model's {image_size} pixels, and rescaling and normalisation of values"
+            )
+        mean, std = (tuple(processor[name]) for name in ("image_mean", "image_std"))
+        return Preprocessing(size["shortest_edge"], (crop["height"], crop["width"]), mean, std)
 
 
 class CLIPAlignment(CLIPMetric):
@@ -54,7 +69,7 @@ class CLIPAlignment(CLIPMetric):
 
     def __init__(self, path: str = CLIPOptions.path, **options: Any) -> None:
         super().__init__(path, **options)
-        text, self._tokenizer = _load_text(_folder(path))
+        text, self._tokenizer = _load_text(self._folder)
         self._text = text.eval().to(self.device)
         self.id = self.id.replace("clip-", f"clip-alignment-{fingerprint(text.state_dict())[:8]}-")
 
@@ -80,37 +95,6 @@ class CLIPAlignment(CLIPMetric):
         return nn.functional.normalize(features.float(), dim=1)
 
 
-def _folder(path: str) -> Path:
-    """The folder of a checkpoint, local or from a hub, with all files that its image half needs."""
-    return network_folder(path, _ADVICE)
-
-
-def _load(folder: Path) -> tuple[Any, Preprocessing]:
-    mend_torchvision()
-    with quiet():
-        from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
-
-        try:
-            processor = CLIPImageProcessor.from_pretrained(folder, trust_remote_code=False).to_dict()
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{folder} is damaged: {reason(error)}. {_ADVICE}") from error
-        model = load_network(CLIPVisionModelWithProjection, folder, "CLIP", _ADVICE)
-    return model, _preprocessing(processor, model.config.image_size, folder)
-
-
-def _preprocessing(processor: dict[str, Any], image_size: int, folder: Path) -> Preprocessing:
-    size, crop = processor["size"], processor["crop_size"]
-    steps = {"do_resize", "do_center_crop", "do_rescale", "do_normalize"}
-    known = all(processor[name] for name in steps) and processor["resample"] == _BICUBIC and "shortest_edge" in size
-    if not known or not crop["height"] == crop["width"] == image_size <= size["shortest_edge"]:
-        raise CheckpointError(
-            f"{folder / FILES[1]} isn't CLIP's: expected are bicubic resizing of the shortest edge, a central crop to "
-            f"the model's {image_size} pixels, and rescaling and normalisation of values"
-        )
-    mean, std = (tuple(processor[name]) for name in ("image_mean", "image_std"))
-    return Preprocessing(size["shortest_edge"], (crop["height"], crop["width"]), mean, std)
-
-
 def _load_text(folder: Path) -> tuple[Any, Any]:
     # transformers would go on with an empty vocabulary.
     if not any((folder / name).is_file() for name in _TOKENIZERS):
@@ -122,4 +106,4 @@ def _load_text(folder: Path) -> tuple[Any, Any]:
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder} can't read prompts: {reason(error)}. {_TEXT_ADVICE}") from error
-        return load_network(CLIPTextModelWithProjection, folder, "CLIP", _ADVICE), tokenizer
+        return load_network(CLIPTextModelWithProjection, folder, "CLIP"), tokenizer

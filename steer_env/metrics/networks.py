@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from steer_env.compatibility import reason
-from steer_env.metrics.checkpoints import CheckpointError, checkpoint_folder, resize
+from steer_env.compatibility import mend_torchvision, quiet, reason
+from steer_env.fingerprints import fingerprint
+from steer_env.metrics.checkpoints import CheckpointError, NetworkMetric, checkpoint_folder, resize
+from steer_env.metrics.options import CLIPOptions, DINOOptions
 
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 """What a checkpoint holds, as transformers saves it."""
@@ -51,31 +53,58 @@ class Preprocessing:
         return {**mode, "sizes": sizes, "mean": torch.tensor(self.mean), "std": torch.tensor(self.std)}
 
 
-def network_folder(path: str, advice: str) -> Path:
-    """The folder of a checkpoint, local or from a hub, with all of :data:`FILES`.
+class TransformersMetric(NetworkMetric):
+    """Cosine of a network's embeddings, by a checkpoint of transformers; a subclass knows its family's formats."""
 
-    Raises:
-        CheckpointError: it isn't there, or lacks some; ends with the advice.
-    """
-    local = checkpoint_folder(path, ["*.json", "*.safetensors", "*.txt"], advice)
+    family: ClassVar[str]
+    output: ClassVar[str]
+    """Which of the network's outputs is the embedding."""
+
+    def __init__(self, options: CLIPOptions | DINOOptions) -> None:
+        super().__init__(options)
+        self._folder = network_folder(options.path, self.family)
+        mend_torchvision()
+        with quiet():
+            model = load_network(self._kind(), self._folder, self.family)
+            self.prepare = self._preprocessing(model)
+        weights = fingerprint(model.state_dict() | self.prepare.tensors())[:8]
+        self.id = f"{self.family.lower()}-{weights}{self._suffix}"
+        self._model = model.eval().to(self.device)
+        self.dimensions: int = self.embed(torch.zeros(1, 3, *self.prepare.crop)).shape[1]
+
+    def _kind(self) -> Any:
+        """The class of transformers that reads the checkpoint."""
+        raise NotImplementedError
+
+    def _preprocessing(self, model: Any) -> Preprocessing:
+        """What the checkpoint says; a CheckpointError if that isn't the family's."""
+        raise NotImplementedError
+
+    def _embed(self, images: Tensor) -> Tensor:
+        with self._autocast():
+            features = self._model(pixel_values=self.prepare(images))[self.output]
+        return nn.functional.normalize(features.float(), dim=1)
+
+
+def advice(family: str) -> str:
+    """What a checkpoint is, for errors."""
+    return f"A {family} checkpoint as transformers' save_pretrained writes it holds {', '.join(FILES)}"
+
+
+def network_folder(path: str, family: str) -> Path:
+    """The folder of a checkpoint, local or from a hub, with all of :data:`FILES`; else a CheckpointError."""
+    local = checkpoint_folder(path, ["*.json", "*.safetensors", "*.txt"], advice(family))
     if missing := [name for name in FILES if not (local / name).is_file()]:
         pickled = sorted(file.name for file in local.glob("*.bin"))
         pickle = f"{', '.join(pickled)} is pickled and isn't loaded: save it anew by save_pretrained"
-        raise CheckpointError(f"{local} lacks {', '.join(missing)}{f' ({pickle})' if pickled else ''}. {advice}")
+        raise CheckpointError(
+            f"{local} lacks {', '.join(missing)}{f' ({pickle})' if pickled else ''}. {advice(family)}"
+        )
     return local
 
 
-def load_network(kind: Any, folder: Path, what: str, advice: str) -> Any:
-    """What a class of transformers reads from a checkpoint.
-
-    Args:
-        kind: the class.
-        folder: of the checkpoint.
-        what: name of the architecture, and ``advice`` how to come by it, for errors.
-
-    Raises:
-        CheckpointError: files that are damaged, or weights that don't fit.
-    """
+def load_network(kind: Any, folder: Path, family: str) -> Any:
+    """What a class of transformers reads from a checkpoint; a CheckpointError for a damaged one or another family's."""
     from safetensors import SafetensorError
 
     try:
@@ -83,11 +112,12 @@ def load_network(kind: Any, folder: Path, what: str, advice: str) -> Any:
         watched = {"output_loading_info": True, "ignore_mismatched_sizes": True}
         model, report = kind.from_pretrained(folder, dtype=torch.float32, **safely, **watched)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} is damaged, or of another architecture: {reason(error)}. {advice}") from error
+        message = f"{folder} is damaged, or of another architecture: {reason(error)}. {advice(family)}"
+        raise CheckpointError(message) from error
     # transformers would go on with random weights in the place of both.
     if unfit := [*sorted(report["missing_keys"]), *sorted(str(entry[0]) for entry in report["mismatched_keys"])]:
         raise CheckpointError(
-            f"{folder} isn't {what} of the architecture that its config.json describes: {unfit[0]} and "
-            f"{len(unfit) - 1} other weights are missing or of another shape. {advice}"
+            f"{folder} isn't {family} of the architecture that its config.json describes: {unfit[0]} and "
+            f"{len(unfit) - 1} other weights are missing or of another shape. {advice(family)}"
         )
     return model
