@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from steer_env.envs import ImageSteeringVectorEnv, SteeringVectorEnv, TextSteeringVectorEnv
-from steer_env.humans.settings import win_stay
+from steer_env.humans.settings import WinStay
 from steer_env.policies import Policy, propensity
 from steer_env.policies.networks import NetworkPolicy
 from steer_env.policies.stored import PolicyError
@@ -274,7 +274,7 @@ def _writing(
     n = len(task_index)
     for prompter in prompters:
         prompter.start([env.suite[i] for i in task_index], episode_seeds)
-    habits = {name: win_stay(env.setting_spaces[name]) for name in env.choose}
+    habits = {name: WinStay(env.setting_spaces[name]) for name in env.choose}
     for habit in habits.values():
         habit.start(list(episode_seeds) * len(prompters))
 

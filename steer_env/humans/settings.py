@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,23 @@ class WinStay:
     The paper's participants had this advice about seeds: go on with one whose images resemble the goal, or try others.
 
     Args:
-        draw: another value, from a generator of random numbers.
+        space: of numbers, each as likely as any other.
         curiosity: probability of trying another rather than going back, in [0, 1].
 
     Raises:
         ValueError: a probability outside [0, 1].
+
+    >>> import numpy as np
+    >>> user = WinStay(spaces.Discrete(1, start=42))
+    >>> user.start([0])
+    >>> user.choose([[7, 8]], np.array([[0.3, 0.2]]))[0] in (7, 42)
+    True
     """
 
-    def __init__(self, draw: Callable[[np.random.Generator], Any], curiosity: float = 0.5) -> None:
+    def __init__(self, space: spaces.Space, curiosity: float = 0.5) -> None:
         if not 0 <= curiosity <= 1:
             raise ValueError(f"curiosity is a probability, got {curiosity}")
-        self._draw, self.curiosity = draw, curiosity
+        self._space, self.curiosity = space, curiosity
 
     def start(self, episode_seeds: Sequence[int]) -> None:
         """Begin N episodes; whatever the user draws at random comes from these seeds."""
@@ -44,19 +50,9 @@ class WinStay:
         other, curious = self._draw(rng), rng.random() < self.curiosity
         return other if best < len(tried) - 1 and curious else tried[best]
 
-
-def win_stay(space: spaces.Space, curiosity: float = 0.5) -> WinStay:
-    """Over what a space holds, each value as likely as any other.
-
-    >>> import numpy as np
-    >>> user = win_stay(spaces.Discrete(1, start=42))
-    >>> user.start([0])
-    >>> user.choose([[7, 8]], np.array([[0.3, 0.2]]))[0] in (7, 42)
-    True
-    """
-    if isinstance(space, spaces.Discrete):
-        first, last = int(space.start), int(space.start) + int(space.n)
-        return WinStay(lambda rng: int(rng.integers(first, last)), curiosity)
-    assert isinstance(space, spaces.Box)
-    low, high = float(space.low), float(space.high)
-    return WinStay(lambda rng: float(np.float32(rng.uniform(low, high))), curiosity)
+    def _draw(self, rng: np.random.Generator) -> Any:
+        space = self._space
+        if isinstance(space, spaces.Discrete):
+            return int(rng.integers(int(space.start), int(space.start) + int(space.n)))
+        assert isinstance(space, spaces.Box)
+        return float(np.float32(rng.uniform(float(space.low), float(space.high))))

@@ -8,7 +8,7 @@ import socket
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -51,15 +51,12 @@ class RayStudio(LocalStudio):
 
     Args:
         generator, metric, judges: on the CPU; a worker that has a GPU moves them there.
-        goal_bank, shard: see :class:`steer_env.imaging.studio.LocalStudio`. Shards are what workers share among them.
-        count: how many workers.
-        address: of a cluster, such as ``auto`` or ``host:6379``; None starts one on this machine, which ends with the
-            workers.
-        cpus, gpus: of a worker; torch gets as many threads as CPUs.
-        patience: seconds to wait for the first worker, and without a sign of any.
+        options: how many workers, and where; shards are what they share among them. Torch gets as many threads as a
+            worker has CPUs.
+        goal_bank: see :class:`steer_env.imaging.studio.LocalStudio`.
 
     Raises:
-        ValueError: a count or a resource out of range, or a part that is on a GPU or can't be moved to one.
+        ValueError: a part that is on a GPU or can't be moved to one.
         ConnectionError: no cluster at the address.
         RuntimeError: this process has workers of other settings.
     """
@@ -68,19 +65,14 @@ class RayStudio(LocalStudio):
         self,
         generator: Generator,
         metric: Metric,
+        options: RayOptions,
         judges: Mapping[str, Metric] | None = None,
         goal_bank: GoalBank | None = None,
-        shard: int = 0,
-        count: int = 2,
-        address: str | None = None,
-        cpus: float = 1,
-        gpus: float = 0,
-        patience: float = 600,
     ) -> None:
-        super().__init__(generator, metric, judges, goal_bank, shard)
-        if gpus and not hasattr(generator, "to"):
+        super().__init__(generator, metric, judges, goal_bank, options.shard)
+        if options.gpus and not hasattr(generator, "to"):
             raise ValueError(f"the generator {generator.id} can't be moved to a GPU: it has no method to(device)")
-        self._workers = _workers(count, address, cpus, gpus, patience)
+        self._workers = _workers(options)
         self._generator = self._workers.share(generator)
         self._elsewhere: Maker = {}
         for each in self.metrics.values():
@@ -137,18 +129,18 @@ class _Order:
 class _Workers:
     """Processes that carry out orders."""
 
-    def __init__(self, count: int, address: str | None, cpus: float, gpus: float, patience: float) -> None:
-        RayOptions(count=count, address=address, cpus=cpus, gpus=gpus, patience=patience)
-        self._count, self._cpus, self._gpus, self._patience = count, cpus, gpus, patience
+    def __init__(self, options: RayOptions) -> None:
+        self.options = options
         self._waiting: deque[_Order] = deque()
         self._free: list[Any] = []
         self._busy: dict[Any, tuple[Any, _Order]] = {}
         """What a worker is to answer → the worker, and the order."""
         self._shared: dict[int, tuple[Any, list[Any]]] = {}
         self._failed_starts = 0
-        _connect(address, count, cpus)
-        self._new = ray.remote(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD", max_restarts=0)(_Worker)
-        for _ in range(count):
+        _connect(options)
+        resources: dict[str, Any] = {"num_cpus": options.cpus, "num_gpus": options.gpus}
+        self._new = ray.remote(**resources, scheduling_strategy="SPREAD", max_restarts=0)(_Worker)
+        for _ in range(options.count):
             self._start()
 
     def share(self, part: Any) -> list[Any]:
@@ -172,7 +164,7 @@ class _Workers:
         under_way: deque[_Order] = deque()
         try:
             while True:
-                for order in islice(orders, 2 * self._count - len(under_way)):
+                for order in islice(orders, 2 * self.options.count - len(under_way)):
                     under_way.append(order)
                     self._waiting.append(order)
                 self._hand_out()
@@ -195,7 +187,7 @@ class _Workers:
         ray.shutdown()
 
     def _start(self) -> None:
-        self._send(self._new.remote(), _Order("start", (max(1, int(self._cpus)), bool(self._gpus))))
+        self._send(self._new.remote(), _Order("start", (max(1, int(self.options.cpus)), bool(self.options.gpus))))
 
     def _send(self, worker: Any, order: _Order) -> None:
         with warnings.catch_warnings():
@@ -208,11 +200,14 @@ class _Workers:
 
     def _take_in(self) -> None:
         """Wait for a sign of any worker, and take in what has come."""
-        came, _ = ray.wait(list(self._busy), num_returns=1, timeout=self._patience)
+        own = self.options
+        came, _ = ray.wait(list(self._busy), num_returns=1, timeout=own.patience)
         if not came:
+            has = ray.cluster_resources()
+            there = ", ".join(f"{has.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
             raise WorkersLostError(
-                f"no sign of any worker for {self._patience} s: the cluster has {_resources()}, and each of "
-                f"{self._count} workers asks for {self._cpus:g} CPUs and {self._gpus:g} GPUs; "
+                f"no sign of any worker for {own.patience} s: the cluster has {there}, and each of "
+                f"{own.count} workers asks for {own.cpus:g} CPUs and {own.gpus:g} GPUs; "
                 "where they only take longer, studio.patience says how long to wait"
             )
         for answer in came:
@@ -297,29 +292,30 @@ class _Worker:
         return self._parts[generator[0]], {name: self._parts[reference] for name, (reference,) in metrics.items()}
 
 
-_OPEN: dict[tuple[Any, ...], _Workers] = {}
-"""The workers of this process, by their settings: of one kind, since a process has one Ray at a time."""
+_OPEN: list[_Workers] = []
+"""The workers of this process: of one kind, since a process has one Ray at a time."""
 
 
-def _workers(*settings: Any) -> _Workers:
-    if _OPEN and settings not in _OPEN:
-        raise RuntimeError("this process has a studio on Ray with other settings: steer_env.imaging.close_studios()")
+def _workers(options: RayOptions) -> _Workers:
     if not _OPEN:
-        _OPEN[settings] = _Workers(*settings)
-    return _OPEN[settings]
+        _OPEN.append(_Workers(options))
+    if replace(_OPEN[0].options, shard=options.shard) != options:
+        raise RuntimeError("this process has a studio on Ray with other settings: steer_env.imaging.close_studios()")
+    return _OPEN[0]
 
 
 def close() -> None:
     """End the workers of this process."""
     while _OPEN:
-        _OPEN.popitem()[1].close()
+        _OPEN.pop().close()
 
 
-def _connect(address: str | None, count: int, cpus: float) -> None:
+def _connect(options: RayOptions) -> None:
+    address = options.address
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         # The number of workers decides, not the machine's CPUs: they share them as other processes do.
-        ray.init("local", include_dashboard=False, num_cpus=max(1, round(count * cpus)), **quiet)
+        ray.init("local", include_dashboard=False, num_cpus=max(1, round(options.count * options.cpus)), **quiet)
         return
     try:
         if address != "auto":
@@ -344,8 +340,3 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
     except OSError as error:
         raise ConnectionError(str(error)) from error
-
-
-def _resources() -> str:
-    resources = ray.cluster_resources()
-    return ", ".join(f"{resources.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))

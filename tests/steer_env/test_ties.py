@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 
 from steer_env.humans.choosers import GreedyHuman, HesitantHuman
 from steer_env.humans.settings import WinStay
@@ -31,6 +32,6 @@ def test_users_go_by_it(off: float) -> None:
     draws, persons = torch.zeros(1, 3), torch.zeros(1)
     assert GreedyHuman().choose(similarities, draws, persons).tolist() == [0]
     assert HesitantHuman(0.0).choose(similarities, draws, persons).tolist() == [0]
-    user = WinStay(lambda rng: -1, curiosity=0)
+    user = WinStay(Discrete(1, start=-1), curiosity=0)
     user.start([0])
     assert user.choose([[7, 8]], np.array([[0.5, 0.5 + off]])) == [7]
