@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
@@ -72,6 +72,8 @@ class Proposer(nn.Module):
     """
 
     codes: Tensor
+    source = ""
+    """SHA-256 of the file that it was read from."""
 
     def __init__(self, shape: ProposerShape, codes: Tensor | None = None) -> None:
         super().__init__()
@@ -135,10 +137,14 @@ class Proposer(nn.Module):
         try:
             if not (place := Path(file).expanduser()).is_file():
                 raise FileNotFoundError("no such file")
-            with safe_open(place, "pt") as opened:
-                shape = ProposerShape(**json.loads(opened.metadata()["shape"]))
-                proposer = cls(shape)
-                proposer.load_state_dict({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
+            content = place.read_bytes()
+            weights = load(content)
+            # Whose header, which is JSON, follows its own length.
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+            shape = ProposerShape(**json.loads(header["__metadata__"]["shape"]))
+            proposer = cls(shape)
+            proposer.load_state_dict(weights)
+            proposer.source = hashlib.sha256(content).hexdigest()
             check_scales(np.array(shape.scales, dtype=float))
             if not all(bool(weights.isfinite().all()) for weights in proposer.state_dict().values()):
                 raise ValueError("a weight isn't finite")

@@ -24,7 +24,6 @@ from agents.progress import interruptible, progress
 from agents.proposer import NEEDS, Proposer, ProposerPolicy
 from steer_env.compatibility import reason
 from steer_env.envs import ImageSteeringVectorEnv
-from steer_env.files import file_hash
 from steer_env.mechanisms.directions import DirectionSteering
 from steer_env.policies import TablePolicy
 from steer_env.policies.histories import HistoryPolicy
@@ -79,10 +78,10 @@ def train_sb3(
         RunExistsError: the folder's checkpoint is of another configuration.
         ValueError: an unknown algorithm; and see :func:`check_algorithm`, for before anything is made.
     """
-    identity, known = {"algorithm": algorithm, "settings": settings}, dict[str, Any]()
+    identity, known = {"algorithm": algorithm, "settings": settings}, None
     if warm_start:
         known = check_warm_start(warm_start, algorithm, env)
-        identity["warm_start"] = file_hash(Path(warm_start).expanduser())
+        identity["warm_start"] = known.source
     checkpoints = Checkpoints(folder, identity, env, training, logger)
     done, resumed = checkpoints.load()
     stream, rounds = EpisodeStream(training.seed, len(env.suite)), env.dynamics.num_rounds
@@ -115,15 +114,17 @@ def train_sb3(
 
 
 def _model(
-    algorithm: str, settings: dict[str, Any], env: VecEnv, seed: int, known: dict[str, Any]
+    algorithm: str, settings: dict[str, Any], batch: SteeringVecEnv, seed: int, known: Proposer | None
 ) -> tuple[BaseAlgorithm, VecEnv]:
-    """An untrained model, or one with a warm start that :func:`check_warm_start` knows; and what it sees."""
-    kind, seeing = ALGORITHMS[algorithm], isinstance(env.observation_space, spaces.Box)
+    """An untrained model, or one with a warm start; and what it sees."""
+    kind, seeing = ALGORITHMS[algorithm], isinstance(batch.observation_space, spaces.Box)
+    env: VecEnv = batch
     if seeing:
         env = VecNormalize(env, norm_obs=not known, gamma=settings.get("gamma", 0.99))
     network: Any = f"{'Mlp' if seeing else 'MultiInput'}{'Lstm' if kind is RecurrentPPO else ''}Policy"
     if known:
-        network, settings = ProposerPolicy, settings | {"policy_kwargs": known}
+        own = {"warm_start": known.again, "parts": batch.env.get_attr("part_shapes")[0]}
+        network, settings = ProposerPolicy, settings | {"policy_kwargs": own}
     return kind(network, env, seed=seed, device="cpu", **settings), env
 
 
@@ -168,7 +169,7 @@ def check_algorithm(
     allowed = Registry(f"setting of {algorithm}", {name: None for name in parameters if name not in _OURS})
     for name in settings:
         allowed[name]
-    known = check_warm_start(warm_start, algorithm, env) if warm_start else {}
+    known = check_warm_start(warm_start, algorithm, env) if warm_start else None
     try:
         with warnings.catch_warnings():
             # The training itself warns, once.
@@ -178,8 +179,8 @@ def check_algorithm(
         raise ValueError(f"agent.settings, or seed, are none that {algorithm} can use: {reason(error)}") from error
 
 
-def check_warm_start(file: str, algorithm: str, env: ImageSteeringVectorEnv) -> dict[str, Any]:
-    """What :class:`agents.proposer.ProposerPolicy` must know.
+def check_warm_start(file: str, algorithm: str, env: ImageSteeringVectorEnv) -> Proposer:
+    """What training begins with.
 
     Raises:
         ValueError: no such file, or an algorithm, observations or actions that it isn't for.
@@ -201,7 +202,7 @@ def check_warm_start(file: str, algorithm: str, env: ImageSteeringVectorEnv) -> 
         raise ValueError(
             f"agent.warm_start={file} is for another generator or metric: prompts and embeddings are {seen}"
         )
-    return {"warm_start": proposer.again, "parts": env.part_shapes}
+    return proposer
 
 
 def _statistics(env: VecNormalize | None) -> dict[str, Any]:

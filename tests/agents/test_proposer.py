@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from agents.exports import exported
 from agents.proposer import NEEDS, Proposer, ProposerShape, Turn, greedily
 from agents.sb3 import check_warm_start, train_sb3
 from steer_env.envs import ImageSteeringVectorEnv
+from steer_env.files import file_hash
 from steer_env.sb3 import SteeringVecEnv
 
 SIZE = 1152
@@ -96,7 +98,7 @@ def test_training_goes_on_from_the_warm_start_and_the_export_is_the_policy(
     assert again.content() == policy.content()
     assert policy.action == ACTION
     wrapped = VecNormalize(SteeringVecEnv(env), norm_obs=False)
-    known = check_warm_start(warm_start, "ppo", env)
+    known = {"warm_start": check_warm_start(warm_start, "ppo", env).again, "parts": env.part_shapes}
     from agents.proposer import ProposerPolicy
 
     model = PPO(ProposerPolicy, wrapped, policy_kwargs=known, device="cpu", **ROLLOUT)
@@ -107,6 +109,24 @@ def test_training_goes_on_from_the_warm_start_and_the_export_is_the_policy(
     expected, _ = model.predict(seen, deterministic=True)
     assert (np.abs(found - expected).max(axis=(1, 2)) < 1e-5).mean() > 0.99  # but for ties
     assert len(np.unique(expected[:, 0, 1])) > 2
+
+
+def test_a_training_names_the_weights_that_it_began_with_not_those_that_took_their_place(
+    env: ImageSteeringVectorEnv, warm_start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes(Path(warm_start).read_bytes())
+    load = Proposer.load
+
+    def load_and_replace(path: str) -> Proposer:
+        loaded = load(path)
+        file.write_bytes(b"another")
+        return loaded
+
+    monkeypatch.setattr(Proposer, "load", load_and_replace)
+    train_sb3("ppo", ROLLOUT, env, Training(2, 3), tmp_path / "run", "mine", warm_start=str(file))
+    began = json.loads((tmp_path / "run" / "checkpoint.json").read_text())["identity"]["warm_start"]
+    assert began == file_hash(Path(warm_start))
 
 
 @pytest.mark.parametrize(
