@@ -45,14 +45,8 @@ TARGETS = (
 )
 
 
-def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
-    """Damage files so often in all, go on each time, and compare with what came of undamaged ones.
-
-    Args:
-        folder: an empty one.
-        number: of damages, half of them single bits and half early ends.
-        seed: of their places.
-    """
+def attack(folder: Path, number: int, seed: int) -> tuple[int, list[str]]:
+    """Damage files so often, by single bits and early ends, go on, and compare with what came of undamaged ones."""
     rng, failures, tried = np.random.default_rng(seed), list[str](), 0
     targets = TARGETS[:number]
     for place, target in enumerate(targets):

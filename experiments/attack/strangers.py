@@ -167,13 +167,8 @@ def watch(allowed: Sequence[Path], sent: Path, record: int) -> None:
     sys.addaudithook(hook)
 
 
-def attack(folder: Path, number: int) -> tuple[int, list[str]]:
-    """Send so many submissions to verify or evaluate, and all of them to leaderboards.
-
-    Args:
-        folder: an empty one.
-        number: of submissions.
-    """
+def attack(folder: Path, number: int, seed: int) -> tuple[int, list[str]]:
+    """Send so many submissions to verify or evaluate, and all of them to leaderboards; nothing is drawn."""
     sent, failures = submissions(folder, number), list[str]()
     logs = folder / "logs"
     logs.mkdir()
