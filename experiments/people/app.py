@@ -33,12 +33,7 @@ _MTURK = "https://www.mturk.com https://workersandbox.mturk.com"
 
 
 class Guard:
-    """Limits of size and rate, and headers for every answer.
-
-    Args:
-        app: what it guards.
-        options: of the study.
-    """
+    """Limits of size and rate, and headers for every answer."""
 
     def __init__(self, app: Any, options: PeopleOptions) -> None:
         self._app, self._rate = app, options.web.requests_per_second
@@ -128,13 +123,13 @@ def make_app(study: Study, store: Store, options: PeopleOptions) -> Starlette:
         Route("/explore", own.guarded(own.begin), methods=["POST"]),
         Route("/", pages.arrival),
         Route("/arrive", pages.arrive, methods=["POST"]),
-        Route("/s/{token}", pages.screen),
-        Route("/s/{token}", pages.answer, methods=["POST"]),
-        Route("/s/{token}/state", pages.state),
-        Route("/s/{token}/words", pages.words, methods=["POST"]),
-        Route("/s/{token}/withdraw", pages.leave),
-        Route("/s/{token}/withdraw", pages.withdraw, methods=["POST"]),
-        Route("/s/{token}/picture/{step}/{item}.png", pages.picture),
+        Route("/s/{token}", pages.personal(pages.screen)),
+        Route("/s/{token}", pages.personal(pages.answer), methods=["POST"]),
+        Route("/s/{token}/state", pages.personal(pages.state)),
+        Route("/s/{token}/words", pages.personal(pages.words), methods=["POST"]),
+        Route("/s/{token}/withdraw", pages.personal(pages.leave)),
+        Route("/s/{token}/withdraw", pages.personal(pages.withdraw), methods=["POST"]),
+        Route("/s/{token}/picture/{step}/{item}.png", pages.personal(pages.picture)),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
     handlers: dict[Any, Any] = {404: pages.missing, 500: pages.broken, ClientDisconnect: pages.gone}
