@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from experiments.run import REQUIRED, EnvOptions, Run, RunOptions, command, option
-from experiments.run.options import PartsOptions
+from experiments.run import REQUIRED, EnvOptions, PlayOptions, Run, command, option
 from experiments.run.parts import env_options
 from experiments.run.released.files import load_study
 from experiments.run.released.sessions import MAIN_SUITE, study_traces
@@ -36,7 +35,7 @@ RATES = ("named", "right", "lost", "taken_back")
 
 
 @dataclass
-class FitPrompterOptions(PartsOptions, RunOptions):
+class FitPrompterOptions(PlayOptions):
     """Fit a simulated writer of prompts, text:person, to the text sessions of the released study.
 
     How many words of the goal's prompt people recover and lose from attempt to attempt says how a rewrite changes the
@@ -46,12 +45,10 @@ class FitPrompterOptions(PartsOptions, RunOptions):
     Args:
         path: as for experiments.study.
         tasks: of env.suite, that each of a grid of prompters plays; the fitted one plays as many others.
-        tasks_per_batch: how many of them at a time.
     """
 
     path: str = REQUIRED
     tasks: int = option(320, least=20)
-    tasks_per_batch: int = option(16, least=1, most=65536)
     env: EnvOptions = field(default_factory=lambda: EnvOptions(suite="tiles-val-v1"))
 
 

@@ -87,7 +87,8 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
 
     ``main`` checks its options, calls ``run.open()`` before any work, and returns the result that marks the run as
     finished; Ctrl-C, errors, sweeps and the run's folder are handled here. Options are a dataclass with an ``Args:``
-    section that documents each field; :class:`RunOptions` for commands that leave a folder.
+    section that documents each field; :class:`RunOptions` for commands that leave a folder. Numbers that other
+    commands return are printed.
     """
 
     def decorate(body: Body[O]) -> Callable[[], None]:
