@@ -38,11 +38,7 @@ _SLOW = 5.0
 
 
 def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
-    """By name: what reads a file, and good files to begin with.
-
-    Args:
-        folder: for the good files.
-    """
+    """By name: what reads a file, and good files to begin with, some of which are made in the folder."""
     # As a module of its own: it is attacked, not used.
     read_jobs = import_module("experiments.sweep_status").read_jobs
     card = PolicyCard(TrainingRecord("tiles-train-v1", 8, {"cells": "round", "a": [1, {"b": 0.5}]}, {"numpy": "2"}))
@@ -159,15 +155,7 @@ def _edited(content: bytes, edits: Sequence[tuple[float, int, bytes]]) -> bytes:
 
 
 def fuzz(name: str, parser: Parser, good: list[bytes], folder: Path, seconds: float) -> tuple[int, list[str]]:
-    """Give a parser files for so long; how many it had, and what went wrong.
-
-    Args:
-        name: of the file that it reads.
-        parser: takes its path.
-        good: files that it reads.
-        folder: for the files.
-        seconds: at least; a hundred files even then.
-    """
+    """Give a parser files of that name, at least a hundred, for so long; how many it had, and what went wrong."""
     folder.mkdir(parents=True, exist_ok=True)
     tried, failures = 0, list[str]()
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.run import EnvOptions, RunOptions, option, part, test_env
-from experiments.run.headlines.options import SentenceMetricOptions
-from experiments.run.options import PartsOptions, PlanningOptions, ThompsonOptions
+from experiments.run.options import PartsOptions, PlanningOptions, SentenceMetricOptions, ThompsonOptions
 from steer_env.registry import Part, Parts, Registry
 
 QUESTIONS = Registry(

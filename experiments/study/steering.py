@@ -106,10 +106,7 @@ def blind_shares(steering: pd.DataFrame, blind: Mapping[int, pd.DataFrame]) -> p
     """Figure 3, right: the share of people's improvement that k blind rewrites of the first prompt reach (C.1).
 
     Σ max(0, best of k − first) / Σ (person's best − first), over the sessions that were steered blindly; and the
-    mean change of one blind rewrite, which no choice of the best flatters.
-
-    Args:
-        blind: by k, one row a rewrite.
+    mean change of one blind rewrite, which no choice of the best flatters. ``blind`` has a row a rewrite, by k.
     """
     people = _sessions(steering)
     rows = []
@@ -141,11 +138,7 @@ def _sessions(steering: pd.DataFrame) -> pd.DataFrame:
 
 
 def stay_rates(rounds: Mapping[str, pd.DataFrame | None]) -> pd.DataFrame:
-    """Share of sessions in which the person kept the current image, by round; clustered by person.
-
-    Args:
-        rounds: by file name, from :func:`experiments.run.released.sessions.image_rounds`; None for no file.
-    """
+    """Share of sessions in which the person kept the current image, by round; clustered by person."""
     rows = []
     for name, frame in rounds.items():
         if frame is None:
