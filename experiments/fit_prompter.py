@@ -209,13 +209,9 @@ def play(
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best values of ``more`` and ``right``.
+    """The best values of ``more`` and ``right``, and where χ² is at most 1 above its least, within the grid.
 
-    Args:
-        values: the two.
-        intervals: by name, where χ² is at most 1 above its least; the ends of the grid bound it.
-        chi2: by name of the prompter, fitted and as measured.
-        freedom: likewise.
+    ``chi2`` and ``freedom`` are by prompter: fitted, and as measured.
     """
 
     values: tuple[float, float]
@@ -241,15 +237,12 @@ def fit(rates: Mapping[str, Any], people: Curve, options: FitPrompterOptions, en
     axes = [np.linspace(values[0], values[-1], 161) for values in (MORE, RIGHT)]
     points = np.array(list(product(*axes)))
     misfit = chi2(points)
-    best, near = points[misfit.argmin()], points[misfit <= misfit.min() + 1]
-    intervals = {
-        name: (float(column.min()), float(column.max())) for name, column in zip(("more", "right"), near.T, strict=True)
-    }
-    measured = float(chi2(np.array([[1.0, rates["right"]]]))[0])
-    degrees = len(people.shares)
+    near = points[misfit <= misfit.min() + 1]
+    low, high, (more, right) = near.min(axis=0), near.max(axis=0), points[misfit.argmin()].tolist()
+    measured, degrees = float(chi2(np.array([[1.0, rates["right"]]]))[0]), len(people.shares)
     return Fitted(
-        (float(best[0]), float(best[1])),
-        intervals,
+        (more, right),
+        {name: (float(low[i]), float(high[i])) for i, name in enumerate(("more", "right"))},
         {"as measured": measured, "fitted": float(misfit.min())},
         {"as measured": degrees, "fitted": degrees - 2},
     )

@@ -83,10 +83,9 @@ def _prepare(target: Target, own: Path) -> str:
     return str(outcome) if outcome.status else ""
 
 
-def _go_on(target: Target, folder: Path, log: Path, instead: str = "") -> Outcome:
-    options = [option.replace("RUN", str(folder)) for option in target.options]
-    key = instead.partition("=")[0]
-    options = [instead if key and option.startswith(f"{key}=") else option for option in options]
+def _go_on(target: Target, folder: Path, log: Path, *further: str) -> Outcome:
+    # Of an option that is there twice, the last counts.
+    options = [option.replace("RUN", str(folder)) for option in (*target.options, *further)]
     return ran(target.command, options, log)
 
 

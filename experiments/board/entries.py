@@ -188,8 +188,3 @@ def identity(track: str, policy: StoredPolicy) -> str:
 
 def _hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def card_schema() -> dict[str, Any]:
-    """JSON schema of card.json."""
-    return Card.model_json_schema()

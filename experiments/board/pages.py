@@ -31,12 +31,7 @@ RANKED = "over_random"
 
 @dataclass(frozen=True)
 class Row:
-    """An entry's line.
-
-    Args:
-        report: as :mod:`experiments.board.verifying` wrote it.
-        best, worst: ends of its rank in the track: entries that are better for sure, and not worse for sure.
-    """
+    """An entry's line: its report, and the ends of its rank in the track, as far as they are sure."""
 
     report: Mapping[str, Any]
     best: int
@@ -87,11 +82,8 @@ class Scale:
 def scale_of(reports: Sequence[Mapping[str, Any]], headroom: Path) -> Scale:
     """Where luck, the bound and all intervals are.
 
-    Luck was played for each draw of tasks, with the entries; its mean over draws stands for all.
-
-    Args:
-        reports: at least one.
-        headroom: a ``headroom.json`` of experiments.headroom, where there is one.
+    Luck was played for each draw of tasks, with the entries; its mean over draws stands for all. ``headroom`` is
+    experiments.headroom's ``headroom.json``, where there is one.
     """
     draws = {(each["drawn"]["tasks"], each["tasks"]): each["users"][PLAIN] for each in reports}
     over = [each[RANKED][0] - each["over_luck"][0] for each in draws.values()]

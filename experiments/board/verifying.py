@@ -54,16 +54,9 @@ Played = dict[str, list[SteeringTrace]]
 
 
 def verify(entries: Sequence[Entry], reports: Path, tasks: int, private: str = "") -> list[str]:
-    """Play entries on one draw of tasks and noise, and write a report of each.
+    """Play entries on one draw of so many tasks and of noise, and write a report of each; names of what was verified.
 
-    Args:
-        entries: none of which has a report.
-        reports: folder of the reports.
-        tasks: how many are drawn.
-        private: file of further tasks; empty for none.
-
-    Returns:
-        Names of what was verified.
+    On a private file of tasks, if there is one, they are played, too.
 
     Raises:
         FileExistsError: an entry has a report: it was played before, and would only have another try.

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -59,11 +60,12 @@ class Guard:
         headers = dict(scope["headers"])
         guarded = self._headed(scope, send)
         if not self._allows(scope):
-            await _plain(guarded, 429, "Too many requests. Please wait a moment, then reload.", retry=True)
+            text = "Too many requests. Please wait a moment, then reload."
+            await PlainTextResponse(text, 429, {"retry-after": "5"})(scope, receive, guarded)
             return
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > LARGEST or len(scope["raw_path"]) + len(scope["query_string"]) > 2000:
-            await _plain(guarded, 413, "That is too large.")
+            await PlainTextResponse("That is too large.", 413)(scope, receive, guarded)
             return
         await self._app(scope, self._bounded(receive), guarded)
 
@@ -103,12 +105,6 @@ class Guard:
             await send(message)
 
         return headed
-
-
-async def _plain(send: Send, status: int, text: str, retry: bool = False) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *([(b"retry-after", b"5")] if retry else [])]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
 
 
 def make_app(study: Study, store: Store, options: PeopleOptions) -> Starlette:

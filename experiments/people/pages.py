@@ -72,10 +72,14 @@ class Pages:
 
     async def arrival(self, request: Request) -> Response:
         """The first page, before a person has a token."""
-        names = _PLATFORM[self._options.codes.platform]
-        known = {name: request.query_params.get(name, "")[:_LONGEST_ID] for name in names}
-        lacking = [name for name in names[:1] if not known[name]]
+        known = self._platform(request.query_params)
+        lacking = [name for name in list(known)[:1] if not known[name]]
         return self.page(request, "arrival", known=known, lacking=lacking, csrf=self.csrf("arrive"))
+
+    def _platform(self, values: Mapping[str, str]) -> dict[str, str]:
+        """What the platform says of a person."""
+        names = _PLATFORM[self._options.codes.platform]
+        return {name: values.get(name, "")[:_LONGEST_ID] for name in names}
 
     async def arrive(self, request: Request) -> Response:
         """A new person."""
@@ -84,8 +88,7 @@ class Pages:
             return self._problem(request, 403, "This page is too old. Please open the study's link again.")
         if self._store.active(60 * self._options.patience) >= self._options.web.people:
             return self._problem(request, 503, "Too many people are taking part right now. Please come back later.")
-        names = _PLATFORM[self._options.codes.platform]
-        known = {name: form.get(name, "")[:_LONGEST_ID] for name in names}
+        known = self._platform(form)
         if known.get("turkSubmitTo") not in _TURK:
             known["turkSubmitTo"] = ""
         known = {name: value for name, value in known.items() if value}

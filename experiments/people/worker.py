@@ -61,12 +61,8 @@ class Worker:
     def _stage(self, condition: Condition) -> Stage:
         """The batch that plays a condition; those that differ in their policies alone share one."""
         options = condition.options
-        ways = (
-            (options.rounds, options.proposals, options.mechanism)
-            if condition.kind == "images"
-            else (options.attempts, *options.choose)
-        )
-        key = (condition.kind, options.suite, *ways)
+        names = ("rounds", "proposals", "mechanism") if condition.kind == "images" else ("attempts", "choose")
+        key = (condition.kind, options.suite, *(str(getattr(options, name)) for name in names))
         if key not in self._stages:
             own = {**self._parts, "suite": options.suite, "render_mode": "rgb_array"}
             if self._studio is not None:

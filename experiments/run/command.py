@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,15 +71,8 @@ register_groups()
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 
 
-@dataclass
-class AgentChoice:
-    """An agent alone, for lists of agents."""
-
-    defaults: list[Any]
-    agent: Any = None
-
-
-ConfigStore.instance().store("agent_alone", AgentChoice(["_self_", {"agent": "thompson"}]))
+# For lists of agents.
+ConfigStore.instance().store("agent_alone", {"defaults": ["_self_", {"agent": "thompson"}], "agent": None})
 
 
 def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
