@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,52 +56,32 @@ def main(options: BenchOptions, run: Run) -> None:
     env = env_options(options)
     tasks = load_suite(options.env.suite)[: options.reference_episodes]
     metric = load_metric(env["metric"])
-    timings: dict[int, list[Timing]] = {n: [] for n in options.sizes}
-    rates: list[float] = []
+    measured = []
     # Interleaved, so that a machine whose speed drifts doesn't favour one of them.
     for _ in range(options.repeats):
-        for n in options.sizes:
-            timings[n].append(time_environment(n, options.episodes, **env))
-        rates.append(len(tasks) / time_reference(tasks, metric))
-    reference = statistics.median(rates)
-    rows = [_row(n, measured, rates) for n, measured in timings.items()]
-    rows.append(("reference loop", f"{reference:.2f}", f"{reference * 10:.0f}", "", "1.0", ""))
-    columns = ["environments", "episodes/s", "images/s", "overhead", "ratio to the loop", "peak MiB so far"]
-    say(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.generator.name}, medians")
-    print(markdown_table(pd.DataFrame(rows, columns=columns)))
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One measurement: seconds in all, in the generator, in the metric; images made; peak memory of the process."""
-
-    seconds: float
-    generator_seconds: float
-    metric_seconds: float
-    episodes: int
-    images: int
-    peak_mebibytes: float
-
-    @property
-    def overhead(self) -> float:
-        """Share of the time spent outside generator and metric."""
-        return 1 - (self.generator_seconds + self.metric_seconds) / self.seconds
-
-
-def _row(n: int, measured: list[Timing], rates: list[float]) -> tuple[str, ...]:
-    ratios = [timing.episodes / timing.seconds / rate for timing, rate in zip(measured, rates, strict=True)]
-    return (
-        str(n),
-        f"{statistics.median(timing.episodes / timing.seconds for timing in measured):.2f}",
-        f"{statistics.median(timing.images / timing.seconds for timing in measured):.0f}",
-        f"{statistics.median(timing.overhead for timing in measured):.1%}",
-        f"{statistics.median(ratios):.1f}",
-        f"{measured[0].peak_mebibytes:.0f}",
+        timed = {n: time_environment(n, options.episodes, **env) for n in options.sizes}
+        rate = len(tasks) / time_reference(tasks, metric)
+        measured += [{"environments": n, **each, RATIO: each["episodes/s"] / rate} for n, each in timed.items()]
+        measured.append({"environments": "reference loop", "episodes/s": rate, "images/s": 10 * rate, RATIO: 1.0})
+    medians = pd.DataFrame(measured).groupby("environments", sort=False).median()
+    shown = pd.DataFrame(
+        {name: ["" if np.isnan(x) else format(x, digits) for x in medians[name]] for name, digits in COLUMNS.items()}
     )
+    say(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.generator.name}, medians")
+    print(markdown_table(pd.concat([medians.index.to_frame(index=False).astype(str), shown], axis=1)))
 
 
-def time_environment(n: int, episodes: int, **options: Any) -> Timing:
-    """Play at least ``episodes`` episodes in batches of n with scale 0.5, after one batch that isn't counted."""
+RATIO = "ratio to the loop"
+COLUMNS = {"episodes/s": ".2f", "images/s": ".0f", "overhead": ".1%", RATIO: ".1f", "peak MiB so far": ".0f"}
+"""What is measured, and its digits. Overhead is the share of the time outside generator and metric."""
+
+
+def time_environment(n: int, episodes: int, **options: Any) -> dict[str, float]:
+    """Play at least ``episodes`` episodes in batches of n with scale 0.5, after one batch that isn't counted.
+
+    Returns:
+        What :data:`COLUMNS` name, but for the ratio.
+    """
     import resource
 
     from steer_env.evaluation.rollout import make_env
@@ -120,8 +99,12 @@ def time_environment(n: int, episodes: int, **options: Any) -> Timing:
     for batch in range(batches):
         _play(env, 1 + batch)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Timing(seconds, generator.seconds, metric.seconds, batches * n, studio.images - before, peak)
+    return {
+        "episodes/s": batches * n / seconds,
+        "images/s": (studio.images - before) / seconds,
+        "overhead": 1 - (generator.seconds + metric.seconds) / seconds,
+        "peak MiB so far": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
 
 
 def _play(env: ImageSteeringVectorEnv, batch: int) -> None:

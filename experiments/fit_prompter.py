@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from experiments.run import REQUIRED, EnvOptions, Run, RunOptions, command, option
-from experiments.run.options import PartsOptions
+from experiments.run import REQUIRED, EnvOptions, PlayOptions, Run, command, option
 from experiments.run.parts import env_options
 from experiments.run.released.files import load_study
 from experiments.run.released.sessions import MAIN_SUITE, study_traces
@@ -37,7 +36,7 @@ RATES = ("named", "right", "lost", "taken_back")
 
 
 @dataclass
-class FitPrompterOptions(PartsOptions, RunOptions):
+class FitPrompterOptions(PlayOptions):
     """Fit a simulated writer of prompts, text:person, to the text sessions of the released study.
 
     How many words of the goal's prompt people recover and lose from attempt to attempt says how a rewrite changes the
@@ -47,12 +46,10 @@ class FitPrompterOptions(PartsOptions, RunOptions):
     Args:
         path: as for experiments.study.
         tasks: of env.suite, that each of a grid of prompters plays; the fitted one plays as many others.
-        tasks_per_batch: how many of them at a time.
     """
 
     path: str = REQUIRED
     tasks: int = option(320, least=20)
-    tasks_per_batch: int = option(16, least=1, most=65536)
     env: EnvOptions = field(default_factory=lambda: EnvOptions(suite="tiles-val-v1"))
 
 
@@ -213,13 +210,9 @@ def play(
 
 @dataclass(frozen=True)
 class Fitted:
-    """The best values of ``more`` and ``right``.
+    """The best values of ``more`` and ``right``, and where χ² is at most 1 above its least, within the grid.
 
-    Args:
-        values: the two.
-        intervals: by name, where χ² is at most 1 above its least; the ends of the grid bound it.
-        chi2: by name of the prompter, fitted and as measured.
-        freedom: likewise.
+    ``chi2`` and ``freedom`` are by prompter: fitted, and as measured.
     """
 
     values: tuple[float, float]
@@ -245,15 +238,12 @@ def fit(rates: Mapping[str, Any], people: Curve, options: FitPrompterOptions, en
     axes = [np.linspace(values[0], values[-1], 161) for values in (MORE, RIGHT)]
     points = np.array(list(product(*axes)))
     misfit = chi2(points)
-    best, near = points[misfit.argmin()], points[misfit <= misfit.min() + 1]
-    intervals = {
-        name: (float(column.min()), float(column.max())) for name, column in zip(("more", "right"), near.T, strict=True)
-    }
-    measured = float(chi2(np.array([[1.0, rates["right"]]]))[0])
-    degrees = len(people.shares)
+    near = points[misfit <= misfit.min() + 1]
+    low, high, (more, right) = near.min(axis=0), near.max(axis=0), points[misfit.argmin()].tolist()
+    measured, degrees = float(chi2(np.array([[1.0, rates["right"]]]))[0]), len(people.shares)
     return Fitted(
-        (float(best[0]), float(best[1])),
-        intervals,
+        (more, right),
+        {name: (float(low[i]), float(high[i])) for i, name in enumerate(("more", "right"))},
         {"as measured": measured, "fitted": float(misfit.min())},
         {"as measured": degrees, "fitted": degrees - 2},
     )

@@ -67,7 +67,8 @@ def main(options: HeadroomOptions, run: Run) -> dict[str, Any]:
     folder = run.open()
     drawn, gains = play(options, env.dynamics, ways, shared, folder / "traces")
     rows = table(drawn, gains, ways)
-    write_json({"tasks": options.tasks, "suite": env.suite.name, "rows": rows}, folder / "headroom.json")
+    record = [{name: _plain(value) for name, value in row.items()} for row in rows]
+    write_json({"tasks": options.tasks, "suite": env.suite.name, "rows": record}, folder / "headroom.json")
     lead = (
         f"The first {options.tasks} tasks of {env.suite.name}, the same goals, first images and noise for all: user "
         f"{env.dynamics.human.id}, generator {env.dynamics.generator.id}, metric {env.dynamics.metric.id}. Gains are "
@@ -78,7 +79,7 @@ def main(options: HeadroomOptions, run: Run) -> dict[str, Any]:
         Section("Luck", _LUCK, [_luck(drawn)]),
     ]
     run.publish(Report("Headroom", lead, sections), wide=True)
-    return {"tasks": options.tasks, "rows": rows}
+    return {"tasks": options.tasks, "rows": record}
 
 
 _READING = (
@@ -272,43 +273,30 @@ def _code(alike: np.ndarray, slope: float, steps: int) -> tuple[float, float]:
 def table(
     drawn: Mapping[str, np.ndarray], gains: Mapping[tuple[Way, str], np.ndarray], ways: Mapping[Any, Any]
 ) -> list[dict[str, Any]]:
-    """One row for luck, each way and each bound, as JSON."""
+    """One row for each way and each bound: estimates, None where nothing is known."""
     best = np.maximum.accumulate(drawn["luck"], axis=1).clip(0)
     rows = []
     for (mechanism, rounds, proposals), policy in ways:
         values, shown = gains[(mechanism, rounds, proposals), policy], rounds * proposals
         pool = getattr(ways[(mechanism, rounds, proposals), policy]["mechanism"], "pool", 0)
         pooled = best[:, pool - 1] if mechanism.startswith("bayesian") and 0 < pool <= best.shape[1] else None
-        name = policy if mechanism == "mixture" else mechanism
-        own = {"rounds": rounds, "proposals": proposals, "shown": shown}
-        luck = best[:, min(shown, best.shape[1]) - 1]
-        rows.append(_row(name, values, luck=luck, pool=pooled, **own))
-    for name, column in (("leaves", drawn["leaves"]), ("information", None)):
-        own_goals = drawn["bound" if column is None else "leaves_own"]
-        rows.append(_row(name, column, own_goals=own_goals))
+        shares = {"of luck": best[:, min(shown, best.shape[1]) - 1], "of pool": pooled}
+        row: dict[str, Any] = {"name": policy if mechanism == "mixture" else mechanism, "gain": estimate(values)}
+        row |= {name: None if of is None or of.mean() <= 0 else ratio(values, of) for name, of in shares.items()}
+        rows.append(row | {"rounds": rounds, "proposals": proposals, "shown": shown})
+    rows.append({"name": "leaves", "gain": estimate(drawn["leaves"]), "own_goals": estimate(drawn["leaves_own"])})
+    rows.append({"name": "information", "gain": None, "own_goals": estimate(drawn["bound"])})
     return rows
 
 
-def _row(name: str, gain: np.ndarray | None, **columns: Any) -> dict[str, Any]:
-    """Numbers, and arrays as what they say."""
-    row: dict[str, Any] = {"name": name, "gain": None if gain is None else _record(estimate(gain))}
-    for key, value in columns.items():
-        if key in ("luck", "pool"):
-            known = gain is not None and value is not None and value.mean() > 0
-            row[f"of {key}"] = _record(ratio(gain, value)) if known and gain is not None else None
-        else:
-            row[key] = _record(estimate(value)) if isinstance(value, np.ndarray) else value
-    return row
-
-
-def _record(estimate: Estimate) -> dict[str, float]:
-    return {"value": estimate.value, "error": estimate.error}
+def _plain(value: Any) -> Any:
+    """As JSON holds it."""
+    return {"value": value.value, "error": value.error} if isinstance(value, Estimate) else value
 
 
 def _printed(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     def cell(row: Mapping[str, Any], name: str, digits: str) -> str:
-        value = row.get(name)
-        return UNKNOWN if value is None else f"{value['value']:{digits}} ({value['error']:{digits}})"
+        return format(row[name], digits) if row.get(name) else UNKNOWN
 
     return pd.DataFrame(
         {
@@ -322,13 +310,9 @@ def _printed(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     )
 
 
-def _numbers(largest: int) -> list[int]:
-    return [n for n in _SHOWN if n < largest] + [largest]
-
-
 def _luck(drawn: Mapping[str, np.ndarray]) -> pd.DataFrame:
     best, own = np.maximum.accumulate(drawn["luck"], axis=1), drawn["own"]
-    numbers = _numbers(best.shape[1])
+    numbers = [n for n in _SHOWN if n < best.shape[1]] + [best.shape[1]]
     return pd.DataFrame(
         {
             "n": numbers,
@@ -348,10 +332,10 @@ def figure(drawn: Mapping[str, np.ndarray], rows: Sequence[Mapping[str, Any]]) -
     steered = [row for row in rows if row.get("rounds") and row["shown"]]
     for i, row in enumerate(row for row in steered if row["rounds"] == steered[0]["rounds"]):
         style = {"color": plots.colour(i), "marker": "o", "capsize": 2, "ls": "none"}
-        axes.errorbar(row["shown"], row["gain"]["value"], row["gain"]["error"], label=row["name"], **style)
+        axes.errorbar(row["shown"], row["gain"].value, row["gain"].error, label=row["name"], **style)
     leaves, bound = rows[-2:]
-    axes.axhline(leaves["gain"]["value"], color="black", ls="--", lw=0.8, label="the best leaf of all choices")
-    axes.axhline(bound["own_goals"]["value"], color="black", ls=":", lw=0.8, label="bound by information, own goals")
+    axes.axhline(leaves["gain"].value, color="black", ls="--", lw=0.8, label="the best leaf of all choices")
+    axes.axhline(bound["own_goals"].value, color="black", ls=":", lw=0.8, label="bound by information, own goals")
     axes.axhline(0, color="black", lw=0.6)
     axes.set_xscale("log")
     plots.finish(axes, "images shown", "gain of similarity to the goal")

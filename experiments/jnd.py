@@ -142,12 +142,9 @@ def _embedded(metric: Metric, paths: Sequence[Path]) -> Any:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where half of the people call two images different.
+    """The metric's difference, with its interval, at which half of the people call two images different.
 
-    Args:
-        difference: of the metric.
-        slope: of the log odds, at each unit of difference.
-        interval: of the difference.
+    The slope is that of the log odds, a unit of difference.
     """
 
     difference: float

@@ -95,13 +95,7 @@ def pair_arguments(options: MechanismsOptions, env: ImageSteeringVectorEnv) -> d
 def play_pairs(
     pairs: Mapping[Pair, Mapping[str, Any]], policy: Policy, tasks: int, tasks_per_batch: int, folder: Path
 ) -> dict[Pair, list[SteeringTrace]]:
-    """Play the first tasks with every pair, or go on where an earlier call in this folder stopped.
-
-    Args:
-        pairs: arguments of each pair's environment.
-        policy, tasks, tasks_per_batch: see :func:`steer_env.evaluation.suites.play_missing`.
-        folder: receives the traces.
-    """
+    """Play the first tasks with every pair, or go on where an earlier call in this folder stopped."""
     from itertools import zip_longest
 
     from rich.progress import track
@@ -148,13 +142,7 @@ def measure(played: Mapping[Pair, Sequence[SteeringTrace]]) -> list[dict[str, An
 def mechanisms_report(
     played: Mapping[Pair, Sequence[SteeringTrace]], measured: Sequence[Mapping[str, Any]], lead: str
 ) -> Report:
-    """A table for each kind of user, the other mechanisms compared with the first; and gain against cost.
-
-    Args:
-        played: by user and mechanism, the traces of one policy on the same tasks with the same noise.
-        measured: from :func:`measure`.
-        lead: what was played, in a sentence.
-    """
+    """A table for each kind of user, the other mechanisms compared with the first; and gain against cost."""
     by_user: dict[str, dict[str, Sequence[SteeringTrace]]] = {}
     for (user, mechanism), traces in played.items():
         by_user.setdefault(user, {})[mechanism] = traces
@@ -199,7 +187,11 @@ def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Sectio
         gains, frame = _gains(traces), traces_to_frame(traces)
         judges, cost = statistics.judged_changes(frame), statistics.cost(frame).iloc[0].map(count)
         judged = [estimate(judges[column].to_numpy()) for column in judges]
-        compared = (UNKNOWN,) * 3 if name == first else _compared(gains, base)
+        compared = (UNKNOWN,) * 3
+        if name != first:
+            difference = estimate(gains - base)
+            more = f"{_more(gains, base):+.0%}" if base.mean() > 0 else UNKNOWN
+            compared = (str(difference), f"{difference.p_value:.2g}", more)
         change = estimate(gains), f"{estimate(gains > 0):.1%}"
         rows.append((name, *cost, *change, *compared, *judged))
     columns = ["mechanism", *cost.index, "avg. change", "% improved", f"minus {first}", "p", "gain", *judges]
@@ -210,13 +202,6 @@ def _section(user: str, played: Mapping[str, Sequence[SteeringTrace]]) -> Sectio
 
 def _gains(traces: Sequence[SteeringTrace]) -> np.ndarray:
     return np.array([trace.improvement for trace in sorted(traces, key=lambda trace: trace.task_index)])
-
-
-def _compared(gains: np.ndarray, base: np.ndarray) -> tuple[str, str, str]:
-    """Paired difference, its p-value, and the ratio of means less one."""
-    difference = estimate(gains - base)
-    more = f"{_more(gains, base):+.0%}" if base.mean() > 0 else UNKNOWN
-    return str(difference), f"{difference.p_value:.2g}", more
 
 
 def _more(gains: np.ndarray, base: np.ndarray) -> Interval:

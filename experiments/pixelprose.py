@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from experiments.run import ProgramOptions, Run, command, option, say
 from steer_env.compatibility import reason
@@ -62,10 +62,7 @@ def main(options: PixelProseOptions, run: Run) -> None:
     pairs = list(islice(chosen(rows(options), options.prompt, options.most_harmful), options.tasks))
     if not pairs:
         raise ValueError(f"{options.source} holds no captions that can be used")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([("goal_prompt", "prompt"), *pairs])
-    write_atomically(place, text.getvalue())
+    write_atomically(place, pd.DataFrame(pairs, columns=["goal_prompt", "prompt"]).to_csv(index=False))
     stands = {FIRST: "the prompts are their first sentences.", ALT: "the prompts are the web's alternative texts."}
     licence = place.with_name(f"{place.name}.licence.txt")
     write_atomically(licence, _LICENCE.format(file=place.name, prompts=stands[options.prompt]))

@@ -69,12 +69,12 @@ def main(options: ProducibilityOptions, run: Run) -> dict[str, Any]:
     maker, produced = search(options, env)
     lead = (
         f"“{user.name}” on {options.tasks} tasks of {options.env.suite}, {options.env.rounds + 1} attempts; generator "
+        f"{env.dynamics.generator.id}, metric {env.dynamics.metric.id}. Standard errors in parentheses."
     )
-    lead += f"{env.dynamics.generator.id}, metric {env.dynamics.metric.id}. Standard errors in parentheses."
     searched = (
         f"similarity of the closest of at most {options.tries} images, of {options.variations} variations of the "
+        f"prompt with each seed, to {options.goals} goals of another generator, {maker}."
     )
-    searched += f"prompt with each seed, to {options.goals} goals of another generator, {maker}."
     run.publish(producibility_report(steered, produced, lead, searched), wide=True)
     return {"tasks": options.tasks, "produced": {str(n): closest.tolist() for n, closest in produced.items()}}
 
@@ -97,23 +97,15 @@ def search(options: ProducibilityOptions, env: ImageSteeringVectorEnv) -> tuple[
     produced: dict[int, np.ndarray] = {}
     for n in options.seeds:
         seeds = [FIRST_SEED + i for i in range(n)] or None
-        progress = track(
-            zip(embedded, prompts, tasks, strict=True), f"searching with {n or 'all'} seeds", total=len(tasks)
-        )
+        searches = track([*zip(embedded, prompts, tasks, strict=True)], f"searching with {n or 'all'} seeds")
         produced[n] = np.array(
-            [closest(studio, goal, rows, seeds, options.tries, search_stream(n, task)) for goal, rows, task in progress]
+            [closest(studio, goal, rows, seeds, options.tries, search_stream(n, task)) for goal, rows, task in searches]
         )
     return maker.id, produced
 
 
 def variations(prompter: Prompter, tasks: Sequence[Task], n: int) -> list[list[str]]:
-    """n prompts for each task's goal: the goal prompt, and what the prompter makes of it without seeing anything.
-
-    Args:
-        prompter: says the first prompt in other words, as :class:`steer_env.tiles.prompters.BlindPrompter` does.
-        tasks: T of them.
-        n: at least 1.
-    """
+    """n prompts for each task's goal: the goal prompt, and what the prompter makes of it without seeing anything."""
     prompter.start([replace(task, prompt=task.goal_prompt) for task in tasks], [task.goal_seed for task in tasks])
     written = [[task.goal_prompt] for task in tasks]
     for place in range(1, n):
@@ -137,15 +129,10 @@ def closest(
     tries: int,
     rng: np.random.Generator,
 ) -> float:
-    """Similarity of the image that comes closest to a goal, among those that some prompts and seeds make.
+    """Similarity of the image that comes closest to a goal, float (D,), of those that some prompts and seeds make.
 
-    Args:
-        studio: makes the images, and compares them by its metric.
-        goal: embedding float (D,).
-        prompts: variations, tried with each seed.
-        seeds: those that the generator has; None for all there are, of which each try takes one at random.
-        tries: most images to make, chosen at random among the pairs of prompt and seed.
-        rng: of the choice.
+    At most as many images as tries are made, of pairs of prompt and seed that are chosen at random. Without seeds the
+    generator has all there are, and each try takes one at random.
     """
     if seeds is None:
         pairs = [(str(rng.choice(prompts)), int(rng.integers(2**31))) for _ in range(tries)]
@@ -169,8 +156,7 @@ def producibility_report(
     Args:
         steered: number of seeds (0: all) → similarity on each task, mean over attempts, float (T,).
         produced: the same → similarity of the closest image to each goal of another generator, float (G,).
-        lead: what was played.
-        searched: how the closest images were searched for.
+        lead, searched: what was played, and how the closest images were searched for.
     """
     names = {n: str(n) if n else "all" for n in steered}
     free = next((n for n in steered if not n), max(steered))

@@ -94,14 +94,7 @@ class WaitingGenerator:
 
 
 def rate(n: int, shard: int, batches: int, seconds: float) -> float:
-    """Images a second of a training with n workers, after a first batch during which they start and load.
-
-    Args:
-        n: number of workers.
-        shard: images that each makes at a time.
-        batches: how many are timed.
-        seconds: for an image.
-    """
+    """Images a second of a training with n workers, after a first batch during which they start and load."""
     from agents.episodes import Training
     from agents.loggers import Logger
     from agents.thompson import ThompsonSampling

@@ -78,14 +78,9 @@ class Job:
 
 
 def read_jobs(folder: Path, window: int) -> list[Job]:
-    """The training runs at or below a folder, by name.
+    """The training runs at or below a folder, by name; a ValueError if there is none.
 
-    Args:
-        folder: such as that of a sweep.
-        window: how many of its last episodes to estimate a run's improvement from, at least two.
-
-    Raises:
-        ValueError: no training run there.
+    A run's improvement is estimated from the last episodes, as many as the window holds, at least two.
     """
     jobs = [_read_job(path, str(path.relative_to(folder)), window) for path in _run_folders(folder)]
     if not jobs:

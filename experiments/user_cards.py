@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from experiments.run import EnvOptions, Run, RunOptions, command, option
+from experiments.run import EnvOptions, PlayOptions, Run, command, option
 from experiments.run.evaluations import sessions_in
-from experiments.run.options import PartsOptions
 from experiments.run.parts import env_options
 from experiments.run.released.files import load_study
 from experiments.run.released.sessions import MAIN_SUITE, study_traces
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class UserCardsOptions(PartsOptions, RunOptions):
+class UserCardsOptions(PlayOptions):
     """Put simulated users beside people: how often they stay, how well they choose, and what they gain.
 
     People are those of the released study, and of sessions that experiments.people left. Whether a person took the
@@ -44,7 +43,6 @@ class UserCardsOptions(PartsOptions, RunOptions):
         path: the release, as for experiments.study; empty for none.
         sessions: folders of traces of people, whose generator, metric and mechanism are those chosen here.
         tasks: that each simulated user plays.
-        tasks_per_batch: how many of them at a time.
     """
 
     humans: list[str] = option(
@@ -83,18 +81,14 @@ def main(options: UserCardsOptions, run: Run) -> dict[str, Any]:
     run.open()
     if sessions:
         cards.append(card("people, these sessions", sessions, chosen_best(sessions, **env)))
-    batches = [
-        range(start, min(start + options.tasks_per_batch, options.tasks))
-        for start in range(0, options.tasks, options.tasks_per_batch)
-    ]
+    every, size = range(options.tasks), options.tasks_per_batch
     for human in options.humans:
-        traces: list[SteeringTrace] = []
-        best: list[np.ndarray] = []
-        for part in batches:
-            played, right = watch(policy, part, [evaluation_seed(i) for i in part], **{**env, "human": human})
-            traces += played
-            best.append(right)
-        cards.append(card(human, traces, np.concatenate(best)))
+        batches = [
+            watch(policy, part, [evaluation_seed(i) for i in part], **{**env, "human": human})
+            for part in (every[start : start + size] for start in every[::size])
+        ]
+        traces, best = zip(*batches, strict=True)
+        cards.append(card(human, [trace for part in traces for trace in part], np.concatenate(best)))
     for prompter in prompters:
         played = [t for batch in evaluate([prompter], options.tasks, options.tasks_per_batch, **env) for t in batch]
         cards.append(card(prompter.name, played))
@@ -114,10 +108,7 @@ def by_condition(traces: Sequence[SteeringTrace]) -> dict[str, list[SteeringTrac
 def card(user: str, traces: Sequence[SteeringTrace], best: np.ndarray | None = None) -> dict[str, str]:
     """A user's line, with errors clustered by person, or over tasks.
 
-    Args:
-        user: whose it is.
-        traces: n episodes of R rounds.
-        best: bool (n, R), whether the image most similar to the goal was taken; None where it isn't known.
+    ``best`` says whether the image most similar to the goal was taken, bool (n, R); None where it isn't known.
     """
     units = people_or_tasks(traces)
 
@@ -140,18 +131,27 @@ def card(user: str, traces: Sequence[SteeringTrace], best: np.ndarray | None = N
 
 
 class Repeating:
-    """Takes what was taken before, in each round: int (N, R)."""
+    """A policy and a user who do what was done in other sessions, round by round."""
 
     id = "repeating"
 
-    def __init__(self, choices: np.ndarray) -> None:
-        self._choices, self._round = choices, 0
+    def __init__(self, traces: Sequence[SteeringTrace]) -> None:
+        self._scales, self._choices = (
+            iter(np.array([getattr(trace, name) for trace in traces]).T.copy()) for name in ("scales", "choices")
+        )
+
+    def start(self, seeds: Sequence[int]) -> None:
+        """Nothing is drawn."""
+
+    def act(self, observation: Any) -> np.ndarray:
+        """Scales float (N,)."""
+        return next(self._scales)
 
     def choose(self, similarities: Tensor, draws: Tensor, persons: Tensor) -> Tensor:
+        """Choices int64 (N,)."""
         import torch
 
-        self._round += 1
-        return torch.from_numpy(self._choices[:, self._round - 1]).to(similarities.device)
+        return torch.from_numpy(next(self._choices)).to(similarities.device)
 
 
 def chosen_best(traces: Sequence[SteeringTrace], **options: Any) -> np.ndarray | None:
@@ -164,11 +164,9 @@ def chosen_best(traces: Sequence[SteeringTrace], **options: Any) -> np.ndarray |
     """
     if any(trace.episode_seed < 0 for trace in traces):
         return None
-    human = Repeating(np.array([trace.choices for trace in traces]))
-    scales = np.array([trace.scales for trace in traces])
-    seeds = [trace.episode_seed for trace in traces]
-    options = {**options, "suite": traces[0].suite, "human": human}
-    played, best = _watch(lambda place, _: scales[:, place], [trace.task_index for trace in traces], seeds, **options)
+    again, seeds = Repeating(traces), [trace.episode_seed for trace in traces]
+    options = {**options, "suite": traces[0].suite, "human": again}
+    played, best = watch(again, [trace.task_index for trace in traces], seeds, **options)
     for before, now in zip(traces, played, strict=True):
         if np.abs(np.subtract(before.similarities, now.similarities)).max() > 0.01:
             raise ValueError(
@@ -182,22 +180,11 @@ def watch(
     policy: Any, tasks: Sequence[int], episode_seeds: Sequence[int], **options: Any
 ) -> tuple[list[SteeringTrace], np.ndarray]:
     """Episodes of a policy with a simulated user, and whether the most similar image was taken: bool (n, R)."""
-    policy.start(episode_seeds)
-    return _watch(lambda _, observation: policy.act(observation), tasks, episode_seeds, **options)
-
-
-def _watch(
-    scales: Any, tasks: Sequence[int], episode_seeds: Sequence[int], **options: Any
-) -> tuple[list[SteeringTrace], np.ndarray]:
     from steer_env.evaluation.rollout import make_env, rounds
 
+    policy.start(episode_seeds)
     env = make_env(len(tasks), **options)
-    *_, recorder = rounds(
-        env,
-        list(tasks),
-        list(episode_seeds),
-        lambda observation, so_far: scales(len(so_far.outcomes), observation)[:, None],
-    )
+    *_, recorder = rounds(env, list(tasks), episode_seeds, lambda observation, _: policy.act(observation)[:, None])
     best = [
         np.take_along_axis(outcome.similarities, outcome.choices[:, None], axis=1)[:, 0]
         >= outcome.similarities.max(axis=1) - TIE

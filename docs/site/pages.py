@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import steer_env
+from experiments.run.help import described, inner
 from experiments.run.options import (
     CONF,
     AgentOptions,
@@ -19,18 +20,14 @@ from experiments.run.options import (
     LoggerOptions,
     choices,
     commands,
-    default_of,
-    documentation,
     groups_of,
     kinds,
     lead_of,
-    type_of,
 )
 from steer_env.generators import GENERATORS
 from steer_env.humans import HUMANS, PROMPTERS
 from steer_env.humans.writers import WRITERS
 from steer_env.imaging import STUDIOS
-from steer_env.limits import limits_text
 from steer_env.mechanisms import MECHANISMS
 from steer_env.metrics import METRICS
 from steer_env.policies.names import POLICIES
@@ -167,7 +164,7 @@ def _part(group: str, name: str, parts: Parts) -> str:
             lead or markdown(lead_of(part.options)),
             table([["where", "how"], *written]),
             f"![{name}](../pictures/{name}.png)" if name in PICTURES else "",
-            *_options([part.options], f"{group or name}."),
+            *_options("## Options", described(part.options, f"{group or name}.")),
             f"Made by {{py:obj}}`{module}.{attribute}`." if not attribute.startswith("_") else "",
         ]
         if text
@@ -185,7 +182,9 @@ def _choice(group: str, name: str) -> str:
     schema = next(iter(re.findall(r"(\w+)_schema", text)), "")
     classes = [kind for kind in kinds(base) if kind.__name__.removesuffix("Options").lower() == schema] if base else []
     lead = markdown(lead_of(classes[0])) if classes else " ".join(re.findall(r"^# (.*)$", text, flags=re.MULTILINE))
-    return "\n\n".join([f"# {name}", lead, f"`{group}={name}`", f"```yaml\n{text}```", *_options(classes, f"{group}.")])
+    options = [option for kind in classes for option in described(kind, f"{group}.")]
+    page = [f"# {name}", lead, f"`{group}={name}`", f"```yaml\n{text}```", *_options("## Options", options)]
+    return "\n\n".join(page)
 
 
 def _command(name: str, module: str) -> str:
@@ -198,13 +197,10 @@ def _command(name: str, module: str) -> str:
         [f"`{group}=`", f"`{default}`", f"{{ref}}`{', '.join(choices(group))} <parts-{_place(group)}>`"]
         for group, (default, _) in groups.items()
     ]
-    page += [*_options([kind], "", skip=groups)]
-    for place, example in _nested(kind, groups):
-        page += [
-            f"## `{place}`",
-            markdown(lead_of(type(example))),
-            *_options([type(example)], f"{place}.", example, ""),
-        ]
+    page += _options("## Options", described(kind, "", skip=groups))
+    for own, places in inner(kind).items():
+        page += [f"## `{'`, `'.join(places)}`", markdown(lead_of(own))]
+        page += _options("", described(own, f"{next(iter(places))}.", list(places.values())))
     if chosen:
         page += ["## Groups", table([["group", "default", "choices"], *chosen])]
     return "\n\n".join([*page, f"In the source: {markdown(lead.splitlines()[0])}" if lead else ""])
@@ -214,12 +210,6 @@ def _place(group: str) -> str:
     """The label of the page that lists a group's choices."""
     folders = {own: folder for folder, (own, _, _) in CATALOGUE.items() if own}
     return folders.get("writer" if group == "model" else group, group)
-
-
-def _nested(kind: type, groups: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for field in fields(kind):
-        if field.name not in groups and is_dataclass(example := default_of(field)):
-            yield field.name, example
 
 
 def _public(name: str) -> str:
@@ -238,20 +228,12 @@ def _module(name: str) -> str:
 # Pieces --------------------------------------------------------------------------------------------------------------
 
 
-def _options(
-    classes: Sequence[type], place: str, example: Any = None, title: str = "## Options", skip: Mapping[str, Any] = {}
-) -> list[str]:
-    """A table of the options of a class: name, type, default, range and meaning."""
+def _options(title: str, options: Iterable[tuple[str, str, str, str, str]]) -> list[str]:
+    """A table of options, under a title if there is one."""
     rows = [["option", "type", "default", "range", "meaning"]]
-    for kind in classes:
-        texts = documentation(kind)
-        for field in fields(kind):
-            value = getattr(example, field.name) if example is not None else default_of(field)
-            if field.name in skip or is_dataclass(value):
-                continue
-            shown = "required" if str(value) == "???" else f"`{value!r}`"
-            row = [f"`{place}{field.name}`", f"`{type_of(field)}`", shown, limits_text(field.metadata)]
-            rows.append([*row, markdown(texts.get(field.name, ""))])
+    for name, kind, default, limits, text in options:
+        shown = default if default == "required" else f"`{default}`"
+        rows.append([f"`{name}`", f"`{kind}`", shown, limits, markdown(text)])
     return [*([title] if title else []), table(rows)] if len(rows) > 1 else []
 
 

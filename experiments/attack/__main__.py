@@ -5,17 +5,31 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from experiments.run import Run, RunOptions, command, option, say
 from steer_env.evaluation.reports import Report, Section
-from steer_env.registry import Registry
 
-_KINDS = ("wrong", "strangers", "kills", "damage", "state", "parsers", "combinations")
+_KINDS = {
+    "wrong": ("Wrong options of all commands", "one line, exit status 2, no folder"),
+    "kills": ("SIGKILL before a random file operation", "nothing lost, doubled or different"),
+    "strangers": (
+        "Hostile submissions to verify, evaluate and leaderboard",
+        "nothing touched or run, no board stopped",
+    ),
+    "damage": ("Flipped bits and cut files", "refused by name, or of no consequence"),
+    "state": ("The same command in a process that others have changed", "the same numbers"),
+    "parsers": ("Fuzzed foreign files", "only errors of one line"),
+    "combinations": ("Combinations of parts", "each runs, or is refused in one line"),
+}
+"""A module of this folder for each kind, in which attack(folder, number, seed) tries so often, in an empty folder; it
+returns how often it did, and what failed. Here, the kind in words, and what should hold."""
+_SOAK = ("Train and evaluate again and again in one process", "memory, descriptors and threads flat")
 
 
 @dataclass
@@ -54,7 +68,7 @@ class AttackOptions(RunOptions):
         soak: a long run, beside the kinds.
     """
 
-    kinds: list[str] = option(list(_KINDS), unique=True)
+    kinds: list[str] = option(list(_KINDS), among=tuple(_KINDS), unique=True)
     wrong: int = option(320, least=1)
     strangers: int = option(240, least=1)
     kills: int = option(210, least=1)
@@ -67,21 +81,6 @@ class AttackOptions(RunOptions):
     soak: SoakOptions = field(default_factory=SoakOptions)
 
 
-TITLES = {
-    "wrong": ("Wrong options of all commands", "one line, exit status 2, no folder"),
-    "strangers": (
-        "Hostile submissions to verify, evaluate and leaderboard",
-        "nothing touched or run, no board stopped",
-    ),
-    "kills": ("SIGKILL before a random file operation", "nothing lost, doubled or different"),
-    "damage": ("Flipped bits and cut files", "refused by name, or of no consequence"),
-    "state": ("The same command in a process that others have changed", "the same numbers"),
-    "parsers": ("Fuzzed foreign files", "only errors of one line"),
-    "combinations": ("Combinations of parts", "each runs, or is refused in one line"),
-    "soak": ("Train and evaluate again and again in one process", "memory, descriptors and threads flat"),
-}
-
-
 @command(AttackOptions)
 def main(options: AttackOptions, run: Run) -> dict[str, Any]:
     """Try each kind in forks of a process that has imported everything, and leave a table."""
@@ -89,8 +88,6 @@ def main(options: AttackOptions, run: Run) -> dict[str, Any]:
 
     from experiments.attack.workers import warm
 
-    for kind in options.kinds:
-        Registry("kind of attack", dict.fromkeys(_KINDS))[kind]
     folder = run.open()
     mpl.use("agg")
     warm()
@@ -106,37 +103,22 @@ def main(options: AttackOptions, run: Run) -> dict[str, Any]:
     return {kind: {**result, "failures": len(result["failures"])} for kind, result in results.items()}
 
 
-def _attacks(options: AttackOptions) -> dict[str, Callable[[Path], tuple[int, list[str]]]]:
-    from experiments.attack import combinations, damage, kills, parsers, state, strangers, wrong
-
-    return {
-        "wrong": partial(wrong.attack, number=options.wrong, seed=options.seed),
-        "kills": partial(kills.attack, number=options.kills, seed=options.seed),
-        "strangers": partial(strangers.attack, number=options.strangers),
-        "damage": partial(damage.attack, number=options.damage, seed=options.seed),
-        "state": partial(state.attack, number=options.state),
-        "parsers": partial(parsers.attack, seconds=options.parsers),
-        "combinations": partial(combinations.attack, number=options.combinations, seed=options.seed),
-    }
-
-
 def _in_lanes(options: AttackOptions, folder: Path) -> dict[str, Any]:
     """By kind: how often it was tried, what failed, and how long it took."""
     from experiments.attack.workers import forked
 
     folder.mkdir(parents=True, exist_ok=True)
-    chosen = {kind: attack for kind, attack in _attacks(options).items() if kind in options.kinds}
-    lanes = [list(chosen.items())[lane :: options.lanes] for lane in range(options.lanes)]
     children = []
-    for place, lane in enumerate(lanes):
+    for place in range(options.lanes):
         child = os.fork()
         if not child:
-            outcome = forked(partial(_lane, lane, folder), folder / f"lane-{place}", seconds=100_000)
+            lane = partial(_lane, options.kinds[place :: options.lanes], options, folder)
+            outcome = forked(lane, folder / f"lane-{place}", seconds=100_000)
             os._exit(outcome.status & 255)
         children.append(child)
     statuses = [os.waitpid(child, 0)[1] for child in children]
     results = {}
-    for kind in chosen:
+    for kind in options.kinds:
         path = folder / f"{kind}.json"
         broken = {"tried": 0, "failures": [f"the attack itself failed, see {folder}"], "seconds": 0.0}
         results[kind] = json.loads(path.read_text()) if path.is_file() else broken
@@ -144,10 +126,10 @@ def _in_lanes(options: AttackOptions, folder: Path) -> dict[str, Any]:
     return results
 
 
-def _lane(attacks: list[tuple[str, Callable[[Path], tuple[int, list[str]]]]], folder: Path) -> None:
-    for kind, attack in attacks:
-        start = time.monotonic()
-        tried, failures = attack(folder / kind)
+def _lane(kinds: Sequence[str], options: AttackOptions, folder: Path) -> None:
+    for kind in kinds:
+        start, attack = time.monotonic(), import_module(f"experiments.attack.{kind}").attack
+        tried, failures = attack(folder / kind, getattr(options, kind), options.seed)
         result = {"tried": tried, "failures": failures, "seconds": round(time.monotonic() - start, 1)}
         (folder / f"{kind}.json").write_text(json.dumps(result, indent=1))
 
@@ -156,29 +138,22 @@ def _soaked(options: SoakOptions, folder: Path) -> tuple[dict[str, Any], list[An
     from experiments.attack.soak import curve, grown, soak
 
     samples = soak(options.minutes, options.share, folder)
-    result = {"tried": len(samples), "failures": grown(samples), "seconds": 60 * samples[-1].minutes}
+    result = {"tried": len(samples), "failures": grown(samples), "seconds": 60 * float(samples["minutes"].iloc[-1])}
     return result, [curve(samples)]
 
 
 def _report(results: Mapping[str, Any], figures: list[Any]) -> Any:
     import pandas as pd
 
-    rows = [
-        {
-            "kind": TITLES[kind][0],
-            "tried": result["tried"],
-            "failed": len(result["failures"]),
-            "what holds": TITLES[kind][1],
-            "seconds": f"{result['seconds']:.0f}",
-            "command": f"python -m experiments.attack kinds=[{'' if kind == 'soak' else kind}]",
-        }
-        for kind, result in results.items()
-    ]
-    sections = [Section("Attacks", "", [pd.DataFrame(rows)], figures=figures)]
+    rows, failed = [], []
     for kind, result in results.items():
+        title, holds = _KINDS.get(kind, _SOAK)
+        row = {"kind": title, "tried": result["tried"], "failed": len(result["failures"]), "what holds": holds}
+        command = f"python -m experiments.attack kinds=[{kind if kind in _KINDS else ''}]"
+        rows.append({**row, "seconds": f"{result['seconds']:.0f}", "command": command})
         if result["failures"]:
-            table = pd.DataFrame({"failure": result["failures"]})
-            sections.append(Section(TITLES[kind][0], "", [table]))
+            failed.append(Section(title, "", [pd.DataFrame({"failure": result["failures"]})]))
+    sections = [Section("Attacks", "", [pd.DataFrame(rows)], figures=figures), *failed]
     return Report("Reliability", "What was tried against the project, and what of it failed.", sections)
 
 

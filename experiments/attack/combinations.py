@@ -50,14 +50,8 @@ def _needed(chosen: tuple[str, ...]) -> list[str]:
     return [f"{group}.{option}" for group, name in pairs for option in _SMALL.get(group, {}).get(name, ())]
 
 
-def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
-    """Try so many of all combinations; how many were tried, and what neither ran nor was refused.
-
-    Args:
-        folder: an empty one.
-        number: of combinations, drawn at random; all of them if there are fewer.
-        seed: of the draw.
-    """
+def attack(folder: Path, number: int, seed: int) -> tuple[int, list[str]]:
+    """Try so many of all combinations, drawn at random; all of them if there are fewer."""
     every, failures = combinations(), list[str]()
     folder.mkdir(parents=True, exist_ok=True)
     drawn = sorted(np.random.default_rng(seed).permutation(len(every))[:number].tolist())

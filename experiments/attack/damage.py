@@ -45,14 +45,8 @@ TARGETS = (
 )
 
 
-def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
-    """Damage files so often in all, go on each time, and compare with what came of undamaged ones.
-
-    Args:
-        folder: an empty one.
-        number: of damages, half of them single bits and half early ends.
-        seed: of their places.
-    """
+def attack(folder: Path, number: int, seed: int) -> tuple[int, list[str]]:
+    """Damage files so often, by single bits and early ends, go on, and compare with what came of undamaged ones."""
     rng, failures, tried = np.random.default_rng(seed), list[str](), 0
     targets = TARGETS[:number]
     for place, target in enumerate(targets):
@@ -89,10 +83,9 @@ def _prepare(target: Target, own: Path) -> str:
     return str(outcome) if outcome.status else ""
 
 
-def _go_on(target: Target, folder: Path, log: Path, instead: str = "") -> Outcome:
-    options = [option.replace("RUN", str(folder)) for option in target.options]
-    key = instead.partition("=")[0]
-    options = [instead if key and option.startswith(f"{key}=") else option for option in options]
+def _go_on(target: Target, folder: Path, log: Path, *further: str) -> Outcome:
+    # Of an option that is there twice, the last counts.
+    options = [option.replace("RUN", str(folder)) for option in (*target.options, *further)]
     return ran(target.command, options, log)
 
 

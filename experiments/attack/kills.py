@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from experiments.attack.workers import ran
+from experiments.run.folder import LEADERBOARD
 from steer_env.traces import read_traces
 
 SHORT = ("env.rounds=1", "env.proposals=1")
@@ -64,14 +65,8 @@ VICTIMS = (
 )
 
 
-def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
-    """Kill runs so often in all; how often they were, and what wasn't as in a run that was left alone.
-
-    Args:
-        folder: an empty one.
-        number: of kills.
-        seed: of their moments.
-    """
+def attack(folder: Path, number: int, seed: int) -> tuple[int, list[str]]:
+    """Kill runs so often in all, and compare each with one that was left alone."""
     rng, failures, killed = np.random.default_rng(seed), list[str](), 0
     victims = VICTIMS[: max(1, number // _AT_LEAST)]
     total = sum(victim.weight for victim in victims)
@@ -167,9 +162,6 @@ def difference(whole: Path, run: Path, exact: bool = True) -> str:
         if texts[0] != texts[1]:
             return f"{name} differs"
     return "" if _claims(whole) == _claims(run) else "claims differ"
-
-
-LEADERBOARD = "leaderboard.json"
 
 
 def _steady(path: Path) -> str:

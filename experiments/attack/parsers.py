@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -39,11 +38,7 @@ _SLOW = 5.0
 
 
 def parsers(folder: Path) -> dict[str, tuple[Parser, list[bytes]]]:
-    """By name: what reads a file, and good files to begin with.
-
-    Args:
-        folder: for the good files.
-    """
+    """By name: what reads a file, and good files to begin with, some of which are made in the folder."""
     # As a module of its own: it is attacked, not used.
     read_jobs = import_module("experiments.sweep_status").read_jobs
     card = PolicyCard(TrainingRecord("tiles-train-v1", 8, {"cells": "round", "a": [1, {"b": 0.5}]}, {"numpy": "2"}))
@@ -121,6 +116,11 @@ def _traces(path: Path) -> bytes:
     return path.read_bytes()
 
 
+_TOKENS = (b'"', b"[", b"{", b",", b"\n", b"\x00", b"1e999", b"-", b"\xff", b"null")
+_EDITS = st.tuples(st.floats(0, 1), st.integers(-16, 16), st.binary(max_size=16) | st.sampled_from(_TOKENS))
+"""Where, as a share of the content; how many bytes are cut out, or doubled if it is negative; and what is put there."""
+
+
 def mutated(good: list[bytes]) -> st.SearchStrategy[bytes]:
     """Good files with some bytes changed, cut out, doubled or put in; files of any JSON; and any bytes."""
     values = st.recursive(
@@ -128,7 +128,8 @@ def mutated(good: list[bytes]) -> st.SearchStrategy[bytes]:
         lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=10), inner, max_size=5),
     )
     records = [record for each in good if isinstance(record := _json(each), dict)]
-    strategies = [st.builds(_mutate, st.sampled_from(good), st.randoms(use_true_random=False)), st.binary(max_size=300)]
+    edited = st.builds(_edited, st.sampled_from(good), st.lists(_EDITS, min_size=1, max_size=8))
+    strategies = [edited, st.binary(max_size=300)]
     if records:
         changed = st.builds(
             lambda record, name, value: json.dumps({**record, name: value}).encode("utf-8", "surrogatepass"),
@@ -146,34 +147,15 @@ def _json(content: bytes) -> Any:
     return None
 
 
-def _mutate(content: bytes, rng: random.Random) -> bytes:
-    data = bytearray(content)
-    for _ in range(rng.randint(1, 8)):
-        place, size = rng.randrange(len(data) + 1), rng.randint(1, 16)
-        kind = rng.randrange(5)
-        if kind == 0 and place < len(data):
-            data[place] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            del data[place : place + size]
-        elif kind == 2:
-            data[place:place] = data[place : place + size]
-        elif kind == 3:
-            data[place:place] = bytes(rng.randrange(256) for _ in range(size))
-        else:
-            data[place:place] = rng.choice([b'"', b"[", b"{", b",", b"\n", b"\x00", b"1e999", b"-", b"\xff", b"null"])
-    return bytes(data)
+def _edited(content: bytes, edits: Sequence[tuple[float, int, bytes]]) -> bytes:
+    for share, cut, put in edits:
+        place = round(share * len(content))
+        content = content[:place] + put + content[max(0, place + cut) :]
+    return content
 
 
 def fuzz(name: str, parser: Parser, good: list[bytes], folder: Path, seconds: float) -> tuple[int, list[str]]:
-    """Give a parser files for so long; how many it had, and what went wrong.
-
-    Args:
-        name: of the file that it reads.
-        parser: takes its path.
-        good: files that it reads.
-        folder: for the files.
-        seconds: at least; a hundred files even then.
-    """
+    """Give a parser files of that name, at least a hundred, for so long; how many it had, and what went wrong."""
     folder.mkdir(parents=True, exist_ok=True)
     tried, failures = 0, list[str]()
 
@@ -191,7 +173,8 @@ def fuzz(name: str, parser: Parser, good: list[bytes], folder: Path, seconds: fl
 
     for content in good:
         attempt(content)
-    for number in _until(seconds):
+    end, number = time.monotonic() + seconds, 0
+    while not number or (time.monotonic() < end and len(failures) <= 20):
         run = settings(
             max_examples=100, deadline=None, database=None, phases=[Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck), print_blob=False,
@@ -201,25 +184,12 @@ def fuzz(name: str, parser: Parser, good: list[bytes], folder: Path, seconds: fl
         except Exception as error:
             failures.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
             (folder / f"{name}.failed-{number}").write_bytes((folder / name).read_bytes())
-        if len(failures) > 20:
-            break
+        number += 1
     return tried, failures
 
 
-def _until(seconds: float) -> Iterator[int]:
-    start, number = time.monotonic(), 0
-    while not number or time.monotonic() - start < seconds:
-        yield number
-        number += 1
-
-
-def attack(folder: Path, seconds: float) -> tuple[int, list[str]]:
-    """Fuzz every parser for so long each; how many files were tried, and what went wrong.
-
-    Args:
-        folder: an empty one.
-        seconds: for each parser.
-    """
+def attack(folder: Path, seconds: float, seed: int) -> tuple[int, list[str]]:
+    """Fuzz every parser for so many seconds each, with Hypothesis's own seeds."""
     folder.mkdir(parents=True, exist_ok=True)
     tried, failures = 0, list[str]()
     for name, (parser, good) in parsers(folder).items():

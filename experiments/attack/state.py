@@ -26,14 +26,6 @@ COMMANDS = (
 )
 
 
-def _dtype() -> None:
-    torch.set_default_dtype(torch.float64)
-
-
-def _device() -> None:
-    torch.set_default_device("meta")
-
-
 def _gradients() -> None:
     torch.set_grad_enabled(False)
     torch.set_float32_matmul_precision("medium")
@@ -43,14 +35,6 @@ def _inference() -> None:
     torch._C._set_grad_enabled(True)
     torch.autograd.set_detect_anomaly(True)
     torch.use_deterministic_algorithms(True)
-
-
-def _autocast() -> None:
-    torch.autocast("cpu", dtype=torch.bfloat16).__enter__()
-
-
-def _threads() -> None:
-    torch.set_num_threads(2)
 
 
 def _locale() -> None:
@@ -81,18 +65,22 @@ def _numbers() -> None:
     warnings.simplefilter("ignore")
 
 
-MESSES: tuple[Callable[[], None], ...] = (
-    *(_dtype, _device, _gradients, _inference, _autocast, _threads, _locale, _places, _random, _numbers),
-)
+MESSES: dict[str, Callable[[], object]] = {
+    "dtype": lambda: torch.set_default_dtype(torch.float64),
+    "device": lambda: torch.set_default_device("meta"),
+    "gradients": _gradients,
+    "inference": _inference,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16).__enter__(),
+    "threads": lambda: torch.set_num_threads(2),
+    "locale": _locale,
+    "places": _places,
+    "random": _random,
+    "numbers": _numbers,
+}
 
 
-def attack(folder: Path, number: int) -> tuple[int, list[str]]:
-    """Run so many pairs of a command and a mess, and compare each with the command alone.
-
-    Args:
-        folder: an empty one.
-        number: of pairs, at most all there are.
-    """
+def attack(folder: Path, number: int, seed: int) -> tuple[int, list[str]]:
+    """Run so many pairs of a command and a mess, and compare each with the command alone; nothing is drawn."""
     folder.mkdir(parents=True, exist_ok=True)
     failures, pairs = list[str](), [(place, mess) for mess in MESSES for place in range(len(COMMANDS))][:number]
     for place in sorted({place for place, _ in pairs}):
@@ -102,9 +90,9 @@ def attack(folder: Path, number: int) -> tuple[int, list[str]]:
             failures.append(f"{command} alone: {outcome}")
     for place, mess in pairs:
         command, options = COMMANDS[place]
-        name = f"{place}{mess.__name__}"
-        outcome = ran(command, [f"folder={folder}/{name}", "threads=1", *options], folder / f"log-{name}", mess)
+        name = f"{place}-{mess}"
+        outcome = ran(command, [f"folder={folder}/{name}", "threads=1", *options], folder / f"log-{name}", MESSES[mess])
         complaint = str(outcome) if outcome.status else difference(folder / f"alone-{place}", folder / name)
         if complaint:
-            failures.append(f"{command} {options[0]} after {mess.__name__[1:]}: {complaint}")
+            failures.append(f"{command} {options[0]} after {mess}: {complaint}")
     return len(pairs), failures

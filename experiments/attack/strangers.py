@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,19 +28,8 @@ _NAMES = (
     *("published", "random bucket", "best known", "constant 0.9", "text blind", "Published", "random-bucket"),
     *("pub1ished", "randorn bucket", "published ", " published", "publ\u200bished", "publ\u00adished", "рublished"),
     *("ｐublished", "publıshed", "a\u202eb", "a\nb", "a\tb", "$\\frac{1}{$", "$(touch ran)", "`touch ran`", "a|b"),
-    *(
-        "<script>a</script>",
-        "![a](b)",
-        "../../../ran",
-        "/etc/passwd",
-        "C:\\ran",
-        "a\x00b",
-        "\ud800",
-        "é",
-        "名",
-        "a" * 81,
-    ),
-    *("%s%n", "{0}", "${oc.env:HOME}", "[red]a[/]", "=1+1", "-rf", "~", ".", ".."),
+    *("<script>a</script>", "![a](b)", "../../../ran", "/etc/passwd", "C:\\ran", "a\x00b", "\ud800", "é", "名"),
+    *("a" * 81, "%s%n", "{0}", "${oc.env:HOME}", "[red]a[/]", "=1+1", "-rf", "~", ".", ".."),
 )
 _TEXTS: tuple[bytes, ...] = (
     *(b"", b"[]", b"null", b'"x"', b"3", b"{", b"[" * 900, b"[" * 10**5, b'{"a":' * 900, b"\x80\x04.", b"PK\x03\x04"),
@@ -54,11 +44,11 @@ _BESIDE = (
 )
 
 
+@dataclass
 class Bomb:
     """Unpickling it leaves a file."""
 
-    def __init__(self, evidence: Path) -> None:
-        self.evidence = evidence
+    evidence: Path
 
     def __reduce__(self) -> Any:
         return os.mkdir, (str(self.evidence),)
@@ -167,13 +157,8 @@ def watch(allowed: Sequence[Path], sent: Path, record: int) -> None:
     sys.addaudithook(hook)
 
 
-def attack(folder: Path, number: int) -> tuple[int, list[str]]:
-    """Send so many submissions to verify or evaluate, and all of them to leaderboards.
-
-    Args:
-        folder: an empty one.
-        number: of submissions.
-    """
+def attack(folder: Path, number: int, seed: int) -> tuple[int, list[str]]:
+    """Send so many submissions to verify or evaluate, and all of them to leaderboards; nothing is drawn."""
     sent, failures = submissions(folder, number), list[str]()
     logs = folder / "logs"
     logs.mkdir()

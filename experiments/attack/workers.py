@@ -27,12 +27,7 @@ _HEAVY = ("matplotlib.pyplot", "pandas", "pyarrow.parquet", "scipy.stats", "rich
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a try ended.
-
-    Args:
-        status: exit status; negative for the signal that ended it.
-        out, err: what it printed.
-    """
+    """How a try ended: its exit status, negative for the signal that ended it, and what it printed."""
 
     status: int
     out: str
@@ -61,12 +56,9 @@ def warm() -> None:
 
 
 def forked(work: Callable[[], object], log: Path, seconds: int = SECONDS) -> Outcome:
-    """Do something in a fork of this process, which it can't change.
+    """Do something in a fork of this process, which it can't change; the exit status is 0 unless it fails or says so.
 
-    Args:
-        work: what to do; its exit status is 0 unless it says otherwise or fails.
-        log: receives what it prints, in files of this name and ``.out`` or ``.err``.
-        seconds: see :data:`SECONDS`.
+    The log receives what it prints, in files of this name and ``.out`` or ``.err``.
     """
     sys.stdout.flush()
     sys.stderr.flush()

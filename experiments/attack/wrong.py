@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import Field, dataclass, fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.attack.workers import Outcome, ran
+from experiments.attack.workers import ran
 from experiments.run import options
 from experiments.run.folder import Run
 from experiments.run.options import PARTS, REQUIRED, RunOptions, choices, default_of, groups_of, type_of
@@ -24,19 +24,6 @@ _ANYWHERE = ("nonsense", "=3", "nosuch=1", "+nosuch.deep=1", "nosuch/group=a", "
 _RUNS = ("folder=", "overwrite=perhaps", "folder=[a,b]", "folder=/dev/null", "folder=/dev/null/run")
 
 
-@dataclass(frozen=True)
-class Wrong:
-    """A command line that can't be right.
-
-    Args:
-        command: its name.
-        option: the wrong one, ``key=value``.
-    """
-
-    command: str
-    option: str
-
-
 def commands() -> list[str]:
     """Names of all commands but this one."""
     return [name for name in options.commands() if name != Path(__file__).parent.name]
@@ -47,8 +34,8 @@ def options_of(command: str) -> Any:
     return importlib.import_module(options.commands()[command]).main.options
 
 
-def wrong_options(command: str) -> list[Wrong]:
-    """Everything wrong that can be said of a command's options by their types, ranges, choices and lengths."""
+def wrong_options(command: str) -> list[str]:
+    """All ``key=value`` that can't be right, by the types, ranges, choices and lengths of a command's options."""
     kind = options_of(command)
     tries = [*_ANYWHERE, *(_RUNS if issubclass(kind, RunOptions) else ())]
     tries += _of_fields(kind, "", groups_of(kind))
@@ -60,7 +47,7 @@ def wrong_options(command: str) -> list[Wrong]:
             tries += [f"{group}={name} {group}.{own.name}=nan" for own in known if type_of(own) == "float"]
         if group not in PARTS:
             tries += [f"{group}={name} {group}.{_NOWHERE}=1" for name in choices(group)]
-    return [Wrong(command, option) for option in dict.fromkeys(tries)]
+    return list(dict.fromkeys(tries))
 
 
 def _of_fields(kind: Any, place: str, groups: Any) -> Iterator[str]:
@@ -103,50 +90,34 @@ def _values(own: Field[Any], value: Any) -> Iterator[str]:
         yield "{a:1}"
 
 
-def attack(folder: Path, number: int, seed: int = 0) -> tuple[int, list[str]]:
-    """Try so many of all wrong options; how many were tried, and what wasn't refused in one line.
-
-    Args:
-        folder: an empty one, for what the commands print.
-        number: of wrong options, evenly over all commands; all of them if there are fewer.
-        seed: of the choice.
-    """
-    every = [wrong_options(command) for command in commands()]
+def attack(folder: Path, number: int, seed: int) -> tuple[int, list[str]]:
+    """Try so many of all wrong options, evenly over all commands; all of them if there are fewer."""
+    every = {command: wrong_options(command) for command in commands()}
     rng = np.random.default_rng(seed)
-    drawn: list[Wrong] = []
-    piles = [[pile[i] for i in rng.permutation(len(pile))] for pile in every]
-    while len(drawn) < number and any(piles):
-        drawn += [pile.pop() for pile in piles if pile]
+    drawn: list[tuple[str, str]] = []
+    piles = {command: [options[i] for i in rng.permutation(len(options))] for command, options in every.items()}
+    while len(drawn) < number and any(piles.values()):
+        drawn += [(command, pile.pop()) for command, pile in piles.items() if pile]
     failures = []
     here = folder / "here"
     here.mkdir(parents=True)
-    for place, wrong in enumerate(drawn[:number]):
-        if complaint := _try(wrong, folder / f"{place:04d}", here):
-            failures.append(f"{wrong.command} {wrong.option}: {complaint}")
+    for place, (command, option) in enumerate(drawn[:number]):
+        if complaint := _try(command, option.split(" "), folder / f"{place:04d}", here):
+            failures.append(f"{command} {option}: {complaint}")
     return len(drawn[:number]), failures
 
 
-def _try(wrong: Wrong, log: Path, here: Path) -> str:
-    words = wrong.option.split(" ")
-    needed = _required(options_of(wrong.command))
-    own = [] if any(option.startswith("folder=") for option in words) else [f"folder={here / 'new'}"]
-    arguments = [*(own if "folder" in vars(options_of(wrong.command))["__dataclass_fields__"] else []), *needed, *words]
-    keys = [option.partition("=")[0] for option in words]
-    arguments = [option for option in arguments if option in words or option.partition("=")[0] not in keys]
-    outcome = ran(wrong.command, arguments, log, lambda: _trip(here), seconds=10)
-    return _complaint(outcome, here)
-
-
-def _required(kind: Any) -> Sequence[str]:
-    """Values for the options that have no default."""
-    groups = groups_of(kind)
-    lacking = [own for own in fields(kind) if own.name not in groups and default_of(own) == REQUIRED]
-    return [f"{own.name}={'[x]' if type_of(own).startswith('list') else 'x'}" for own in lacking]
-
-
-def _complaint(outcome: Outcome, here: Path) -> str:
-    left = sorted(path.name for path in here.iterdir())
-    if left:
+def _try(command: str, words: Sequence[str], log: Path, here: Path) -> str:
+    """What is wrong with the answer to wrong options, beside values for all options that have no default."""
+    kind = options_of(command)
+    groups, needed = groups_of(kind), {"folder": str(here / "new")}
+    for own in fields(kind):
+        if own.name not in groups and default_of(own) == REQUIRED:
+            needed.setdefault(own.name, "[x]" if type_of(own).startswith("list") else "x")
+    known = {own.name for own in fields(kind)} - {word.partition("=")[0] for word in words}
+    arguments = [f"{name}={value}" for name, value in needed.items() if name in known]
+    outcome = ran(command, [*arguments, *words], log, lambda: _trip(here), seconds=10)
+    if left := sorted(path.name for path in here.iterdir()):
         return f"it left {left}"
     if outcome.refusal:
         return ""

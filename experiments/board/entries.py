@@ -116,12 +116,10 @@ class Entry:
 
 
 def new_entries(board: Path, tracks: Sequence[str], references: bool) -> tuple[list[Entry], dict[str, str]]:
-    """Entries without a report, and the submissions that are refused, with the reason.
+    """Entries of these tracks without a report, and the submissions that are refused, with the reason.
 
-    Args:
-        board: folder with submissions/TRACK/NAME/ and reports/.
-        tracks: names of those looked at.
-        references: whether built-in policies are entries.
+    The board is a folder with submissions/TRACK/NAME/ and reports/; references, built-in policies, are entries on
+    request.
     """
     known = {path.stem for path in (board / "reports").glob("*.json")}
     entries: dict[str, Entry] = {}
@@ -190,8 +188,3 @@ def identity(track: str, policy: StoredPolicy) -> str:
 
 def _hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def card_schema() -> dict[str, Any]:
-    """JSON schema of card.json."""
-    return Card.model_json_schema()

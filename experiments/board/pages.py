@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,7 @@ RANKED = "over_random"
 
 @dataclass(frozen=True)
 class Row:
-    """An entry's line.
-
-    Args:
-        report: as :mod:`experiments.board.verifying` wrote it.
-        best, worst: ends of its rank in the track: entries that are better for sure, and not worse for sure.
-    """
+    """An entry's line: its report, and the ends of its rank in the track, as far as they are sure."""
 
     report: Mapping[str, Any]
     best: int
@@ -53,7 +49,8 @@ class Row:
 
     def interval(self, user: str = PLAIN, measure: str = RANKED, of: str = "users") -> Interval | None:
         """A mean with its 95 % interval; None where it wasn't measured."""
-        return interval(self.report, user, measure, of)
+        numbers = (self.report[of] or {}).get(user)
+        return _interval(numbers[measure], self.report["tasks"]) if numbers else None
 
 
 @dataclass(frozen=True)
@@ -85,11 +82,8 @@ class Scale:
 def scale_of(reports: Sequence[Mapping[str, Any]], headroom: Path) -> Scale:
     """Where luck, the bound and all intervals are.
 
-    Luck was played for each draw of tasks, with the entries; its mean over draws stands for all.
-
-    Args:
-        reports: at least one.
-        headroom: a ``headroom.json`` of experiments.headroom, where there is one.
+    Luck was played for each draw of tasks, with the entries; its mean over draws stands for all. ``headroom`` is
+    experiments.headroom's ``headroom.json``, where there is one.
     """
     draws = {(each["drawn"]["tasks"], each["tasks"]): each["users"][PLAIN] for each in reports}
     over = [each[RANKED][0] - each["over_luck"][0] for each in draws.values()]
@@ -100,19 +94,19 @@ def scale_of(reports: Sequence[Mapping[str, Any]], headroom: Path) -> Scale:
             bound = rows["leaves"]["value"] - rows["random-bucket"]["value"]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{headroom} isn't what experiments.headroom writes: {error!r}") from error
-    ends = [end for report in reports if (end := interval(report, PLAIN, RANKED))]
+    ends = [_interval(report["users"][PLAIN][RANKED], report["tasks"]) for report in reports]
     low, high = min(0.0, luck, *(end.low for end in ends)), max(luck, bound or 0.0, *(end.high for end in ends))
     margin = 0.04 * (high - low) or 0.01
     return Scale(low - margin, high + margin, luck, bound)
 
 
-def interval(report: Mapping[str, Any], user: str, measure: str, of: str = "users") -> Interval | None:
-    """See :meth:`Row.interval`."""
-    numbers = (report[of] or {}).get(user)
-    if not numbers:
-        return None
-    value, error = numbers[measure]
-    return Estimate(value, error, report["tasks"], report["tasks"] - 1).interval()
+def _interval(number: Sequence[float], tasks: int) -> Interval:
+    """Of a mean over tasks and its standard error."""
+    return Estimate(*number, tasks, tasks - 1).interval()
+
+
+def _gain(report: Mapping[str, Any]) -> float:
+    return float(report["users"][PLAIN][RANKED][0])
 
 
 def read_reports(folder: Path) -> list[dict[str, Any]]:
@@ -156,7 +150,7 @@ def apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> Interval:
 
 def rows(reports: Sequence[Mapping[str, Any]]) -> list[Row]:
     """A track's entries, best first, with ranks as intervals: better is what differs beyond a 95 % interval."""
-    ordered = sorted(reports, key=lambda report: -report["users"][PLAIN][RANKED][0])
+    ordered = sorted(reports, key=_gain, reverse=True)
     better = np.array([[apart(one, other).low > 0 for other in ordered] for one in ordered])
     return [
         Row(report, 1 + int(better[:, place].sum()), len(ordered) - int(better[place].sum()))
@@ -165,12 +159,7 @@ def rows(reports: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) -> None:
-    """Write ``index.html`` and ``entries/HASH.html``.
-
-    Args:
-        reports: of all entries.
-        folder: receives the pages.
-        headroom: see :func:`scale_of`.
+    """Write ``index.html`` and ``entries/HASH.html`` into a folder, with :func:`scale_of`'s headroom.
 
     Raises:
         ValueError: no report.
@@ -216,14 +205,11 @@ def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) ->
 
 def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
     """Does the best learned entry stand apart from the best schedule, and from the last learned one? In sentences."""
-
-    def best(reports: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-        return max(reports, key=lambda each: each["users"][PLAIN][RANKED][0], default=None)
-
+    best = partial(max, key=_gain, default=None)
     mixture = [each for each in reports if TRACKS[each["track"]].mechanism == "mixture"]
-    schedule = best(each for each in mixture if each["reference"])
+    schedule: Any = best(each for each in mixture if each["reference"])
     learned = [each for each in mixture if each["card"] and each["card"]["episodes"]]
-    rivals = {
+    rivals: dict[str, Any] = {
         "learned policy": best(learned),
         "mechanism": best(each for each in reports if not TRACKS[each["track"]].action),
     }
@@ -242,7 +228,7 @@ def verdict(reports: Sequence[Mapping[str, Any]]) -> str:
                 f"from {lead.low:+.3f} to {lead.high:+.3f}."
             )
     if len(learned) > 1:
-        first, *_, last = sorted(learned, key=lambda each: -each["users"][PLAIN][RANKED][0])
+        first, *_, last = sorted(learned, key=_gain, reverse=True)
         lead = apart(first, last)
         sentences.append(
             f"Of the learned policies the first, {first['name']}, gains {lead.value:+.3f} more than the last, "

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -54,16 +54,9 @@ Played = dict[str, list[SteeringTrace]]
 
 
 def verify(entries: Sequence[Entry], reports: Path, tasks: int, private: str = "") -> list[str]:
-    """Play entries on one draw of tasks and noise, and write a report of each.
+    """Play entries on one draw of so many tasks and of noise, and write a report of each; names of what was verified.
 
-    Args:
-        entries: none of which has a report.
-        reports: folder of the reports.
-        tasks: how many are drawn.
-        private: file of further tasks; empty for none.
-
-    Returns:
-        Names of what was verified.
+    On a private file of tasks, if there is one, they are played, too.
 
     Raises:
         FileExistsError: an entry has a report: it was played before, and would only have another try.
@@ -126,9 +119,7 @@ class Arena:
     """Tasks and noise that entries are played on, with what they share: images, pools of hypotheses, and the anchors.
 
     Args:
-        suite: the tasks.
-        tasks: how many of them; 0 for all.
-        noise: its number.
+        suite, tasks, noise: the tasks; how many of them, 0 for all; and the number of the noise.
 
     Attributes:
         studio: makes the images; its ``images`` counts them.
@@ -142,15 +133,11 @@ class Arena:
         self.studio = Remembering(parts.generator, parts.metric, {JUDGE: parts.metrics[JUDGE]})
         # Pools of a whole suite are small: an embedding has 64 numbers.
         self._pools = Hypotheses(self.studio, [parts.metric], kept=4 * self.tasks)
-        self._anchors: dict[str, Played] = {}
 
-    @property
+    @cached_property
     def anchors(self) -> Mapping[str, Played]:
-        """By name of :data:`ANCHORS`; played once."""
-        for name, (policy, mechanism) in ANCHORS.items():
-            if name not in self._anchors:
-                self._anchors[name] = self._users(load_policy(policy), mechanism)
-        return self._anchors
+        """By name of :data:`ANCHORS`."""
+        return {name: self._users(load_policy(policy), mechanism) for name, (policy, mechanism) in ANCHORS.items()}
 
     def play(self, entry: Entry) -> Played:
         """An entry's episodes; a prompter is its own user."""
@@ -180,13 +167,9 @@ class Arena:
 
 def fresh_tasks(seed: int, tasks: int) -> str:
     """Tasks that no submission has seen, from a seed that the report tells: CSV as CSVSuite reads it."""
-    file = io.StringIO()
-    writer = csv.writer(file)
-    columns = ("goal_prompt", "prompt", "goal_seed", "initial_seed")
-    writer.writerow(columns)
-    for task in TileSuite("fresh", "test", tasks, seed):
-        writer.writerow([getattr(task, name) for name in columns])
-    return file.getvalue()
+    drawn = pd.DataFrame(map(vars, TileSuite("fresh", "test", tasks, seed)))
+    columns = ["goal_prompt", "prompt", "goal_seed", "initial_seed"]
+    return drawn[columns].to_csv(index=False, lineterminator="\r\n")
 
 
 def _write(entry: Entry, reports: Path, drawn: Mapping[str, int], public: Arena, hidden: Arena | None) -> None:
@@ -241,13 +224,10 @@ def _gains(traces: Sequence[SteeringTrace]) -> np.ndarray:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if len(known) == len(values) else None
+    return None if None in values else float(np.mean(np.array(values)))
 
 
 def _draw(entry: Entry, traces: Sequence[SteeringTrace], suite: str, reports: Path) -> None:
-    from functools import partial
-
     from experiments.run.playing import draw_examples
 
     options = {"suite": suite, "rounds": 4}

@@ -118,12 +118,7 @@ class Fit:
 
 
 class Fitter:
-    """Fits one family to several observations; the predictions of its grid are made once.
-
-    Args:
-        family: of users.
-        games: by policy, from :func:`experiments.fit_users.reweighting.play_games`.
-    """
+    """Fits one family to several observations; the predictions of its grid from the games, by policy, are made once."""
 
     def __init__(self, family: Family, games: Mapping[str, Games]) -> None:
         self._family, self._games = family, games
@@ -132,11 +127,7 @@ class Fitter:
         self._shares = {policy: np.array([each[policy].shares for each in predicted]) for policy in games}
 
     def fit(self, stays: Stays) -> Fit:
-        """Least squares; the simulation's covariance is that of the grid's best user, found with the greedy one's.
-
-        Args:
-            stays: of people.
-        """
+        """Least squares; the simulation's covariance is that of the grid's best user, found with the greedy one's."""
         greedy = {policy: predict(games, *GREEDY.population()) for policy, games in self._games.items()}
         near = self._points[int(np.argmin(_Squares(stays, greedy).of(self._shares)))]
         squares = _Squares(stays, self._predict(near))
@@ -190,12 +181,7 @@ class Fitter:
 
 
 class _Squares:
-    """χ² of predictions.
-
-    Args:
-        stays: of people.
-        simulated: by policy, whose covariance is added; conditions with one policy share its games.
-    """
+    """χ² of predictions, with people's covariance and the simulation's; conditions with one policy share its games."""
 
     def __init__(self, stays: Stays, simulated: Mapping[str, Prediction]) -> None:
         self._stays = stays

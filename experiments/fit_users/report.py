@@ -24,13 +24,7 @@ _LISTED = (0.005, 0.01, 0.02, 0.05, 0.1, 0.13, 0.2, 0.5)
 
 @dataclass(frozen=True)
 class FittedUsers:
-    """The best users of every family.
-
-    Args:
-        stays: of people.
-        games: by policy.
-        fits: by condition, or by :data:`ALL`: one of each family.
-    """
+    """The best users of every family: ``fits`` has one of each by condition, and by :data:`ALL`."""
 
     stays: Stays
     games: Mapping[str, Games]
@@ -63,12 +57,7 @@ class FittedUsers:
 
 
 def fit_users(stays: Stays, games: Mapping[str, Games]) -> FittedUsers:
-    """Fit every family of :data:`experiments.fit_users.fitting.FAMILIES` to each condition, and to all of them at once.
-
-    Args:
-        stays: of people.
-        games: by policy, all that ``stays`` names.
-    """
+    """Fit each of :data:`experiments.fit_users.fitting.FAMILIES` to each condition, and to all of them at once."""
     parts = {name: stays.alone(i) for i, name in enumerate(stays.conditions)}
     if len(parts) > 1:
         parts[ALL] = stays
@@ -77,12 +66,7 @@ def fit_users(stays: Stays, games: Mapping[str, Games]) -> FittedUsers:
 
 
 def users_report(fitted: FittedUsers, setting: str) -> Report:
-    """Shares of people and of the best users, how well those fit, and what the data can't decide.
-
-    Args:
-        fitted: from :func:`fit_users`.
-        setting: a sentence on the games.
-    """
+    """Shares of people and of the best users, how well those fit, and what the data can't decide."""
     stays, together = fitted.stays, list(fitted.fits)[-1]
     counted = zip(stays.conditions, stays.sessions, stays.people, strict=True)
     people = ", ".join(f"{condition} ({sessions} sessions of {n} people)" for condition, sessions, n in counted)

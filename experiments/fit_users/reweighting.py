@@ -63,14 +63,7 @@ class Prediction:
 
 
 def play_games(policy: Policy, tasks: Sequence[int], tasks_per_batch: int, **options: Any) -> Games:
-    """Have :data:`POPULATION` play a game on each task.
-
-    Args:
-        policy: proposes.
-        tasks: n places of the suite.
-        tasks_per_batch: how many of them at a time.
-        **options: of the environment, but for its user.
-    """
+    """Have :data:`POPULATION` play a game on each task, in an environment of these options."""
     human = MixtureHuman(POPULATION)
     options |= {"human": human}
     parts = [list(tasks[start : start + tasks_per_batch]) for start in range(0, len(tasks), tasks_per_batch)]
@@ -99,13 +92,7 @@ def course(member: Chooser, similarities: np.ndarray, choices: np.ndarray) -> tu
 
 
 def predict(games: Games, members: Sequence[Chooser], weights: Sequence[float]) -> Prediction:
-    """Stay rates of a population in the games' setting.
-
-    Args:
-        games: of :func:`play_games`.
-        members: its users; one for a population whose users are all alike.
-        weights: their shares, summing to 1.
-    """
+    """Stay rates of a population in the games' setting: of members with their shares, which sum to 1."""
     courses = [course(member, games.similarities, games.choices) for member in members]
     before, staying = (np.stack(parts) for parts in zip(*courses, strict=True))
     weighted = np.asarray(weights)[:, None, None] * before

@@ -8,8 +8,8 @@ from typing import Any
 
 from experiments.headlines.users import USERS
 from experiments.run import REQUIRED, Run, RunOptions, command, option, part
-from experiments.run.headlines.options import SentenceMetricOptions
 from experiments.run.headlines.tasks import load_headlines
+from experiments.run.options import SentenceMetricOptions
 from experiments.run.parts import configured_writer
 from experiments.run.released.files import load_source
 from experiments.run.released.headlines import headline_sessions, session_ratings

@@ -38,22 +38,17 @@ def score(sessions: Sequence[Session], metric: TextMetric) -> list[SteeringTrace
 
 
 def people_section(sessions: Sequence[Session], traces: Sequence[SteeringTrace], ratings: np.ndarray) -> Section:
-    """Real people's attempts under a metric, by the model that they steered, and the metric's agreement with raters.
-
-    Args:
-        sessions: N, of the released study.
-        traces: theirs, from :func:`score`.
-        ratings: float (N, 5), see :func:`experiments.run.released.headlines.session_ratings`.
-    """
+    """Real people's attempts under a metric, by the model that they steered, and the metric's agreement with raters."""
     similarities = np.array([trace.similarities for trace in traces])
     frame = pd.DataFrame({"first": similarities[:, 0], "last": similarities[:, -1]})
     frame["broken"] = [sum(bool(forbidden_words(i, s.original, s.goal)) for i in s.instructions) for s in sessions]
     models = frame.groupby([session.model for session in sessions])
     rows = [_people_row(model, part) for model, part in [*models, ("all", frame)] if len(part) > 1]
-    text = f"The released sessions with all five attempts, under {traces[0].metric}; standard errors over sessions, "
-    text += "and the share of people's instructions that break the rule as it stands here. Below, Spearman's rank "
-    text += "correlation with mean satisfaction over the attempts that were rated; 95 % bootstrap intervals over "
-    text += "sessions."
+    text = (
+        f"The released sessions with all five attempts, under {traces[0].metric}; standard errors over sessions, and "
+        "the share of people's instructions that break the rule as it stands here. Below, Spearman's rank correlation "
+        "with mean satisfaction over the attempts that were rated; 95 % bootstrap intervals over sessions."
+    )
     overlaps = np.array([trace.judged[OVERLAP] for trace in traces])
     raters = []
     for metric, values in ((traces[0].metric, similarities), (OVERLAP, overlaps)):
@@ -80,9 +75,7 @@ def _people_row(model: str, part: pd.DataFrame) -> dict[str, Any]:
 def agreement(similarities: np.ndarray, ratings: np.ndarray) -> Interval:
     """Spearman's correlation over rated attempts, and its 95 % interval by resampling sessions; nan where it has none.
 
-    Args:
-        similarities: float (N, 5).
-        ratings: float (N, 5); nan for an attempt without a rating.
+    Similarities and ratings are float (N, 5); an attempt without a rating has nan.
     """
 
     def correlation(sessions: Any) -> float:
@@ -98,10 +91,11 @@ def agreement(similarities: np.ndarray, ratings: np.ndarray) -> Interval:
 
 def rule_section(counts: Sequence[RuleCount]) -> Section:
     """How often each user broke the rule, and what was done about it."""
-    rows = []
-    for user in dict.fromkeys(count.user for count in counts):
-        own = [count for count in counts if count.user == user]
-        row = {
+    by_user: dict[str, list[RuleCount]] = {}
+    for count in counts:
+        by_user.setdefault(count.user, []).append(count)
+    rows = [
+        {
             "user": user,
             "prompts": sum(count.prompts for count in own),
             "asked again": sum(count.asked_again for count in own),
@@ -109,7 +103,8 @@ def rule_section(counts: Sequence[RuleCount]) -> Section:
             "episodes with words left out": f"{sum(bool(count.dropped) for count in own)} of {len(own)}",
             "repeated": sum(count.repeated for count in own),
         }
-        rows.append(row)
+        for user, own in by_user.items()
+    ]
     text = "Words of the goal that the original doesn't have are forbidden. Who sees the goal is asked again; words "
     text += "that remain are left out, as are those of users who don't see it, whom asking again would tell the goal. "
     text += "Repeated: the last instructions were played again, as nothing was left or written."

@@ -101,11 +101,10 @@ def play(
 
     Args:
         dynamics: of the model that is steered.
-        users: U of them.
-        tasks: n.
+        users, tasks: U and n of them.
         episode_seeds: n, of the draws of the model and of the users.
-        tries: how often a user who sees the goal is asked again for instructions that break the rule, before the
-            words are left out.
+        tries: how often a user who sees the goal writes instructions again that break the rule, before words are left
+            out.
 
     Returns:
         U × n traces, user by user, and the rule's counts, those of the first instructions before them.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from experiments.people.log import GOAL, NO_SESSION, Event, Log, Store
+from experiments.people.log import GOAL, NO_SESSION, Event, Store
 from experiments.people.screens import SCALES, Screen, failures, screen_of
 from experiments.people.study import Study
 from experiments.run.headlines.rule import forbidden_words
@@ -31,11 +32,10 @@ def answer(store: Store, study: Study, person: int, form: Form) -> Screen:
         AnswerError: with what to mend; nothing has happened then.
     """
     with store.transaction():
-        log = store.log(person)
-        screen = screen_of(log, study)
+        screen = screen_of(store.log(person), study)
         if form.get("step") != screen.step or not screen.answer:
             return screen
-        data = _ANSWERS[screen.answer](study, log, screen, form)
+        data = _ANSWERS[screen.answer](study, screen, form)
         if screen.answer == "assigned":
             events = []
         else:
@@ -73,33 +73,32 @@ def _number(text: str) -> int | None:
     return min(int(text), _MOST) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
-def _consented(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, Any]:
+def _consented(study: Study, screen: Screen, form: Form) -> dict[str, Any]:
     if form.get("agrees") not in ("yes", "no"):
         raise AnswerError("Please say whether you agree.")
     return {"agrees": form["agrees"] == "yes", "version": study.consent_version}
 
 
-def _nothing(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, Any]:
+def _nothing(study: Study, screen: Screen, form: Form) -> dict[str, Any]:
     return {}
 
 
-def _chosen(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, Any]:
+def _chosen(study: Study, screen: Screen, form: Form) -> dict[str, Any]:
     position = _position(screen, form)
-    scale = {"scale": _scale(form)} if "scale" in form and "explore" in screen.data["sitting"].plan else {}
-    return {"position": position, "choice": screen.data["items"][position][1], **scale}
+    chosen = {"position": position, "choice": screen.data["items"][position][1]}
+    if "scale" in form and "explore" in screen.data["sitting"].plan:
+        chosen["scale"] = _between(0, 1, form["scale"], "Please give a mixture scale from 0 to 1.")
+    return chosen
 
 
-def _scale(form: Form) -> float:
-    try:
-        scale = float(form["scale"])
-    except ValueError:
-        scale = -1.0
-    if not 0 <= scale <= 1:
-        raise AnswerError("Please give a mixture scale from 0 to 1.")
-    return scale
+def _between(low: float, high: float, text: str, complaint: str) -> float:
+    with suppress(ValueError):
+        if low <= (number := float(text)) <= high:
+            return number
+    raise AnswerError(complaint)
 
 
-def _rated(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, Any]:
+def _rated(study: Study, screen: Screen, form: Form) -> dict[str, Any]:
     attempts = [attempt for attempt, _ in screen.data["items"]]
     rated = {"question": screen.data["question"], "source": screen.data["source"], "attempts": attempts}
     if screen.data["question"] not in SCALES:
@@ -111,7 +110,7 @@ def _rated(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, Any]
     return {**rated, "values": values}
 
 
-def _checked(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, Any]:
+def _checked(study: Study, screen: Screen, form: Form) -> dict[str, Any]:
     position = _position(screen, form)
     return {"position": position, "passed": tuple(screen.data["items"][position]) == (GOAL, 0)}
 
@@ -123,7 +122,7 @@ def _position(screen: Screen, form: Form) -> int:
     return position
 
 
-def _written(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, Any]:
+def _written(study: Study, screen: Screen, form: Form) -> dict[str, Any]:
     prompt = " ".join(form.get("prompt", "").split())
     if not prompt:
         raise AnswerError("Please describe the image in words.")
@@ -145,16 +144,10 @@ def _seed(form: Form) -> int:
 
 
 def _guidance(form: Form) -> float:
-    try:
-        scale = float(form.get("guidance", ""))
-    except ValueError:
-        scale = 0.0
-    if not 1 <= scale <= 10:
-        raise AnswerError("Please give a number from 1 to 10 as the guidance.")
-    return scale
+    return _between(1, 10, form.get("guidance", ""), "Please give a number from 1 to 10 as the guidance.")
 
 
-def _remarked(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, Any]:
+def _remarked(study: Study, screen: Screen, form: Form) -> dict[str, Any]:
     remarks = form.get("remarks", "").strip()
     if len(remarks) > LONGEST:
         raise AnswerError(f"Please use at most {LONGEST} characters; there are {len(remarks)}.")
@@ -163,7 +156,7 @@ def _remarked(study: Study, log: Log, screen: Screen, form: Form) -> dict[str, A
 
 _KNOWN = frozenset(CHARACTERS)
 _SETTINGS: Mapping[str, Callable[[Form], Any]] = {"seed": _seed, "guidance": _guidance}
-_ANSWERS: Mapping[str, Callable[[Study, Log, Screen, Form], dict[str, Any]]] = {
+_ANSWERS: Mapping[str, Callable[[Study, Screen, Form], dict[str, Any]]] = {
     "consented": _consented,
     "instructed": _nothing,
     "assigned": _nothing,

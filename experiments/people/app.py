@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -33,12 +34,7 @@ _MTURK = "https://www.mturk.com https://workersandbox.mturk.com"
 
 
 class Guard:
-    """Limits of size and rate, and headers for every answer.
-
-    Args:
-        app: what it guards.
-        options: of the study.
-    """
+    """Limits of size and rate, and headers for every answer."""
 
     def __init__(self, app: Any, options: PeopleOptions) -> None:
         self._app, self._rate = app, options.web.requests_per_second
@@ -64,11 +60,12 @@ class Guard:
         headers = dict(scope["headers"])
         guarded = self._headed(scope, send)
         if not self._allows(scope):
-            await _plain(guarded, 429, "Too many requests. Please wait a moment, then reload.", retry=True)
+            text = "Too many requests. Please wait a moment, then reload."
+            await PlainTextResponse(text, 429, {"retry-after": "5"})(scope, receive, guarded)
             return
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > LARGEST or len(scope["raw_path"]) + len(scope["query_string"]) > 2000:
-            await _plain(guarded, 413, "That is too large.")
+            await PlainTextResponse("That is too large.", 413)(scope, receive, guarded)
             return
         await self._app(scope, self._bounded(receive), guarded)
 
@@ -110,12 +107,6 @@ class Guard:
         return headed
 
 
-async def _plain(send: Send, status: int, text: str, retry: bool = False) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *([(b"retry-after", b"5")] if retry else [])]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text.encode()})
-
-
 def make_app(study: Study, store: Store, options: PeopleOptions) -> Starlette:
     """The server's application."""
     pages = Pages(study, store)
@@ -128,13 +119,13 @@ def make_app(study: Study, store: Store, options: PeopleOptions) -> Starlette:
         Route("/explore", own.guarded(own.begin), methods=["POST"]),
         Route("/", pages.arrival),
         Route("/arrive", pages.arrive, methods=["POST"]),
-        Route("/s/{token}", pages.screen),
-        Route("/s/{token}", pages.answer, methods=["POST"]),
-        Route("/s/{token}/state", pages.state),
-        Route("/s/{token}/words", pages.words, methods=["POST"]),
-        Route("/s/{token}/withdraw", pages.leave),
-        Route("/s/{token}/withdraw", pages.withdraw, methods=["POST"]),
-        Route("/s/{token}/picture/{step}/{item}.png", pages.picture),
+        Route("/s/{token}", pages.personal(pages.screen)),
+        Route("/s/{token}", pages.personal(pages.answer), methods=["POST"]),
+        Route("/s/{token}/state", pages.personal(pages.state)),
+        Route("/s/{token}/words", pages.personal(pages.words), methods=["POST"]),
+        Route("/s/{token}/withdraw", pages.personal(pages.leave)),
+        Route("/s/{token}/withdraw", pages.personal(pages.withdraw), methods=["POST"]),
+        Route("/s/{token}/picture/{step}/{item}.png", pages.personal(pages.picture)),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
     handlers: dict[Any, Any] = {404: pages.missing, 500: pages.broken, ClientDisconnect: pages.gone}

@@ -52,15 +52,7 @@ class Played:
 
 
 class Bot:
-    """One simulated user.
-
-    Args:
-        client: of the server.
-        number: of the bot.
-        options: of all bots.
-        human, metric: who chooses, and by which similarity.
-        leaves: whether it goes away after some steps.
-    """
+    """One simulated user, who chooses as a human by a metric, and may leave after some steps."""
 
     def __init__(
         self, client: httpx.AsyncClient, number: int, options: BotsOptions, human: Human, metric: Metric, leaves: bool
@@ -75,7 +67,7 @@ class Bot:
         page = await self._request("POST", "/arrive", dict(_FIELD.findall(page.text)))
         played, sent = Played(page.url.path), 0.0
         while found := _STEP.search(page.text):
-            step = found[1]
+            step, kind = found[1], found[1].split(".")[2]
             if ".wait." in step:
                 await self._request("GET", f"{played.path}/state")
                 page = await self._request("GET", played.path)
@@ -85,16 +77,15 @@ class Bot:
                 played.waits.append(time.monotonic() - sent)
             if ".full." in step:
                 break
-            if step.split(".")[2] == "" or (self._leaves and len(played.answers) >= self._leaves):
-                played.left = bool(step.split(".")[2])
+            if not kind or (self._leaves and len(played.answers) >= self._leaves):
+                played.left = bool(kind)
                 break
             played.answers[step] = self._answer(step, page.text, pictures)
             form = dict(_FIELD.findall(page.text.partition("</form>")[0]))
             await asyncio.sleep(self._think * self._rng.exponential())
             sent = time.monotonic()
-            page = await self._request(
-                "POST", played.path, {"csrf": form["csrf"], "step": step, **played.answers[step]}
-            )
+            sending = {"csrf": form["csrf"], "step": step, **played.answers[step]}
+            page = await self._request("POST", played.path, sending)
             if page.status_code == 422:
                 raise RuntimeError(f"{step}: the server refused {played.answers[step]}")
         return played
@@ -138,12 +129,9 @@ class Bot:
     def _pick(self, page: str, pictures: Mapping[str, torch.Tensor | None]) -> int:
         """A position; who holds an image weighs it as such."""
         items = sorted(item for item in pictures if item != "goal")
-        similarities = self._similarities(pictures, items)
-        held = re.search(r'value="(\d+)" class="option held"', page)
-        order = list(range(len(items)))
-        if held:
-            order.remove(int(held[1]))
-            order.insert(0, int(held[1]))
+        similarities, order = self._similarities(pictures, items), list(range(len(items)))
+        if held := re.search(r'value="(\d+)" class="option held"', page):
+            order.insert(0, order.pop(int(held[1])))
         draws = torch.from_numpy(self._rng.random((1, len(items)), dtype=np.float32))
         choice = self._human.choose(similarities[order][None], draws, torch.from_numpy(self._rng.random(1)).float())
         return order[int(choice[0])]

@@ -19,10 +19,6 @@ class Headlines:
     """Makes what people wait for who steer a language model.
 
     An attempt depends on its headline, instructions and number alone: there is no state to keep.
-
-    Args:
-        study, store: as for :class:`Worker`.
-        model: the language model.
     """
 
     def __init__(self, study: Study, store: Store, model: Writer | None) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 
 from agents.live import LiveLearner
 from agents.thompson import SampledPolicy
-from experiments.people.export import ended, once, session_of
 from experiments.people.log import Event, Log, Store, session_name
 from experiments.people.options import LEARNERS
+from experiments.people.sessions import ended, once
 from experiments.people.study import Study
 from steer_env.registry import resolve
 
@@ -17,15 +17,10 @@ FOLDER = "learned"
 
 
 class Learning:
-    """A condition's bandit, which learns from a session as soon as that is finished.
-
-    Args:
-        study, store: whose sessions.
-        place: of the condition.
-    """
+    """The bandit of a condition, by its place among all, which learns from a session as soon as that is finished."""
 
     def __init__(self, study: Study, store: Store, place: int) -> None:
-        self._study, self._store, self._place = study, store, place
+        self._store, self._place = store, place
         options, self.training_seed = study.conditions[place].options, study.options.seed
         self.name = f"{options.learn}, learning"
         own = store.folder / FOLDER / str(place)
@@ -41,15 +36,14 @@ class Learning:
         """
         if (changes := self._store.changes()) == self._followed:
             return
-        counted = [each for each in once(ended(self._store)) if each.cell[0] == self._place]
-        sessions = {session_name(each.person, each.number): each for each in counted}
+        sessions = {each.name: each for each in once(ended(self._store)) if each.cell[0] == self._place}
         known = self._learner.observed
         if known != list(sessions)[: len(known)]:
             self._learner.forget()
             known = []
         for name, each in list(sessions.items())[len(known) :]:
-            if log := self._store.log(each.person):
-                self._learner.observe(name, session_of(self._study, each, log).trace())
+            if each.events:
+                self._learner.observe(name, each.trace)
         self._followed = changes
 
     def policy(self, person: int, session: int, log: Log) -> SampledPolicy:

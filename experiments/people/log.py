@@ -62,14 +62,7 @@ def session_name(person: int, session: int) -> str:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened in a session, at a place that it has once.
-
-    Args:
-        session: the person's, from 0; −1 for what belongs to none.
-        kind: such as ``chosen``.
-        place: round, attempt or question, from 0.
-        data: as JSON holds it.
-    """
+    """What happened in a person's session, or in none (−1), at a place (round, attempt, question) that it has once."""
 
     session: int
     kind: str
@@ -101,12 +94,7 @@ Pictures = Mapping[tuple[int, int], bytes]
 
 
 class Store:
-    """The study's database, for one process.
-
-    Args:
-        folder: of the run.
-        waits: of a person's events, whether the worker has to go on with them.
-    """
+    """The study's database, for one process; ``waits`` says of a person's events whether the worker is needed."""
 
     def __init__(self, folder: Path, waits: Callable[[Log], bool]) -> None:
         self.folder, self._waits, self._lock = folder, waits, RLock()
@@ -199,23 +187,16 @@ class Store:
 
     def plans(self) -> list[Plan]:
         """Of all who were given something to do."""
-        with self._lock:
-            rows = self._all("SELECT person, data FROM events WHERE kind = 'assigned' ORDER BY id")
-            seen = dict(self._all("SELECT person, MAX(at) FROM events GROUP BY person"))
-            ended = self._all("SELECT person, session, kind FROM events WHERE kind IN ('finished', 'failed')")
-        finished: dict[int, set[int]] = {}
-        for person, session, kind in ended:
-            finished.setdefault(person, set()).add(session if kind == "finished" else -1)
+        query = """
+            SELECT person, json_extract(data, '$.cells'),
+                (SELECT json_group_array(session) FROM events WHERE person = own.person AND kind = 'finished'),
+                (SELECT MAX(at) FROM events WHERE person = own.person),
+                EXISTS (SELECT * FROM events WHERE person = own.person AND kind = 'failed')
+            FROM events AS own WHERE kind = 'assigned' AND json_extract(data, '$.explore') IS NULL ORDER BY id
+        """
         return [
-            Plan(
-                person,
-                [(condition, goal) for condition, goal in json.loads(data)["cells"]],
-                frozenset(finished.get(person, set()) - {-1}),
-                seen[person],
-                -1 in finished.get(person, set()),
-            )
-            for person, data in rows
-            if "explore" not in json.loads(data)
+            Plan(person, [(c, g) for c, g in json.loads(cells)], frozenset(json.loads(finished)), seen, bool(failed))
+            for person, cells, finished, seen, failed in self._all(query)
         ]
 
     def ended(self) -> list[tuple[int, int]]:
@@ -238,12 +219,13 @@ class Store:
 
     def logs(self) -> dict[int, Log]:
         """Everybody's events."""
-        logs: dict[int, Log] = {person: {} for person in self.persons()}
-        query = "SELECT person, session, kind, place, at, data FROM events ORDER BY id"
-        for person, session, kind, place, at, data in self._all(query):
-            if person in logs:
-                logs[person][session, kind, place] = {**json.loads(data), "at": at}
-        return logs
+        return {person: self.log(person) for person in self.persons()}
+
+    def session(self, person: int, session: int) -> dict[tuple[str, int], dict[str, Any]]:
+        """The events of one session: kind and place → data."""
+        query = "SELECT kind, place, at, data FROM events WHERE person = ? AND session = ? ORDER BY id"
+        rows = self._all(query, (person, session))
+        return {(kind, place): {**json.loads(data), "at": at} for kind, place, at, data in rows}
 
     def append(self, person: int, events: Iterable[Event], pictures: Pictures | None = None) -> Log:
         """Add events whose places aren't taken, and the pictures of the first; returns all of the person's.
@@ -305,12 +287,10 @@ class Store:
 
     def begin_by_hand(self, plan: Mapping[str, Any]) -> str:
         """A session of the researcher's own, which counts nowhere; returns its token."""
-        token = secrets.token_urlsafe(16)
-        with self.transaction() as db:
-            row = (token, time.time(), json.dumps({"explore": token}))
-            person = int(
-                db.execute("INSERT INTO persons (token, arrived, platform) VALUES (?, ?, ?)", row).lastrowid or 0
-            )
+        with self.transaction():
+            token = self.arrive({"explore": secrets.token_urlsafe(16)})
+            person = self.person(token)
+            assert person is not None
             events = [Event(NO_SESSION, "consented", 0, {"agrees": True}), Event(NO_SESSION, "instructed", 0, {})]
             self.append(person, [*events, Event(NO_SESSION, "assigned", 0, {**plan, "person": person})])
         return token

@@ -6,27 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.run import EnvOptions, RunOptions, option, part, test_env
-from experiments.run.headlines.options import SentenceMetricOptions
-from experiments.run.options import PartsOptions, PlanningOptions, ThompsonOptions
+from experiments.run.options import PartsOptions, PlanningOptions, SentenceMetricOptions, ThompsonOptions
+from steer_env import limits
 from steer_env.registry import Part, Parts, Registry
-
-QUESTIONS = Registry(
-    "question",
-    {
-        "similarity": "how similar is the image to the goal, from 1 to 10",
-        "satisfaction": "how satisfied are you with it, from 1 to 4",
-        "improvement": "which of the first and the last image is closer to the goal",
-        "prompt": "which of the goal and the image does the prompt describe better",
-    },
-)
-"""What annotators answer (paper, Figures 16 to 19)."""
 
 LEARNERS: Parts = Registry("bandit", {"thompson": Part(ThompsonOptions, ""), "planning": Part(PlanningOptions, "")})
 """What learns from people while they play, with the options of experiments.train."""
 
 
 @dataclass
-class ImagesOptions:
+class ImagesOptions(limits.Limited):
     """People keep the current image or pick a proposal (paper, Figure 15).
 
     Args:
@@ -41,14 +30,14 @@ class ImagesOptions:
     policy: str = ""
     learn: str = ""
     mechanism: str = ""
-    first: str = "task"
+    first: str = option("task", among=("task", "own"))
     suite: str = ""
-    rounds: int = 0
-    proposals: int = 0
+    rounds: int = option(0, least=0)
+    proposals: int = option(0, least=0)
 
 
 @dataclass
-class TextOptions:
+class TextOptions(limits.Limited):
     """People write prompts (paper, Figure 14).
 
     Args:
@@ -57,13 +46,13 @@ class TextOptions:
         suite: by default that of env.
     """
 
-    attempts: int = 5
+    attempts: int = option(5, least=2)
     choose: list[str] = field(default_factory=list)
     suite: str = ""
 
 
 @dataclass
-class HeadlinesOptions:
+class HeadlinesOptions(limits.Limited):
     """People write instructions by which a language model rewrites a headline (paper, B.2).
 
     Args:
@@ -72,24 +61,26 @@ class HeadlinesOptions:
     """
 
     suite: str
-    attempts: int = 5
+    attempts: int = option(5, least=2)
 
 
 @dataclass
-class RatingsOptions:
+class RatingsOptions(limits.Limited):
     """People rate what others made (paper, Figures 16 to 19).
 
     Args:
-        question: similarity, satisfaction, improvement or prompt.
+        question: similarity, how similar the image is to the goal, from 1 to 10; satisfaction, how satisfied they are
+            with it, from 1 to 4; improvement, which of the first and the last image is closer to the goal; or prompt,
+            which of the goal and the image the prompt describes better.
         of: folder of a study with people, whose finished sessions are rated.
         goals: sessions that a person rates.
         attempt: of the question prompt: first or last.
     """
 
-    question: str
-    of: str
-    goals: int = 6
-    attempt: str = "last"
+    question: str = limits.option(among=("similarity", "satisfaction", "improvement", "prompt"))
+    of: str = limits.option()
+    goals: int = option(6, least=1)
+    attempt: str = option("last", among=("first", "last"))
 
 
 CONDITIONS: Parts = Registry(

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ _LONGEST_ID = 128
 _STRANGE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, but for tabs and ends of lines; and halves of letters."""
 _TURK = ("https://www.mturk.com", "https://workersandbox.mturk.com")
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 async def form_of(request: Request) -> dict[str, str]:
@@ -43,11 +44,7 @@ async def form_of(request: Request) -> dict[str, str]:
 
 
 class Pages:
-    """Handlers of requests.
-
-    Args:
-        study, store: what they show, and where answers go.
-    """
+    """Handlers of requests: they show a study, and answers go to its store."""
 
     def __init__(self, study: Study, store: Store) -> None:
         self._study, self._store, self._options = study, store, study.options
@@ -75,10 +72,14 @@ class Pages:
 
     async def arrival(self, request: Request) -> Response:
         """The first page, before a person has a token."""
-        names = _PLATFORM[self._options.codes.platform]
-        known = {name: request.query_params.get(name, "")[:_LONGEST_ID] for name in names}
-        lacking = [name for name in names[:1] if not known[name]]
+        known = self._platform(request.query_params)
+        lacking = [name for name in list(known)[:1] if not known[name]]
         return self.page(request, "arrival", known=known, lacking=lacking, csrf=self.csrf("arrive"))
+
+    def _platform(self, values: Mapping[str, str]) -> dict[str, str]:
+        """What the platform says of a person."""
+        names = _PLATFORM[self._options.codes.platform]
+        return {name: values.get(name, "")[:_LONGEST_ID] for name in names}
 
     async def arrive(self, request: Request) -> Response:
         """A new person."""
@@ -87,18 +88,23 @@ class Pages:
             return self._problem(request, 403, "This page is too old. Please open the study's link again.")
         if self._store.active(60 * self._options.patience) >= self._options.web.people:
             return self._problem(request, 503, "Too many people are taking part right now. Please come back later.")
-        names = _PLATFORM[self._options.codes.platform]
-        known = {name: form.get(name, "")[:_LONGEST_ID] for name in names}
+        known = self._platform(form)
         if known.get("turkSubmitTo") not in _TURK:
             known["turkSubmitTo"] = ""
         known = {name: value for name, value in known.items() if value}
         return RedirectResponse(f"/s/{self._store.arrive(known)}", 303)
 
-    async def screen(self, request: Request) -> Response:
+    def personal(self, handler: Callable[[Request, int], Awaitable[Response]]) -> Handler:
+        """A handler of requests of the person whose token the address holds; for any other token there is no page."""
+
+        async def handled(request: Request) -> Response:
+            person = self._store.person(request.path_params["token"])
+            return await (self.missing(request) if person is None else handler(request, person))
+
+        return handled
+
+    async def screen(self, request: Request, person: int) -> Response:
         """The person's screen; images that are nearly there are awaited."""
-        person = self._person(request)
-        if person is None:
-            return await self.missing(request)
         return self._show(request, person, await self._settled(person))
 
     async def _settled(self, person: int) -> Screen:
@@ -118,11 +124,8 @@ class Pages:
             self._queue = queue, time.monotonic()
         return queue
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request, person: int) -> Response:
         """Take what a person sends; whatever it is, the person's screen follows."""
-        person = self._person(request)
-        if person is None:
-            return await self.missing(request)
         token = request.path_params["token"]
         form = await self.form(request, token)
         if form is None:
@@ -133,51 +136,38 @@ class Pages:
             return self._show(request, person, self._screen(person), 422, error=str(error), given=form)
         return RedirectResponse(f"/s/{token}", 303)
 
-    async def state(self, request: Request) -> Response:
+    async def state(self, request: Request, person: int) -> Response:
         """What the page asks while it waits: the step that the person is at, and the place in the queue."""
-        person = self._person(request)
-        if person is None:
-            return JSONResponse({"step": ""}, 404)
         screen = await self._settled(person)
         return JSONResponse({"step": screen.step, "place": self._store.place_in_queue(person)})
 
-    async def picture(self, request: Request) -> Response:
+    async def picture(self, request: Request, person: int) -> Response:
         """A picture of the screen that the person has now, and no other."""
-        person, item = self._person(request), request.path_params["item"]
-        screen = self._screen(person) if person else None
-        if person is None or screen is None or screen.step != request.path_params["step"]:
-            return Response(status_code=404)
-        if item == "goal":
-            png = self._picture(person, screen, GOAL, 0)
-        elif item.isdecimal() and len(item) < 4 and int(item) < len(screen.data.get("items", ())):
-            png = self._picture(person, screen, *screen.data["items"][int(item)])
-        else:
-            png = None
+        screen, item, png = self._screen(person), request.path_params["item"], None
+        if screen.step == request.path_params["step"]:
+            if item == "goal":
+                png = self._picture(person, screen, GOAL, 0)
+            elif item.isdecimal() and len(item) < 4 and int(item) < len(screen.data.get("items", ())):
+                png = self._picture(person, screen, *screen.data["items"][int(item)])
         return Response(png, media_type="image/png") if png else Response(status_code=404)
 
-    async def words(self, request: Request) -> Response:
+    async def words(self, request: Request, person: int) -> Response:
         """The forbidden words in what a person is typing."""
-        person = self._person(request)
-        screen = self._screen(person) if person else None
-        if screen is None or screen.name != "headline":
+        screen = self._screen(person)
+        if screen.name != "headline":
             return JSONResponse({"words": []}, 404)
         form = await form_of(request)
         text = form.get("prompt", "")[: 2 * LONGEST]
         return JSONResponse({"words": forbidden_words(text, screen.data["original"], screen.data["goal"])})
 
-    async def leave(self, request: Request) -> Response:
+    async def leave(self, request: Request, person: int) -> Response:
         """Ask whether a person wants to withdraw."""
-        if self._person(request) is None:
-            return await self.missing(request)
         token = request.path_params["token"]
         return self.page(request, "withdraw", token=token, csrf=self.csrf(token))
 
-    async def withdraw(self, request: Request) -> Response:
+    async def withdraw(self, request: Request, person: int) -> Response:
         """Delete all that is known of a person."""
-        person, token = self._person(request), request.path_params["token"]
-        if person is None:
-            return await self.missing(request)
-        if await self.form(request, token) is None:
+        if await self.form(request, request.path_params["token"]) is None:
             return self._problem(request, 403, "This page is too old. Please reload it, and try again.")
         self._store.forget(person)
         return self.page(request, "withdrawn")
@@ -201,9 +191,6 @@ class Pages:
             condition = sitting.plan["cells"][screen.session][0]
             return self._store.source_picture(condition, screen.data["source"], place)
         return self._store.picture(person, screen.session, place, item)
-
-    def _person(self, request: Request) -> int | None:
-        return self._store.person(request.path_params["token"])
 
     def _screen(self, person: int) -> Screen:
         return screen_of(self._store.log(person), self._study)

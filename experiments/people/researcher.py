@@ -6,7 +6,6 @@ import base64
 import hmac
 import secrets
 import threading
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -16,25 +15,19 @@ from starlette.responses import RedirectResponse, Response
 from experiments.people.answers import assigned
 from experiments.people.export import progress_table, report_of, tables_of
 from experiments.people.log import Store
-from experiments.people.pages import Pages
+from experiments.people.pages import Handler, Pages
 from experiments.people.study import Study, check_policy
 from steer_env.evaluation.reports import png
 from steer_env.mechanisms import MECHANISMS
 from steer_env.registry import resolve
 
 USER = "researcher"
-Handler = Callable[[Request], Awaitable[Response]]
 _DRAWING = threading.Lock()
 """Matplotlib draws one figure at a time."""
 
 
 class Researcher:
-    """Handlers of the researcher's requests.
-
-    Args:
-        pages: of the people.
-        study, store: as for these.
-    """
+    """Handlers of the researcher's requests, beside those of people."""
 
     def __init__(self, pages: Pages, study: Study, store: Store) -> None:
         self._pages, self._study, self._store, self._options = pages, study, store, study.options

@@ -68,15 +68,7 @@ def screen_of(log: Log, study: Study) -> Screen:
 
 @dataclass(frozen=True)
 class Sitting:
-    """A session as it was assigned.
-
-    Args:
-        study: whose.
-        condition: of the session.
-        plan: all that the person was assigned.
-        session: the person's, from 0.
-        goal: task of the suite, or which of the things to rate.
-    """
+    """A person's session, from 0, of all that the plan assigns; its goal is a task, or which of the things to rate."""
 
     study: Study
     condition: Condition

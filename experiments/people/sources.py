@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from experiments.people.log import DATABASE, GOAL, NO_SESSION, Log, Store, of_session
+from experiments.people.log import DATABASE, GOAL, Store
+from experiments.people.sessions import Events, Session, ended
 from experiments.people.study import Study
-from steer_env.traces import PERSON
 
 
 @dataclass(frozen=True)
@@ -76,55 +75,32 @@ def _finished(folder: Path) -> list[tuple[str, dict[int, bytes]]]:
     """Facts and pictures by attempt, the goal's at −1, of all finished sessions."""
     if not (folder / DATABASE).is_file():
         raise FileNotFoundError(f"no study with people in {folder}")
-    other = Store(folder, lambda log: False)
-    try:
-        sources = []
-        for person, log in other.logs().items():
-            plan = log.get((NO_SESSION, "assigned", 0), {})
-            if (NO_SESSION, "failed", 0) in log or "explore" in plan:
-                continue
-            for session in range(len(plan.get("cells", ()))):
-                if (session, "finished", 0) in log and (shown := held(log, session)):
-                    pictures = {i: other.picture(person, session, *where) for i, where in enumerate(shown)}
-                    pictures[GOAL] = other.picture(person, session, GOAL, 0)
-                    facts = json.dumps(asdict(_source(log, person, session, shown)))
-                    sources.append((facts, {place: png for place, png in pictures.items() if png}))
-        return sources
-    finally:
-        other.close()
+    sources = []
+    with closing(Store(folder, lambda log: False)) as other:
+        for session in sorted(ended(other), key=lambda each: (each.person, each.number)):
+            if shown := held(session.events):
+                where = {GOAL: (GOAL, 0), **dict(enumerate(shown))}
+                pictures = {i: other.picture(session.person, session.number, *place) for i, place in where.items()}
+                facts = json.dumps(asdict(_source(session)))
+                sources.append((facts, {place: png for place, png in pictures.items() if png}))
+    return sources
 
 
-def held(log: Log, session: int) -> list[tuple[int, int]]:
+def held(events: Events) -> list[tuple[int, int]]:
     """Place and item of the image that the person had at each attempt; none for a session without images."""
-    events = sorted(of_session(log, session).items())
-    if chosen := [(place, data["choice"]) for (kind, place), data in events if kind == "chosen"]:
+    ordered = sorted(events.items())
+    if chosen := [(place, data["choice"]) for (kind, place), data in ordered if kind == "chosen"]:
         return [(0, 0), *chosen]
-    return [
-        (place, 0) for (kind, place), made in events if kind == "made" and "similarity" in made and "text" not in made
-    ]
+    return [(place, 0) for (kind, place), made in ordered if kind == "made" and "text" not in made]
 
 
-def _source(log: Log, person: int, session: int, shown: Sequence[tuple[int, int]]) -> Source:
-    events = of_session(log, session)
-    facts: dict[str, Any] = (events.get(("begun", 0)) or events["offered", 0])["facts"]
-    written = [data["prompt"] for (kind, _), data in sorted(events.items()) if kind == "written"]
-    similarities, judged = [], []
-    for place, item in shown:
-        if made := events.get(("made", place)):
-            similarities.append(float(made["similarity"]))
-            judged.append(made["judged"])
-        else:
-            offered = events["offered", place]
-            similarities.append(float(offered["similarities"][item]))
-            judged.append({name: values[item] for name, values in offered["judged"].items()})
-    task = facts["task"]
+def _source(session: Session) -> Source:
+    trace = session.trace
     return Source(
-        f"{PERSON}{person}",
-        session,
-        task["suite"],
-        task["index"],
-        **{name: facts[name] for name in ("policy", "mechanism", "generator")},
-        prompts=written or [task["prompt"]],
-        similarities=similarities,
-        judged={name: [float(each[name]) for each in judged] for name in judged[0]},
+        trace.human,
+        session.number,
+        *(trace.suite, trace.task_index, trace.policy, trace.mechanism, trace.generator),
+        prompts=list(trace.prompts) or [trace.prompt],
+        similarities=list(trace.similarities),
+        judged={name: list(values) for name, values in trace.judged.items()},
     )

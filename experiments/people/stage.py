@@ -80,8 +80,7 @@ Moment = tuple[list[Any], "Policy | None", "Offer | None", dict[str, list[float]
 class Stage:
     """Sessions of one mechanism, or of text steering, with their places in one batch of the dynamics.
 
-    Args:
-        env: with as many places as sessions are kept in memory.
+    As many are kept in memory as the environment has places.
     """
 
     def __init__(self, env: SteeringVectorEnv) -> None:

@@ -12,15 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.people.options import (
-    CONDITIONS,
-    LEARNERS,
-    QUESTIONS,
-    ImagesOptions,
-    PeopleOptions,
-    RatingsOptions,
-    TextOptions,
-)
+from experiments.people.options import CONDITIONS, LEARNERS, ImagesOptions, PeopleOptions, TextOptions
 from steer_env.mechanisms import MECHANISMS
 from steer_env.policies.names import load_policy
 from steer_env.policies.stored import StoredPolicy
@@ -180,10 +172,8 @@ def _rotated(cells: list[tuple[int, int]], persons: int) -> list[tuple[int, int]
 
 def _condition(spec: str | Mapping[str, Any], options: PeopleOptions) -> Condition:
     _, chosen = resolve(CONDITIONS, spec)
-    kind, env = parse_spec(spec)[0], options.env
+    env = options.env
     if isinstance(chosen, ImagesOptions):
-        if chosen.first not in ("task", "own"):
-            raise ValueError(f"{spec}: first must be task or own, got {chosen.first!r}")
         if chosen.mechanism:
             resolve(MECHANISMS, chosen.mechanism)
         if chosen.learn:
@@ -199,11 +189,4 @@ def _condition(spec: str | Mapping[str, Any], options: PeopleOptions) -> Conditi
         )
     if isinstance(chosen, TextOptions):
         chosen = replace(chosen, suite=chosen.suite or env.suite)
-    if isinstance(chosen, RatingsOptions):
-        QUESTIONS[chosen.question]
-        if chosen.attempt not in ("first", "last"):
-            raise ValueError(f"{spec}: attempt must be first or last, got {chosen.attempt!r}")
-    condition = Condition(str(spec), kind, chosen)
-    if condition.steps < (2 if kind in ("text", "headlines") else 1):
-        raise ValueError(f"{spec}: a session needs more than {condition.steps} rounds or attempts")
-    return condition
+    return Condition(str(spec), parse_spec(spec)[0], chosen)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -43,14 +43,7 @@ _IDLE = 0.02
 
 
 class Worker:
-    """Makes what people wait for.
-
-    Args:
-        study: the study.
-        store: its log.
-        parts: the environment's keyword arguments.
-        model: the language model that people steer.
-    """
+    """Makes what people wait for, with the environment's keyword arguments, or the language model that people steer."""
 
     def __init__(self, study: Study, store: Store, parts: Mapping[str, Any], model: Writer | None = None) -> None:
         self._study, self._store, self._options, self._parts = study, store, study.options, parts
@@ -68,12 +61,8 @@ class Worker:
     def _stage(self, condition: Condition) -> Stage:
         """The batch that plays a condition; those that differ in their policies alone share one."""
         options = condition.options
-        ways = (
-            (options.rounds, options.proposals, options.mechanism)
-            if condition.kind == "images"
-            else (options.attempts, *options.choose)
-        )
-        key = (condition.kind, options.suite, *ways)
+        names = ("rounds", "proposals", "mechanism") if condition.kind == "images" else ("attempts", "choose")
+        key = (condition.kind, options.suite, *(str(getattr(options, name)) for name in names))
         if key not in self._stages:
             own = {**self._parts, "suite": options.suite, "render_mode": "rgb_array"}
             if self._studio is not None:
@@ -120,12 +109,11 @@ class Worker:
             "task": vars(due.task),
         }
 
-    def turn(self, least: int = 1) -> int:
+    def turn(self) -> int:
         """Go on with all who wait, as many as a batch has places; returns how many."""
         dues = [due for person in self._store.queue()[: self._options.places] if (due := self._due(person))]
-        if len(dues) < least:
-            return 0
-        self.follow()
+        if dues:
+            self.follow()
         by_hand = [due for due in dues if "explore" in due.screen.data["sitting"].plan]
         for due in by_hand:
             try:
@@ -139,15 +127,14 @@ class Worker:
     def _go_on(self, dues: Sequence[Due]) -> None:
         if self._headlines is not None:
             self._headlines.turn([due for due in dues if due.condition.kind == "headlines"])
-        for stage, group in self._grouped([due for due in dues if due.condition.kind != "headlines"]):
-            beginning = [due for due in group if due.screen.data["for"] == "begun"]
-            self._begin(stage, beginning)
-            rest = [due for due in group if due.screen.data["for"] != "begun"]
-            images = [due for due in rest if due.condition.kind == "images"]
-            if images:
-                self._offer(stage, images)
-            if texts := [due for due in rest if due.condition.kind == "text"]:
-                self._make(stage, texts)
+        groups: dict[tuple[Stage, str], list[Due]] = {}
+        for due in dues:
+            if due.condition.kind != "headlines":
+                waits = "begun" if due.screen.data["for"] == "begun" else due.condition.kind
+                groups.setdefault((self._stage(due.condition), waits), []).append(due)
+        ways = {"begun": self._begin, "images": self._offer, "text": self._make}
+        for (stage, waits), group in groups.items():
+            ways[waits](stage, group)
 
     def follow(self) -> None:
         """Learn from the sessions that were finished since the last call."""
@@ -163,25 +150,18 @@ class Worker:
             return None
         sitting = screen.data["sitting"]
         condition, goal = sitting.condition, sitting.goal
+        task: Any
         if condition.kind == "headlines":
             assert self._headlines is not None
-            return Due(person, log, screen, condition, self._headlines.task(goal), evaluation_seed(goal))
-        task = load_suite(condition.options.suite)[goal]
-        if written := log.get((screen.session, "written", 0)):
-            task = replace(task, prompt=written["prompt"])
+            task = self._headlines.task(goal)
+        else:
+            task = load_suite(condition.options.suite)[goal]
+            if written := log.get((screen.session, "written", 0)):
+                task = replace(task, prompt=written["prompt"])
         return Due(person, log, screen, condition, task, evaluation_seed(goal))
-
-    def _grouped(self, dues: Sequence[Due]) -> Iterator[tuple[Stage, list[Due]]]:
-        groups: dict[int, tuple[Stage, list[Due]]] = {}
-        for due in dues:
-            stage = self._stage(due.condition)
-            groups.setdefault(id(stage), (stage, []))[1].append(due)
-        yield from groups.values()
 
     def _begin(self, stage: Stage, dues: Sequence[Due]) -> None:
         """Make the goals of people who write before they see another image."""
-        if not dues:
-            return
         pictures = list(dict.fromkeys((due.task.goal_prompt, due.task.goal_seed) for due in dues))
         studio = stage.dynamics.studio
         _, images = studio.picture(*studio.prepare(pictures), "goals", keep_images=True, pictures=pictures)
@@ -190,7 +170,7 @@ class Worker:
             goal = images[pictures.index((due.task.goal_prompt, due.task.goal_seed))]
             self._record(due, "begun", {"facts": self.facts(due)}, {(GOAL, 0): png(goal.numpy())})
 
-    def _offer(self, stage: Stage, dues: list[Due]) -> None:
+    def _offer(self, stage: Stage, dues: Sequence[Due]) -> None:
         """Play each session up to the round that its person waits for."""
         pending = list(zip(dues, stage.seats(dues, self._policy), strict=True))
         while pending:
@@ -268,15 +248,13 @@ class Worker:
         }
         self._record(due, "offered", data, pictures, place)
 
-    def _make(self, stage: Stage, dues: list[Due]) -> None:
+    def _make(self, stage: Stage, dues: Sequence[Due]) -> None:
         """Make the images of new prompts, and first those of the earlier ones, when a session is played again."""
-        seats, dynamics = stage.seats(dues), stage.dynamics
-        pending = list(zip(dues, seats, strict=True))
+        pending, dynamics = list(zip(dues, stage.seats(dues), strict=True)), stage.dynamics
         for due, seat in pending:
             if due.event("made", 0) is None:
                 self._record_made(stage, due, seat)
-        pending = [(due, seat) for due, seat in pending if due.event("written", seat.place + 1)]
-        while pending:
+        while pending := [(due, seat) for due, seat in pending if due.event("written", seat.place + 1)]:
             written = [due.event("written", seat.place + 1) or {} for due, seat in pending]
             rows = np.array([seat.row for _, seat in pending])
             chosen = {
@@ -287,7 +265,6 @@ class Worker:
                 seat.place += 1
                 if due.event("made", seat.place) is None:
                     self._record_made(stage, due, seat)
-            pending = [(due, seat) for due, seat in pending if due.event("written", seat.place + 1)]
 
     def _record_made(self, stage: Stage, due: Due, seat: Seat) -> None:
         row, dynamics = np.array([seat.row]), stage.dynamics

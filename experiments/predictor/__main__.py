@@ -39,13 +39,12 @@ class PredictorOptions(ProgramOptions):
 
 
 @command(PredictorOptions)
-def main(options: PredictorOptions, run: Run) -> None:
+def main(options: PredictorOptions, run: Run) -> dict[str, float]:
     """Make the pairs that aren't there yet, fit the predictor, and write the asset with its card."""
     mend_torchvision()
     from experiments.predictor.making import make_predictor
 
-    for name, value in make_predictor(options).items():
-        print(f"{name}: {value:.4f}")
+    return make_predictor(options)
 
 
 if __name__ == "__main__":

@@ -47,14 +47,6 @@ class Shard:
         activations, embeddings = map(torch.from_numpy, read)
         return activations, embeddings
 
-    def split(self, images: int) -> tuple[Shard, Shard]:
-        """The first so many images, and the others."""
-        first, others = slice(images), slice(images, None)
-        return (
-            Shard(self.activations[first], self.embeddings[first]),
-            Shard(self.activations[others], self.embeddings[others]),
-        )
-
 
 def make_shard(config: PredictorOptions, index: int, generator: DiffusionGenerator, metric: Metric) -> Shard:
     """Read the shard of that number, once it is made; the images are computed in bfloat16."""
@@ -130,7 +122,8 @@ def make_predictor(config: PredictorOptions) -> dict[str, float]:
     start, generator, metric = time.monotonic(), load_generator("tiles"), load_metric("tile-perceptual")
     assert isinstance(generator, DiffusionGenerator)
     first, *others = (make_shard(config, index, generator, metric) for index in track(range(config.shards), "pairs"))
-    aside, rest = first.split(config.held_out * _LATENTS)
+    held = config.held_out * _LATENTS
+    aside, rest = (Shard(first.activations[p], first.embeddings[p]) for p in (slice(held), slice(held, None)))
     _, channels, height, width = first.activations.shape
     architecture = PredictorConfig(generator.id, metric.id, 0.0, channels, height * width, metric.dimensions)
     architecture = PredictorConfig(**{**vars(architecture), "share": cost(generator, EmbeddingPredictor(architecture))})
@@ -145,30 +138,6 @@ def make_predictor(config: PredictorOptions) -> dict[str, float]:
 
 def card(config: PredictorOptions, architecture: PredictorConfig, known: dict[str, float]) -> str:
     """The asset's README.md."""
-    images = (config.shards * config.prompts - config.held_out) * _LATENTS
-    return f"""---
-license: apache-2.0
----
-
-# tiles-predictor
-
-What the embedded metric would say of an image of the embedded generator, before it is made: a small network from the
-activations inside the denoiser's first step to the expected embedding. The mechanism `learned` lives by it. It knows
-images of {architecture.generator} under {architecture.metric}, and nothing else.
-
-A prediction costs {architecture.share:.2f} passes of the denoiser; an image takes two, and the decoder.
-
-Of {config.held_out:,} prompts that nothing was fitted to, {_LATENTS} images each:
-
-| | |
-|---|---|
-| cosine of expected and true embedding | {known["cosine"]:.3f} |
-| length of the expected embedding (1 would mean that it is certain) | {known["length"]:.3f} |
-| correlation of predicted and true similarities of images of one prompt | {known["correlation"]:.3f} |
-
-Made by `python -m experiments.predictor assets=steer_env/assets shards={config.shards}`
-with `budget.steps={config.budget.steps}`, seed {config.seed}: {images:,} pairs of images of the users' prompts of
-{config.suite}, made in bfloat16, and {config.budget.steps:,} steps of {config.budget.batch_size}, one of which holds
-{config.budget.batch_size // _LATENTS} prompts. It took {known["minutes"]:.0f} minutes, the pairs that were there before
-not counted. Licence: Apache-2.0.
-"""
+    text, images = Path(__file__).with_name("card.md").read_text(), config.shards * config.prompts - config.held_out
+    values = {"latents": _LATENTS, "images": images * _LATENTS, "prompts": config.budget.batch_size // _LATENTS}
+    return text.format(config=config, architecture=architecture, known=known, **values)

@@ -8,7 +8,7 @@ from steer_env.compatibility import mend_torchvision
 
 
 @command(PretrainOptions)
-def main(options: PretrainOptions, run: Run) -> None:
+def main(options: PretrainOptions, run: Run) -> dict[str, float]:
     """Run the stages that haven't been run in the work folder, and write the assets with their cards."""
     mend_torchvision()
     from experiments.pretrain.cards import write_cards
@@ -16,8 +16,7 @@ def main(options: PretrainOptions, run: Run) -> None:
 
     figures = pretrain(options)
     write_cards(options, figures)
-    for name, value in figures.items():
-        print(f"{name}: {value:.4f}")
+    return figures
 
 
 if __name__ == "__main__":

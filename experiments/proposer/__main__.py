@@ -50,13 +50,12 @@ class ProposerOptions(ProgramOptions):
 
 
 @command(ProposerOptions)
-def main(options: ProposerOptions, run: Run) -> None:
+def main(options: ProposerOptions, run: Run) -> dict[str, float]:
     """Make the images that aren't there yet, fit the proposer, and write it."""
     mend_torchvision()
     from experiments.proposer.making import make_proposer
 
-    for name, value in make_proposer(options).items():
-        print(f"{name}: {value:.4f}")
+    return make_proposer(options)
 
 
 if __name__ == "__main__":

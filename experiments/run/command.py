@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,15 +71,8 @@ register_groups()
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 
 
-@dataclass
-class AgentChoice:
-    """An agent alone, for lists of agents."""
-
-    defaults: list[Any]
-    agent: Any = None
-
-
-ConfigStore.instance().store("agent_alone", AgentChoice(["_self_", {"agent": "thompson"}]))
+# For lists of agents.
+ConfigStore.instance().store("agent_alone", {"defaults": ["_self_", {"agent": "thompson"}], "agent": None})
 
 
 def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
@@ -87,7 +80,8 @@ def command(options: type[O]) -> Callable[[Body[O]], Callable[[], None]]:
 
     ``main`` checks its options, calls ``run.open()`` before any work, and returns the result that marks the run as
     finished; Ctrl-C, errors, sweeps and the run's folder are handled here. Options are a dataclass with an ``Args:``
-    section that documents each field; :class:`RunOptions` for commands that leave a folder.
+    section that documents each field; :class:`RunOptions` for commands that leave a folder. Numbers that other
+    commands return are printed.
     """
 
     def decorate(body: Body[O]) -> Callable[[], None]:

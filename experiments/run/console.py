@@ -45,11 +45,7 @@ def _nowhere() -> Any:
 
 
 class _Patient:
-    """A stream that is never in the way: letters it lacks become others, and what it can't take is lost.
-
-    Args:
-        stream: such as ``sys.stdout``.
-    """
+    """A stream that is never in the way: letters it lacks become others, and what it can't take is lost."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream or _nowhere()

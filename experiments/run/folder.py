@@ -84,7 +84,8 @@ class Run:
 
             torch.set_num_threads(self.config.threads)
         if not has_folder:
-            body(typed, self)
+            for name, value in (body(typed, self) or {}).items():
+                say(f"{name}: {value:.4f}")
             return
         if self.config.overwrite and has_begun(self.folder):
             # What is there now is this job's own.

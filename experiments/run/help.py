@@ -1,9 +1,9 @@
-"""What ``--help`` prints."""
+"""What ``--help`` prints, and the site's pages of commands show."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -25,16 +25,8 @@ def help_text(name: str, options: type) -> str:
     """The command, and each option with its type, default, range and meaning."""
     lines = [f"python -m experiments.{name} OPTION=VALUE …", "", lead_of(options), "", "Options", "-------"]
     groups = groups_of(options)
-    sections: dict[type, dict[str, Any]] = {}
-    for part in fields(options):
-        default = default_of(part)
-        if part.name in groups:
-            continue
-        if is_dataclass(default):
-            _collect(default, part.name, sections)
-        else:
-            lines += _entry(part, [default], documentation(options), "")
-    for kind, places in sections.items():
+    lines += _entries(described(options, "", skip=groups))
+    for kind, places in inner(options).items():
         lines += _section(kind, ", ".join(places), next(iter(places)), list(places.values()))
     for field, (default, base) in groups.items():
         lines += ["", f"{field}={'|'.join(choices(field))}", "-" * len(field), f"Default: {default}.", ""]
@@ -48,29 +40,48 @@ def help_text(name: str, options: type) -> str:
     return "\n".join([*lines, "A wrong option is answered in one line; HYDRA_FULL_ERROR=1 shows tracebacks."])
 
 
-def _collect(example: Any, place: str, sections: dict[type, dict[str, Any]]) -> None:
-    """By class of options: its places, with its values there; also of classes inside it."""
-    sections.setdefault(type(example), {})[place] = example
-    for part in fields(example):
-        if is_dataclass(value := getattr(example, part.name)):
-            _collect(value, f"{place}.{part.name}", sections)
+def inner(options: type) -> dict[type, dict[str, Any]]:
+    """Classes of options inside a command's own, and inside those: place on the command line → its values there."""
+    found: dict[type, dict[str, Any]] = {}
+
+    def collect(kind: Any, place: str, skip: Collection[str] = ()) -> None:
+        for part in fields(kind):
+            value = default_of(part) if isinstance(kind, type) else getattr(kind, part.name)
+            if part.name not in skip and is_dataclass(value):
+                found.setdefault(type(value), {})[f"{place}{part.name}"] = value
+                collect(value, f"{place}{part.name}.")
+
+    collect(options, "", groups_of(options))
+    return found
+
+
+def described(
+    kind: type, place: str, examples: Sequence[Any] = (), skip: Collection[str] = ()
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """Of each option of a class: its name on the command line, type, default, range and meaning.
+
+    Defaults are those of the class, or the values in each of the examples.
+    """
+    texts = documentation(kind)
+    for part in fields(kind):
+        values = [getattr(example, part.name) for example in examples] or [default_of(part)]
+        if part.name not in skip and not is_dataclass(values[0]):
+            defaults = " or ".join(dict.fromkeys("required" if v == REQUIRED else repr(v) for v in values))
+            text = texts.get(part.name, "")
+            yield f"{place}{part.name}", type_of(part), defaults, limits_text(part.metadata), text
 
 
 def _section(kind: type, title: str, place: str, examples: Sequence[Any] = ()) -> list[str]:
-    """The options of a class: with their defaults, or with their values in each of the examples."""
     lines = ["", *([title, "-" * len(title)] if title else []), lead_of(kind), ""]
-    for part in fields(kind):
-        values = [getattr(example, part.name) for example in examples] or [default_of(part)]
-        if not is_dataclass(values[0]):
-            lines += _entry(part, values, documentation(kind), f"{place}.")
+    return lines + _entries(described(kind, f"{place}.", examples))
+
+
+def _entries(options: Iterator[tuple[str, str, str, str, str]]) -> list[str]:
+    lines = []
+    for name, *details, text in options:
+        lines.append(f"  {name}  ({', '.join(detail for detail in details if detail)})")
+        lines += _filled(text, " " * 6) or [""]
     return lines
-
-
-def _entry(part: Any, values: Sequence[Any], texts: Mapping[str, str], place: str) -> list[str]:
-    defaults = dict.fromkeys("required" if value == REQUIRED else repr(value) for value in values)
-    details = [type_of(part), " or ".join(defaults), limits_text(part.metadata)]
-    head = f"  {place}{part.name}  ({', '.join(detail for detail in details if detail)})"
-    return [head, *(_filled(texts.get(part.name, ""), " " * 6) or [""])]
 
 
 def _filled(text: str, indent: str) -> list[str]:

@@ -59,15 +59,7 @@ def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
 
 
 def load_table(spec: str, option: str) -> TablePolicy:
-    """A policy that must be a table, such as the races of bandits need.
-
-    Args:
-        spec: as for :func:`steer_env.policies.names.load_policy`.
-        option: what an error calls it.
-
-    Raises:
-        ValueError: it doesn't exist, or isn't a table.
-    """
+    """A policy that must be a table, as for races of bandits; else a ValueError that names the option."""
     policy = load_policy(spec)
     if not isinstance(policy, TablePolicy):
         raise ValueError(f"{option} must be a table over (round, stayed), such as a schedule, not {spec}")

@@ -21,11 +21,7 @@ from steer_env.types import Prompter
 
 
 def check_tasks(tasks: int, **options: Any) -> ImageSteeringVectorEnv:
-    """Before any work: the environment, if its suite has that many tasks.
-
-    Raises:
-        ValueError: a part that doesn't exist, or too few or too many tasks.
-    """
+    """Before any work: the environment, if its parts exist and its suite has that many tasks; else a ValueError."""
     env = make_env(1, **options)
     if options.get("choose"):
         make_text_env(1, **options)
@@ -49,29 +45,21 @@ def _check_size(tasks: int, env: SteeringVectorEnv) -> None:
 def play_suite(
     policies: Sequence[Policy | Prompter], tasks: int, tasks_per_batch: int, folder: Path, **options: Any
 ) -> list[SteeringTrace]:
-    """The traces of every policy on the first tasks of a suite; what an earlier call left in this folder is kept.
-
-    Args:
-        policies, tasks, tasks_per_batch, folder, **options: see :func:`steer_env.evaluation.suites.play_missing`.
-    """
+    """All traces of :func:`steer_env.evaluation.suites.play_missing`."""
     return [trace for traces in play_missing(policies, tasks, tasks_per_batch, folder, **options) for trace in traces]
 
 
 def time_policies(policies: Sequence[Policy | Prompter], tasks: int, **options: Any) -> dict[str, Entry]:
     """Play one policy of each name alone on the first tasks, all at a time: its leaderboard entry, by name."""
-    _seconds(policies[0], tasks, **options)  # Not counted: models may still have to be loaded.
+
+    def seconds(policy: Policy | Prompter) -> float:
+        start = time.perf_counter()
+        list(evaluate([policy], tasks, tasks, **options))
+        return time.perf_counter() - start
+
+    seconds(policies[0])  # Not counted: models may still have to be loaded.
     first = {policy.name: policy for policy in reversed(policies)}
-    return {
-        name: Entry(_training_episodes(policy), _seconds(policy, tasks, **options) / tasks)
-        for name, policy in first.items()
-    }
-
-
-def _seconds(policy: Policy | Prompter, tasks: int, **options: Any) -> float:
-    start = time.perf_counter()
-    for _ in evaluate([policy], tasks, tasks, **options):
-        pass
-    return time.perf_counter() - start
+    return {name: Entry(_training_episodes(policy), seconds(policy) / tasks) for name, policy in first.items()}
 
 
 def _training_episodes(policy: Policy | Prompter) -> int | None:
@@ -81,18 +69,17 @@ def _training_episodes(policy: Policy | Prompter) -> int | None:
 
 def draw_examples(traces: Sequence[SteeringTrace], policy: str, n: int, options: dict[str, Any]) -> list[Figure]:
     """Strips of episodes, see :func:`spread`, so that a reader sees the bad ones too."""
-    return [_strip(trace, options) for trace in spread([t for t in traces if t.policy == policy], n)]
+    played = {k: v for k, v in options.items() if k not in ("suite", "rounds", "judges")}
+    figures = []
+    for trace in spread([t for t in traces if t.policy == policy], n):
+        ends = f"{trace.similarities[0]:.2f} → {trace.similarities[-1]:.2f}"
+        title = f"task {trace.task_index}, {policy}, similarity {ends}"
+        title += f"\ngoal: {trace.goal_prompt}\nuser: {' → '.join(trace.prompts or [trace.prompt])}"
+        figures.append(plots.strip(replay(trace, **played), title))
+    return figures
 
 
 def spread(traces: Sequence[SteeringTrace], n: int) -> list[SteeringTrace]:
     """At most n traces, evenly spread over how much they improved, the best first."""
     ranked = sorted(traces, key=lambda trace: -trace.improvement)
     return [ranked[round(i * (len(ranked) - 1) / max(1, n - 1))] for i in range(min(n, len(ranked)))]
-
-
-def _strip(trace: SteeringTrace, options: dict[str, Any]) -> Figure:
-    played = {k: v for k, v in options.items() if k not in ("suite", "rounds", "judges")}
-    similarity = f"{trace.similarities[0]:.2f} → {trace.similarities[-1]:.2f}"
-    title = f"task {trace.task_index}, {trace.policy}, similarity {similarity}"
-    title += f"\ngoal: {trace.goal_prompt}\nuser: {' → '.join(trace.prompts or [trace.prompt])}"
-    return plots.strip(replay(trace, **played), title)

@@ -45,13 +45,7 @@ _TITLES = {
 
 @dataclass
 class Findings:
-    """Tables by name, in the order of the page.
-
-    Args:
-        page: Markdown file; the JSON has the same name.
-        rehearsal: whether its figures mean nothing.
-        minutes: that the command had.
-    """
+    """Tables by name, in the order of the page; the JSON has the page's name. Figures of a rehearsal mean nothing."""
 
     page: Path
     rehearsal: bool

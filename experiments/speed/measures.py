@@ -30,6 +30,10 @@ _EPISODES, _IMAGES, _ROUNDS = 60_000, 10, 4
 _CARDS = (1, 8, 64)
 _SHORT = 2
 """Steps of a run that isn't counted."""
+_ORDER = (
+    *("rates", "plain", "eager", "channels_last", "compiled", "steps", "parts", "episodes", "choices", "kernels"),
+    *("xl", "autotuned", "hours"),
+)
 
 
 @dataclass
@@ -66,14 +70,9 @@ REHEARSED = Plan("small", "small-xl", (1, 2), 2, 2, (1,), ("eager",), "", (2,), 
 
 @dataclass
 class Measures:
-    """Everything that is measured on one device.
+    """Everything that is measured on one device, until an end on ``time.monotonic``'s clock.
 
-    Args:
-        findings: where it is written down.
-        plan: how much.
-        device, dtype: of the large models.
-        end: when the time is up, on ``time.monotonic``'s clock.
-        folder: for checkpoints.
+    ``device`` and ``dtype`` are those of the large models, whose checkpoints the folder receives.
     """
 
     findings: Findings
@@ -87,28 +86,14 @@ class Measures:
 
     def run(self) -> None:
         """All of it; what fails, or has no time left, is written down as such."""
-        for measure in (
-            self.rates,
-            self.plain,
-            self.eager,
-            self.channels_last,
-            self.compiled,
-            self.steps,
-            self.parts,
-            self.episodes,
-            self.choices,
-            self.kernels,
-            self.xl,
-            self.autotuned,
-            self.hours,
-        ):
-            name = measure.__name__.replace("_", " ")
-            if time.monotonic() > self.end and measure != self.hours:
+        for measure in _ORDER:
+            name = measure.replace("_", " ")
+            if time.monotonic() > self.end and measure != "hours":
                 self.findings.add("skipped", what=name, why="the time was up")
                 continue
             say(f"{name} …")
             try:
-                measure()
+                getattr(self, measure)()
             except Exception as error:
                 why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 self.findings.add("skipped", what=name, why=why.replace("|", "/"))
@@ -125,20 +110,24 @@ class Measures:
         """Floating-point operations a second of a large matrix product."""
         side = self.plan.side
         one = torch.randn(side, side, device=self.device, dtype=getattr(torch, self.dtype))
-        return 2 * side**3 / min(self.seconds(lambda: one @ one) for _ in range(5))
+        return 2 * side**3 / min(self.again(lambda: one @ one) for _ in range(5))
 
     def seconds(self, call: Callable[[], Any]) -> float:
-        """Of a second call: the first may compile or allocate."""
-        call()
+        """Of a call."""
         start = now(self.device)
         call()
         return now(self.device) - start
+
+    def again(self, call: Callable[[], Any]) -> float:
+        """Seconds of a second call: the first may compile or allocate."""
+        call()
+        return self.seconds(call)
 
     def rates(self) -> None:
         """The machine, its rate of multiplying matrices, and that of copying."""
         self.findings.add("machine", **machine(self.device))
         source = torch.empty(2**28 if self.device != "cpu" else 2**22, dtype=torch.uint8, device=self.device)
-        copied = 2 * len(source) / min(self.seconds(source.clone) for _ in range(5))
+        copied = 2 * len(source) / min(self.again(source.clone) for _ in range(5))
         denoiser, decoder = operations(SIZES[self.plan.size])
         self.findings.add(
             "rates",
@@ -167,15 +156,11 @@ class Measures:
         latents = draw_latents(list(range(n)), generator.latent_shape).to(generator.device)
         conditioning = generator.encode([_PROMPT] * n)
         generator.steps = min(steps, _SHORT)
-        start = now(self.device)
-        generator.generate(latents, conditioning)
-        first = now(self.device) - start
+        first = self.seconds(lambda: generator.generate(latents, conditioning))
         generator.steps = steps
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        start = now(self.device)
-        generator.generate(latents, conditioning)
-        rate = n / (now(self.device) - start)
+        rate = n / self.seconds(lambda: generator.generate(latents, conditioning))
         denoiser, decoder = operations(SIZES[size])
         share = rate * (2 * steps * denoiser + decoder) / self.matrix_rate
         row = {"settings": what, "batch": n, "steps": steps, "images/s": rate, "of the matrix rate": f"{share:.1%}"}
@@ -199,10 +184,7 @@ class Measures:
         generator = self.usual
         options = {"num_inference_steps": self.plan.steps, "guidance_scale": generator.guidance_scale}
         generator.pipeline(_PROMPT, num_inference_steps=_SHORT)
-        start = now(self.device)
-        generator.pipeline(_PROMPT, **options)
-        rate = 1 / (now(self.device) - start)
-        self.best["plain"] = rate
+        self.best["plain"] = rate = 1 / self.seconds(lambda: generator.pipeline(_PROMPT, **options))
         row = {"settings": "plain pipeline", "batch": 1, "steps": self.plan.steps}
         self.findings.add("images", **row, **{"images/s": rate})
 
@@ -257,11 +239,11 @@ class Measures:
         _, decoder = operations(SIZES[self.plan.size])
         latents = torch.randn(n, *generator.latent_shape, device=self.device, dtype=generator.dtype)
         with torch.inference_mode():
-            rate = n / self.seconds(lambda: generator._decode(latents))
+            rate = n / self.again(lambda: generator._decode(latents))
         share = f"{rate * decoder / self.matrix_rate:.1%}"
         self.findings.add("parts", part="decoder", batch=n, **{"images/s": rate, "of the matrix rate": share})
         metric, images = self.metric, torch.rand(n, *generator.image_shape, device=self.device)
-        rate = n / self.seconds(lambda: metric.embed(images))
+        rate = n / self.again(lambda: metric.embed(images))
         self.findings.add("parts", part="three ViT-B/16, as DreamSim's ensemble", batch=n, **{"images/s": rate})
 
     @cached_property
@@ -330,12 +312,8 @@ class Measures:
             changed = (usual[:, 0] != other[:, 0]).mean()
             gap = np.abs(usual[-1, 1] - other[-1, 1])
             row = {"episodes": episodes, "shards": f"{first} and {shard}", "choices that differ": f"{changed:.2%}"}
-            self.findings.add(
-                "choices",
-                model=what,
-                **row,
-                **{"improvement, mean gap": float(gap.mean()), "largest": float(gap.max())},
-            )
+            row |= {"improvement, mean gap": float(gap.mean()), "largest": float(gap.max())}
+            self.findings.add("choices", model=what, **row)
 
     def kernels(self) -> None:
         """What the card does in a pass of the denoiser."""

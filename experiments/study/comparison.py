@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import pandas as pd
 
 from steer_env.evaluation.uncertainty import clustered_error, row_error
 
+P = ParamSpec("P")
 _NUMBER = re.compile(r"(?P<value>[\d,]+(?:\.(?P<digits>\d+))?)(?P<percent>%?)(?: \((?P<error>[\d.]+)%?\))?")
 
 
@@ -111,6 +113,11 @@ def no_file(name: str) -> str:
     return f"{name}.csv isn't in the folder"
 
 
-def to_table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Rows under :data:`COLUMNS`."""
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+def tabled(rows: Callable[P, Iterator[dict[str, Any]]]) -> Callable[P, pd.DataFrame]:
+    """Makes what yields rows return a table with :data:`COLUMNS`."""
+
+    @wraps(rows)
+    def table(*parts: P.args, **named: P.kwargs) -> pd.DataFrame:
+        return pd.DataFrame(rows(*parts, **named), columns=list(COLUMNS))
+
+    return table

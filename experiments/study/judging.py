@@ -10,12 +10,12 @@ to run; here are its exact expectation and variance instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-from experiments.study.comparison import PAPER, mean_row, to_table, value_row
+from experiments.study.comparison import PAPER, mean_row, tabled, value_row
 from steer_env.evaluation.ratings import agreement, correlation, majority
 
 UNITS = ("steering_user_id", "user_id")
@@ -25,36 +25,32 @@ _JUDGED = {
     "POM-5": ("pom5", "ref_chosen", "last_matches_ref"),
 }
 """By measure: file, column, and what summary_metrics.csv calls it."""
+Rows = Iterator[dict[str, Any]]
 _PLAIN = "every judgement counts once, unlike the paper's"
 
 
-def judgements(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+@tabled
+def judgements(files: Mapping[str, pd.DataFrame]) -> Rows:
     """Figure 3, left: improvement rate, POM-1 and POM-5, overall by the authors' convention and by plain counting."""
-    rows = []
     for measure, (name, flag, _) in _JUDGED.items():
         printed = PAPER["Figure 3"].get(f"{measure}, by threes", {}).get("average", "")
         note = "" if printed else "stands in the figure only"
-        rows.append(_majority_row("average", f"{measure}, by threes", files[name], flag, "goal_image", printed, note))
-        rows.append(mean_row("average", f"{measure}, all judgements", files[name], flag, UNITS, printed, _PLAIN))
-    return to_table(rows)
+        yield _majority_row("average", f"{measure}, by threes", files[name], flag, "goal_image", printed, note)
+        yield mean_row("average", f"{measure}, all judgements", files[name], flag, UNITS, printed, _PLAIN)
 
 
-def judgements_by_model(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+@tabled
+def judgements_by_model(files: Mapping[str, pd.DataFrame]) -> Rows:
     """Figure 3, left, by model, beside the authors' summary_metrics.csv if the folder has it."""
     published = {}
     if "summary_metrics" in files:
         for model, summary in files["summary_metrics"].set_index("model").iterrows():
             for _, _, theirs in _JUDGED.values():
                 published[model, theirs] = f"{summary[f'{theirs}_avg']:.3f} ({summary[f'{theirs}_sem']:.3f})"
-    return to_table(
-        [
-            _majority_row(
-                str(model), f"{measure}, by threes", part, flag, "goal_image", published.get((model, theirs), "")
-            )
-            for measure, (name, flag, theirs) in _JUDGED.items()
-            for model, part in files[name].groupby("model")
-        ]
-    )
+    for measure, (name, flag, theirs) in _JUDGED.items():
+        for model, part in files[name].groupby("model"):
+            printed = published.get((model, theirs), "")
+            yield _majority_row(str(model), f"{measure}, by threes", part, flag, "goal_image", printed)
 
 
 def _majority_row(
@@ -70,7 +66,8 @@ def _majority_row(
     return row
 
 
-def satisfaction(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+@tabled
+def satisfaction(files: Mapping[str, pd.DataFrame]) -> Rows:
     """The shares of ratings on the four-point scale in Section 3, and that of Appendix B.2."""
     ratings = {name: files[name]["rating"] for name in ("sat_rating_4", "llm_ratings")}
     shares = {
@@ -79,12 +76,11 @@ def satisfaction(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         "very satisfied": ("sat_rating_4", ratings["sat_rating_4"] == 4),
         "very satisfied, headlines": ("llm_ratings", ratings["llm_ratings"] == 4),
     }
-    rows, printed = [], PAPER["Section 3 and B.2"]["share of ratings"]
+    printed = PAPER["Section 3 and B.2"]["share of ratings"]
     for label, (name, share) in shares.items():
         note = "Table 3 prints 0.18 for the same" if name == "llm_ratings" else ""
         frame = files[name].assign(share=share)
-        rows.append(mean_row(label, "share of ratings", frame, "share", UNITS, printed[label], note))
-    return to_table(rows)
+        yield mean_row(label, "share of ratings", frame, "share", UNITS, printed[label], note)
 
 
 def agreements(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -112,21 +108,20 @@ def agreements(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["judgements", "measure", "value", "rows"])
 
 
-def headlines(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+@tabled
+def headlines(files: Mapping[str, pd.DataFrame]) -> Rows:
     """Table 3: LLM steering; mean rating, share of 4, and improvement by the authors' convention."""
     ratings, judged = files["llm_ratings"], files["llm_improvement"]
     ratings = ratings.assign(top=(ratings["rating"] == 4).astype(float))
-    rows = []
+    deviation = f"the paper's parentheses hold a standard deviation: ours is {float(ratings['top'].std(ddof=0)):.2f}"
     for measure, column in (("satisfaction", "rating"), ("very satisfied", "top")):
         for model, printed in PAPER["Table 3"][measure].items():
-            rows.append(mean_row(model, measure, of_model(ratings, model), column, UNITS, printed))
-    deviation = float(ratings["top"].std(ddof=0))
-    rows[-1]["note"] = f"the paper's parentheses hold a standard deviation: ours is {deviation:.2f}"
+            note = deviation if (model, column) == ("average", "top") else ""
+            yield mean_row(model, measure, of_model(ratings, model), column, UNITS, printed, note)
     for model, printed in PAPER["Table 3"]["improvement"].items():
         part = of_model(judged, model)
-        rows.append(_majority_row(model, "improvement, by threes", part, "last_chosen", "target_headline", printed))
-    rows.append(mean_row("average", "improvement, all judgements", judged, "last_chosen", UNITS, printed, _PLAIN))
-    return to_table(rows)
+        yield _majority_row(model, "improvement, by threes", part, "last_chosen", "target_headline", printed)
+    yield mean_row("average", "improvement, all judgements", judged, "last_chosen", UNITS, printed, _PLAIN)
 
 
 def of_model(frame: pd.DataFrame, model: str) -> pd.DataFrame:

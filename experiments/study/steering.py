@@ -6,14 +6,14 @@ people share goals: there, and so everywhere, person and goal image are crossed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import nan
 from typing import Any
 
 import pandas as pd
 
 from experiments.run.released.files import SESSION
-from experiments.study.comparison import PAPER, mean_row, missing_row, no_file, to_table, value_row
+from experiments.study.comparison import PAPER, mean_row, missing_row, no_file, tabled, value_row
 from experiments.study.judging import of_model
 from steer_env.evaluation.uncertainty import clustered_error, row_error, share_of
 
@@ -23,17 +23,15 @@ GUIDED_MODEL = "sd3.5-medium"
 """Table 6's."""
 LLM_PEOPLE = "people in the LLM study, by survey"
 _PERSON = ("person",)
+Rows = Iterator[dict[str, Any]]
 
 
-def similarity_by_model(steering: pd.DataFrame) -> pd.DataFrame:
+@tabled
+def similarity_by_model(steering: pd.DataFrame) -> Rows:
     """Table 2: mean DreamSim and CLIP similarity of all attempts, by model."""
-    return to_table(
-        [
-            mean_row(model, measure, of_model(steering, model), measure, SESSION, value)
-            for measure, printed in PAPER["Table 2"].items()
-            for model, value in printed.items()
-        ]
-    )
+    for measure, printed in PAPER["Table 2"].items():
+        for model, value in printed.items():
+            yield mean_row(model, measure, of_model(steering, model), measure, SESSION, value)
 
 
 def seed_choice(steering: pd.DataFrame, choosing: pd.DataFrame | None) -> pd.DataFrame:
@@ -58,61 +56,54 @@ def prompt_engineers(steering: pd.DataFrame) -> pd.DataFrame:
     return _by_attempt("Table 7", surveys, "the release has no file of the prompt engineers' sessions")
 
 
-def _by_attempt(place: str, surveys: Mapping[str, pd.DataFrame | None], reason: str) -> pd.DataFrame:
+@tabled
+def _by_attempt(place: str, surveys: Mapping[str, pd.DataFrame | None], reason: str) -> Rows:
     """A table of the paper, by survey and attempt; the reason for surveys that are None."""
-    rows = []
     for survey, frame in surveys.items():
         for label, printed in PAPER[place][survey].items():
             if frame is None:
-                rows.append(missing_row(label, survey, printed, reason))
+                yield missing_row(label, survey, printed, reason)
                 continue
             part = frame if label == "average" else frame[frame["attempt"] == int(label.removeprefix("attempt "))]
-            rows.append(mean_row(label, survey, part, "dreamsim", SESSION, printed))
-    return to_table(rows)
+            yield mean_row(label, survey, part, "dreamsim", SESSION, printed)
 
 
-def seed_restriction(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+@tabled
+def seed_restriction(files: Mapping[str, pd.DataFrame]) -> Rows:
     """Figure 7's vertical axis: mean DreamSim of a model restricted to so many seeds."""
     surveys = {"1": "steering_1_seed", "2": "steering_2_seeds", "3": "steering_3_seeds", "any": "steering"}
-    rows, measure = [], "dreamsim"
     for seeds, name in surveys.items():
         if name not in files:
-            rows.append(missing_row(f"seeds: {seeds}", measure, "", no_file(name)))
+            yield missing_row(f"seeds: {seeds}", "dreamsim", "", no_file(name))
             continue
         frame = of_model(files[name], REGULAR_MODEL) if name == "steering" else files[name]
         note = "Figure 7 is drawn, no number printed"
-        rows.append(mean_row(f"seeds: {seeds}", measure, frame, measure, SESSION, note=note))
-    return to_table(rows)
+        yield mean_row(f"seeds: {seeds}", "dreamsim", frame, "dreamsim", SESSION, note=note)
 
 
-def improvement(steering: pd.DataFrame) -> pd.DataFrame:
+@tabled
+def improvement(steering: pd.DataFrame) -> Rows:
     """Table 1's two measures for the main survey's sessions: change from first to last attempt, share above zero."""
     sessions = _sessions(steering).reset_index()
     sessions["change"] = sessions["last"] - sessions["first"]
     sessions["improved"] = sessions["change"] > 0
     label, note = "text, the ten models of Section 3", "not Table 1's model, Stable Diffusion 1.4"
-    rows = [
-        mean_row(label, "avg. change", sessions, "change", SESSION, note=note),
-        mean_row(label, "% improve", sessions, "improved", SESSION, note=note),
-    ]
+    yield mean_row(label, "avg. change", sessions, "change", SESSION, note=note)
+    yield mean_row(label, "% improve", sessions, "improved", SESSION, note=note)
     for measure, printed in PAPER["Table 1"].items():
         for name, value in printed.items():
             kind = "similarities of image sessions" if name.startswith("image") else "text sessions with its model"
-            rows.append(missing_row(name, measure, value, f"the release has no {kind}"))
-    return to_table(rows)
+            yield missing_row(name, measure, value, f"the release has no {kind}")
 
 
-def blind_shares(steering: pd.DataFrame, blind: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
+@tabled
+def blind_shares(steering: pd.DataFrame, blind: Mapping[int, pd.DataFrame]) -> Rows:
     """Figure 3, right: the share of people's improvement that k blind rewrites of the first prompt reach (C.1).
 
     Σ max(0, best of k − first) / Σ (person's best − first), over the sessions that were steered blindly; and the
-    mean change of one blind rewrite, which no choice of the best flatters.
-
-    Args:
-        blind: by k, one row a rewrite.
+    mean change of one blind rewrite, which no choice of the best flatters. ``blind`` has a row a rewrite, by k.
     """
     people = _sessions(steering)
-    rows = []
     for k, rewrites in blind.items():
         by_session = rewrites.rename(columns={"goal_url": "goal_image"}).groupby(list(SESSION))
         runs = by_session.agg(best=("score", "max"), mean=("score", "mean"), first=("user_score", "first"))
@@ -120,9 +111,8 @@ def blind_shares(steering: pd.DataFrame, blind: Mapping[int, pd.DataFrame]) -> p
         runs["blind"] = (runs["best"] - runs["first"]).clip(lower=0)
         runs["single"] = runs["mean"] - runs["first"]
         runs = runs.reset_index()
-        rows.append(_share(f"{k} rewrites", runs))
-        rows.append(mean_row(f"{k} rewrites", "change of one", runs, "single", SESSION))
-    return to_table(rows)
+        yield _share(f"{k} rewrites", runs)
+        yield mean_row(f"{k} rewrites", "change of one", runs, "single", SESSION)
 
 
 def _share(label: str, runs: pd.DataFrame) -> dict[str, Any]:
@@ -140,42 +130,36 @@ def _sessions(steering: pd.DataFrame) -> pd.DataFrame:
     return attempts.agg(first=("dreamsim", "first"), last=("dreamsim", "last"), best=("dreamsim", "max"))
 
 
-def stay_rates(rounds: Mapping[str, pd.DataFrame | None]) -> pd.DataFrame:
-    """Share of sessions in which the person kept the current image, by round; clustered by person.
-
-    Args:
-        rounds: by file name, from :func:`experiments.run.released.sessions.image_rounds`; None for no file.
-    """
-    rows = []
+@tabled
+def stay_rates(rounds: Mapping[str, pd.DataFrame | None]) -> Rows:
+    """Share of sessions in which the person kept the current image, by round; clustered by person."""
     for name, frame in rounds.items():
         if frame is None:
-            rows.append(missing_row(name, "stayed", "", no_file(name)))
+            yield missing_row(name, "stayed", "", no_file(name))
             continue
         for number, part in frame.assign(stayed=frame["choice"] == 0).groupby("round"):
-            rows.append(mean_row(f"{name}, round {number}", "stayed", part, "stayed", _PERSON))
-    return to_table(rows)
+            yield mean_row(f"{name}, round {number}", "stayed", part, "stayed", _PERSON)
 
 
-def scales(rounds: Mapping[str, pd.DataFrame | None]) -> pd.DataFrame:
+@tabled
+def scales(rounds: Mapping[str, pd.DataFrame | None]) -> Rows:
     """Mixture scale (Eq. 8) by round and by whether the person stayed in the round before.
 
     Equation 9 has one value for each round; the deployed policy has two where these differ. The note gives the range.
     """
-    rows = []
     for name, frame in rounds.items():
         if frame is None:
-            rows.append(missing_row(name, "mixture scale", "", no_file(name)))
+            yield missing_row(name, "mixture scale", "", no_file(name))
             continue
         for (number, stayed), part in frame.groupby(["round", "stayed_before"]):
             state = "" if number == 1 else ", stayed before" if stayed else ", moved before"
             low, high = part["scale"].min(), part["scale"].max()
             note = "the same in every session" if low == high else f"from {low:.2f} to {high:.2f}"
-            label = f"{name}, round {number}{state}"
-            rows.append(mean_row(label, "mixture scale", part, "scale", _PERSON, note=note))
-    return to_table(rows)
+            yield mean_row(f"{name}, round {number}{state}", "mixture scale", part, "scale", _PERSON, note=note)
 
 
-def counts(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+@tabled
+def counts(files: Mapping[str, pd.DataFrame]) -> Rows:
     """Goals, people and judgements, beside what the paper says."""
     steering, llm = files["steering"], files["llm_steering"]
     judges = [files["llm_ratings"], files["llm_improvement"]]
@@ -190,9 +174,5 @@ def counts(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         "judgements of headlines": sum(len(frame) for frame in judges),
     }
     notes = {LLM_PEOPLE: f"{places - pd.concat(people).nunique()} of them took part twice and are counted twice"}
-    return to_table(
-        [
-            value_row(label, "number", numbers[label], nan, nan, numbers[label], printed, notes.get(label, ""))
-            for label, printed in PAPER["Section 3 and B.2"]["number"].items()
-        ]
-    )
+    for label, printed in PAPER["Section 3 and B.2"]["number"].items():
+        yield value_row(label, "number", numbers[label], nan, nan, numbers[label], printed, notes.get(label, ""))

@@ -53,11 +53,8 @@ def instructions_in(prompt: str) -> str:
 def headline_sessions(folder: Path) -> list[Session]:
     """All sessions with five attempts, in the order of the file; those that lack an attempt are left out.
 
-    Args:
-        folder: laid out as the authors' repository is; only ``LLMs/data/steering_llms.csv`` is read.
-
-    Raises:
-        FileNotFoundError, StudyError: as :func:`experiments.run.released.files.load_study`.
+    Of the release only ``LLMs/data/steering_llms.csv`` is read; errors are those of
+    :func:`experiments.run.released.files.load_study`.
     """
     return sessions_of(load_source(folder, "llm_steering"))
 
@@ -83,12 +80,7 @@ def _session(group: pd.DataFrame) -> Session:
 
 
 def session_ratings(sessions: Sequence[Session], frame: pd.DataFrame) -> np.ndarray:
-    """Mean satisfaction of each attempt's raters, float (N, 5), from 1 to 4; nan for an attempt without ratings.
-
-    Args:
-        sessions: N.
-        frame: the file ``llm_ratings``.
-    """
+    """Mean satisfaction of each attempt's raters, from ``llm_ratings``: float (N, 5), from 1 to 4; nan for none."""
     goals, numbers = frame["target_headline"].map(_line), frame["attempt"].astype(int)
     means = frame.groupby([frame["steering_user_id"], goals, frame["model"], numbers])["rating"].mean().to_dict()
     attempts = range(1, ATTEMPTS + 1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments.board.__main__ import main
-from experiments.board.entries import TRACKS, Card, Entry, card_schema, identity, new_entries, read_submission
+from experiments.board.entries import TRACKS, Card, Entry, identity, new_entries, read_submission
 from experiments.board.pages import build, read_reports, rows, scale_of
 from experiments.board.verifying import Arena, fresh_tasks, verify
 from steer_env.evaluation.suites import evaluate
@@ -309,7 +309,7 @@ class TestPages:
 
 
 def test_the_schema_in_the_repository_is_the_cards() -> None:
-    assert json.loads((ROOT / "leaderboard/card.schema.json").read_text()) == card_schema()
+    assert json.loads((ROOT / "leaderboard/card.schema.json").read_text()) == Card.model_json_schema()
     assert Card(**CARD).episodes == 4000
 
 
