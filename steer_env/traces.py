@@ -255,7 +255,8 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 def _read(path: Path) -> list[SteeringTrace]:
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        # Without partitions, as a sweep's folder such as seed=1 is no column.
+        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
         metadata = table.schema.metadata or {}
         version = json.loads(metadata.get(_VERSION_KEY, b"null"))
         sealed = json.loads(metadata.get(_SEAL_KEY, b"{}"))

@@ -77,7 +77,7 @@ def test_what_cant_be_run_is_found_out_at_once(tmp_path: Path) -> None:
     save_tokenizer(tmp_path)
     sizes = {"d_model": 16, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2}
     T5Model(T5Config(vocab_size=60, **sizes)).save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="can't be run as an encoder: You must"):
+    with pytest.raises(CheckpointError, match=r"can't be run as an encoder: You (must|have to) specify"):
         SentenceMetric(str(tmp_path))
 
 
