@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -251,9 +252,11 @@ def test_every_choice_of_every_group_composes() -> None:
     tried: set[tuple[str, str]] = set()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for command in commands():
-            for group in groups_of(options_of(command)):
-                # A group has the same choices everywhere.
-                for name in {name for name in choices(group) if (group, name) not in tried}:
-                    assert group in compose(command, [f"{group}={name}"])
-                    tried.add((group, name))
+            # A group has the same choices everywhere; those of several groups compose at once.
+            groups = groups_of(options_of(command))
+            for row in zip_longest(*([(group, name) for name in choices(group)] for group in groups)):
+                if new := {pair for pair in row if pair} - tried:
+                    config = compose(command, [f"{group}={name}" for group, name in new])
+                    assert {group for group, _ in new} <= config.keys()
+                    tried |= new
     assert len(tried) > 35

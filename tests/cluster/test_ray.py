@@ -26,12 +26,14 @@ from steer_env.policies import TablePolicy
 from steer_env.traces import read_traces
 from tests.cluster.one_node import wait_until
 from tests.cluster.two_nodes import Node, two_nodes
+from tests.conftest import BLOTS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 SHARD, WORKERS = 3, 2
 BATCH, EPISODES = 8, 32
-SMALL: dict[str, Any] = {"rounds": 2, "proposals": 2, "generator": "tiles:steps=1"}
+SMALL: dict[str, Any] = {"rounds": 2, "proposals": 2, **BLOTS}
+"""The embedded model takes each worker longer to import than to use; tests/steer_env/imaging has it on Ray."""
 PPO = {"n_steps": 4, "batch_size": 8, "n_epochs": 2}
 Elsewhere = Callable[..., Any]
 """Makes a studio on the cluster, to which things happen before the picture calls of those numbers."""

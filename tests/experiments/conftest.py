@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,18 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(sys, "argv", ["experiment", *overrides])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
         main()
+
+    return run
+
+
+@pytest.fixture
+def refuses(command: Callable[..., None], tmp_path: Path) -> Callable[..., None]:
+    """Runs a command that must refuse its options in these words, before it makes its folder."""
+
+    def run(main: Callable[[], None], message: str, *overrides: str, error: Any = ValueError) -> None:
+        with pytest.raises(error, match=message):
+            command(main, f"folder={tmp_path / 'new'}", *overrides)
+        assert not (tmp_path / "new").exists()
 
     return run
 

@@ -73,16 +73,12 @@ def test_one_generator_and_no_alignment(tmp_path: Path, command: Callable[..., N
         ("tasks=2001", "tasks must be 2 to 2000, the size of tiles-test-v1, got 2001"),
     ],
 )
-def test_bad_options_before_any_work(option: str, message: str, tmp_path: Path, command: Callable[..., None]) -> None:
-    with pytest.raises(ValueError, match=message):
-        command(benchmark.main, f"folder={tmp_path / 'run'}", *OPTIONS, option)
-    assert not (tmp_path / "run").exists()
+def test_bad_options_before_any_work(refuses: Callable[..., None], option: str, message: str) -> None:
+    refuses(benchmark.main, message, *OPTIONS, option)
 
 
-def test_evaluation_refuses_what_can_not_be_chosen(tmp_path: Path, command: Callable[..., None]) -> None:
-    with pytest.raises(ValueError, match="unknown setting 'sampler'"):
-        command(evaluate.main, f"folder={tmp_path / 'run'}", "tasks=2", "env.choose=[sampler]")
-    assert not (tmp_path / "run").exists()
+def test_evaluation_refuses_what_can_not_be_chosen(refuses: Callable[..., None]) -> None:
+    refuses(evaluate.main, "unknown setting 'sampler'", "tasks=2", "env.choose=[sampler]")
 
 
 def test_what_a_small_decoder_costs(tmp_path: Path, command: Callable[..., None]) -> None:

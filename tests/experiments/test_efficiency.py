@@ -60,12 +60,10 @@ def test_agents_are_compared_and_no_table_is_played_twice(
     ],
 )
 def test_bad_input_is_refused_before_any_training(
-    command: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, message: str
+    refuses: Callable[..., None], monkeypatch: pytest.MonkeyPatch, override: str, message: str
 ) -> None:
     monkeypatch.setattr(rollout, "play", None)
-    with pytest.raises(ValueError, match=message):
-        command(efficiency.main, f"folder={tmp_path / 'run'}", *SMALL, override)
-    assert not (tmp_path / "run").exists()
+    refuses(efficiency.main, message, *SMALL, override)
 
 
 def test_looking_at_a_training_does_not_change_it(tmp_path: Path) -> None:

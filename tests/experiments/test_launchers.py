@@ -62,10 +62,8 @@ def test_what_isnt_there_is_an_error_that_says_what_is(
 
 
 @pytest.mark.skipif(not importlib.util.find_spec(NEEDS["launcher=slurm"]), reason="needs the extra slurm")
-def test_a_launcher_without_a_sweep_is_refused(tmp_path: Path, command: Callable[..., None]) -> None:
-    with pytest.raises(ValueError, match="launcher=slurm is for sweeps: add --multirun"):
-        command(train.main, f"folder={tmp_path / 'new'}", "launcher=slurm")
-    assert not (tmp_path / "new").exists()
+def test_a_launcher_without_a_sweep_is_refused(refuses: Callable[..., None]) -> None:
+    refuses(train.main, "launcher=slurm is for sweeps: add --multirun", "launcher=slurm")
 
 
 @pytest.mark.slow

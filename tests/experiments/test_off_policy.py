@@ -38,12 +38,8 @@ def test_policies_are_evaluated_on_sessions_and_in_studies(
         (("sessions=[nowhere]",), "no trace file at"),
     ],
 )
-def test_what_cannot_be_evaluated(
-    overrides: tuple[str, ...], message: str, tmp_path: Path, command: Callable[..., None]
-) -> None:
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        command(off_policy.main, f"folder={tmp_path / 'run'}", *overrides)
-    assert not (tmp_path / "run").exists()
+def test_what_cannot_be_evaluated(refuses: Callable[..., None], overrides: tuple[str, ...], message: str) -> None:
+    refuses(off_policy.main, message, *overrides, error=(ValueError, FileNotFoundError))
 
 
 def test_a_bandit_learns_from_recorded_sessions_by_one_command(tmp_path: Path, command: Callable[..., None]) -> None:

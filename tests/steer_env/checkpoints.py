@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from steer_env import assets
+from steer_env.proposals import draw_latents
 
 WIDTH, DEPTH, PIXELS = 768, 12, 224
 HUBCONF = """
@@ -193,6 +194,36 @@ def check_travels(metric: Any) -> None:
         assert sent.to("meta").embed(images.to("meta")).device.type == "meta"
 
 
+def images_of(generator: Any, prompts: Sequence[str] = ("a star",)) -> Tensor:
+    """What a generator makes of the noise of seeds 0, 1, …"""
+    latents = draw_latents(list(range(len(prompts))), generator.latent_shape)
+    return generator.generate(latents, generator.encode(prompts))
+
+
+def check_against_diffusers(
+    generator: Any, checkpoint: Any, steps: int, guidance: float, prompts: Sequence[str] = ("a star",), **options: Any
+) -> Tensor:
+    """A generator's images, which must be those of diffusers' own pipeline.
+
+    Args:
+        generator: ours, with these steps and this guidance scale.
+        checkpoint: its folder, or a pipeline.
+        steps, guidance, options: of the pipeline's call.
+        prompts: see :func:`images_of`.
+    """
+    from diffusers import DiffusionPipeline
+
+    pipeline = DiffusionPipeline.from_pretrained(checkpoint) if isinstance(checkpoint, Path) else checkpoint
+    pipeline.set_progress_bar_config(disable=True)
+    options |= {"num_inference_steps": steps, "guidance_scale": guidance, "output_type": "pt"}
+    latents = draw_latents(list(range(len(prompts))), generator.latent_shape)
+    expected = pipeline(list(prompts), latents=latents, **options).images.float()
+    assert expected.std() > 1e-3
+    images = images_of(generator, prompts)
+    torch.testing.assert_close(images, expected, atol=2e-5, rtol=0)
+    return images
+
+
 def change(path: Path, **settings: Any) -> None:
     """Set entries of a JSON file."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
@@ -205,7 +236,7 @@ def diffusion_folder(
 
     Args:
         folder: where to.
-        xl: whether it has two text encoders, and a denoiser that is told the image's size.
+        xl: whether it has two text encoders, and a denoiser that takes the image's size.
         unet, scheduler: changes to their configurations.
     """
     import diffusers

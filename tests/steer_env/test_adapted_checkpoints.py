@@ -12,8 +12,13 @@ from safetensors.torch import save_file
 
 from steer_env.generators import load_generator
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator, StableDiffusionXLGenerator
-from steer_env.proposals import draw_latents
-from tests.steer_env.checkpoints import diffusion_folder, single_file, tiny_decoder
+from tests.steer_env.checkpoints import (
+    check_against_diffusers,
+    diffusion_folder,
+    images_of,
+    single_file,
+    tiny_decoder,
+)
 from tests.steer_env.pipelines import check_steered
 
 KINDS = {False: StableDiffusionGenerator, True: StableDiffusionXLGenerator}
@@ -27,11 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def file(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return single_file(folder, tmp_path_factory.mktemp("file") / "one.safetensors")
-
-
-def picture(generator: Any) -> torch.Tensor:
-    latents = draw_latents([1], generator.latent_shape)
-    return generator.generate(latents, generator.encode(["a star"]))
 
 
 @pytest.fixture(scope="module")
@@ -71,24 +71,19 @@ class TestAdapters:
         path = str(lora.parent if whole else lora)
         ours = StableDiffusionGenerator(str(folder), 2, lora=path, lora_weight=0.5)
         pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-        pipeline.set_progress_bar_config(disable=True)
         pipeline.load_lora_weights(lora.parent, weight_name=lora.name, adapter_name="mine")
         pipeline.set_adapters("mine", 0.5)
-        latents = draw_latents([1], ours.latent_shape)
-        options = {"num_inference_steps": 2, "guidance_scale": 7.5, "output_type": "pt"}
-        expected = pipeline("a star", latents=latents, **options).images
-        found, plain = picture(ours), picture(StableDiffusionGenerator(str(folder), 2))
-        torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
-        assert (found - plain).abs().max() > 1e-3
+        plain = StableDiffusionGenerator(str(folder), 2)
+        assert (check_against_diffusers(ours, pipeline, 2, 7.5) - images_of(plain)).abs().max() > 1e-3
         assert ours.id.endswith(f"@2x7.5 lora={path}*0.5")
-        assert ours.fingerprint() != StableDiffusionGenerator(str(folder), 2).fingerprint()
+        assert ours.fingerprint() != plain.fingerprint()
 
     def test_the_same_through_the_pipeline_itself(self, folder: Path, lora: Path) -> None:
         ours, fast = (
             load_generator({"name": name, "path": str(folder), "steps": 2, "lora": str(lora)})
             for name in ("diffusers", "stable-diffusion")
         )
-        torch.testing.assert_close(picture(ours), picture(fast), atol=2e-5, rtol=0)
+        torch.testing.assert_close(images_of(ours), images_of(fast), atol=2e-5, rtol=0)
 
     def test_weights_for_another_model(self, folder: Path, lora: Path, tmp_path: Path) -> None:
         other = tmp_path / "other.safetensors"
@@ -102,12 +97,9 @@ class TestAdapters:
 class TestSmallDecoder:
     @pytest.mark.parametrize("xl", [False, True])
     def test_it_takes_the_place_of_the_checkpoints(self, decoder: Path, tmp_path: Path, xl: bool) -> None:
-        folder, kind = (
-            diffusion_folder(tmp_path / "m", xl),
-            StableDiffusionXLGenerator if xl else StableDiffusionGenerator,
-        )
+        folder, kind = diffusion_folder(tmp_path / "m", xl), KINDS[xl]
         ours, plain = kind(str(folder), 2, decoder=str(decoder)), kind(str(folder), 2)
-        found, usual = picture(ours), picture(plain)
+        found, usual = images_of(ours), images_of(plain)
         assert found.shape == usual.shape
         assert (found - usual).abs().max() > 1e-3
         assert ours.id.endswith(f"decoder={decoder}")
@@ -115,7 +107,7 @@ class TestSmallDecoder:
         through = load_generator({"name": "diffusers", "path": str(folder), "steps": 2, "decoder": str(decoder)})
         scale = {"guidance_scale": 7.5} if not xl else {"guidance_scale": through._arguments.get("guidance_scale", 5.0)}
         fast = kind(str(folder), 2, decoder=str(decoder), **scale)
-        torch.testing.assert_close(picture(through), picture(fast), atol=2e-5, rtol=0)
+        torch.testing.assert_close(images_of(through), images_of(fast), atol=2e-5, rtol=0)
 
     def test_a_folder_that_is_none(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"decoder .* can't be loaded as TAESD's kind of decoder: "):
@@ -130,7 +122,7 @@ class TestSingleFile:
         settings = {"name": name, "steps": 2, "guidance_scale": 3.0}
         ours = load_generator({**settings, "path": str(file), "config": str(folder)})
         whole = load_generator({**settings, "path": str(folder)})
-        torch.testing.assert_close(picture(ours), picture(whole), atol=2e-5, rtol=0)
+        torch.testing.assert_close(images_of(ours), images_of(whole), atol=2e-5, rtol=0)
         assert ours.id == f"{file}@2x3"
 
     def test_without_its_configuration_and_without_a_network(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from steer_env.generators import load_generator
 from steer_env.generators.stable_diffusion import StableDiffusionGenerator, StableDiffusionXLGenerator
 from steer_env.proposals import draw_latents
-from tests.steer_env.checkpoints import change, diffusion_folder
+from tests.steer_env.checkpoints import change, check_against_diffusers, diffusion_folder, images_of
 
 RANDOM: list[tuple[str, dict[str, Any]]] = [
     ("EulerAncestralDiscreteScheduler", {}),
@@ -54,8 +54,7 @@ def test_a_scheduler_that_draws_noise_is_refused(copy: Path, name: str, settings
         StableDiffusionGenerator(path, 4)
     assert torch.equal(torch.get_rng_state(), state), "looking at it draws no number of others"
     ours = StableDiffusionGenerator(path, 4, solver="ddim")
-    latents, conditioning = draw_latents([1, 2], ours.latent_shape), ours.encode(["a star", ""])
-    assert torch.equal(ours.generate(latents, conditioning), ours.generate(latents, conditioning))
+    assert torch.equal(images_of(ours), images_of(ours))
 
 
 def test_a_named_solver_that_takes_over_the_noise_is_refused(copy: Path) -> None:
@@ -68,17 +67,11 @@ def test_a_named_solver_that_takes_over_the_noise_is_refused(copy: Path) -> None
 def test_schedulers_that_draw_nothing_are_the_checkpoints_own(copy: Path, name: str) -> None:
     """The image is that of the pipeline, also where the scheduler counts its own calls."""
     ours = StableDiffusionGenerator(with_scheduler(copy, f"{name}Scheduler"), 4, 2.0)
-    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(copy, safety_checker=None)
-    pipeline.set_progress_bar_config(disable=True)
-    latents = draw_latents([1], ours.latent_shape)
-    options = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "pt"}
-    expected = pipeline("a star", latents=latents, **options).images
-    found = ours.generate(latents, ours.encode(["a star"]))
-    torch.testing.assert_close(found, expected.float(), atol=2e-5, rtol=0)
-    images: list[int] = []
-    ours.pipeline.unet.register_forward_pre_hook(lambda _, inputs: images.append(len(inputs[0])))
-    ours.generate(latents, ours.encode(["a star"]))
-    assert ours.passes == sum(images), "some methods ask the denoiser more than once a step"
+    check_against_diffusers(ours, copy, 4, 2.0)
+    sizes: list[int] = []
+    ours.pipeline.unet.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    images_of(ours)
+    assert ours.passes == sum(sizes), "some methods ask the denoiser more than once a step"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +105,7 @@ def test_images_may_be_wider_than_high(copy: Path) -> None:
     change(copy / "unet" / "config.json", sample_size=[8, 12])
     ours = StableDiffusionGenerator(str(copy), 1)
     assert (ours.latent_shape, ours.image_shape) == ((4, 8, 12), (3, 16, 24))
-    assert ours.generate(draw_latents([0], ours.latent_shape), ours.encode([""])).shape == (1, 3, 16, 24)
+    assert images_of(ours).shape == (1, 3, 16, 24)
 
 
 @pytest.mark.parametrize("size", [None, [8], [8, 0], "8", True])
@@ -132,8 +125,7 @@ def test_weights_of_a_variant(tmp_path: Path, xl: bool) -> None:
     with pytest.raises(OSError, match=r"half can't be loaded: its weights are of a variant; set variant=fp16"):
         made(str(half), 1)
     ours, theirs = made(str(half), 1, variant="fp16"), made(str(plain), 1)
-    latents = draw_latents([0], ours.latent_shape)
-    assert torch.equal(ours.generate(latents, ours.encode([""])), theirs.generate(latents, theirs.encode([""])))
+    assert torch.equal(images_of(ours), images_of(theirs))
     assert ours.id.endswith("fp16")
 
 
@@ -150,16 +142,10 @@ class TestGuidanceAsAnInput:
     def test_the_image_is_the_pipelines_in_one_pass(self, distilled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         folder, kind = distilled
         ours = kind(str(folder), 3, 5.0)
-        pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
-        pipeline.set_progress_bar_config(disable=True)
-        latents = draw_latents([1], ours.latent_shape)
-        options = {"num_inference_steps": 3, "guidance_scale": 5.0, "output_type": "pt"}
-        expected = pipeline("a star", latents=latents, **options).images
         sizes: list[int] = []
         forward = ours._unet.forward
         monkeypatch.setattr(ours._unet, "forward", lambda x, *a, **k: sizes.append(len(x)) or forward(x, *a, **k))
-        found = ours.generate(latents, ours.encode(["a star"]))
-        torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)
+        check_against_diffusers(ours, folder, 3, 5.0)
         assert sizes == [1, 1, 1]
         assert ours.passes == 3
 
@@ -174,26 +160,17 @@ class TestGuidanceAsAnInput:
             torch.testing.assert_close(found[i : i + 1], expected, atol=2e-5, rtol=0)
         assert (found - ours.generate(latents, ours.encode(prompts))).abs().max() > 1e-4
 
-    def test_previews_and_glimpses_are_told_too(self, distilled: Any) -> None:
+    def test_previews_and_glimpses_have_it_too(self, distilled: Any) -> None:
         folder, kind = distilled
-        ours = kind(str(folder), 2, 5.0)
-        latents = draw_latents([1], ours.latent_shape)
-        assert ours.glimpse(latents, ours.encode(["a star"])).ndim == 4
-        unguided = kind(str(folder), 1, 1.0)
-        found = ours.preview(1).generate(latents, ours.encode(["a star"]))
-        torch.testing.assert_close(found, unguided.generate(latents, unguided.encode(["a star"])), atol=2e-5, rtol=0)
+        ours, unguided = kind(str(folder), 2, 5.0), kind(str(folder), 1, 1.0)
+        assert ours.glimpse(draw_latents([1], ours.latent_shape), ours.encode(["a star"])).ndim == 4
+        torch.testing.assert_close(images_of(ours.preview(1)), images_of(unguided), atol=2e-5, rtol=0)
 
 
 def test_v_prediction_is_the_pipelines(tmp_path: Path) -> None:
     settings = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     folder = diffusion_folder(tmp_path / "v", scheduler=settings)
-    ours = StableDiffusionGenerator(str(folder), 4, 2.0)
-    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-    pipeline.set_progress_bar_config(disable=True)
-    latents = draw_latents([1], ours.latent_shape)
-    options = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "pt"}
-    expected = pipeline("a star", latents=latents, **options).images
-    torch.testing.assert_close(ours.generate(latents, ours.encode(["a star"])), expected, atol=2e-5, rtol=0)
+    check_against_diffusers(StableDiffusionGenerator(str(folder), 4, 2.0), folder, 4, 2.0)
 
 
 class TestTheFirstImages:

@@ -78,25 +78,25 @@ def test_a_checkpoint_without_its_text_half_or_tokenizer(tmp_path: Path) -> None
 def test_dynamics_compare_each_image_with_the_prompt_that_made_it(generator: Generator, folder: Path) -> None:
     judge = CLIPAlignment(str(folder))
     env = TextSteeringVectorEnv(2, rounds=2, observe=("image",), judges={"shown": judge})
-    observation, told = env.reset(seed=0)
+    observation, info = env.reset(seed=0)
     prompts = [task.prompt for task in env.dynamics.tasks if task]
     for written in (prompts, ["red stars", "blue rings"], ["tiles", "pink box"]):
         if written is not prompts:
-            observation, *_, told = env.step(written)
+            observation, *_, info = env.step(written)
         images = torch.from_numpy(observation["image"]) / 255
         expected = (judge.embed(images) * judge.embed_prompts(written)).sum(dim=1)
-        np.testing.assert_allclose(told["similarity/shown"], expected, atol=5e-3)
+        np.testing.assert_allclose(info["similarity/shown"], expected, atol=5e-3)
 
 
 def test_in_image_steering_the_prompt_stays(folder: Path) -> None:
     judges = [{"name": "clip-alignment", "path": str(folder)}]
     env = ImageSteeringVectorEnv(2, rounds=1, observe=("image",), judges=judges)
     env.reset(seed=0)
-    observation, *_, told = env.step(np.array([9, 9]))
+    observation, *_, info = env.step(np.array([9, 9]))
     judge = CLIPAlignment(str(folder))
     images = torch.from_numpy(observation["image"]) / 255
     expected = (judge.embed(images) * judge.embed_prompts(env.dynamics.prompts)).sum(dim=1)
-    np.testing.assert_allclose(told["similarity/clip-alignment"], expected, atol=5e-3)
+    np.testing.assert_allclose(info["similarity/clip-alignment"], expected, atol=5e-3)
 
 
 def test_judges_are_told_apart() -> None:

@@ -133,9 +133,9 @@ def test_an_environment_measures_by_it(folder: Path, dreamsim_metric: DreamSimMe
     env = gym.make(
         "steer_env/ImageSteering-v0", metric={"name": "dreamsim", **options}, observe=["embedding"], named=True
     )
-    observation, told = env.reset(seed=0)
+    observation, info = env.reset(seed=0)
     assert observation["embedding"].shape == (dreamsim_metric.dimensions,)
-    assert 0.5 < told["similarity"] < 1
+    assert 0.5 < info["similarity"] < 1
     env.step(5)
 
 

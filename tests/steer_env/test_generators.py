@@ -15,6 +15,7 @@ from steer_env.proposals import draw_latents
 from steer_env.testing import check_generator
 from steer_env.types import Generator
 from tests.conftest import CountingGenerator
+from tests.steer_env.checkpoints import check_against_diffusers
 
 FOLDER = str(assets.ROOT / "tiles-generator")
 PROMPTS = ["four red stars", "crimson disc, on a white background", ""]
@@ -22,34 +23,22 @@ PROMPTS = ["four red stars", "crimson disc, on a white background", ""]
 
 @pytest.fixture(scope="module")
 def pipeline() -> Any:
-    made = StableDiffusionPipeline.from_pretrained(FOLDER, safety_checker=None, requires_safety_checker=False)
-    made.set_progress_bar_config(disable=True)
-    return made
+    return StableDiffusionPipeline.from_pretrained(FOLDER, safety_checker=None, requires_safety_checker=False)
 
 
 @pytest.mark.parametrize(("steps", "guidance"), [(1, 1.0), (2, 1.0), (5, 2.0)])
 def test_it_equals_the_diffusers_pipeline(pipeline: Any, steps: int, guidance: float) -> None:
-    ours = StableDiffusionGenerator(FOLDER, steps, guidance)
-    latents = draw_latents([1, 2, 3], ours.latent_shape)
-    found = ours.generate(latents, ours.encode(PROMPTS))
-    for i, prompt in enumerate(PROMPTS):
-        output = pipeline(
-            prompt, latents=latents[i : i + 1], num_inference_steps=steps, guidance_scale=guidance, output_type="pt"
-        )
-        torch.testing.assert_close(found[i], output.images[0].float(), atol=2e-5, rtol=0)
+    check_against_diffusers(StableDiffusionGenerator(FOLDER, steps, guidance), pipeline, steps, guidance, PROMPTS)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_each_solver_equals_the_diffusers_pipeline_with_it(pipeline: Any, solver: str) -> None:
+def test_each_solver_equals_the_diffusers_pipeline_with_it(
+    pipeline: Any, solver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours = StableDiffusionGenerator(FOLDER, 4, 2.0, solver=solver)
-    latents = draw_latents([1, 2, 3], ours.latent_shape)
-    found = ours.generate(latents, ours.encode(PROMPTS))
-    before = pipeline.scheduler
-    pipeline.scheduler = getattr(diffusers, SOLVERS[solver]).from_config(before.config)
-    options = {"num_inference_steps": 4, "guidance_scale": 2.0, "output_type": "pt"}
-    expected = pipeline(PROMPTS, latents=latents, **options).images
-    pipeline.scheduler = before
-    torch.testing.assert_close(found, expected.float(), atol=2e-5, rtol=0)
+    scheduler = getattr(diffusers, SOLVERS[solver]).from_config(pipeline.scheduler.config)
+    monkeypatch.setattr(pipeline, "scheduler", scheduler)
+    check_against_diffusers(ours, pipeline, 4, 2.0, PROMPTS)
     assert ours.id.endswith(f"@4x2 {solver}")
 
 

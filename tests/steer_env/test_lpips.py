@@ -117,16 +117,16 @@ def test_users_choose_by_its_similarity(path: Path, lpips_metric: LPIPSMetric) -
     options: dict[str, Any] = {"metric": {"name": "lpips", "path": str(path)}, "observe": ["embedding"], "named": True}
     bayesian = {"mechanism": "bayesian:pool=3"}
     env = gym.make("steer_env/ImageSteering-v0", render_mode="rgb_array", **options, **bayesian)
-    observation, told = env.reset(seed=0)
+    observation, info = env.reset(seed=0)
     assert observation["embedding"] in env.observation_space["embedding"]  # type: ignore[index]
-    told = env.step(7)[-1]
+    info = env.step(7)[-1]
     dynamics = env.unwrapped.dynamics  # type: ignore[attr-defined]
     shown = env.unwrapped._batch.last_outcome.shown[0]  # type: ignore[attr-defined]
     images = torch.from_numpy(np.concatenate([dynamics.goal_images, shown])).float() / 255
     goal, *offered = lpips_metric.embed(images)
     expected = [1 - float((goal - each).square().sum()) for each in offered]
-    np.testing.assert_allclose(told["similarities"], expected, atol=0.02)
-    assert told["choice"] == int(np.argmax(told["similarities"]))
+    np.testing.assert_allclose(info["similarities"], expected, atol=0.02)
+    assert info["choice"] == int(np.argmax(info["similarities"]))
 
 
 def test_it_judges(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

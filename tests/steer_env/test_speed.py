@@ -62,10 +62,10 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def compile(unet: Any, **how: Any) -> Callable[..., Any]:
         assert how == {"dynamic": False, "backend": "eager"}
 
-        def call(inputs: Tensor, *others: Any, **told: Any) -> Any:
-            assert all(len(values) == len(inputs) for values in told.values() if isinstance(values, Tensor))
+        def call(inputs: Tensor, *others: Any, **options: Any) -> Any:
+            assert all(len(values) == len(inputs) for values in options.values() if isinstance(values, Tensor))
             sizes.append(len(inputs))
-            return unet(inputs, *others, **told)
+            return unet(inputs, *others, **options)
 
         return call
 
@@ -116,9 +116,9 @@ def test_tf32_is_used_as_it_was_said_and_only_meanwhile(
     generator = make(tf32=allowed, steps=1)
     found, forward = set(), generator._unet.forward
 
-    def watched(*args: Any, **told: Any) -> Any:
+    def watched(*args: Any, **options: Any) -> Any:
         found.add((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
-        return forward(*args, **told)
+        return forward(*args, **options)
 
     monkeypatch.setattr(generator._unet, "forward", watched)
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
@@ -130,7 +130,7 @@ def test_tf32_is_used_as_it_was_said_and_only_meanwhile(
 def test_the_decoder_sees_slices(monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
     generator, sizes = make(decode_batch=2, steps=1), []
     decode = generator._vae.decode
-    monkeypatch.setattr(generator._vae, "decode", lambda z, **told: sizes.append(len(z)) or decode(z, **told))
+    monkeypatch.setattr(generator._vae, "decode", lambda z, **options: sizes.append(len(z)) or decode(z, **options))
     pictures(generator, 5)
     assert sizes == [2, 2, 1]
 

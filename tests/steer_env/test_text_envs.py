@@ -52,18 +52,18 @@ def test_a_batch_equals_gymnasiums_own_vector_of_single_environments(mode: Autor
 
 def test_an_episode_has_five_attempts_and_improves_by_what_its_last_image_gained() -> None:
     env = TextSteeringEnv(**EVERYTHING)
-    observation, told = env.reset(seed=3)
+    observation, info = env.reset(seed=3)
     assert env.task is not None
     assert observation["prompt"] == env.task.prompt
-    similarities, rewards = [told["similarity"]], []
+    similarities, rewards = [info["similarity"]], []
     for place, prompt in enumerate(PROMPTS):
-        observation, reward, terminated, truncated, told = env.step(prompt)
+        observation, reward, terminated, truncated, info = env.step(prompt)
         assert observation in env.observation_space
         assert (int(observation["round"]), observation["prompt"]) == (place + 1, prompt)
         assert (terminated, truncated) == (place == 3, False)
-        assert told["similarities"].tolist() == [similarities[-1], told["similarity"]]
-        assert not {"choice", "mixture_scale"} & told.keys()
-        similarities.append(told["similarity"])
+        assert info["similarities"].tolist() == [similarities[-1], info["similarity"]]
+        assert not {"choice", "mixture_scale"} & info.keys()
+        similarities.append(info["similarity"])
         rewards.append(reward)
     assert len(similarities) == 5
     assert rewards == [0, 0, 0, pytest.approx(similarities[-1] - similarities[0])]
@@ -160,8 +160,8 @@ def test_a_model_with_few_seeds_has_no_others(counting_generator: CountingGenera
 def test_with_one_seed_the_goals_prompt_gives_the_goal() -> None:
     env = TextSteeringVectorEnv(3, seeds=1, rounds=1)
     env.reset(seed=4)
-    *_, told = env.step([task.goal_prompt for task in env.dynamics.tasks if task])
-    np.testing.assert_allclose(told["similarity"], 1, atol=1e-5)
+    *_, infos = env.step([task.goal_prompt for task in env.dynamics.tasks if task])
+    np.testing.assert_allclose(infos["similarity"], 1, atol=1e-5)
 
 
 BOTH: dict[str, Any] = {"choose": ("seed", "guidance")}

@@ -99,8 +99,8 @@ def test_the_covariance_is_that_of_repeated_simulations() -> None:
         )
         found.append(predict(Games(similarities, choices, likelihood), *greedy))
     spread = np.std([each.shares for each in found], axis=0, ddof=1)
-    told = np.sqrt(np.mean([np.diag(each.covariance) for each in found], axis=0))
-    assert spread == pytest.approx(told, rel=0.35)
+    stated = np.sqrt(np.mean([np.diag(each.covariance) for each in found], axis=0))
+    assert spread == pytest.approx(stated, rel=0.35)
 
 
 @pytest.mark.parametrize(

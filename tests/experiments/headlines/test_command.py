@@ -117,11 +117,9 @@ def test_endpoints_steer_and_are_steered_and_a_rerun_asks_nothing(
     ],
 )
 def test_errors_come_before_anything_is_written(
-    tmp_path: Path, command: Command, suite: str, small: list[str], override: str, message: str
+    refuses: Callable[..., None], suite: str, small: list[str], override: str, message: str
 ) -> None:
-    with pytest.raises(Exception, match=message):
-        command(main, f"folder={tmp_path / 'run'}", suite, *small, override)
-    assert not (tmp_path / "run").exists()
+    refuses(main, message, suite, *small, override, error=Exception)
 
 
 def test_a_file_that_changed_under_a_stopped_run_is_found_out(

@@ -10,14 +10,14 @@ from experiments.headlines.users import USERS, Episode
 from experiments.run.headlines.dynamics import HeadlineDynamics
 from steer_env.humans.writers import Request
 from steer_env.traces import SteeringTrace
-from tests.experiments.run.headlines.scripted import Colours, Scripted, task, told
+from tests.experiments.run.headlines.scripted import Colours, Scripted, instructions_of, task
 
 EPISODE = Episode("The sky", "Red red blue", ("use green",), ("Green sky",), (0.25,), seed=3)
 
 
 def painting(request: Request) -> str:
-    """A model that paints what it is told, with 'crimson' for red."""
-    return told(request).replace("crimson", "red").replace("azure", "blue")
+    """A model that paints as instructed, with 'crimson' for red."""
+    return instructions_of(request).replace("crimson", "red").replace("azure", "blue")
 
 
 def played(

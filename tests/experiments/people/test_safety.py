@@ -13,7 +13,6 @@ from tests.experiments.people.conftest import HERE, Hall, Person, fields
 from tests.test_imports import ROOT
 
 Open = Callable[..., Hall]
-Command = Callable[..., None]
 HOSTILE = "<script>alert('x')</script>\"'&{{7*7}}"
 
 
@@ -212,13 +211,9 @@ def test_the_researchers_pages_ask_for_the_password(hall: Open) -> None:
         (["design=sideways"], "sideways"),
     ],
 )
-def test_errors_come_before_a_folder_is_made(
-    command: Command, tmp_path: Path, options: list[str], message: str
-) -> None:
+def test_errors_come_before_a_folder_is_made(refuses: Callable[..., None], options: list[str], message: str) -> None:
     quoted = [f'conditions=["{o[12:-1]}"]' if o.startswith("conditions") else o for o in options]
-    with pytest.raises((ValueError, OSError), match=message):
-        command(main, f"folder={tmp_path / 'new'}", *quoted)
-    assert not (tmp_path / "new").exists()
+    refuses(main, message, *quoted, error=(ValueError, OSError))
 
 
 def test_people_from_prolific_are_known_again_and_sent_back(hall: Open) -> None:

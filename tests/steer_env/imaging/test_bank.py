@@ -129,8 +129,8 @@ class TestWhatIsPlayed:
         for make in (ImageSteeringVectorEnv, TextSteeringVectorEnv):
             folder = tmp_path / make.__name__
             environments = [make(2, goal_bank=str(folder)) for _ in range(2)]
-            told = [env.reset(seed=0)[1]["similarity"] for env in environments]
-            assert np.array_equal(*told)
+            similarities = [env.reset(seed=0)[1]["similarity"] for env in environments]
+            assert np.array_equal(*similarities)
             assert len(list(folder.rglob("*.safetensors"))) == 4
         ImageSteeringEnv(goal_bank="").reset(seed=0)
 
@@ -286,8 +286,8 @@ class TestFiles:
             bank.get("0")
             # The file system's clock may be coarse.
             for path in tmp_path.glob("??/*.safetensors"):
-                told = path.stat()
-                os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns - 10_000_000))
+                status = path.stat()
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 10_000_000))
         kept = [i for i in range(40) if bank.get(str(i)) is not None]
         assert kept[0] == 0
         assert kept[1:] == list(range(41 - len(kept), 40))

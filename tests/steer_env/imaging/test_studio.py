@@ -43,9 +43,9 @@ def test_environments_take_a_name_a_mapping_or_a_studio_of_ones_own(generator: G
     envs = [ImageSteeringVectorEnv(2, studio=spec) for spec in ("here", {"name": "here", "shard": 64})]
     envs.append(ImageSteeringVectorEnv(2, studio=lambda *_: own))
     assert envs[2].dynamics.studio is own
-    told = [env.reset(seed=3)[1]["similarity"] for env in envs]
-    assert np.array_equal(told[0], told[1])
-    assert np.array_equal(told[0], told[2])
+    similarities = [env.reset(seed=3)[1]["similarity"] for env in envs]
+    assert np.array_equal(similarities[0], similarities[1])
+    assert np.array_equal(similarities[0], similarities[2])
     assert not is_elsewhere("here")
     assert is_elsewhere({"name": "ray"})
 

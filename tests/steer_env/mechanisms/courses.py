@@ -50,11 +50,11 @@ def likeness(mechanism: Mechanism, scale: float = 0.6, n: int = 1000, rounds: in
     past, choices = torch.zeros(n, rounds, 2, *SHAPE), torch.zeros(n, rounds, dtype=torch.int64)
     found = torch.zeros(n, 1)
     for played in range(rounds):
-        told = SteeringHistory(
+        course = SteeringHistory(
             np.arange(n), np.full(n, played), range(n), {}, past, choices, UNSEEN.expand(n, rounds, -1, -1)
         )
         noise = randn(n, 2, *SHAPE, seed=3 + played)
-        past[:, played] = mechanism.propose(latents, torch.full((n,), scale), noise, told)
+        past[:, played] = mechanism.propose(latents, torch.full((n,), scale), noise, course)
         images = torch.cat([latents[:, None], past[:, played]], dim=1)
         found = torch.cosine_similarity(images.flatten(2), goals.flatten(1)[:, None], dim=2)
         choices[:, played] = found.argmax(dim=1)

@@ -24,18 +24,19 @@ def qeubo(**options: Any) -> QeuboSteering:
 @pytest.mark.parametrize("choices", [[0, 0, 0], [2, 0, 1], [0, 1, 0], [0, 0, 2], [1, 1, 0]])
 @pytest.mark.parametrize("played", [0, 1, 2, 3])
 def test_comparisons_are_those_of_the_course(choices: list[int], played: int) -> None:
-    told = choices[:played] + [0] * (3 - played)
-    rows = comparisons(history([told], [played]))[0]
+    chosen = choices[:played] + [0] * (3 - played)
+    rows = comparisons(history([chosen], [played]))[0]
     pairs = [(int(row.argmax()), int(row.argmin())) for row in rows if row.any()]
-    assert pairs == preferred(told, played)
+    assert pairs == preferred(chosen, played)
     assert set(rows.unique().tolist()) <= {-1.0, 0.0, 1.0}
 
 
 def test_each_image_is_a_single_point_and_the_posterior_orders_what_was_compared() -> None:
     """Where the third proposal was held for two rounds, it is one point, and better than what it was compared with."""
-    told = history([[0, 1, 0, 0]], [4])
-    rows = comparisons(told)[0].double()
-    points = torch.cat([told.proposals[0].flatten(0, 1).flatten(1), told.proposals[0, 1, 0].flatten()[None]]).double()
+    course = history([[0, 1, 0, 0]], [4])
+    rows = comparisons(course)[0].double()
+    shown = course.proposals[0]
+    points = torch.cat([shown.flatten(0, 1).flatten(1), shown[1, 0].flatten()[None]]).double()
     model = qeubo(dimensions=points.shape[1])._posterior(points, rows[rows.any(dim=1)])
     assert len(model.datapoints) == 8
     utilities = model.posterior(points).mean[:, 0].detach()
@@ -66,10 +67,10 @@ def test_the_first_proposal_is_the_analytic_eubo_of_a_pair() -> None:
     """Against BoTorch's closed form for the held image and one more."""
     from botorch.acquisition.preference import AnalyticExpectedUtilityOfBestOption
 
-    told, mechanism = history([[0, 1, 0]], [3]), qeubo()
+    course, mechanism = history([[0, 1, 0]], [3]), qeubo()
     basis = torch.from_numpy(low_frequencies(SHAPE, 8))
-    points = told.proposals[0].flatten(0, 1).flatten(1) @ basis.T
-    points, pairs = torch.cat([points, points[2:3]]), comparisons(told)[0]
+    points = course.proposals[0].flatten(0, 1).flatten(1) @ basis.T
+    points, pairs = torch.cat([points, points[2:3]]), comparisons(course)[0]
     offers = randn(12, 8, seed=4)
     (best,) = mechanism._best(points, pairs, offers, 1, 0)
     model = mechanism._posterior(points.double(), pairs[pairs.any(dim=1)].double())

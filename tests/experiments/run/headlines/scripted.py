@@ -33,7 +33,7 @@ class Colours:
         return torch.nn.functional.normalize(torch.tensor(counts, dtype=torch.float32), dim=1)
 
 
-def told(request: Request) -> str:
+def instructions_of(request: Request) -> str:
     """The instructions in a prompt to the steered model."""
     return request.question.partition("Here are my instructions: ")[2]
 

@@ -5,11 +5,11 @@ from experiments.run.headlines.embeddings import SentenceMetric
 from experiments.run.headlines.rule import ForbiddenWordsError
 from experiments.run.headlines.tasks import prompt_for
 from steer_env.humans.writers import Writer, WriterError
-from tests.experiments.run.headlines.scripted import Colours, Scripted, task, told
+from tests.experiments.run.headlines.scripted import Colours, Scripted, instructions_of, task
 
 
 def written(request: object) -> str:
-    return told(request).removeprefix("use ") + "\n"  # type: ignore[arg-type]
+    return instructions_of(request).removeprefix("use ") + "\n"  # type: ignore[arg-type]
 
 
 def test_similarities_are_those_worked_out_by_hand() -> None:

@@ -71,8 +71,8 @@ def test_nothing_but_punctuation_is_nothing() -> None:
 @pytest.mark.skipif(not STUDY, reason="STEER_ENV_STUDY doesn't name a folder with the released study")
 def test_most_released_prompts_keep_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = load_source(Path(STUDY), "llm_steering")
-    told = [prompt.partition("Here are my instructions:")[2] for prompt in frame["user_prompt"]]
-    played = list(zip(told, frame["original_headline"], frame["goal_headline"], strict=True))
+    instructions = [prompt.partition("Here are my instructions:")[2] for prompt in frame["user_prompt"]]
+    played = list(zip(instructions, frame["original_headline"], frame["goal_headline"], strict=True))
     broken = [bool(forbidden_words(*each)) for each in played]
     assert (len(broken), sum(broken)) == (550, 43)
     assert frame[broken].groupby(["steering_user_id", "goal_headline"]).ngroups == 15
