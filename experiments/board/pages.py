@@ -57,10 +57,8 @@ class Row:
 class Scale:
     """What bars are drawn in, the same wherever users choose images: gains over random scales, with three lines.
 
-    Args:
-        low, high: ends.
-        luck: the gain of the best of as many fresh images.
-        bound: what four choices can carry, see :mod:`experiments.headroom`; None where it isn't known.
+    ``luck`` is the gain of the best of as many fresh images; ``bound``, what four choices can carry, where it is known,
+    see :mod:`experiments.headroom`.
     """
 
     low: float
