@@ -136,12 +136,7 @@ def _kill_at(fatal: int, run: Path, counter: Path) -> None:
 
 
 def difference(whole: Path, run: Path, exact: bool = True) -> str:
-    """What a run left that one that was left alone didn't; empty if it is the same.
-
-    Args:
-        whole, run: their folders.
-        exact: whether all is to be equal; else the episodes' tasks and seeds alone.
-    """
+    """What a run left otherwise than one that was left alone; if not exact, of episodes' tasks and seeds."""
     parts = sorted({path.parent.relative_to(whole) for path in whole.rglob("*.parquet")})
     for part in parts:
         one, other = (read_traces(folder / part) for folder in (whole, run))
