@@ -115,10 +115,10 @@ class Store:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA secure_delete=ON")
-        (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        (state,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if found != "ok" or (tables and "events" not in tables):
-            raise sqlite3.DatabaseError(found if found != "ok" else "it has no events")
+        if state != "ok" or (tables and "events" not in tables):
+            raise sqlite3.DatabaseError(state if state != "ok" else "it has no events")
         self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         if bad := self._one("SELECT id FROM events WHERE NOT json_valid(data)"):
             raise sqlite3.DatabaseError(f"event {bad[0]} is damaged")
