@@ -56,7 +56,7 @@ def main(options: BenchOptions, run: Run) -> None:
     env = env_options(options)
     tasks = load_suite(options.env.suite)[: options.reference_episodes]
     metric = load_metric(env["metric"])
-    measured = []
+    measured: list[dict[str, Any]] = []
     # Interleaved, so that a machine whose speed drifts doesn't favour one of them.
     for _ in range(options.repeats):
         timed = {n: time_environment(n, options.episodes, **env) for n in options.sizes}

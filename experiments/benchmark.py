@@ -101,13 +101,9 @@ def env_with(options: BenchmarkOptions, spec: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Played:
-    """The traces behind the tables.
+    """The traces behind the tables: of all policies by generator, and with the first one by what the user may choose.
 
-    Args:
-        generators: by name, the traces of all policies and prompters, on the same tasks with the same noise.
-        settings: by setting that the user may choose, the user's traces with the first generator.
-        user: name of the prompter behind everything but Table 1.
-        alignment: name of the judge that compares images with prompts; empty for none.
+    The user is the prompter behind everything but Table 1; the alignment, a judge that compares images with prompts.
     """
 
     generators: Mapping[str, Sequence[SteeringTrace]]

@@ -73,11 +73,7 @@ def main(options: BestKnownOptions, run: Run) -> dict[str, Any]:
 
 
 def _episodes(trainings: list[str]) -> list[SteeringTrace]:
-    """All that the trainings played.
-
-    Raises:
-        ValueError: a folder that isn't of a finished training, or trainings with different parts.
-    """
+    """All that the trainings played, which are refused if they aren't finished, or have different parts."""
     for folder in (Path(folder).expanduser() for folder in trainings):
         if not ((folder / CHECKPOINT).is_file() and (folder / RESULT).is_file()):
             raise ValueError(f"{folder} holds no finished training: give folders of experiments.train")

@@ -279,10 +279,7 @@ def decompose(baseline: Episodes, model: Episodes, seed: int = 0) -> Decompositi
 def decomposition_report(fits: Mapping[str, Estimate], terms: Mapping[str, Decomposition], lead: str) -> Report:
     """Figure 4 (left), and the terms of Equation 5 by generator."""
     explained = pd.DataFrame([(name, f"{fit:.3f}") for name, fit in fits.items()], columns=["inputs", "R²"])
-    rows = [
-        (name, *(f"{term:+.4f}" for term in (one.mechanism, one.producible, one.total, one.direct)))
-        for name, one in terms.items()
-    ]
+    rows = [(name, *(f"{term:+.4f}" for term in vars(one).values())) for name, one in terms.items()]
     split = pd.DataFrame(rows, columns=["generator", "mechanism", "producible set", "sum", "direct difference"])
     sections = [
         Section("What predicts steerability (Figure 4, left)", _FITS, [explained], [explained_variance(fits)]),

@@ -96,11 +96,7 @@ def check_milestones(episodes: Sequence[int], batch: int) -> None:
 def milestones(
     agent: BanditAgent, env: ImageSteeringVectorEnv, seed: int, episodes: Sequence[int], folder: Path
 ) -> list[TablePolicy] | None:
-    """Train, or go on in the folder, and keep the policy that the agent chooses after each number of episodes.
-
-    Returns:
-        One policy for each number; None after Ctrl-C.
-    """
+    """Train, or go on in the folder, and keep the policy after each number of episodes; None after Ctrl-C."""
     from agents.episodes import Training
     from agents.training import train
 
@@ -131,10 +127,7 @@ def canonical(policy: TablePolicy, rounds: int) -> TablePolicy:
 def improvements(
     tables: Iterable[TablePolicy], tasks: int, tasks_per_batch: int, folder: Path, **options: Any
 ) -> dict[str, np.ndarray]:
-    """Name of each distinct canonical table → improvement on each task, float (T,).
-
-    Each is played once; the folder keeps the traces, in a folder for each few tables.
-    """
+    """Name of each distinct canonical table → improvement on each task, float (T,); each is played once."""
     from steer_env.evaluation.suites import play_missing
 
     distinct = list({table.name: table for table in tables}.values())

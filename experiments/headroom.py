@@ -93,11 +93,7 @@ _LUCK = "The best of n fresh images of the user's prompt over the first image; n
 
 
 def make_ways(options: HeadroomOptions, studio: Studio, shared: Hypotheses) -> dict[tuple[Way, str], dict[str, Any]]:
-    """Arguments of the environment for each way and policy.
-
-    Raises:
-        ValueError: a shape that isn't two numbers, or an unknown mechanism or policy.
-    """
+    """Arguments of the environment for each way and policy; refuses what isn't one."""
     last, own = options.policies[-1], (options.env.rounds, options.env.proposals)
     for spec in options.policies:
         if isinstance(load_policy(spec), Prompter):
@@ -179,8 +175,8 @@ def lottery(
             outcomes = (1 + options.env.proposals) ** options.env.rounds
             drawn: dict[str, Any] = draw(dynamics, shared, options, tasks, outcomes)
             write_atomically(path, partial(np.savez, **drawn))
-        with reading(path), np.load(path) as found:
-            drawn = dict(found)
+        with reading(path), np.load(path) as file:
+            drawn = dict(file)
             if {len(values) for values in drawn.values()} != {min(options.tasks_per_batch, options.tasks - start)}:
                 raise ValueError("it holds other tasks")
         yield drawn

@@ -153,11 +153,7 @@ class Threshold:
 
 
 def threshold(distances: np.ndarray, same: np.ndarray, votes: np.ndarray) -> Threshold:
-    """Fit P(same) = σ(slope · (difference − distance)) to P pairs with so many votes each.
-
-    Raises:
-        ValueError: votes that don't become fewer with the distance.
-    """
+    """Fit P(same) = σ(slope · (difference − distance)) to P pairs with so many votes each, which must fall with it."""
     weights = len(distances) * redrawn(np.random.default_rng(0), len(distances), _RESAMPLES)
     fitted = logistic(distances, same, votes * np.concatenate([np.ones((1, len(distances))), weights]))
     if not (fitted[0, 1] > 0 and np.isfinite(fitted).all(axis=1)[0]):

@@ -64,17 +64,13 @@ def main(options: LeaderboardOptions, run: Run) -> dict[str, Any]:
     if not policies:
         raise ValueError("no policy is left to be ranked")
     choosing = [policy for policy in policies if not isinstance(policy, Prompter)] if options.robust_human else []
-    env = check_tasks(options.tasks, **arguments)
-    noisy_options = arguments
+    env, noisily = check_tasks(options.tasks, **arguments), {**arguments, "human": options.robust_human}
     if choosing:
-        noisy_options = arguments | {"human": options.robust_human}
-        check_tasks(options.tasks, **noisy_options)
+        check_tasks(options.tasks, **noisily)
     folder, size = run.open(), (options.tasks, options.tasks_per_batch)
     traces = play_suite(policies, *size, folder / "traces", **arguments)
     entries = time_policies(policies, min(options.timed_tasks, options.tasks), **arguments)
-    noisy = []
-    if choosing:
-        noisy = play_suite(choosing, *size, folder / "traces" / "noisy", **noisy_options)
+    noisy = play_suite(choosing, *size, folder / "traces" / "noisy", **noisily) if choosing else []
     frame, noisy_frame = traces_to_frame(traces), traces_to_frame(noisy) if noisy else None
     rows = [row for track in tracks(frame, noisy_frame, resamples=options.resamples) for row in track.rows(entries)]
     record = conditions(env) | _circumstances(options, env) | {"noisy_human": noisy[0].human if noisy else ""}

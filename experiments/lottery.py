@@ -58,8 +58,7 @@ def shares(frame: pd.DataFrame, user: str, blind: str, attempts: Sequence[int]) 
 
     Args:
         frame: from :func:`steer_env.traces.traces_to_frame`, both on the same tasks.
-        user: policy that saw the goal.
-        blind: policy that never did.
+        user, blind: policies that saw the goal, and that never did.
         attempts: numbers k of blind attempts.
 
     Returns:

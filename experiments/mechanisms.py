@@ -73,11 +73,7 @@ def main(options: MechanismsOptions, run: Run) -> dict[str, Any]:
 
 
 def pair_arguments(options: MechanismsOptions, env: ImageSteeringVectorEnv) -> dict[Pair, dict[str, Any]]:
-    """Of the environment of each pair; mechanisms that want pools of images for the same episodes share them.
-
-    Raises:
-        ValueError: an unknown mechanism, user or option.
-    """
+    """Of the environment of each pair; mechanisms that want pools of images for the same episodes share them."""
     from steer_env.mechanisms.hypotheses import Hypotheses
 
     studio = env.dynamics.studio

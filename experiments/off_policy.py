@@ -74,11 +74,8 @@ def main(options: OffPolicyOptions, run: Run) -> dict[str, Any]:
             logged.chances(policy)
     run.open()
     estimated = {policy.name: off_policy(logged, policy) for policy in choosing} if logged else {}
-    studies = (
-        {policy.name: simulate(policy, cast("Policy", behaviour[0]), options) for policy in choosing}
-        if options.check
-        else {}
-    )
+    logging = cast("Policy", behaviour[0])
+    studies = {policy.name: simulate(policy, logging, options) for policy in choosing if options.check}
     people = logged.units.nunique() if logged else 0
     run.publish(off_policy_report(estimated, steered, people, studies, options))
     coverage = {name: study.coverage() for name, study in studies.items()}

@@ -71,13 +71,7 @@ def main(options: PixelProseOptions, run: Run) -> None:
 
 
 def rows(options: PixelProseOptions) -> Iterable[Mapping[str, Any]]:
-    """Records of the data set, as they come.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ImportError: the package isn't installed.
-        ConnectionError: the hub can't be reached, or has no such data set.
-    """
+    """Records of the data set, as they come; a file, a package or a hub that isn't there is named."""
     if options.source.endswith(".parquet"):
         local = Path(options.source).expanduser()
         if not local.is_file():
@@ -106,11 +100,7 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def chosen(records: Iterable[Mapping[str, Any]], prompt: str, most_harmful: float) -> Iterator[tuple[str, str]]:
-    """Goal prompt and prompt of each record that can be used, none twice.
-
-    Raises:
-        ValueError: records without a caption's column, or a score's.
-    """
+    """Goal prompt and prompt of each record that can be used, none twice; each must have the columns that are read."""
     known, letters = set(), set(CHARACTERS)
     needed, scored = ["vlm_caption", *(["original_caption"] if prompt == ALT else [])], most_harmful < 1
     for record in records:

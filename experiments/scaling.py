@@ -67,11 +67,7 @@ def main(options: ScalingOptions, run: Run) -> None:
 
 
 class WaitingGenerator:
-    """Waits for each image as long as a GPU would compute, and gives a few pixels of the latent for it.
-
-    Args:
-        seconds: for an image, whatever the size of the batch.
-    """
+    """Waits so many seconds for each image, as a GPU would compute, and gives a few pixels of the latent for it."""
 
     max_batch = 10_000
     latent_shape, image_shape = (4, 64, 64), (3, 8, 8)

@@ -157,10 +157,7 @@ class Repeating:
 def chosen_best(traces: Sequence[SteeringTrace], **options: Any) -> np.ndarray | None:
     """Whether people took the most similar image in each round, bool (n, R): their episodes are played again.
 
-    None for sessions whose noise isn't known.
-
-    Raises:
-        ValueError: other images come out: the sessions had another generator, metric or mechanism.
+    None for sessions whose noise isn't known; a ValueError where other images come out.
     """
     if any(trace.episode_seed < 0 for trace in traces):
         return None

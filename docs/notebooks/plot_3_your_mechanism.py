@@ -2,7 +2,7 @@
 A mechanism of your own
 =======================
 
-A mechanism draws the proposals of a round. Here is one whose second proposal lies further away than was asked for,
+A mechanism draws the proposals of a round. Here is one whose second proposal lies further away than the scale says,
 beside the paper's mixture and the Bayesian mechanism, which infers the goal from the choices.
 """
 
@@ -21,7 +21,7 @@ from steer_env.types import SteeringHistory
 
 
 class Bold:
-    """One proposal at the scale that was asked for, the other half way from there to a fresh image."""
+    """One proposal at the policy's scale, the other half way from there to a fresh image."""
 
     id, extra_images = "bold", 0
 
@@ -29,9 +29,9 @@ class Bold:
         self, latents: torch.Tensor, scales: torch.Tensor, noise: torch.Tensor, history: SteeringHistory
     ) -> torch.Tensor:
         """Latents (N, K, \\*latent_shape) of the proposals."""
-        asked = mix(latents, noise, scales)
+        usual = mix(latents, noise, scales)
         bolder = mix(latents, noise, (1 + scales) / 2)
-        return torch.cat([asked[:, :1], bolder[:, 1:]], dim=1)
+        return torch.cat([usual[:, :1], bolder[:, 1:]], dim=1)
 
 
 check_mechanism(Bold())

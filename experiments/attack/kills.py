@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.attack.workers import ran
+from experiments.attack.workers import Outcome, ran
 from experiments.run.folder import LEADERBOARD
 from steer_env.traces import read_traces
 
@@ -73,10 +73,9 @@ def attack(folder: Path, number: int, seed: int) -> tuple[int, list[str]]:
     for place, victim in enumerate(victims):
         own = folder / f"victim-{place}"
         own.mkdir(parents=True)
-        whole = own / "whole"
-        operations = _run(victim, whole, own / "whole-log", 0)
-        if operations <= 0:
-            failures.append(f"{victim.command} {victim.options[0]}: it doesn't run at all")
+        outcome, operations = _run(victim, own / "whole", own / "whole-log", 0)
+        if outcome.status:
+            failures.append(f"{victim.command} {victim.options[0]}: it doesn't run at all: {outcome}")
             continue
         goal, chain = round(number * victim.weight / total), 0
         while goal > 0:
@@ -95,29 +94,24 @@ def _chain(
     run, log, kills = own / f"run-{chain}", own / f"log-{chain}", 0
     while kills < most:
         # Soon enough that a run is killed several times, and late enough that it gets on.
-        ended = _run(victim, run, log, int(rng.integers(1, max(2, operations // 2))))
-        if ended > 0:
+        outcome, _ = _run(victim, run, log, int(rng.integers(1, max(2, operations // 2))))
+        if outcome.status != -signal.SIGKILL:
             break
-        if ended == 0:
-            return kills, log.with_name(f"{log.name}.err").read_text()[-300:]
         kills += 1
     else:
-        if _run(victim, run, log, 0) <= 0:
-            return kills, log.with_name(f"{log.name}.err").read_text()[-300:]
-    complaint = difference(own / "whole", run, victim.exact)
+        outcome, _ = _run(victim, run, log, 0)
+    complaint = str(outcome) if outcome.status else difference(own / "whole", run, victim.exact)
     if not complaint:
         shutil.rmtree(run)
     return kills, complaint
 
 
-def _run(victim: Victim, run: Path, log: Path, fatal: int) -> int:
-    """Start the run, or go on with it: operations on files until its end; −1 if it was killed, and 0 if it failed."""
+def _run(victim: Victim, run: Path, log: Path, fatal: int) -> tuple[Outcome, int]:
+    """Start the run, or go on with it, to its end or until it is killed; and how many files it touched."""
     counter = log.with_name(f"{log.name}.count")
     counter.unlink(missing_ok=True)
     outcome = ran(victim.command, [f"folder={run}", *victim.options], log, lambda: _kill_at(fatal, run, counter))
-    if outcome.status == -signal.SIGKILL and fatal:
-        return -1
-    return max(1, counter.stat().st_size if counter.exists() else 0) if outcome.status == 0 else 0
+    return outcome, counter.stat().st_size if counter.exists() else 0
 
 
 def _kill_at(fatal: int, run: Path, counter: Path) -> None:
@@ -142,12 +136,7 @@ def _kill_at(fatal: int, run: Path, counter: Path) -> None:
 
 
 def difference(whole: Path, run: Path, exact: bool = True) -> str:
-    """What a run left that one that was left alone didn't; empty if it is the same.
-
-    Args:
-        whole, run: their folders.
-        exact: whether all is to be equal; else the episodes' tasks and seeds alone.
-    """
+    """What a run left otherwise than one that was left alone; if not exact, of episodes' tasks and seeds."""
     parts = sorted({path.parent.relative_to(whole) for path in whole.rglob("*.parquet")})
     for part in parts:
         one, other = (read_traces(folder / part) for folder in (whole, run))

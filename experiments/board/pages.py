@@ -57,10 +57,8 @@ class Row:
 class Scale:
     """What bars are drawn in, the same wherever users choose images: gains over random scales, with three lines.
 
-    Args:
-        low, high: ends.
-        luck: the gain of the best of as many fresh images.
-        bound: what four choices can carry, see :mod:`experiments.headroom`; None where it isn't known.
+    ``luck`` is the gain of the best of as many fresh images; ``bound``, what four choices can carry, where it is known,
+    see :mod:`experiments.headroom`.
     """
 
     low: float
@@ -102,7 +100,8 @@ def scale_of(reports: Sequence[Mapping[str, Any]], headroom: Path) -> Scale:
 
 def _interval(number: Sequence[float], tasks: int) -> Interval:
     """Of a mean over tasks and its standard error."""
-    return Estimate(*number, tasks, tasks - 1).interval()
+    value, error = number
+    return Estimate(value, error, tasks, tasks - 1).interval()
 
 
 def _gain(report: Mapping[str, Any]) -> float:
@@ -159,11 +158,7 @@ def rows(reports: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def build(reports: Sequence[Mapping[str, Any]], folder: Path, headroom: Path) -> None:
-    """Write ``index.html`` and ``entries/HASH.html`` into a folder, with :func:`scale_of`'s headroom.
-
-    Raises:
-        ValueError: no report.
-    """
+    """Write ``index.html`` and ``entries/HASH.html`` into a folder, with :func:`scale_of`'s headroom."""
     from jinja2 import Environment, FileSystemLoader, select_autoescape
 
     if not reports:

@@ -56,10 +56,8 @@ Played = dict[str, list[SteeringTrace]]
 def verify(entries: Sequence[Entry], reports: Path, tasks: int, private: str = "") -> list[str]:
     """Play entries on one draw of so many tasks and of noise, and write a report of each; names of what was verified.
 
-    On a private file of tasks, if there is one, they are played, too.
-
-    Raises:
-        FileExistsError: an entry has a report: it was played before, and would only have another try.
+    On a private file of tasks, if there is one, they are played, too. An entry with a report is refused: it would only
+    have another try.
     """
     for entry in entries:
         if (reports / f"{entry.identity}.json").exists():

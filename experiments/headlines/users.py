@@ -73,11 +73,7 @@ class HeadlineUser:
         self._task, self._question, self._writer = task, question, writer
 
     def write(self, episodes: Sequence[Episode]) -> list[str]:
-        """The next instructions of each episode; empty to play the last ones again.
-
-        Raises:
-            WriterError: no answer.
-        """
+        """The next instructions of each episode; empty to play the last ones again."""
         requests = [
             Request(self._task, self._question(e), attempt_seed(e.seed, _STREAM, len(e.texts), e.refusals), _CUE)
             for e in episodes

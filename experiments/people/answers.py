@@ -28,8 +28,7 @@ class AnswerError(ValueError):
 def answer(store: Store, study: Study, person: int, form: Form) -> Screen:
     """Take an answer, if it is one to the screen that the person has now; returns the screen that follows.
 
-    Raises:
-        AnswerError: with what to mend; nothing has happened then.
+    An AnswerError says what to mend; nothing has happened then.
     """
     with store.transaction():
         screen = screen_of(store.log(person), study)

@@ -115,20 +115,24 @@ class Store:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA secure_delete=ON")
-        (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        (state,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if found != "ok" or (tables and "events" not in tables):
-            raise sqlite3.DatabaseError(found if found != "ok" else "it has no events")
+        if state != "ok" or (tables and "events" not in tables):
+            raise sqlite3.DatabaseError(state if state != "ok" else "it has no events")
         self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         if bad := self._one("SELECT id FROM events WHERE NOT json_valid(data)"):
             raise sqlite3.DatabaseError(f"event {bad[0]} is damaged")
 
+    def _first(self, name: str, value: str) -> str:
+        """Keep a value under a name, unless one is kept; returns the kept one."""
+        with self.transaction() as db:
+            db.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (name, value))
+        return str(self._one("SELECT value FROM settings WHERE name = ?", (name,))[0])
+
     def keep(self, study: Mapping[str, Any]) -> None:
         """Keep what mustn't change while people take part, by name; a ValueError if it was other before."""
         for name, value in study.items():
-            with self.transaction() as db:
-                db.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (f"content of {name}", json.dumps(value)))
-            (kept,) = self._one("SELECT value FROM settings WHERE name = ?", (f"content of {name}",))
+            kept = self._first(f"content of {name}", json.dumps(value))
             if json.loads(kept) != value:
                 raise ValueError(
                     f"{name} has changed since people began: its tasks or its policy were {kept}, now they are "
@@ -155,9 +159,7 @@ class Store:
 
     def secret(self) -> str:
         """Of this study, for CSRF tokens."""
-        with self.transaction() as db:
-            db.execute("INSERT OR IGNORE INTO settings VALUES ('secret', ?)", (secrets.token_hex(32),))
-        return str(self._one("SELECT value FROM settings WHERE name = 'secret'")[0])
+        return self._first("secret", secrets.token_hex(32))
 
     def arrive(self, platform: Mapping[str, str]) -> str:
         """A new person, or the one whom a platform sent before; returns the token."""

@@ -36,7 +36,7 @@ class Researcher:
     def guarded(self, handler: Handler) -> Handler:
         """A handler behind the password, if there is one."""
 
-        async def asked(request: Request) -> Response:
+        async def behind(request: Request) -> Response:
             password = self._options.web.password
             if password and not _matches(request.headers.get("authorization", ""), password):
                 return Response(
@@ -44,7 +44,7 @@ class Researcher:
                 )
             return await handler(request)
 
-        return asked
+        return behind
 
     async def results(self, request: Request) -> Response:
         """Progress, and the usual tables and curves of what is finished."""

@@ -53,12 +53,7 @@ class Source:
 
 
 def prepare(study: Study, store: Store) -> None:
-    """Copy what is to be rated, once, and tell the study of it.
-
-    Raises:
-        FileNotFoundError: no study in a condition's folder.
-        ValueError: one without a finished session of images.
-    """
+    """Copy what is to be rated, once, and give it to the study; a condition's folder must have finished sessions."""
     for place, condition in enumerate(study.conditions):
         if condition.kind != "ratings":
             continue

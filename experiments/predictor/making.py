@@ -14,8 +14,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.run.embeddings import alikeness, embedding_loss, in_parts
-from experiments.run.fitting import fit
+from experiments.run.fitting import alikeness, embedding_loss, fit, in_parts
 from steer_env import assets
 from steer_env.files import reading, write_atomically
 from steer_env.generators import load_generator
@@ -95,7 +94,7 @@ def figures(predictor: EmbeddingPredictor, shard: Shard) -> dict[str, float]:
 
     Returns:
         ``cosine``, of expected and true embedding; ``length``, of the expected one; ``correlation``, see
-        :func:`experiments.run.embeddings.alikeness`.
+        :func:`experiments.run.fitting.alikeness`.
     """
     activations, true = shard.rows(slice(None))
     expected = torch.cat([predictor(part) for part in activations.split(256)])

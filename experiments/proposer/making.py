@@ -16,8 +16,7 @@ from rich.progress import track
 from torch import Tensor
 
 from agents.proposer import Proposer, ProposerShape
-from experiments.run.embeddings import alikeness, embedding_loss, in_parts
-from experiments.run.fitting import fit
+from experiments.run.fitting import alikeness, embedding_loss, fit, in_parts
 from steer_env import assets
 from steer_env.dynamics import pooled
 from steer_env.files import reading, write_atomically
@@ -112,7 +111,7 @@ def figures(proposer: Proposer, shard: Shard) -> dict[str, float]:
 
     Returns:
         ``cosine``, of expected and true embedding; ``correlation``, see
-        :func:`experiments.run.embeddings.alikeness`.
+        :func:`experiments.run.fitting.alikeness`.
     """
     expected, true = proposer.expect(shard.conditioning, shard.codes), shard.embeddings
     return {

@@ -14,12 +14,7 @@ from steer_env.traces import PERSON, SteeringTrace, check_alike, read_traces
 
 
 def read_evaluation(evaluation: str) -> list[SteeringTrace]:
-    """All traces of an evaluation, or of what else has left some.
-
-    Raises:
-        ValueError: an evaluation that hasn't ended, or has lost some of its tasks.
-        FileNotFoundError: no traces.
-    """
+    """All traces of an evaluation, or of what else has left some; refused where it hasn't ended, or lacks tasks."""
     folder = Path(evaluation).expanduser()
     traces = read_traces(folder / "traces")
     if not traces:
@@ -35,11 +30,7 @@ def read_evaluation(evaluation: str) -> list[SteeringTrace]:
 
 
 def read_policy(evaluation: str, policy: str) -> list[SteeringTrace]:
-    """The traces of one policy.
-
-    Raises:
-        ValueError: the evaluation doesn't have it.
-    """
+    """The traces of one policy; a ValueError names those that there are."""
     traces = read_evaluation(evaluation)
     own = [trace for trace in traces if trace.policy == policy]
     if not own:
@@ -51,9 +42,7 @@ def read_policy(evaluation: str, policy: str) -> list[SteeringTrace]:
 def sessions_in(places: Sequence[str]) -> list[SteeringTrace]:
     """The sessions of image steering in folders of traces, or of commands that left some, in the order of their files.
 
-    Raises:
-        ValueError: there is none.
-        FileNotFoundError: a folder without traces.
+    None, or a folder without traces, is an error.
     """
     folders = [Path(place).expanduser() for place in places]
     inner = [folder / "traces" if (folder / "traces").is_dir() else folder for folder in folders]

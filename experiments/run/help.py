@@ -42,17 +42,17 @@ def help_text(name: str, options: type) -> str:
 
 def inner(options: type) -> dict[type, dict[str, Any]]:
     """Classes of options inside a command's own, and inside those: place on the command line → its values there."""
-    found: dict[type, dict[str, Any]] = {}
+    classes: dict[type, dict[str, Any]] = {}
 
     def collect(kind: Any, place: str, skip: Collection[str] = ()) -> None:
         for part in fields(kind):
             value = default_of(part) if isinstance(kind, type) else getattr(kind, part.name)
             if part.name not in skip and is_dataclass(value):
-                found.setdefault(type(value), {})[f"{place}{part.name}"] = value
+                classes.setdefault(type(value), {})[f"{place}{part.name}"] = value
                 collect(value, f"{place}{part.name}.")
 
     collect(options, "", groups_of(options))
-    return found
+    return classes
 
 
 def described(

@@ -29,11 +29,7 @@ Learner = Callable[[Path, Logger], StoredPolicy | None]
 
 
 def make_learner(options: TrainingOptions) -> Learner:
-    """Everything that the training needs, loaded and checked.
-
-    Raises:
-        ValueError: a part or an option of it that doesn't exist, or a name that no policy may have.
-    """
+    """Everything that the training needs, loaded and checked."""
     check_own_name(options.agent.name)
     if isinstance(options.agent, SB3Options):
         return _sb3(options, options.agent)

@@ -27,21 +27,14 @@ def env_options(options: PartsOptions, **others: Any) -> dict[str, Any]:
 
 
 def configured_writer(writer: Any) -> Writer | None:
-    """The language model that was chosen; None where there is none.
-
-    Raises:
-        ValueError, WriterError: as :func:`steer_env.humans.writers.load_writer`.
-    """
+    """The language model that was chosen; None where there is none."""
     return None if writer.name == "none" else load_writer(asdict(writer))
 
 
 def bandit_factory(spec: str, rounds: int) -> Callable[[], BanditAgent]:
-    """Makes untrained bandits, from ``planning``, or from ``planning:pooling=false,credit=return``.
+    """Makes untrained bandits, from ``planning``, or from ``planning:pooling=false,credit=return``, checked.
 
     To be called inside a command, whose configurations are searched.
-
-    Raises:
-        ValueError: an unknown agent, one that isn't a bandit, an option that it doesn't have, or a value out of range.
     """
     from agents.bandits import BANDITS, make_bandit
 

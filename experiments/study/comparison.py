@@ -33,10 +33,7 @@ class Printed:
 
     @staticmethod
     def parse(text: str) -> Printed:
-        """
-        Raises:
-            ValueError: not written as the paper does.
-        """
+        """What the paper prints; a ValueError for what isn't written as it does."""
         parts = _NUMBER.fullmatch(text)
         if parts is None:
             raise ValueError(f"{text!r} isn't a number as the paper prints it, such as '0.52 (0.01)' or '62%'")

@@ -52,11 +52,7 @@ class HeadlineDynamics:
         self.reset([], [])
 
     def reset(self, tasks: Sequence[HeadlineTask], seeds: Sequence[int]) -> None:
-        """Start N episodes: have the goals written that aren't given.
-
-        Args:
-            tasks: N.
-            seeds: N, of the model's draws after the first attempt.
+        """Start N episodes, with seeds of the model's draws after the first attempt: have missing goals written.
 
         Raises:
             ValueError: not as many seeds as tasks.
@@ -80,9 +76,6 @@ class HeadlineDynamics:
 
     def rewrite(self, instructions: Sequence[str]) -> None:
         """Play one attempt of every episode: the model rewrites the original headline by each user's instructions.
-
-        Args:
-            instructions: N; what stands before them in the prompt is the study's.
 
         Raises:
             ForbiddenWordsError: instructions that break the rule; nothing is played then.

@@ -40,10 +40,7 @@ def forbidden_words(instructions: str, original: str, goal: str) -> list[str]:
 
 
 def check_instructions(instructions: str, original: str, goal: str) -> None:
-    """
-    Raises:
-        ForbiddenWordsError: naming the words that the rule forbids.
-    """
+    """A ForbiddenWordsError names the words that the rule forbids."""
     if forbidden := forbidden_words(instructions, original, goal):
         raise ForbiddenWordsError(
             "instructions may not use words of the goal headline that the original doesn't have: "

@@ -61,11 +61,7 @@ def rounds_by_file(study: Study) -> dict[str, pd.DataFrame | None]:
 
 
 def text_traces(frame: pd.DataFrame, suite: str) -> list[SteeringTrace]:
-    """One trace a person and goal image, in the order of the file; the task index counts them.
-
-    Raises:
-        StudyError: the attempts of a session aren't 1, 2, 3 ….
-    """
+    """One trace a person and goal image, in the order of the file; the task index counts them."""
     sessions = dict(list(frame.sort_values("attempt", kind="stable").groupby(list(SESSION))))
     traces = []
     for key, index in _tasks(frame).items():
@@ -87,9 +83,6 @@ def blind_traces(rewrites: pd.DataFrame, steering: pd.DataFrame, k: int) -> list
 
     They play the main survey's tasks, so that policies ``person`` and ``blind 4`` can be paired; ``human`` is the
     person whose first prompt was rewritten.
-
-    Raises:
-        StudyError: a run starts from a session that the main survey doesn't have.
     """
     tasks, traces = _tasks(steering), []
     firsts: Any = steering[steering["attempt"] == 1].set_index(list(SESSION), drop=False)
