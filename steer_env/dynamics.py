@@ -306,19 +306,18 @@ class SteeringDynamics:
         if isinstance(mechanism, DirectedMechanism):
             actions = check_directions(actions)
             self._check_playable(rows, actions.shape, "actions", mechanism.action_shape(self.num_proposals))
+            decided = mechanism.decided(torch.from_numpy(actions)).double().numpy()
+            acted = {"actions": actions, "decided": decided}
         else:
             actions = check_scales(actions)
             self._check_playable(rows, actions.shape, "mixture scales")
+            acted = {"scales": actions}
         conditioning = {name: values[self._where(rows)] for name, values in self._conditioning.items()}
         noise, draws = self._draw(rows, self.num_proposals)
         proposals = self._propose(rows, actions, conditioning, noise)
         # A proposal that is the held latent (scale 0) shows the held image: rounding would else decide between the two.
         fresh = (proposals != self.latents[self._where(rows)][:, None]).flatten(2).any(dim=2)
-        offer = self._offer(rows, proposals, conditioning, draws, fresh)
-        if not isinstance(mechanism, DirectedMechanism):
-            return replace(offer, scales=actions)
-        decided = mechanism.decided(torch.from_numpy(actions)).double().numpy()
-        return replace(offer, actions=actions, decided=decided)
+        return self._offer(rows, proposals, conditioning, draws, fresh, **acted)
 
     @usual_defaults()
     @torch.inference_mode()
@@ -435,15 +434,9 @@ class SteeringDynamics:
         return self.generator.encode_guided(prompts, guidance)
 
     def _offer(
-        self,
-        rows: np.ndarray,
-        proposals: Tensor,
-        conditioning: Conditioning,
-        draws: Tensor,
-        fresh: Tensor,
-        prompts: Sequence[str] | None = None,
+        self, rows: np.ndarray, proposals: Tensor, conditioning: Conditioning, draws: Tensor, fresh: Tensor, **led: Any
     ) -> Offer:
-        """Make the images of the fresh (n, P) ones of proposals (n, P, *latent_shape).
+        """Make the images of the fresh (n, P) ones of proposals (n, P, *latent_shape); ``led`` is what led to them.
 
         Where proposals come of new prompts (n), P is 1, and who takes one goes on with its prompt.
         """
@@ -456,7 +449,7 @@ class SteeringDynamics:
         candidates = {name: _beside(self._current[name][where], fresh, values) for name, values in offered.items()}
         similarities = self.metric.similarity(candidates[""], self._targets[""][where][:, None])
         shown = None if images is None else _beside(torch.from_numpy(self.images[rows]), fresh.cpu(), images)
-        return Offer(rows, similarities, draws, proposals, candidates, fresh, shown, conditioning, prompts=prompts)
+        return Offer(rows, similarities, draws, proposals, candidates, fresh, shown, conditioning, **led)
 
     def _rows(self, rows: np.ndarray | None) -> np.ndarray:
         return np.arange(self.num_episodes) if rows is None else np.asarray(rows, dtype=np.int64)

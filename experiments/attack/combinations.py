@@ -12,7 +12,7 @@ from experiments.attack.kills import SHORT
 from experiments.attack.workers import ran
 from experiments.run.options import PARTS, choices
 from steer_env import assets
-from steer_env.mechanisms.actions import ACTIONS
+from steer_env.mechanisms import ACTIONS
 
 _EMBEDDED = f"path={assets.ROOT / 'tiles-generator'}"
 _SMALL: dict[str, Any] = {

@@ -22,7 +22,7 @@ from experiments.run.options import PARTS
 from steer_env.evaluation.claims import Claim
 from steer_env.files import read_json
 from steer_env.humans import HUMANS, PROMPTERS
-from steer_env.mechanisms.actions import ACTIONS
+from steer_env.mechanisms import ACTIONS
 from steer_env.policies import HistoryPolicy, TablePolicy, read_policy
 from steer_env.policies.cards import PolicyCard, TrainingRecord
 from steer_env.policies.names import POLICIES

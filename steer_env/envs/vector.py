@@ -12,8 +12,7 @@ from typing_extensions import Unpack
 from steer_env.envs.arguments import ImageArguments, SteeringArguments, check_arguments
 from steer_env.envs.base import SteeringVectorEnv
 from steer_env.humans import load_human
-from steer_env.mechanisms import load_mechanism
-from steer_env.mechanisms.actions import ACTIONS
+from steer_env.mechanisms import ACTIONS, load_mechanism
 from steer_env.proposals import BUCKETS, bucket_scales
 from steer_env.registry import Spec, build, resolve
 from steer_env.types import OBSERVATIONS, DirectedMechanism, Human, Mechanism, RoundOutcome, Studio, takes_latents

@@ -58,11 +58,7 @@ class DiffusionOptions(LatentOptions):
 class TilesOptions(DiffusionOptions):
     """The embedded model of geometric tilings: two unguided steps by default; its id names other settings.
 
-    Args:
-        steps: denoising steps an image.
-        guidance_scale: classifier-free guidance; at 1 or below there is no second pass.
-
-    The others are those of all latent diffusion models.
+    The options are those of all latent diffusion models.
     """
 
     steps: int = option(2, least=1, most=1000)

@@ -1,11 +1,18 @@
-"""Steering mechanisms by name: how proposals are drawn."""
+"""Steering mechanisms by name: how proposals are drawn; and by name what a policy may decide of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from steer_env.mechanisms.options import BayesianOptions, FeedbackOptions, LearnedOptions, QeuboOptions
+from steer_env.mechanisms.options import (
+    BayesianOptions,
+    DirectionsOptions,
+    FeedbackOptions,
+    LearnedOptions,
+    ProposalsOptions,
+    QeuboOptions,
+)
 from steer_env.metrics import load_metric
 from steer_env.registry import AUTO, NoOptions, Part, Parts, Registry, Spec, own_part, parse_spec, resolve
 from steer_env.types import Mechanism, Studio
@@ -21,6 +28,17 @@ MECHANISMS: Parts = Registry(
         "learned": Part(LearnedOptions, "steer_env.mechanisms.predicted:LearnedSteering"),
     },
 )
+ACTIONS: Parts = Registry(
+    "kind of action",
+    {
+        "bucket": Part(NoOptions, ""),
+        "scale": Part(NoOptions, ""),
+        "directions": Part(DirectionsOptions, "steer_env.mechanisms.directions:DirectionSteering"),
+        "proposals": Part(ProposalsOptions, "steer_env.mechanisms.directions:LatentSteering"),
+    },
+)
+"""One of 10 mixture scales, a mixture scale in [0, 1], or what a mechanism of its own takes, which is then a track."""
+SCALES = ("bucket", "scale")
 
 
 def load_mechanism(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from steer_env.files import read_plain, write_atomically
-from steer_env.mechanisms.actions import ACTIONS, SCALES
+from steer_env.mechanisms import ACTIONS, SCALES
 from steer_env.policies.cards import PolicyCard
 from steer_env.policies.graphs import LARGEST, STATE, inspect
 from steer_env.policies.stored import PolicyError, StoredPolicy

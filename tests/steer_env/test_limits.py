@@ -15,8 +15,7 @@ from steer_env.humans import HUMANS, PROMPTERS
 from steer_env.humans.writers import WRITERS
 from steer_env.imaging import STUDIOS
 from steer_env.limits import Limited, check_limits, limits_text, option
-from steer_env.mechanisms import MECHANISMS
-from steer_env.mechanisms.actions import ACTIONS
+from steer_env.mechanisms import ACTIONS, MECHANISMS
 from steer_env.metrics import METRICS
 from steer_env.policies.names import POLICIES
 from steer_env.registry import Part, resolve
