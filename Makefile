@@ -40,8 +40,8 @@ docs: $(SETUP)  ## Build the site in docs/_build/html; DOCS=--quick leaves the n
 	$(RUN) -m docs.site $(DOCS)
 
 demo: $(SETUP)  ## Train a steering policy, compare it with random proposals, write a report
-	$(RUN) -m experiments.train folder=$(DEMO)/learned agent=planning episodes=320 overwrite=true
-	$(RUN) -m experiments.evaluate folder=$(DEMO)/table overwrite=true tasks=160 \
+	$(RUN) -m experiments.train folder=$(DEMO)/learned agent=planning episodes=256 overwrite=true
+	$(RUN) -m experiments.evaluate folder=$(DEMO)/table overwrite=true tasks=128 \
 	  'policies=[random-bucket,$(DEMO)/learned]'
 
 bench: $(SETUP)  ## Measure the environment's speed against a plain loop
