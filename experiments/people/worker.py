@@ -7,7 +7,7 @@ killed at any moment, it plays them again from the log, which says all that was 
 from __future__ import annotations
 
 import copy
-import os
+import multiprocessing
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -292,10 +292,11 @@ def work(options: PeopleOptions, parts: Mapping[str, Any], model: Mapping[str, A
     """The worker's process: go on with who waits until the server is gone."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    study, parent = Study(options), os.getppid()
+    study, server = Study(options), multiprocessing.parent_process()
+    assert server is not None
     with closing(Store(folder, lambda log: screen_of(log, study).waits)) as store:
         worker = Worker(study, store, parts, load_writer(model) if model["name"] != "none" else None)
-        while os.getppid() == parent:
+        while server.is_alive():
             if store.queue():
                 time.sleep(options.gather / 1000)
                 worker.turn()

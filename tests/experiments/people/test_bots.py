@@ -170,6 +170,8 @@ class Command:
             port = free.getsockname()[1]
         self.url, self.folder = f"http://127.0.0.1:{port}", folder
         self._overrides = (f"folder={folder}", f"web.port={port}", "threads=1", *overrides)
+        self.left: list[psutil.Process] = []
+        """Workers of servers that were killed."""
         self.start()
 
     def start(self) -> None:
@@ -188,6 +190,7 @@ class Command:
             with suppress(psutil.NoSuchProcess):
                 victim.kill()
         if whom in ("server", "both"):
+            self.left += self.workers()
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
             self.start()
@@ -232,6 +235,7 @@ def test_killed_servers_and_workers_lose_no_answer(tmp_path: Path) -> None:
         assert found, "the bots have not finished"
     finally:
         command.close()
+    assert psutil.wait_procs(command.left, timeout=60)[1] == [], "workers of killed servers go on"
     study = Study(options_of(f"folder={tmp_path}", *options))
     store = Store(tmp_path, lambda log: False)
     check_answers(found[0], store)
