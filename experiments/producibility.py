@@ -129,10 +129,9 @@ def closest(
     tries: int,
     rng: np.random.Generator,
 ) -> float:
-    """Similarity of the image that comes closest to a goal, float (D,), of those that some prompts and seeds make.
+    """Make up to ``tries`` images of random pairs of prompt and seed; the highest similarity to a goal, float (D,).
 
-    At most as many images as tries are made, of pairs of prompt and seed that are chosen at random. Without seeds the
-    generator has all there are, and each try takes one at random.
+    No pair is drawn twice. Without seeds, each try draws any seed below 2³¹.
     """
     if seeds is None:
         pairs = [(str(rng.choice(prompts)), int(rng.integers(2**31))) for _ in range(tries)]

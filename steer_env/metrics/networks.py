@@ -70,7 +70,9 @@ class TransformersMetric(NetworkMetric):
         weights = fingerprint(model.state_dict() | self.prepare.tensors())[:8]
         self.id = f"{self.family.lower()}-{weights}{self._suffix}"
         self._model = model.eval().to(self.device)
-        self.dimensions: int = self.embed(torch.zeros(1, 3, *self.prepare.crop)).shape[1]
+        # CLIP's configuration says it; DINO's kinds have other names for it, so a blank image is embedded.
+        said = getattr(model.config, "projection_dim", None)
+        self.dimensions: int = said or self.embed(torch.zeros(1, 3, *self.prepare.crop)).shape[1]
 
     def _kind(self) -> Any:
         """The class of transformers that reads the checkpoint."""
